@@ -1,0 +1,58 @@
+# Every target sets up what it needs: a fresh machine has only python3, git and make.
+
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+
+# What the demo changes in params.yaml: the built-in drawings, small, and a small encoder from random weights.
+DEMO := data.source=synthetic data.image_size=96 train.epochs=12 train.batch_size=16 \
+  train.learning_rate=0.003 train.previews.every=4 \
+  model.encoder.weights=none model.encoder.alpha=0.35 'model.decoder.filters=[64,32,16]' \
+  'model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu,block_13_expand_relu]'
+
+.PHONY: help setup demo test test-all repro lint format lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+setup: .venv/.complete ## Create .venv with the locked requirements
+
+.venv/.complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	  sys.exit(None if (3, 10) <= v <= (3, 13) else "error: Python %d.%d found, 3.10 to 3.13 needed; try make PYTHON=python3.12" % v)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "error: this Python cannot create virtual environments; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Train, score and report on built-in drawings, in a clone of the last commit under .demo
+	rm -rf .demo
+	git clone --quiet . .demo
+	cd .demo && dvc exp run $(foreach param,$(DEMO),-S $(param)) && segpipe scores
+
+test: setup ## Run the tests, the long ones left out
+	python -m pytest -m "not slow"
+
+test-all: setup ## Run all tests
+	python -m pytest
+
+repro: setup ## Run the pipeline as params.yaml says
+	dvc repro
+
+lint: setup ## Check format, style and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: setup ## Format the code
+	ruff format .
+	ruff check --fix .
+
+lock: setup ## Resolve requirements.lock anew from pyproject.toml
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean: ## Remove what this Makefile made, and no data or results
+	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,209 @@
+"""`params.yaml` as typed, frozen, checked values.
+
+`params.yaml` says what each knob does; here stand their types and ranges. Unknown keys are errors.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from segpipe.classes import ClassTable, SegmentationClass
+from segpipe.errors import ParamsError
+
+PARAMS_FILE = Path("params.yaml")
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+MaskValue = Annotated[int, Field(ge=0, le=255)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassParams(_Section):
+    """One row of the class table."""
+
+    name: Annotated[str, Field(pattern=r"^[\w-]+$")]
+    value: MaskValue
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class FolderParams(_Section):
+    """The user's own data (`data.source: folder`)."""
+
+    path: Name
+    layout: Literal["oxford", "pairs"]
+    test_share: Share
+
+
+class TfdsParams(_Section):
+    """Any data set of TensorFlow Datasets (`data.source: tfds`)."""
+
+    name: Name
+    train_split: Name
+    test_split: Name
+    image_key: Name
+    mask_key: Name
+
+
+class SyntheticParams(_Section):
+    """The built-in drawings (`data.source: synthetic`)."""
+
+    train: Count
+    test: Count
+    size: Annotated[int, Field(ge=32, le=1024)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class DataParams(_Section):
+    """Where samples come from and what they become."""
+
+    source: Literal["oxford_iiit_pet", "tfds", "folder", "synthetic"]
+    folder: FolderParams
+    tfds: TfdsParams
+    synthetic: SyntheticParams
+    on_bad: Literal["auto", "error", "skip"]
+    classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
+    ignore: tuple[MaskValue, ...]
+    image_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
+    validation_share: Share
+    shard_mb: Annotated[float, Field(gt=0)]
+
+    @pydantic.model_validator(mode="after")
+    def _classes_differ(self) -> "DataParams":
+        class_table(self)
+        return self
+
+
+class EncoderParams(_Section):
+    """The encoder: the half of the U-Net that sees the image."""
+
+    name: Literal["mobilenet_v2"]
+    weights: Name
+    alpha: Annotated[float, Field(gt=0, le=2)]
+    layers: Annotated[tuple[Name, ...], Field(min_length=2)]
+    trainable: Literal["auto", True, False]
+
+
+class DecoderParams(_Section):
+    """The decoder: the half of the U-Net that draws the mask."""
+
+    filters: Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class ModelParams(_Section):
+    """The network."""
+
+    encoder: EncoderParams
+    decoder: DecoderParams
+
+    @pydantic.model_validator(mode="after")
+    def _one_filter_count_a_skip(self) -> "ModelParams":
+        skips = len(self.encoder.layers) - 1
+        if len(self.decoder.filters) != skips:
+            raise ValueError(
+                f"decoder.filters needs one number for each of the {skips} skip connections "
+                f"(encoder.layers but the last), not {len(self.decoder.filters)}"
+            )
+        return self
+
+
+class PreviewParams(_Section):
+    """The pictures that show the model learning."""
+
+    samples: Annotated[int, Field(ge=1, le=32)]
+    every: Count
+
+
+class TrainParams(_Section):
+    """The training run."""
+
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+    flip: bool
+    previews: PreviewParams
+
+
+class EvaluateParams(_Section):
+    """The scoring run."""
+
+    batch_size: Count
+
+
+class ReportParams(_Section):
+    """The report's page."""
+
+    samples: Annotated[int, Field(ge=1, le=100)]
+    worst: Annotated[int, Field(ge=0, le=100)]
+
+
+class Params(_Section):
+    """All of `params.yaml`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    data: DataParams
+    model: ModelParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    report: ReportParams
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises:
+        ParamsError: one line for each thing that is wrong, with file, key, value and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{path} is not here ({Path.cwd()}); run stages from the root of the repository"
+        ) from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise ParamsError("\n       ".join(f"{path}: {_explain(e)}" for e in error.errors())) from None
+
+
+def class_table(data: DataParams) -> ClassTable:
+    """The class table that `data.classes` and `data.ignore` describe."""
+    classes = tuple(SegmentationClass(c.name, c.value, c.colour) for c in data.classes)
+    return ClassTable(classes, tuple(data.ignore))
+
+
+def _explain(error: Any) -> str:
+    """One line: key, value, what is allowed."""
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        allowed = _keys_at(location[:-1])
+        close = difflib.get_close_matches(location[-1], allowed, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{key}: unknown key{hint} (allowed here: {', '.join(allowed)})"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    allowed_text = message[0].lower() + message[1:]
+    if isinstance(error["input"], dict | list):
+        return f"{key or 'the file'}: {allowed_text}"
+    return f"{key} = {error['input']!r}: {allowed_text}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    """The keys that the section at `location` may hold."""
+    model: Any = Params
+    for part in location:
+        if not part.isdigit():
+            model = model.model_fields[part].annotation
+            model = next((m for m in get_args(model) if isinstance(m, type)), model)
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""The data floor: samples in, batches out."""

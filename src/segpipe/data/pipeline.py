@@ -1,0 +1,80 @@
+"""From records to batches. One function feeds training, one feeds validation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from rich.progress import track
+
+from segpipe.data import augment, records
+from segpipe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A split in memory: `images` uint8 [n, S, S, 3], `masks` uint8 [n, S, S], `names`."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    names: list[str]
+
+
+def load(manifest: records.Manifest, split: records.Split) -> Arrays:
+    """Read a whole split into memory: 4 bytes a pixel, 65 KB a sample at 128 px."""
+    count, size = manifest.count(split), manifest.image_size
+    images = np.empty((count, size, size, 3), np.uint8)
+    masks = np.empty((count, size, size), np.uint8)
+    names = []
+    samples = track(records.read(manifest, split), f"Reading {split}", total=count)
+    for position, sample in enumerate(samples):
+        images[position], masks[position] = sample["image"], sample["mask"]
+        names.append(sample["name"])
+    return Arrays(images, masks, names)
+
+
+def train_batches(
+    arrays: Arrays, batch_size: int, epochs: int, seed: int, flip: bool
+) -> tuple[tf.data.Dataset, int]:
+    """All batches of a training run, epoch after epoch, and the number of steps in an epoch.
+
+    The order of an epoch and what is mirrored in it depend on seed, epoch and sample only. The
+    last, smaller batch of an epoch is left out: every step then has one shape, and BatchNorm never
+    sees a handful of images. Which samples that leaves out is new every epoch.
+
+    Yields:
+        images uint8 [batch, S, S, 3] and masks uint8 [batch, S, S].
+
+    Raises:
+        UserError: the batch is larger than the split.
+    """
+    count = len(arrays.names)
+    if batch_size > count:
+        raise UserError(
+            f"train.batch_size = {batch_size} is larger than the training split of {count} samples; "
+            "lower it or add samples"
+        )
+    with tf.device("CPU"):  # a batch at a time goes to the accelerator, not the data set
+        images, masks = tf.constant(arrays.images), tf.constant(arrays.masks)
+
+    def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        key = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order_key, flip_key = tf.unstack(tf.random.split(tf.cast(key, tf.int32), 2))
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), order_key)
+        mirrored = tf.random.stateless_uniform([count], flip_key) < 0.5
+
+        def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            picked = tf.gather(images, chosen), tf.gather(masks, chosen)
+            return augment.flip(*picked, tf.gather(mirrored, chosen)) if flip else picked
+
+        chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+        return chosen.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    batches = tf.data.Dataset.range(epochs).flat_map(of_epoch).prefetch(tf.data.AUTOTUNE)
+    return batches, count // batch_size
+
+
+def validation_batches(arrays: Arrays, batch_size: int) -> tf.data.Dataset:
+    """Every sample once, in order; the last batch may be smaller."""
+    with tf.device("CPU"):
+        samples = tf.data.Dataset.from_tensor_slices((arrays.images, arrays.masks))
+    return samples.batch(batch_size).prefetch(tf.data.AUTOTUNE)

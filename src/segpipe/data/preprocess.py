@@ -1,0 +1,146 @@
+"""From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import Progress, TaskID
+
+from segpipe.classes import IGNORE, ClassTable
+from segpipe.data import tfrecord
+from segpipe.data.codec import decode_png, decode_rgb, encode_png
+from segpipe.data.parallel import ordered_map
+from segpipe.data.raw import SUMMARY
+from segpipe.data.records import MANIFEST, Split
+from segpipe.errors import UserError
+from segpipe.files import name_hash, replaces, write_json
+
+
+def write_records(
+    raw: Path,
+    table: ClassTable,
+    image_size: int,
+    validation_share: float,
+    shard_mb: float,
+    folder: Path,
+    processes: int | None = None,
+) -> dict:
+    """Resize the samples in `raw` and write them to `folder`, the manifest last.
+
+    The same raw shards and arguments give the same bytes, whatever the number of processes.
+
+    Args:
+        raw: what `segpipe.data.raw.write_raw` wrote.
+        table: which file value is which class.
+        image_size: the records' edge in pixels.
+        validation_share: part of the training split, 0..1, that becomes `val`, by hash of the name.
+        shard_mb: size from which a shard is followed by another, 10^6 bytes.
+        folder: replaced as a whole, once everything is written.
+        processes: how many worker processes decode; None for one a core.
+
+    Returns:
+        The content of the manifest.
+
+    Raises:
+        UserError: a raw shard is broken, or validation gets no sample or all of them.
+    """
+    summary = json.loads((raw / SUMMARY).read_text(encoding="utf-8"))
+    listed = {name: split["shards"] for name, split in summary["splits"].items()}
+    tfrecord.check_shards(raw, listed)
+    resize = functools.partial(resize_sample, table=table, image_size=image_size)
+    total = {name: split["samples"] for name, split in summary["splits"].items()}
+
+    def in_validation(features: dict) -> bool:
+        return name_hash(features["name"].decode(), "val") < validation_share
+
+    choices: dict[Split, tuple[str, Callable[[dict], bool]]] = {
+        "train": ("train", lambda features: not in_validation(features)),
+        "val": ("train", in_validation),
+        "test": ("test", lambda features: True),
+    }
+    splits = {}
+    with replaces(folder) as partial, Progress() as progress:
+        partial.mkdir()
+        for split, (source, chosen) in choices.items():
+            task = progress.add_task(f"Writing {split}", total=total[source])
+            features = filter(chosen, _progressing(_raw_samples(raw, listed[source]), progress, task))
+            originals = functools.partial(resize, with_original=split == "test")
+            counter = _Counter(table)
+            samples = map(counter.count, ordered_map(originals, features, processes))
+            shards = tfrecord.write_shards(partial, split, samples, shard_mb)
+            splits[split] = {
+                "samples": sum(shard["samples"] for shard in shards),
+                **counter.shares(),
+                "shards": shards,
+            }
+        _check_split(splits, validation_share)
+        manifest = {
+            "image_size": image_size,
+            **table.to_json(),
+            "splits": splits,
+            "left_out": summary["left_out"],
+        }
+        write_json(partial / MANIFEST, manifest)
+    return manifest
+
+
+def resize_sample(features: dict, table: ClassTable, image_size: int, with_original: bool) -> dict:
+    """Make a record of a raw sample: image by antialiased bilinear, mask by nearest neighbour.
+
+    Both scale the whole picture to the square, pixel centres to pixel centres.
+    """
+    square = (image_size, image_size)
+    indices = table.to_indices(decode_png(features["mask"]))
+    image = decode_rgb(features["image"]).resize(square, Image.Resampling.BILINEAR)
+    mask = Image.fromarray(indices).resize(square, Image.Resampling.NEAREST)
+    record = {"name": features["name"], "image": image.tobytes(), "mask": mask.tobytes()}
+    if with_original:
+        height, width = indices.shape
+        record |= {"original_mask": encode_png(indices), "height": height, "width": width}
+    return record
+
+
+class _Counter:
+    """Counts pixels by class while samples pass."""
+
+    def __init__(self, table: ClassTable) -> None:
+        self.names = table.names
+        self.pixels = np.zeros(256, np.int64)
+
+    def count(self, record: dict) -> dict:
+        self.pixels += np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+        return record
+
+    def shares(self) -> dict:
+        """Class shares of the counted pixels, and the share of all pixels that is ignored."""
+        counted = self.pixels[: len(self.names)]
+        shares = counted / max(counted.sum(), 1)
+        ignored = self.pixels[IGNORE] / max(self.pixels.sum(), 1)
+        return {
+            "class_shares": dict(zip(self.names, shares.round(6).tolist(), strict=True)),
+            "ignored_share": round(float(ignored), 6),
+        }
+
+
+def _raw_samples(raw: Path, shards: list[dict]) -> Iterator[dict]:
+    for shard in shards:
+        yield from tfrecord.read_shard(raw / shard["file"])
+
+
+def _progressing(samples: Iterator[dict], progress: Progress, task: TaskID) -> Iterator[dict]:
+    for sample in samples:
+        progress.advance(task)
+        yield sample
+
+
+def _check_split(splits: dict, validation_share: float) -> None:
+    for split in ("train", "val"):
+        if not splits[split]["samples"]:
+            total = splits["train"]["samples"] + splits["val"]["samples"]
+            raise UserError(
+                f"the {split} split is empty: data.validation_share = {validation_share} of "
+                f"{total} training samples, by hash of the name; change the share or add samples"
+            )

@@ -1,0 +1,171 @@
+"""`data/raw`: checked samples as canonical shards, byte for byte the same for the same input.
+
+A sample holds `name`, `image` (encoded, upright, RGB) and `mask` (a PNG of the file's own values).
+`summary.json` lists the shards by split, and what was left out and why.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.progress import track
+
+from segpipe.classes import ClassTable
+from segpipe.data import tfrecord
+from segpipe.data.codec import encode_png
+from segpipe.data.integrity import BadSampleError, decode_pair
+from segpipe.data.parallel import ordered_map
+from segpipe.data.sample import Problem, Sample
+from segpipe.errors import UserError
+from segpipe.files import replaces, write_json
+
+SPLITS = ("test", "train")
+"""In the order of the sources: what the test split holds is known before training data is kept."""
+
+SUMMARY = "summary.json"
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A sample that passed every check that it can pass alone."""
+
+    sample: Sample
+    image: bytes
+    mask: bytes
+    pixels: str
+    """SHA-256 of the decoded image: equal pictures in different files are equal here."""
+
+
+@dataclass
+class _Inspection:
+    """What the checks across samples need to remember."""
+
+    problems: list[Problem] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    test_pictures: dict[str, str] = field(default_factory=dict)
+
+    def good(self, results: Iterable[Checked | Problem]) -> Iterator[Checked]:
+        """Yield the samples to keep; the rest is remembered as problems."""
+        for result in results:
+            problem = result if isinstance(result, Problem) else self._clash(result)
+            if problem:
+                self.problems.append(problem)
+            elif isinstance(result, Checked):
+                yield result
+
+    def _clash(self, checked: Checked) -> Problem | None:
+        sample = checked.sample
+        if sample.name in self.names:
+            return Problem(sample.image, f"a duplicate name, {sample.name}", "every name once")
+        self.names[sample.name] = sample.image
+        if sample.split == "test":
+            self.test_pictures.setdefault(checked.pixels, sample.image)
+        elif checked.pixels in self.test_pictures:
+            twin = self.test_pictures[checked.pixels]
+            return Problem(sample.image, f"the same picture as {twin} of the test split",
+                           "no picture in both train and test")  # fmt: skip
+        return None
+
+
+def write_raw(
+    found: Iterable[Sample | Problem],
+    table: ClassTable,
+    skip_bad: bool,
+    shard_mb: float,
+    folder: Path,
+    processes: int | None = None,
+) -> dict:
+    """Check every sample and write the good ones, in the order they come, to `folder`.
+
+    Args:
+        found: samples and problems, the test split before the train split.
+        table: values that masks may hold.
+        skip_bad: leave bad samples out and list them in the summary, instead of stopping.
+        shard_mb: size from which a shard is followed by another, 10^6 bytes.
+        folder: replaced as a whole, once everything is written.
+        processes: how many worker processes decode; None for one a core.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        UserError: a sample is bad and `skip_bad` is false (all of them are named), or a split ends
+            up empty.
+    """
+    inspection = _Inspection()
+    checked = ordered_map(functools.partial(check, table=table), found, processes)
+    good = inspection.good(track(checked, "Checking samples", total=None))
+    with replaces(folder) as partial:
+        partial.mkdir()
+        shards = _write_by_split(good, partial, shard_mb)
+        if inspection.problems and not skip_bad:
+            raise UserError(_list(inspection.problems))
+        for split in SPLITS:
+            if not shards[split]:
+                raise UserError(_empty(split, inspection.problems))
+        summary = {
+            "splits": {
+                split: {
+                    "samples": sum(s["samples"] for s in shards[split]),
+                    "shards": shards[split],
+                }
+                for split in SPLITS
+            },
+            "left_out": [{"file": p.file, "problem": str(p)} for p in inspection.problems],
+        }
+        write_json(partial / SUMMARY, summary)
+    return summary
+
+
+def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
+    """Read and decode one sample, and check all that can be checked in it alone."""
+    if isinstance(sample, Problem):
+        return sample
+    try:
+        encoded_image, encoded_mask = sample.content.read()
+        picture, values, kept = decode_pair(encoded_image, encoded_mask, sample.image, sample.mask)
+    except OSError as error:
+        return Problem(sample.image, f"unreadable ({error.strerror})", "a readable file")
+    except BadSampleError as error:
+        return error.problem
+    if unknown := table.unknown_values(values):
+        counts = ", ".join(f"{value} ({count} pixels)" for value, count in unknown.items())
+        return Problem(
+            sample.mask, f"mask values outside the class table: {counts}",
+            f"{table.describe()} (data.classes, data.ignore)",
+        )  # fmt: skip
+    pixels = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
+    return Checked(sample, kept, encode_png(values), pixels)
+
+
+def _write_by_split(good: Iterable[Checked], folder: Path, shard_mb: float) -> dict[str, list[dict]]:
+    """Write a stream that holds first one split and then the next."""
+    stream = iter(good)
+    waiting = next(stream, None)
+
+    def of(split: str) -> Iterator[tfrecord.Features]:
+        nonlocal waiting
+        while waiting and waiting.sample.split == split:
+            name = waiting.sample.name.encode()
+            yield {"name": name, "image": waiting.image, "mask": waiting.mask}
+            waiting = next(stream, None)
+
+    return {split: tfrecord.write_shards(folder, split, of(split), shard_mb) for split in SPLITS}
+
+
+def _list(problems: list[Problem]) -> str:
+    shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN])
+    more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return (
+        f"{len(problems)} bad samples; mend them, or set data.on_bad to skip to leave them out:\n"
+        f"{shown}{more}"
+    )
+
+
+def _empty(split: str, problems: list[Problem]) -> str:
+    if not problems:
+        return f"the {split} split holds no sample"
+    return f"no good sample is left in the {split} split. {_list(problems)}"

@@ -1,0 +1,78 @@
+"""`data/records`: fixed-size uint8 samples as TFRecord shards, with a manifest.
+
+Each record holds `name`, `image` (uint8 RGB, S x S x 3) and `mask` (uint8 class indices, S x S, 255 is
+ignored), both as raw bytes. Test records also carry `original_mask`, a PNG of class indices at the
+original size, with its `height` and `width`, so that predictions can be scored at that size.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from segpipe.classes import ClassTable
+from segpipe.data import tfrecord
+from segpipe.data.codec import decode_png
+from segpipe.errors import UserError
+
+MANIFEST = "manifest.json"
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says of the records in its folder."""
+
+    folder: Path
+    image_size: int
+    classes: ClassTable
+    splits: dict[str, dict]
+    left_out: list[dict]
+
+    def count(self, split: Split) -> int:
+        """The number of samples in a split."""
+        return self.splits[split]["samples"]
+
+    def shards(self, split: Split) -> list[Path]:
+        """The paths of a split's shards, in order."""
+        return [self.folder / shard["file"] for shard in self.splits[split]["shards"]]
+
+
+def open_records(folder: Path) -> Manifest:
+    """Read the manifest and check every shard against it.
+
+    Raises:
+        UserError: there is no manifest, or a shard is missing, short, corrupt or not in it.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro preprocess` writes it") from None
+    splits = content["splits"]
+    tfrecord.check_shards(folder, {name: split["shards"] for name, split in splits.items()})
+    return Manifest(
+        folder, content["image_size"], ClassTable.from_json(content), splits, content["left_out"]
+    )
+
+
+def read(manifest: Manifest, split: Split) -> Iterator[dict]:
+    """Yield a split's samples in order: `name` str, `image` and `mask` uint8 arrays.
+
+    Test samples also hold `original_mask`, uint8 [height, width].
+    """
+    size = manifest.image_size
+    for path in manifest.shards(split):
+        for features in tfrecord.read_shard(path):
+            sample = {
+                "name": features["name"].decode(),
+                "image": np.frombuffer(features["image"], np.uint8).reshape(size, size, 3),
+                "mask": np.frombuffer(features["mask"], np.uint8).reshape(size, size),
+            }
+            if "original_mask" in features:
+                sample["original_mask"] = decode_png(features["original_mask"])
+            yield sample

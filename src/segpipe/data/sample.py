@@ -1,0 +1,65 @@
+"""What sources yield: samples that can be read anywhere, and problems found on the way."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Split = Literal["train", "test"]
+
+
+class Content(Protocol):
+    """The encoded files of one sample; picklable, so that a worker process can read it."""
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Return the encoded image and the encoded mask."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A named image with its mask, not yet read.
+
+    `image` and `mask` are how messages call the two: paths relative to the source's folder.
+    """
+
+    name: str
+    split: Split
+    image: str
+    mask: str
+    content: Content
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A sample that cannot be used: in which file, what was found, what was expected."""
+
+    file: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return f"{self.file}: {self.found}; expected {self.expected}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Content in two files."""
+
+    image: Path
+    mask: Path
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Return the bytes of both files."""
+        return self.image.read_bytes(), self.mask.read_bytes()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Content already in memory."""
+
+    image: bytes
+    mask: bytes
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Return both."""
+        return self.image, self.mask

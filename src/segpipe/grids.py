@@ -1,0 +1,61 @@
+"""Grids of sample pictures, and how every figure looks and is saved.
+
+The same input gives the same bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from segpipe.classes import ClassTable
+from segpipe.files import replaces
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 110,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "svg.hashsalt": "segpipe",
+}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, atomically."""
+    with replaces(path) as partial, mpl.rc_context(STYLE):
+        figure.savefig(partial, format="png", bbox_inches="tight", metadata={"Software": None})
+
+
+def sample_grid(rows: Sequence[dict], table: ClassTable, title: str = "") -> Figure:
+    """One row of pictures a sample, with a legend of the classes.
+
+    Args:
+        rows: each a `label` and, in the order to be drawn, pictures by heading: RGB uint8
+            [S, S, 3], or masks of class indices uint8 [S, S].
+        table: names and colours of the classes.
+        title: stands above all.
+    """
+    headings = [heading for heading in rows[0] if heading != "label"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1.9 * len(headings), 1.95 * len(rows) + 0.7), layout="constrained")
+        grid = figure.subplots(len(rows), len(headings), squeeze=False)
+        for axes_row, row in zip(grid, rows, strict=True):
+            for axes, heading in zip(axes_row, headings, strict=True):
+                picture = row[heading]
+                axes.imshow(picture if picture.ndim == 3 else table.palette[picture])
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            axes_row[0].set_ylabel(row["label"], fontsize=7, parse_math=False)
+        for axes, heading in zip(grid[0], headings, strict=True):
+            axes.set_title(heading, fontsize=9)
+        if title:
+            figure.suptitle(title, fontsize=10)
+        patches = [Patch(facecolor=c.colour, label=c.name) for c in table.classes]
+        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
+    return figure

@@ -1,0 +1,1 @@
+"""The model floor: Keras layers that run on any Keras backend."""

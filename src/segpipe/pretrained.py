@@ -1,0 +1,116 @@
+"""`data/encoder`: the backbone's pretrained weights as versioned data.
+
+`encoder.json` says which network it is; the weights, if any, lie beside it in Keras 3's format.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from segpipe.config import EncoderParams
+from segpipe.errors import UserError
+from segpipe.files import replaces, sha256, write_json
+from segpipe.model.encoder import mobilenet_v2
+
+_DESCRIPTION = "encoder.json"
+_WEIGHTS = "backbone.weights.h5"
+_IMAGENET_SIZE = 224
+"""The input size of the ImageNet checkpoint; its weights serve every size."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network of `keras.applications` and its weights."""
+
+    name: str
+    alpha: float
+    weights: Path | None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights come from elsewhere."""
+        return self.weights is not None
+
+    def build(self, image_size: int) -> keras.Model:
+        """The network for one input size, with its weights."""
+        network = mobilenet_v2(image_size, self.alpha)
+        if self.weights:
+            network.load_weights(self.weights)
+        return network
+
+
+def fetch_backbone(params: EncoderParams, folder: Path) -> Backbone:
+    """Get the weights that `model.encoder.weights` names, and write them to `folder`.
+
+    Raises:
+        UserError: they cannot be downloaded, or the file does not fit the network.
+    """
+    network = _load(params) if params.weights != "none" else None
+    with replaces(folder) as partial:
+        partial.mkdir()
+        description = {
+            "name": params.name,
+            "alpha": params.alpha,
+            "pretrained": network is not None,
+        }
+        if network:
+            network.save_weights(partial / _WEIGHTS)
+            description["sha256"] = sha256(partial / _WEIGHTS)
+        write_json(partial / _DESCRIPTION, description)
+    return open_backbone(folder)
+
+
+def open_backbone(folder: Path) -> Backbone:
+    """What `fetch_backbone` wrote.
+
+    Raises:
+        UserError: it is not there.
+    """
+    path = folder / _DESCRIPTION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro fetch_encoder` writes it") from None
+    weights = folder / _WEIGHTS if content["pretrained"] else None
+    return Backbone(content["name"], content["alpha"], weights)
+
+
+def _load(params: EncoderParams) -> keras.Model:
+    if params.weights == "imagenet":
+        return _imagenet(params.alpha)
+    path = Path(params.weights)
+    if not path.is_file():
+        raise UserError(
+            f"model.encoder.weights: there is no file {path}; set it to imagenet, none, "
+            "or the path of a Keras weights file (.weights.h5 or .h5)"
+        )
+    network = mobilenet_v2(_IMAGENET_SIZE, params.alpha)
+    try:
+        network.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{path}: these weights do not fit {params.name} with alpha {params.alpha} and without "
+            f"its top ({reason})"
+        ) from None
+    return network
+
+
+def _imagenet(alpha: float) -> keras.Model:
+    try:
+        return keras.applications.MobileNetV2(
+            input_shape=(_IMAGENET_SIZE, _IMAGENET_SIZE, 3),
+            alpha=alpha,
+            include_top=False,
+            weights="imagenet",
+        )
+    except ValueError as error:  # an alpha that nobody has trained
+        raise UserError(f"model.encoder.alpha: {' '.join(str(error).split())}") from None
+    except Exception as error:
+        raise UserError(
+            f"the ImageNet weights could not be downloaded ({' '.join(str(error).split())}). "
+            "Set model.encoder.weights to the path of a weights file that you have "
+            "(mobilenet_v2 without top, .weights.h5 or .h5), or to none to start from random"
+        ) from None

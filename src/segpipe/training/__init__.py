@@ -1,0 +1,1 @@
+"""The training run: the loop, its callbacks, and the saved model."""

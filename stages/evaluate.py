@@ -1,0 +1,42 @@
+"""Stage `evaluate`: the model's scores on the test split, in `results/evaluate`."""
+
+from pathlib import Path
+
+import _src  # noqa: F401
+from segpipe.config import load_params
+from segpipe.data.codec import encode_png
+from segpipe.data.records import open_records
+from segpipe.data.tfrecord import write_shards
+from segpipe.errors import exits_cleanly
+from segpipe.evaluation import Evaluation, absent_classes
+from segpipe.files import replaces, write_json, write_text
+from segpipe.prediction import load_model
+
+RESULTS = Path("results/evaluate")
+SHARD_MB = 100
+
+
+@exits_cleanly
+def main() -> None:
+    """Read params, predict and score, write the numbers and the predicted masks."""
+    params = load_params().evaluate
+    manifest = open_records(Path("data/records"))
+    model = load_model(Path("models/model.keras"), manifest)
+    evaluation = Evaluation(model, manifest, params.batch_size)
+    predicted = (
+        {"name": name.encode(), "mask": encode_png(mask)} for name, mask in evaluation.predictions()
+    )
+    with replaces(RESULTS / "predictions") as partial:
+        partial.mkdir()
+        write_shards(partial, "test", predicted, SHARD_MB)
+    scores = evaluation.metrics()
+    write_text(RESULTS / "per_image.csv", evaluation.per_image().to_csv(index=False))
+    write_text(RESULTS / "confusion.csv", evaluation.confusion().to_csv(index=False))
+    write_json(RESULTS / "metrics.json", scores)
+    for name in absent_classes(scores["original"]):
+        print(f"class {name} is in no test mask and no prediction: left out of the means")
+    print(f"mean IoU {scores['original']['mean_iou']:.4f} on {scores['images']} test images")
+
+
+if __name__ == "__main__":
+    main()

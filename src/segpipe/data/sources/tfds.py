@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import requests
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.util import DownloadError
 
 from segpipe.config import TfdsParams
 from segpipe.data.sample import Encoded, Sample, Split
@@ -24,7 +27,9 @@ OXFORD_IIIT_PET = TfdsParams(
 )
 
 RETRY_AFTER = (2.0, 8.0, 30.0)
-"""Seconds before the second, third and fourth try of a download."""
+"""Seconds before the second, third and fourth try of a download that broke half-way.
+
+A server that cannot be reached at all is tried again by TFDS itself, ten times in about 200 s."""
 
 
 def oxford_iiit_pet() -> Iterator[Sample]:
@@ -63,24 +68,21 @@ def _prepared(name: str) -> tfds.core.DatasetBuilder:
         try:
             builder.download_and_prepare()
             return builder
-        except tfds.download.DownloadError as error:  # a checksum, say: trying again is no help
-            raise UserError(_unreachable(builder, error)) from None
-        except OSError as error:  # every error of `requests`, time-outs and resets among them
-            if error.errno:  # ours, not the network's: a full disk, a folder without permission
-                raise
+        except requests.exceptions.ChunkedEncodingError as error:  # the connection broke
             if wait is None:
                 raise UserError(_unreachable(builder, error)) from None
-            print(f"download failed ({_first_line(error)}); next try in {wait:.0f} s")
+            print(f"{_first_line(error)}; next try in {wait:.0f} s", flush=True)
             time.sleep(wait)
-    raise AssertionError("unreachable: the last try returns or raises")
+        except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
+            raise UserError(_unreachable(builder, error)) from None
+    raise AssertionError("the last try returns or raises")
 
 
 def _unreachable(builder: tfds.core.DatasetBuilder, error: Exception) -> str:
     return (
-        f"{builder.info.full_name}: the download failed after {len(RETRY_AFTER) + 1} tries at most, "
-        f"at last with: {_first_line(error)}. Two ways on: point the environment variable "
-        f"TFDS_DATA_DIR at a folder where it is prepared already (looked in {builder.data_dir}), or "
-        "download it by hand and set data.source to folder"
+        f"{builder.info.full_name} could not be downloaded: {_first_line(error)}. Two ways on: point the "
+        "environment variable TFDS_DATA_DIR at a folder that holds it already (looked for "
+        f"{builder.data_dir}), or get the files by hand and set data.source to folder"
     )
 
 
@@ -89,10 +91,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_features(builder: tfds.core.DatasetBuilder, params: TfdsParams) -> None:
+    images = [k for k, v in builder.info.features.items() if isinstance(v, tfds.features.Image)]
     for key in ("image_key", "mask_key"):
         feature = getattr(params, key)
-        if not isinstance(builder.info.features.get(feature), tfds.features.Image):
-            images = [k for k, v in builder.info.features.items() if isinstance(v, tfds.features.Image)]
+        if feature not in images:
             raise UserError(
                 f"data.tfds.{key}: {params.name} has no image feature {feature!r}; it has {images}"
             )

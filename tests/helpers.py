@@ -1,0 +1,110 @@
+"""What tests need to make data, to make a project, and to run its true entry points."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from segpipe.classes import ClassTable, SegmentationClass
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PETS = ClassTable(
+    (
+        SegmentationClass("pet", 1, "#0072b2"),
+        SegmentationClass("background", 2, "#999999"),
+        SegmentationClass("border", 3, "#e69f00"),
+    )
+)
+
+TINY = {
+    "data.source": "synthetic",
+    "data.synthetic.train": 24,
+    "data.synthetic.test": 6,
+    "data.synthetic.size": 32,
+    "data.image_size": 32,
+    "data.validation_share": 0.25,
+    "model.encoder.weights": "none",
+    "model.encoder.alpha": 0.35,
+    "model.encoder.layers": ["block_1_expand_relu", "block_3_expand_relu"],
+    "model.decoder.filters": [8],
+    "train.epochs": 1,
+    "train.batch_size": 4,
+    "train.previews.samples": 2,
+    "report.samples": 2,
+    "report.worst": 1,
+}
+"""Params with which every stage takes seconds."""
+
+
+def draw_photo(rng: np.random.Generator, width: int, height: int) -> tuple[Image.Image, Image.Image]:
+    """A random RGB picture and a mask of pets' values, each class in it."""
+    mask = np.full((height, width), 2, np.uint8)
+    mask[height // 4 : -height // 4, width // 4 : -width // 4] = 3
+    mask[height // 3 : -height // 3, width // 3 : -width // 3] = 1
+    noise = rng.integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(noise), Image.fromarray(mask)
+
+
+def make_project(path: Path, **params: object) -> Path:
+    """Copy this repository's files, as they are now, to `path`, and commit them with tiny params."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    set_params(path, {**TINY, **params})
+    for command in ("init -q -b main", "add -A", "commit -q -m start"):
+        subprocess.run(["git", *GIT_IDENTITY, *command.split()], cwd=path, check=True)
+    return path
+
+
+GIT_IDENTITY = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
+
+
+def set_params(project: Path, params: dict[str, object]) -> None:
+    """Set dotted keys in a project's `params.yaml`."""
+    path = project / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    for key, value in params.items():
+        *sections, last = key.split(".")
+        section = content
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment in which `python` and `dvc` are this virtual environment's."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", **extra}
+
+
+def run(*command: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return what it printed."""
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**extra), capture_output=True, text=True, check=False,
+        timeout=600,
+    )  # fmt: skip
+
+
+def run_stage(name: str, project: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a stage's script as DVC does."""
+    return run("python", f"stages/{name}.py", cwd=project, **extra)
+
+
+def error_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The error of a stage that failed as it should: from `error:` on, and no traceback."""
+    assert result.returncode != 0, result.stdout
+    assert "Traceback" not in result.stderr, result.stderr
+    assert "error: " in result.stderr, result.stderr
+    return result.stderr[result.stderr.rindex("error: ") :]

@@ -1,0 +1,105 @@
+"""`params.yaml`: what is refused, and in which words."""
+
+import re
+
+import pydantic
+import pytest
+import yaml
+from helpers import ROOT, error_line, make_project, run_stage, set_params
+
+from segpipe.config import Params, load_params
+from segpipe.errors import ParamsError
+
+
+@pytest.fixture
+def params_with(tmp_path):
+    """Load the committed params with one key changed."""
+
+    def load(**changes: object) -> Params:
+        (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+        set_params(tmp_path, {key.replace("__", "."): value for key, value in changes.items()})
+        return load_params(tmp_path / "params.yaml")
+
+    return load
+
+
+def test_committed_params_are_the_tutorials_job():
+    params = load_params(ROOT / "params.yaml")
+    assert params.data.source == "oxford_iiit_pet"
+    assert params.data.image_size == 128
+    assert (params.train.epochs, params.train.batch_size) == (20, 64)
+    assert (params.model.encoder.name, params.model.encoder.weights) == ("mobilenet_v2", "imagenet")
+    assert [(c.value, c.name) for c in params.data.classes] == [(1, "pet"), (2, "background"), (3, "border")]
+
+
+def test_params_cannot_be_changed_once_read():
+    params = load_params(ROOT / "params.yaml")
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        params.train.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train__epoch", 5, "train.epoch: unknown key; did you mean epochs? (allowed here: epochs, batch_size"),
+        ("data__source", "coco", "data.source = 'coco': input should be 'oxford_iiit_pet', 'tfds', 'folder' or"),
+        ("data__image_size", 100, "data.image_size = 100: input should be a multiple of 32"),
+        ("data__image_size", 0, "data.image_size = 0: input should be greater than or equal to 32"),
+        ("train__learning_rate", -1, "train.learning_rate = -1: input should be greater than 0"),
+        ("train__epochs", "many", "train.epochs = 'many': input should be a valid integer"),
+        ("data__validation_share", 1.0, "data.validation_share = 1.0: input should be less than 1"),
+        ("data__ignore", [2], "data: the value 2 stands twice in the class table"),
+        ("model__decoder__filters", [8], "decoder.filters needs one number for each of the 4 skip connections"),
+        ("model__encoder__trainable", "yes", "model.encoder.trainable = 'yes': input should be 'auto', True or False"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_file_key_value_and_what_is_allowed(params_with, key, value, words):
+    with pytest.raises(ParamsError, match=re.escape(words)) as error:
+        params_with(**{key: value})
+    assert "params.yaml: " in str(error.value)
+
+
+def test_every_error_has_a_line_of_its_own(params_with):
+    with pytest.raises(ParamsError) as error:
+        params_with(train__epochs=0, seed=-1)
+    assert [line.split("params.yaml: ")[1].split(" = ")[0] for line in str(error.value).splitlines()] == [
+        "seed",
+        "train.epochs",
+    ]
+
+
+def test_a_learning_rate_without_a_dot_is_a_number(params_with, tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub("learning_rate: .*", "learning_rate: 1e-3", (ROOT / "params.yaml").read_text()))
+    assert load_params(path).train.learning_rate == 0.001
+
+
+def test_every_knob_has_a_comment():
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        knob = re.match(r"\s*[a-z_]+: *\S", line)
+        if knob and "name: mobilenet_v2" not in line:
+            explained = "#" in line.replace('"#', "") or lines[number - 1].strip().startswith("#")
+            assert explained, line
+
+
+def test_params_that_are_no_yaml_end_in_one_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: [1,")
+    with pytest.raises(ParamsError, match=r"params\.yaml is not YAML: .*line 1"):
+        load_params(path)
+
+
+def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
+    project = make_project(tmp_path / "project", **{"train.epoch": 3})
+    result = run_stage("fetch", project)
+    assert result.returncode == 2
+    assert error_line(result) == (
+        "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
+        "(allowed here: epochs, batch_size, learning_rate, flip, previews)\n"
+    )
+
+
+def test_params_file_holds_exactly_the_known_keys():
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert load_params(ROOT / "params.yaml").model_dump(mode="json") == content

@@ -1,0 +1,270 @@
+"""What `fetch` says of bad samples: file, found, expected; and what it makes of odd but good ones."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from helpers import PETS, draw_photo
+from PIL import Image
+
+from segpipe.config import FolderParams
+from segpipe.data.codec import decode_png, decode_rgb
+from segpipe.data.raw import write_raw
+from segpipe.data.sources import folder
+from segpipe.data.tfrecord import read_shard
+from segpipe.errors import UserError
+
+
+def fetch(root, out, skip_bad=False, layout="pairs"):
+    params = FolderParams(path=str(root), layout=layout, test_share=0.3)
+    return write_raw(folder.samples(params), PETS, skip_bad, 100, out, processes=1)
+
+
+def problems_of(root, out):
+    """What an error names, and that `skip` writes the same into the summary and leaves the rest."""
+    with pytest.raises(UserError) as error:
+        fetch(root, out)
+    assert not out.exists()
+    named = str(error.value).splitlines()[1:]
+    left_out = fetch(root, out, skip_bad=True)["left_out"]
+    assert [f"  {p['problem']}" for p in left_out] == named
+    return [line.strip() for line in named]
+
+
+def sample(out, name):
+    shards = sorted(out.glob("*.tfrecord"))
+    return next(s for shard in shards for s in read_shard(shard) if s["name"].decode() == name)
+
+
+def some(pairs, folder_):
+    return sorted((pairs / folder_).iterdir())[0]
+
+
+def test_good_pairs_are_split_by_name_hash_and_kept_byte_for_byte(pairs, tmp_path):
+    summary = fetch(pairs, tmp_path / "raw")
+    assert sum(s["samples"] for s in summary["splits"].values()) == 12
+    assert summary["left_out"] == []
+    image = some(pairs, "images")
+    assert sample(tmp_path / "raw", image.stem)["image"] == image.read_bytes()
+
+
+def test_a_missing_mask_is_reported(pairs, tmp_path):
+    some(pairs, "masks").unlink()
+    expected = "images/photo 00.jpg: no mask for its partner; expected a file of the same stem, photo 00"
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+
+
+def test_a_missing_image_is_reported(pairs, tmp_path):
+    some(pairs, "images").unlink()
+    expected = "masks/photo 00.png: no image for its partner; expected a file of the same stem, photo 00"
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_truncated_file_is_reported(pairs, tmp_path, kind):
+    path = some(pairs, kind)
+    path.write_bytes(path.read_bytes()[:-60])
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert problem.startswith(f"{kind}/{path.name}: an unreadable image (")
+    assert problem.endswith("expected a whole image (JPEG, PNG, GIF, BMP or WebP)")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"", "an empty file"), (b"no picture", "no image format that Pillow reads")]
+)
+def test_a_file_that_is_no_image_is_reported(pairs, tmp_path, content, found):
+    some(pairs, "images").write_bytes(content)
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert problem.startswith(f"images/photo 00.jpg: {found}; expected a whole image")
+
+
+def test_image_and_mask_of_different_size_are_reported(pairs, tmp_path):
+    Image.new("L", (40, 31), 1).save(some(pairs, "masks"))
+    expected = "masks/photo 00.png: size 40x31; expected the image's size, 40x30 (images/photo 00.jpg)"
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+
+
+def test_two_files_of_one_stem_are_reported(pairs, tmp_path):
+    shutil.copy(some(pairs, "images"), pairs / "images" / "photo 00.png")
+    expected = (
+        "images/photo 00.jpg and images/photo 00.png: a duplicate name, 2 files for photo 00; "
+        "expected one image"
+    )
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+
+
+def test_a_mask_value_outside_the_table_is_reported_with_value_count_and_table(pairs, tmp_path):
+    path = some(pairs, "masks")
+    mask = np.array(Image.open(path))
+    mask[0, :5] = 7
+    Image.fromarray(mask).save(path)
+    expected = (
+        "masks/photo 00.png: mask values outside the class table: 7 (5 pixels); expected 1 = pet, "
+        "2 = background, 3 = border (data.classes, data.ignore)"
+    )
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+
+
+def test_a_colour_mask_is_reported(pairs, tmp_path):
+    mask = np.zeros((30, 40, 3), np.uint8)
+    mask[..., 0] = 1
+    Image.fromarray(mask).save(some(pairs, "masks"))
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert "a colour picture (mode RGB); expected one channel of class values" in problem
+
+
+def test_mask_values_above_255_are_reported(pairs, tmp_path):
+    Image.fromarray(np.full((30, 40), 1000, np.uint16)).save(some(pairs, "masks"))
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert "values from 1000 to 1000; expected class values 0 to 255" in problem
+
+
+def test_a_listed_name_without_files_is_reported(pairs, tmp_path):
+    (pairs / "train.txt").write_text("photo 01\nphoto 02.jpg\nphoto 99\n")
+    (pairs / "test.txt").write_text("# comments and empty lines do not count\n\nphoto 03\n")
+    expected = "photo 99: no image for a name in the list; expected a file of the same stem, photo 99"
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+
+
+def test_a_name_in_both_lists_stays_in_test_alone(pairs, tmp_path):
+    (pairs / "train.txt").write_text("photo 01\nphoto 02\n")
+    (pairs / "test.txt").write_text("photo 02\n")
+    expected = "photo 02: a name in both lists, train and test; expected it in one of them"
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+    assert [s["name"] for s in read_shard(tmp_path / "raw" / "train-00000.tfrecord")] == [b"photo 01"]
+
+
+def test_a_name_twice_in_a_list_is_reported_and_used_once(pairs, tmp_path):
+    (pairs / "train.txt").write_text("photo 01\nphoto 01\n")
+    (pairs / "test.txt").write_text("photo 02\n")
+    expected = "photo 01: a duplicate name, 2 times in the train list; expected it once"
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+    assert len(list(read_shard(tmp_path / "raw" / "train-00000.tfrecord"))) == 1
+
+
+def test_a_picture_in_both_splits_under_two_names_leaves_the_training_split(pairs, tmp_path):
+    Image.open(pairs / "images/photo 01.jpg").save(pairs / "images/photo 05.bmp")  # equal pixels
+    (pairs / "images/photo 05.jpg").unlink()
+    (pairs / "train.txt").write_text("photo 04\nphoto 05\n")
+    (pairs / "test.txt").write_text("photo 01\n")
+    expected = (
+        "images/photo 05.bmp: the same picture as images/photo 01.jpg of the test split; "
+        "expected no picture in both train and test"
+    )
+    assert problems_of(pairs, tmp_path / "raw") == [expected]
+    assert [s["name"] for s in read_shard(tmp_path / "raw" / "train-00000.tfrecord")] == [b"photo 04"]
+
+
+def test_many_problems_are_counted_and_the_first_20_named(pairs, tmp_path, rng):
+    for number in range(30):
+        draw_photo(rng, 8, 8)[0].save(pairs / "images" / f"alone {number:02d}.png")
+    with pytest.raises(UserError, match="30 bad samples") as error:
+        fetch(pairs, tmp_path / "raw")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 22
+    assert lines[-1] == "  ... and 10 more"
+
+
+@pytest.mark.parametrize("skip_bad", [True, False])
+def test_all_samples_bad_is_an_error_whatever_on_bad_says(pairs, tmp_path, skip_bad):
+    for path in (pairs / "images").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="12 bad samples"):
+        fetch(pairs, tmp_path / "raw", skip_bad)
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize("format_", ["PNG", "GIF", "BMP", "WEBP"])
+def test_content_decides_the_format_not_the_name(pairs, tmp_path, format_):
+    path = some(pairs, "images")
+    image = Image.open(path).convert("RGB")
+    image.save(path, format_, **({"lossless": True} if format_ == "WEBP" else {}))
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    fetch(pairs, tmp_path / "raw")
+    assert (np.asarray(decode_rgb(sample(tmp_path / "raw", path.stem)["image"])) == expected).all()
+
+
+def test_alpha_is_dropped(pairs, tmp_path):
+    path = some(pairs, "images")
+    pixels = np.random.default_rng(1).integers(0, 256, (30, 40, 4), np.uint8)
+    Image.fromarray(pixels).save(path, "PNG")
+    fetch(pairs, tmp_path / "raw")
+    assert (np.asarray(decode_rgb(sample(tmp_path / "raw", path.stem)["image"])) == pixels[..., :3]).all()
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "I;16", "1"])
+def test_masks_of_one_channel_in_any_mode_give_their_values(pairs, tmp_path, mode):
+    path = some(pairs, "masks")
+    values = np.array(Image.open(path)) if mode != "1" else np.ones((30, 40), np.uint8)
+    image = {
+        "P": lambda: Image.fromarray(values).convert("P"),
+        "RGB": lambda: Image.fromarray(np.stack([values] * 3, -1)),
+        "I;16": lambda: Image.fromarray(values.astype(np.uint16)),
+        "1": lambda: Image.fromarray(values.astype(bool)),
+    }[mode]()
+    if mode == "P":
+        image = Image.fromarray(values, "L")
+        image.putpalette([200, 10, 10] * 256)
+    image.save(path)
+    assert Image.open(path).mode == mode
+    fetch(pairs, tmp_path / "raw")
+    assert (decode_png(sample(tmp_path / "raw", path.stem)["mask"]) == values).all()
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_exif_orientation_turns_image_and_mask_alike(pairs, tmp_path, orientation):
+    image, mask = some(pairs, "images"), some(pairs, "masks")
+    values = np.array(Image.open(mask))
+    values[0, 0] = 3  # so that no turn looks like another
+    values[0, -1] = 1
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(values * 80).convert("RGB").save(image, "PNG", exif=exif)
+    Image.fromarray(values).save(mask)
+    fetch(pairs, tmp_path / "raw")
+    kept = sample(tmp_path / "raw", image.stem)
+    turns = {2: "fliplr", 3: "rot180", 4: "flipud", 5: "transpose", 6: "rot270", 7: "transverse", 8: "rot90"}
+    turned = {
+        "fliplr": np.fliplr, "flipud": np.flipud, "transpose": np.transpose,
+        "rot90": np.rot90, "rot180": lambda a: np.rot90(a, 2), "rot270": lambda a: np.rot90(a, 3),
+        "transverse": lambda a: np.rot90(a.T, 2),
+    }[turns[orientation]](values)  # fmt: skip
+    assert (decode_png(kept["mask"]) == turned).all()
+    assert (np.asarray(decode_rgb(kept["image"]))[..., 0] == turned * 80).all()
+
+
+def test_a_mask_turned_otherwise_than_its_image_is_refused(pairs, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = some(pairs, "masks")
+    Image.open(path).save(path, exif=exif)
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert problem == (
+        "masks/photo 00.png: EXIF orientation 3; expected none, or the image's, 1 (images/photo 00.jpg)"
+    )
+
+
+def test_the_two_quirks_of_the_real_photographs_are_fine(pet_dir, tmp_path):
+    root = tmp_path / "pets"
+    for folder_ in ("images", "annotations/trimaps"):
+        (root / folder_).mkdir(parents=True)
+    for name in ("Abyssinian_5", "Abyssinian_34", "Abyssinian_1", "Bengal_1"):
+        shutil.copy(pet_dir / f"images/{name}.jpg", root / "images")
+        shutil.copy(pet_dir / f"annotations/trimaps/{name}.png", root / "annotations/trimaps")
+    (root / "annotations/trainval.txt").write_text("Abyssinian_5 1 1 1\nAbyssinian_34 1 1 1\n")
+    (root / "annotations/test.txt").write_text("Abyssinian_1 1 1 1\nBengal_1 1 1 1\n")
+    assert fetch(root, tmp_path / "raw", layout="oxford")["left_out"] == []
+    assert decode_rgb(sample(tmp_path / "raw", "Abyssinian_5")["image"]).mode == "RGB"
+    assert 1 not in decode_png(sample(tmp_path / "raw", "Abyssinian_34")["mask"])
+
+
+def test_what_is_kept_of_a_turned_picture_carries_no_exif(pairs, tmp_path):
+    image = some(pairs, "images")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(image).save(image, "JPEG", exif=exif)
+    fetch(pairs, tmp_path / "raw")
+    kept = Image.open(io.BytesIO(sample(tmp_path / "raw", image.stem)["image"]))
+    assert dict(kept.getexif()) == {}
+    assert kept.size == (30, 40)

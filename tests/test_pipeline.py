@@ -1,0 +1,113 @@
+"""Batches: joint flips that are new every epoch, and an order that depends on nothing but its seed."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segpipe.data import augment
+from segpipe.data.pipeline import Arrays, train_batches, validation_batches
+from segpipe.errors import UserError
+
+COUNT = 20
+
+
+@pytest.fixture
+def arrays(rng):
+    """Masks equal the image's first channel, so that any disagreement shows; [0, 0, 1] is the number."""
+    images = rng.integers(0, 200, (COUNT, 4, 6, 3), np.uint8)
+    images[..., 1] = np.arange(COUNT)[:, None, None]
+    return Arrays(images, images[..., 0].copy(), [str(n) for n in range(COUNT)])
+
+
+def epochs(arrays, count=3, seed=0, batch=4, flip=True):
+    """The batches by epoch, as arrays."""
+    dataset, steps = train_batches(arrays, batch, count, seed, flip)
+    batches = list(dataset.as_numpy_iterator())
+    assert len(batches) == steps * count
+    return [batches[n * steps : (n + 1) * steps] for n in range(count)]
+
+
+def order(epoch):
+    return [int(image[0, 0, 1]) for images, _ in epoch for image in images]
+
+
+def mirrored(epoch, arrays):
+    """Which samples of an epoch were mirrored, by number."""
+    seen = {}
+    for images, _ in epoch:
+        for image in images:
+            number = int(image[0, 0, 1])
+            seen[number] = bool((image != arrays.images[number]).any())
+            assert (image == arrays.images[number][:, :: -1 if seen[number] else 1]).all()
+    return seen
+
+
+def test_image_and_mask_are_mirrored_together(arrays):
+    for epoch in epochs(arrays):
+        for images, masks in epoch:
+            assert (images[..., 0] == masks).all()
+
+
+def test_about_half_is_mirrored_and_another_half_in_every_epoch(arrays):
+    choices = [mirrored(epoch, arrays) for epoch in epochs(arrays, 8)]
+    assert 0.3 < np.mean([list(c.values()) for c in choices]) < 0.7
+    assert len({tuple(sorted(c.items())) for c in choices}) == 8
+
+
+def test_flip_false_mirrors_nothing(arrays):
+    assert not any(any(mirrored(epoch, arrays).values()) for epoch in epochs(arrays, flip=False))
+
+
+def test_every_sample_comes_once_an_epoch_in_a_new_order(arrays):
+    orders = [order(epoch) for epoch in epochs(arrays)]
+    assert all(sorted(o) == list(range(COUNT)) for o in orders)
+    assert len({tuple(o) for o in orders}) == 3
+
+
+def test_the_last_smaller_batch_is_left_out_and_not_always_the_same_samples(arrays):
+    left_out = [set(range(COUNT)) - set(order(epoch)) for epoch in epochs(arrays, 5, batch=6)]
+    assert all(len(left) == 2 for left in left_out)
+    assert len(set.union(*left_out)) > 2
+
+
+def test_one_seed_gives_one_run_and_another_another(arrays):
+    first, second, other = (epochs(arrays, seed=seed) for seed in (1, 1, 2))
+    for a, b in zip(sum(first, []), sum(second, []), strict=True):
+        assert (a[0] == b[0]).all()
+    assert order(first[0]) != order(other[0])
+
+
+def test_an_epoch_does_not_depend_on_how_many_there_are(arrays):
+    assert order(epochs(arrays, 2)[1]) == order(epochs(arrays, 5)[1])
+
+
+def test_a_batch_larger_than_the_split_is_an_error(arrays):
+    with pytest.raises(UserError, match=r"train\.batch_size = 21 is larger than the training split of 20"):
+        train_batches(arrays, 21, 1, 0, True)
+
+
+def test_validation_sees_every_sample_once_in_order_and_unchanged(arrays):
+    batches = list(validation_batches(arrays, 6).as_numpy_iterator())
+    assert [len(images) for images, _ in batches] == [6, 6, 6, 2]
+    assert (np.concatenate([images for images, _ in batches]) == arrays.images).all()
+    assert (np.concatenate([masks for _, masks in batches]) == arrays.masks).all()
+
+
+@given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=30)
+def test_flip_is_numpys_flip_eagerly_and_inside_map(batch, height, width, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (batch, height, width, 3), np.uint8)
+    masks = rng.integers(0, 256, (batch, height, width), np.uint8)
+    chosen = rng.random(batch) < 0.5
+    expected = images.copy(), masks.copy()
+    for kind in expected:
+        kind[chosen] = kind[chosen][:, :, ::-1]
+    eager = augment.flip(images, masks, tf.constant(chosen))
+    mapped = next(iter(tf.data.Dataset.from_tensors((images, masks, chosen)).map(augment.flip)))
+    for result in (eager, mapped):
+        for got, want in zip(result, expected, strict=True):
+            assert got.dtype == want.dtype
+            assert (got.numpy() == want).all()

@@ -1,0 +1,141 @@
+"""Records: resized as promised, the same bytes always, a manifest that tells the truth."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import PETS
+from PIL import Image
+
+from segpipe.classes import ClassTable
+from segpipe.config import FolderParams, SyntheticParams
+from segpipe.data import records
+from segpipe.data.codec import decode_png, decode_rgb, encode_png
+from segpipe.data.preprocess import resize_sample, write_records
+from segpipe.data.raw import write_raw
+from segpipe.data.sources import folder, synthetic
+from segpipe.data.tfrecord import read_shard
+from segpipe.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "raw"
+    params = SyntheticParams(train=30, test=5, size=40, seed=0)
+    write_raw(synthetic.samples(params), PETS, False, 0.02, folder, processes=2)
+    return folder
+
+
+def write(raw, folder, table=PETS, size=32, share=0.3, processes=1):
+    return write_records(raw, table, size, share, 0.05, folder, processes)
+
+
+def test_bytes_do_not_depend_on_the_number_of_processes(raw, tmp_path):
+    for processes in (1, 3):
+        write(raw, tmp_path / str(processes), processes=processes)
+    one, three = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("1", "3"))
+    assert one == three
+    assert len(one) > 4, "several shards a split, and the manifest"
+
+
+def test_raw_bytes_do_not_depend_on_the_number_of_processes_either(raw, tmp_path):
+    params = SyntheticParams(train=30, test=5, size=40, seed=0)
+    write_raw(synthetic.samples(params), PETS, False, 0.02, tmp_path / "raw", processes=1)
+    assert {p.name: p.read_bytes() for p in raw.iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "raw").iterdir()
+    }
+
+
+def test_validation_is_cut_from_training_by_name_and_every_sample_is_in_one_split(raw, tmp_path):
+    manifest = write(raw, tmp_path / "records")
+    opened = records.open_records(tmp_path / "records")
+    names = {split: [s["name"] for s in records.read(opened, split)] for split in opened.splits}
+    everything = [n for split in names.values() for n in split]
+    assert len(everything) == len(set(everything)) == 35
+    assert names["test"] == [f"test-{n:06d}" for n in range(5)]
+    assert all(name.startswith("train-") for name in names["val"])
+    assert {s: v["samples"] for s, v in manifest["splits"].items()} == {s: len(n) for s, n in names.items()}
+    assert 2 <= len(names["val"]) <= 16
+
+
+def test_masks_are_scaled_by_nearest_neighbour_and_mapped_to_indices():
+    mask = np.array([[1, 1, 3, 3], [1, 1, 3, 3], [2, 2, 2, 2], [2, 2, 2, 2]], np.uint8)
+    features = {"name": b"a", "image": encode_png(np.zeros((4, 4, 3), np.uint8)), "mask": encode_png(mask)}
+    small = resize_sample(features, PETS, 2, False)
+    assert list(small["mask"]) == [0, 2, 1, 1]
+    large = np.frombuffer(resize_sample(features, PETS, 8, False)["mask"], np.uint8).reshape(8, 8)
+    assert (large == np.kron(PETS.to_indices(mask), np.ones((2, 2), np.uint8))).all()
+
+
+def test_images_are_scaled_with_antialiasing():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    features = {"name": b"a", "image": encode_png(stripes), "mask": encode_png(np.ones((64, 64), np.uint8))}
+    image = np.frombuffer(resize_sample(features, PETS, 32, False)["image"], np.uint8)
+    assert abs(image.astype(int) - 127).max() < 50, "stripes of one pixel become grey, not moire"
+    assert abs(image.mean() - 127.5) < 2
+
+
+def test_test_records_carry_the_original_mask_and_size(raw, tmp_path):
+    write(raw, tmp_path / "records")
+    original = next(read_shard(raw / "test-00000.tfrecord"))
+    record = next(read_shard(tmp_path / "records" / "test-00000.tfrecord"))
+    values = decode_png(original["mask"])
+    assert (decode_png(record["original_mask"]) == PETS.to_indices(values)).all()
+    assert (record["height"], record["width"]) == values.shape
+    assert decode_rgb(original["image"]).size == values.shape[::-1]
+    training = next(read_shard(tmp_path / "records" / "train-00000.tfrecord"))
+    assert set(training) == {"name", "image", "mask"}
+
+
+def test_class_shares_are_those_of_the_counted_pixels(raw, tmp_path):
+    table = ClassTable(PETS.classes[:2], ignore=(3,))
+    manifest = write(raw, tmp_path / "records", table)
+    opened = records.open_records(tmp_path / "records")
+    masks = np.stack([s["mask"] for s in records.read(opened, "train")])
+    split = manifest["splits"]["train"]
+    assert split["class_shares"]["pet"] == pytest.approx((masks == 0).sum() / (masks != 255).sum(), abs=1e-6)
+    assert split["ignored_share"] == pytest.approx((masks == 255).mean(), abs=1e-6)
+
+
+def test_the_manifest_reads_back_as_it_was_written(raw, tmp_path):
+    manifest = write(raw, tmp_path / "records")
+    assert json.loads((tmp_path / "records" / "manifest.json").read_text()) == manifest
+    opened = records.open_records(tmp_path / "records")
+    assert (opened.image_size, opened.classes, opened.count("test")) == (32, PETS, 5)
+
+
+@pytest.mark.parametrize(("share", "empty"), [(0.001, "val"), (0.999, "train")])
+def test_an_empty_split_is_an_error_that_names_the_share(raw, tmp_path, share, empty):
+    with pytest.raises(UserError, match=rf"the {empty} split is empty: data.validation_share = {share}"):
+        write(raw, tmp_path / "records", share=share)
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_broken_raw_shard_stops_preprocessing(raw, tmp_path):
+    broken = tmp_path / "raw"
+    broken.mkdir()
+    for path in raw.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    (broken / "test-00000.tfrecord").write_bytes(b"")
+    with pytest.raises(UserError, match=r"test-00000\.tfrecord: too short"):
+        write(broken, tmp_path / "records")
+
+
+def test_records_without_a_manifest_are_no_records(tmp_path):
+    with pytest.raises(UserError, match=r"manifest\.json: no such file; `dvc repro preprocess` writes it"):
+        records.open_records(tmp_path)
+
+
+def test_the_records_of_the_real_photographs_keep_their_class_shares(pet_dir, tmp_path):
+    params = FolderParams(path=str(pet_dir), layout="oxford", test_share=0.3)
+    write_raw(folder.samples(params), PETS, False, 100, tmp_path / "raw")
+    manifest = write_records(tmp_path / "raw", PETS, 128, 0.1, 100, tmp_path / "records")
+    counts = {split: content["samples"] for split, content in manifest["splits"].items()}
+    assert counts["train"] + counts["val"] == 300
+    assert counts["test"] == 298
+    record = next(records.read(records.open_records(tmp_path / "records"), "test"))
+    with Image.open(pet_dir / "images" / f"{record['name']}.jpg") as image:
+        assert record["original_mask"].shape == (image.height, image.width)
+    shares = [s["class_shares"]["border"] for s in manifest["splits"].values()]
+    assert all(0.10 < share < 0.14 for share in shares), "12.0 % of pixels, says the data's README"

@@ -1,8 +1,9 @@
 """Stage `evaluate`: the model's scores on the test split, in `results/evaluate`."""
 
+import _stage  # noqa: F401
+
 from pathlib import Path
 
-import _src  # noqa: F401
 from segpipe.config import load_params
 from segpipe.data.codec import encode_png
 from segpipe.data.records import open_records

@@ -1,8 +1,9 @@
 """Stage `fetch`: the source's samples, checked, as canonical shards in `data/raw`."""
 
+import _stage  # noqa: F401
+
 from pathlib import Path
 
-import _src  # noqa: F401
 from segpipe.config import class_table, load_params
 from segpipe.data.raw import write_raw
 from segpipe.data.sources import open_source

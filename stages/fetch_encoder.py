@@ -1,8 +1,9 @@
 """Stage `fetch_encoder`: the encoder's pretrained weights as versioned data in `data/encoder`."""
 
+import _stage  # noqa: F401
+
 from pathlib import Path
 
-import _src  # noqa: F401
 from segpipe.config import load_params
 from segpipe.errors import exits_cleanly
 from segpipe.pretrained import fetch_backbone

@@ -1,8 +1,9 @@
 """Stage `preprocess`: `data/raw` to fixed-size TFRecord shards in `data/records`."""
 
+import _stage  # noqa: F401
+
 from pathlib import Path
 
-import _src  # noqa: F401
 from segpipe.config import class_table, load_params
 from segpipe.data.preprocess import write_records
 from segpipe.errors import exits_cleanly

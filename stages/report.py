@@ -1,12 +1,13 @@
 """Stage `report`: all results as pages for people, in `results/report`."""
 
+import _stage  # noqa: F401
+
 import json
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-import _src  # noqa: F401
 from segpipe.config import load_params
 from segpipe.data.codec import decode_png
 from segpipe.data.records import open_records, read

@@ -1,12 +1,13 @@
 """Stage `train`: records and encoder to `models/model.keras` and `results/train`."""
 
+import _stage  # noqa: F401
+
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-import _src  # noqa: F401
 from segpipe import grids
 from segpipe.config import load_params
 from segpipe.data.pipeline import load

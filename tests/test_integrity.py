@@ -190,7 +190,9 @@ def test_alpha_is_dropped(pairs, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (30, 40, 4), np.uint8)
     Image.fromarray(pixels).save(path, "PNG")
     fetch(pairs, tmp_path / "raw")
-    assert (np.asarray(decode_rgb(sample(tmp_path / "raw", path.stem)["image"])) == pixels[..., :3]).all()
+    assert (
+        np.asarray(decode_rgb(sample(tmp_path / "raw", path.stem)["image"])) == pixels[..., :3]
+    ).all()
 
 
 @pytest.mark.parametrize("mode", ["P", "RGB", "I;16", "1"])
@@ -224,7 +226,15 @@ def test_exif_orientation_turns_image_and_mask_alike(pairs, tmp_path, orientatio
     Image.fromarray(values).save(mask)
     fetch(pairs, tmp_path / "raw")
     kept = sample(tmp_path / "raw", image.stem)
-    turns = {2: "fliplr", 3: "rot180", 4: "flipud", 5: "transpose", 6: "rot270", 7: "transverse", 8: "rot90"}
+    turns = {
+        2: "fliplr",
+        3: "rot180",
+        4: "flipud",
+        5: "transpose",
+        6: "rot270",
+        7: "transverse",
+        8: "rot90",
+    }
     turned = {
         "fliplr": np.fliplr, "flipud": np.flipud, "transpose": np.transpose,
         "rot90": np.rot90, "rot180": lambda a: np.rot90(a, 2), "rot270": lambda a: np.rot90(a, 3),

@@ -53,7 +53,9 @@ def test_mean_iou_is_that_of_keras_where_no_class_is_absent(truth, prediction):
     reference = keras.metrics.MeanIoU(4, ignore_class=255)
     reference.update_state(truth, prediction)
     matrix = metrics.confusion_matrix(truth, prediction, 4)
-    assert metrics.mean_present(metrics.iou(matrix)) == pytest.approx(float(reference.result()), abs=1e-6)
+    assert metrics.mean_present(metrics.iou(matrix)) == pytest.approx(
+        float(reference.result()), abs=1e-6
+    )
 
 
 @given(masks, predictions)

@@ -90,13 +90,17 @@ def find(model, path):
 
 
 def test_an_unknown_layer_is_named_with_the_layers_there_are():
-    with pytest.raises(UserError, match=r"block_99 does not exist; expected a layer of stride 4") as error:
+    with pytest.raises(
+        UserError, match=r"block_99 does not exist; expected a layer of stride 4"
+    ) as error:
         tap(mobilenet_v2(64, 0.35), ["block_1_expand_relu", "block_99"])
     assert "block_3_expand_relu (4)" in str(error.value)
 
 
 def test_a_layer_of_the_wrong_stride_is_named():
-    with pytest.raises(UserError, match=r"block_6_expand_relu has stride 8; expected a layer of stride 4"):
+    with pytest.raises(
+        UserError, match=r"block_6_expand_relu has stride 8; expected a layer of stride 4"
+    ):
         tap(mobilenet_v2(64, 0.35), ["block_1_expand_relu", "block_6_expand_relu"])
 
 
@@ -136,7 +140,6 @@ def test_running_scores_are_those_of_the_summed_confusion_matrix(rng):
 
 def test_imagenet_weights_from_a_file_know_a_dog(encoder_weights, pet_dir, tmp_path):
     """Features of pretrained weights tell breeds apart; those of random weights do not."""
-
 
     names = ["american_bulldog_10", "american_bulldog_100", "Abyssinian_1", "Abyssinian_10"]
     images = np.stack(

@@ -1,5 +1,7 @@
 """Batches: joint flips that are new every epoch, and an order that depends on nothing but its seed."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -74,7 +76,7 @@ def test_the_last_smaller_batch_is_left_out_and_not_always_the_same_samples(arra
 
 def test_one_seed_gives_one_run_and_another_another(arrays):
     first, second, other = (epochs(arrays, seed=seed) for seed in (1, 1, 2))
-    for a, b in zip(sum(first, []), sum(second, []), strict=True):
+    for a, b in zip(chain(*first), chain(*second), strict=True):
         assert (a[0] == b[0]).all()
     assert order(first[0]) != order(other[0])
 
@@ -84,7 +86,9 @@ def test_an_epoch_does_not_depend_on_how_many_there_are(arrays):
 
 
 def test_a_batch_larger_than_the_split_is_an_error(arrays):
-    with pytest.raises(UserError, match=r"train\.batch_size = 21 is larger than the training split of 20"):
+    with pytest.raises(
+        UserError, match=r"train\.batch_size = 21 is larger than the training split of 20"
+    ):
         train_batches(arrays, 21, 1, 0, True)
 
 

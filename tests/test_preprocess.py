@@ -54,13 +54,19 @@ def test_validation_is_cut_from_training_by_name_and_every_sample_is_in_one_spli
     assert len(everything) == len(set(everything)) == 35
     assert names["test"] == [f"test-{n:06d}" for n in range(5)]
     assert all(name.startswith("train-") for name in names["val"])
-    assert {s: v["samples"] for s, v in manifest["splits"].items()} == {s: len(n) for s, n in names.items()}
+    assert {s: v["samples"] for s, v in manifest["splits"].items()} == {
+        s: len(n) for s, n in names.items()
+    }
     assert 2 <= len(names["val"]) <= 16
 
 
 def test_masks_are_scaled_by_nearest_neighbour_and_mapped_to_indices():
     mask = np.array([[1, 1, 3, 3], [1, 1, 3, 3], [2, 2, 2, 2], [2, 2, 2, 2]], np.uint8)
-    features = {"name": b"a", "image": encode_png(np.zeros((4, 4, 3), np.uint8)), "mask": encode_png(mask)}
+    features = {
+        "name": b"a",
+        "image": encode_png(np.zeros((4, 4, 3), np.uint8)),
+        "mask": encode_png(mask),
+    }
     small = resize_sample(features, PETS, 2, False)
     assert list(small["mask"]) == [0, 2, 1, 1]
     large = np.frombuffer(resize_sample(features, PETS, 8, False)["mask"], np.uint8).reshape(8, 8)
@@ -70,7 +76,11 @@ def test_masks_are_scaled_by_nearest_neighbour_and_mapped_to_indices():
 def test_images_are_scaled_with_antialiasing():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    features = {"name": b"a", "image": encode_png(stripes), "mask": encode_png(np.ones((64, 64), np.uint8))}
+    features = {
+        "name": b"a",
+        "image": encode_png(stripes),
+        "mask": encode_png(np.ones((64, 64), np.uint8)),
+    }
     image = np.frombuffer(resize_sample(features, PETS, 32, False)["image"], np.uint8)
     assert abs(image.astype(int) - 127).max() < 50, "stripes of one pixel become grey, not moire"
     assert abs(image.mean() - 127.5) < 2
@@ -94,7 +104,9 @@ def test_class_shares_are_those_of_the_counted_pixels(raw, tmp_path):
     opened = records.open_records(tmp_path / "records")
     masks = np.stack([s["mask"] for s in records.read(opened, "train")])
     split = manifest["splits"]["train"]
-    assert split["class_shares"]["pet"] == pytest.approx((masks == 0).sum() / (masks != 255).sum(), abs=1e-6)
+    assert split["class_shares"]["pet"] == pytest.approx(
+        (masks == 0).sum() / (masks != 255).sum(), abs=1e-6
+    )
     assert split["ignored_share"] == pytest.approx((masks == 255).mean(), abs=1e-6)
 
 
@@ -123,7 +135,9 @@ def test_a_broken_raw_shard_stops_preprocessing(raw, tmp_path):
 
 
 def test_records_without_a_manifest_are_no_records(tmp_path):
-    with pytest.raises(UserError, match=r"manifest\.json: no such file; `dvc repro preprocess` writes it"):
+    with pytest.raises(
+        UserError, match=r"manifest\.json: no such file; `dvc repro preprocess` writes it"
+    ):
         records.open_records(tmp_path)
 
 

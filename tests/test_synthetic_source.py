@@ -52,7 +52,9 @@ def test_the_border_lies_between_pet_and_background(masks):
 def test_predicting_only_the_largest_class_scores_far_below_the_demos_bar(masks):
     truth = np.concatenate([mask.ravel() for mask in masks]) - 1
     largest = np.full_like(truth, np.bincount(truth).argmax())
-    scores = metrics.summarise(metrics.confusion_matrix(truth, largest, 3), ["pet", "background", "border"])
+    scores = metrics.summarise(
+        metrics.confusion_matrix(truth, largest, 3), ["pet", "background", "border"]
+    )
     assert scores["mean_iou"] < 0.3
 
 

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from segpipe.data.tfrecord import check_shards, read_shard, write_shards
 from segpipe.errors import UserError
 
-SAMPLES = [{"name": b"a", "image": bytes(range(256)), "height": 3}, {"name": b"b", "image": b"", "height": 0}]
+SAMPLES = [
+    {"name": b"a", "image": bytes(range(256)), "height": 3},
+    {"name": b"b", "image": b"", "height": 0},
+]
 
 values = st.one_of(st.binary(max_size=50), st.integers(-(2**63), 2**63 - 1))
 samples = st.lists(st.dictionaries(st.text(min_size=1, max_size=8), values, max_size=5), max_size=5)
@@ -71,7 +74,9 @@ def test_sound_shards_pass_the_check(shard):
 def test_a_shard_cut_in_half_is_named(shard):
     path, entries = shard
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=rf"{path}: too short, \d+ bytes, expected {entries[0]['bytes']}"):
+    with pytest.raises(
+        UserError, match=rf"{path}: too short, \d+ bytes, expected {entries[0]['bytes']}"
+    ):
         check_shards(path.parent, {"train": entries})
     with pytest.raises(UserError, match=rf"{path}: record 1: cut short"):
         list(read_shard(path))

@@ -21,7 +21,7 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
     """Wrap an entry point: what a user can mend ends in one line on stderr, not in a traceback.
 
     Exit codes: 2 for wrong params, 1 for any other `UserError` and for operating system errors such
-    as a full disk, 130 for Ctrl-C. Any other exception is a bug of ours and keeps its traceback.
+    as a full disk. Any other exception is a bug of ours and keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -33,8 +33,6 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             sys.exit(_complain(f"{where}{error.strerror or error}; nothing was kept", 1))
-        except KeyboardInterrupt:
-            sys.exit(_complain("interrupted; nothing was kept, run the same command again", 130))
 
     return wrapped
 

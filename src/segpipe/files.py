@@ -24,6 +24,9 @@ def replaces(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             _remove(path)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write does not know where it was
+        raise
     finally:
         _remove(temporary)
 

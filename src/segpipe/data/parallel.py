@@ -1,5 +1,6 @@
 """An ordered map over worker processes, with bounded memory."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -26,13 +27,12 @@ def ordered_map(
     """
     processes = processes or usable_cores()
     # Spawned, not forked: a fork of a process with TensorFlow's threads in it can hang.
-    executor = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c_to_parent
-    )
+    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            pending.append(executor.submit(function, item))
+            with _deaf_to_ctrl_c():  # workers inherit it: the parent alone ends the work
+                pending.append(executor.submit(function, item))
             if len(pending) > 4 * processes:
                 yield pending.popleft().result()
         while pending:
@@ -48,5 +48,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _leave_ctrl_c_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

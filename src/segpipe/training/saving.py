@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -28,8 +29,21 @@ def _rewrite(source: Path, target: Path) -> None:
     with zipfile.ZipFile(source) as dated, zipfile.ZipFile(target, "w") as canonical:
         for name in sorted(dated.namelist()):
             content = dated.read(name)
-            if name == "metadata.json":
-                metadata = json.loads(content)
-                del metadata["date_saved"]
-                content = json.dumps(metadata).encode()
+            if name.endswith(".json"):
+                content = json.dumps(_timeless(json.loads(content), {})).encode()
             canonical.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+
+
+def _timeless(config: Any, numbers: dict[int, int]) -> Any:
+    """Keras' description without the save date, and with ids counted where Keras has addresses."""
+    if isinstance(config, list):
+        return [_timeless(item, numbers) for item in config]
+    if not isinstance(config, dict):
+        return config
+    timeless = {}
+    for key, value in config.items():
+        if key == "shared_object_id":
+            timeless[key] = numbers.setdefault(value, len(numbers))
+        elif key != "date_saved":
+            timeless[key] = _timeless(value, numbers)
+    return timeless

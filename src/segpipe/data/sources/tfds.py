@@ -80,8 +80,8 @@ def _prepared(name: str) -> tfds.core.DatasetBuilder:
 
 def _unreachable(builder: tfds.core.DatasetBuilder, error: Exception) -> str:
     return (
-        f"{builder.info.full_name} could not be downloaded: {_first_line(error)}. Two ways on: point the "
-        "environment variable TFDS_DATA_DIR at a folder that holds it already (looked for "
+        f"{builder.info.full_name} could not be downloaded: {_first_line(error)}. Two ways on: point "
+        "the environment variable TFDS_DATA_DIR at a folder that holds it already (looked for "
         f"{builder.data_dir}), or get the files by hand and set data.source to folder"
     )
 

@@ -1,0 +1,24 @@
+"""What every stage needs before its other imports.
+
+The checkout's own `src` comes first on the path: a queued experiment runs in a copy of the repository
+and must run the copy's code, whereas the installed package is the original's. And Ctrl-C during the
+seconds of those imports ends in one line, as it does later.
+"""
+
+import sys
+from pathlib import Path
+from types import TracebackType
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+
+def _one_line_for_ctrl_c(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("error: interrupted; nothing was kept, run the same command again", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _one_line_for_ctrl_c

@@ -1,0 +1,281 @@
+"""What users get wrong, through the true entry points: one clear line, no traceback, nothing lost."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from helpers import environment, error_line, make_project, run, run_stage, set_params
+from PIL import Image
+
+
+@pytest.fixture
+def project(finished_project, tmp_path):
+    """A finished project, to be spoiled."""
+    shutil.copytree(finished_project, tmp_path / "project", symlinks=True)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def folder_project(pairs, tmp_path):
+    """A project on the user's own folder, nothing run yet."""
+    return make_project(
+        tmp_path / "project", **{"data.source": "folder", "data.folder.path": str(pairs)}
+    )
+
+
+def leftovers(project):
+    """What half-finished work would leave."""
+    return [path for path in project.rglob(".*.partial") if ".dvc" not in path.parts]
+
+
+def test_an_unknown_source(project):
+    set_params(project, {"data.source": "imagenet"})
+    result = run_stage("fetch", project)
+    assert result.returncode == 2
+    assert "data.source = 'imagenet': input should be 'oxford_iiit_pet', 'tfds'" in error_line(result)
+
+
+def test_an_image_size_of_100(project):
+    set_params(project, {"data.image_size": 100})
+    result = run_stage("preprocess", project)
+    assert result.returncode == 2
+    assert error_line(result).endswith("data.image_size = 100: input should be a multiple of 32\n")
+    assert (project / "data/records/manifest.json").is_file()
+
+
+def test_a_missing_folder(folder_project, pairs):
+    shutil.rmtree(pairs)
+    assert f"there is no folder {pairs}" in error_line(run_stage("fetch", folder_project))
+    result = run("dvc", "repro", cwd=folder_project)
+    assert result.returncode != 0
+    assert str(pairs) in result.stderr, "DVC itself names the missing folder"
+
+
+def test_an_empty_folder(folder_project, pairs):
+    for path in pairs.iterdir():
+        shutil.rmtree(path)
+    assert f"{pairs}/images: no such folder" in error_line(run_stage("fetch", folder_project))
+    assert not (folder_project / "data/raw").exists()
+
+
+def test_a_mask_value_outside_the_table(folder_project, pairs):
+    Image.new("L", (40, 30), 9).save(pairs / "masks/photo 03.png")
+    message = error_line(run_stage("fetch", folder_project))
+    assert "1 bad samples; mend them, or set data.on_bad to skip to leave them out:" in message
+    assert "masks/photo 03.png: mask values outside the class table: 9 (1200 pixels)" in message
+    assert not (folder_project / "data/raw").exists()
+
+
+def test_a_bad_sample_left_out_is_named_in_summary_manifest_and_report(pairs, tmp_path):
+    (pairs / "images/photo 03.jpg").write_bytes(b"")
+    project = make_project(
+        tmp_path / "project",
+        **{
+            "data.source": "folder",
+            "data.folder.path": str(pairs),
+            "data.on_bad": "skip",
+            "train.batch_size": 2,
+        },
+    )
+    result = run("dvc", "repro", cwd=project)
+    assert result.returncode == 0, result.stderr
+    for path in (
+        "data/raw/summary.json",
+        "data/records/manifest.json",
+        "results/report/report.md",
+        "results/report/index.html",
+    ):
+        text = (project / path).read_text().replace("\\", "")
+        assert "images/photo 03.jpg: an empty file" in text, path
+
+
+def test_all_samples_bad(folder_project, pairs):
+    for path in (pairs / "masks").iterdir():
+        path.write_bytes(b"")
+    set_params(folder_project, {"data.on_bad": "skip"})
+    message = error_line(run_stage("fetch", folder_project))
+    assert message.startswith("error: no good sample is left in the test split. 12 bad samples")
+
+
+def test_a_batch_larger_than_the_training_split(project):
+    before = (project / "models/model.keras").read_bytes()
+    set_params(project, {"train.batch_size": 64})
+    message = error_line(run_stage("train", project))
+    assert re.search(r"train\.batch_size = 64 is larger than the training split of \d+ samples", message)
+    assert (project / "models/model.keras").read_bytes() == before
+
+
+def test_a_missing_weights_file(project):
+    set_params(project, {"model.encoder.weights": "no/such.h5"})
+    message = error_line(run_stage("fetch_encoder", project))
+    assert "model.encoder.weights: there is no file no/such.h5; set it to imagenet, none" in message
+
+
+def test_weights_that_do_not_fit(project):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save_weights(project / "my.weights.h5")
+    set_params(project, {"model.encoder.weights": "my.weights.h5"})
+    message = error_line(run_stage("fetch_encoder", project))
+    assert "my.weights.h5: these weights do not fit mobilenet_v2 with alpha 0.35" in message
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "report"])
+@pytest.mark.parametrize(
+    ("damage", "words"), [("cut in half", "too short"), ("a flipped byte", "corrupt")]
+)
+def test_a_damaged_record_shard(project, stage, damage, words):
+    path = project / "data/records/test-00000.tfrecord"
+    content = bytearray(path.read_bytes())
+    if damage == "cut in half":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    path.unlink()  # it may be a link into DVC's cache
+    path.write_bytes(content)
+    message = error_line(run_stage(stage, project))
+    assert "data/records/test-00000.tfrecord" in message
+    assert words in message
+
+
+def test_dvc_mends_a_damaged_shard_from_its_cache(project):
+    path = project / "data/records/test-00000.tfrecord"
+    good = path.read_bytes()
+    path.unlink()
+    path.write_bytes(good[:-5])
+    assert run("dvc", "repro", cwd=project).returncode == 0
+    assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize("kind", ["text", "another zip", "another network"])
+def test_a_model_that_is_not_ours(project, kind):
+    path = project / "models/model.keras"
+    path.unlink()
+    if kind == "text":
+        path.write_text("no model")
+    elif kind == "another zip":
+        shutil.make_archive(str(path), "zip", project / "stages")
+        path.with_suffix(".keras.zip").rename(path)
+    else:
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]).save(path)
+    scores = (project / "results/evaluate/metrics.json").read_text()
+    message = error_line(run_stage("evaluate", project))
+    assert "models/model.keras: " in message
+    expected = "but the records need" if kind == "another network" else "not a model that segpipe saved"
+    assert expected in message
+    assert (project / "results/evaluate/metrics.json").read_text() == scores
+
+
+def test_a_model_for_another_image_size(project):
+    records = project / "data/records/manifest.json"
+    text = records.read_text()
+    records.unlink()
+    records.write_text(text.replace('"image_size": 32', '"image_size": 64'))
+    message = error_line(run_stage("evaluate", project))
+    assert (
+        "maps (None, 32, 32, 3) to (None, 32, 32, 3), but the records need (None, 64, 64, 3)" in message
+    )
+
+
+def test_a_stage_run_from_another_folder(project, tmp_path):
+    result = run("python", str(project / "stages/fetch.py"), cwd=tmp_path)
+    assert "run stages from the root of the repository" in error_line(result)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 12 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("stage", "out"),
+    [
+        ("fetch", "data/raw"),
+        ("fetch_encoder", "data/encoder"),
+        ("preprocess", "data/records"),
+        ("train", "models/model.keras"),
+        ("evaluate", "results/evaluate/predictions"),
+        ("report", "results/report"),
+    ],
+)
+def test_a_full_disk(finished_project, small_disk, stage, out):
+    """Whatever the stage would replace is still there; nothing half-written is."""
+    project = small_disk / "project"
+    shutil.copytree(
+        finished_project,
+        project,
+        ignore=shutil.ignore_patterns(".git", "tmp", "cache", "requirements.lock"),
+    )
+    before = contents(project / out)
+    with (
+        (small_disk / "ballast").open("wb", buffering=0) as ballast,
+        pytest.raises(OSError, match="left"),
+    ):
+        while ballast.write(bytes(512)):
+            pass
+    result = run_stage(stage, project, PYTHONDONTWRITEBYTECODE="1")
+    assert "No space left on device" in error_line(result) or "errno = 28" in error_line(result)
+    assert before
+    assert contents(project / out) == before
+    assert leftovers(project) == []
+
+
+def contents(out):
+    """The files of an out and what is in them."""
+    return {path: path.read_bytes() for path in (out, *out.rglob("*")) if path.is_file()}
+
+
+BUSY_WHEN = {
+    "fetch": "data/.raw.partial",
+    "preprocess": "data/.records.partial",
+    "train": "results/train/previews/epoch-000.png",
+    "evaluate": "results/evaluate/.predictions.partial",
+}
+"""What appears once a stage has begun its work."""
+
+
+@pytest.mark.parametrize("stage", BUSY_WHEN)
+def test_ctrl_c_at_work(project, stage):
+    set_params(project, {"data.synthetic.train": 5000, "train.epochs": 5000})
+    sign = project / BUSY_WHEN[stage]
+    if sign.is_file():
+        shutil.rmtree(sign.parent)
+    out, err = interrupt(stage, project, lambda _: sign.exists())
+    assert err.endswith("error: interrupted; nothing was kept, run the same command again\n"), out + err
+    assert "Traceback" not in err
+    assert leftovers(project) == []
+
+
+@pytest.mark.parametrize("stage", ["fetch_encoder", "train", "report"])
+def test_ctrl_c_during_the_imports(project, stage):
+    def numpy_is_loaded(pid: int) -> bool:
+        return "numpy" in Path(f"/proc/{pid}/maps").read_text()
+
+    out, err = interrupt(stage, project, numpy_is_loaded)
+    assert err.endswith("error: interrupted; nothing was kept, run the same command again\n"), out + err
+    assert "Traceback" not in err
+
+
+def interrupt(stage, project, ready):
+    """Start a stage in a process group of its own, and press Ctrl-C once it is `ready`."""
+    process = subprocess.Popen(
+        [sys.executable, f"stages/{stage}.py"], cwd=project, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not ready(process.pid):
+        assert process.poll() is None, process.communicate()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGINT, (process.returncode, out, err)
+    return out, err

@@ -1,0 +1,138 @@
+"""Scoring: every test image once, at both sizes, in constant memory."""
+
+import tracemalloc
+
+import keras
+import numpy as np
+import pytest
+from helpers import PETS
+
+from segpipe import metrics
+from segpipe.classes import IGNORE, ClassTable
+from segpipe.config import SyntheticParams
+from segpipe.data import records
+from segpipe.data.preprocess import write_records
+from segpipe.data.raw import write_raw
+from segpipe.data.sources import synthetic
+from segpipe.evaluation import Evaluation, absent_classes
+from segpipe.prediction import log_softmax, mask_at_size
+
+
+class Oracle:
+    """A model that is right about everything that the network size can show, or about nothing."""
+
+    def __init__(self, manifest, confidence=9.0):
+        self.samples = {s["image"].tobytes(): s["mask"] for s in records.read(manifest, "test")}
+        self.confidence, self.classes = confidence, len(manifest.classes)
+        self.seen = 0
+
+    def predict_on_batch(self, images):
+        self.seen += len(images)
+        masks = np.stack([self.samples[image.tobytes()] for image in images])
+        return np.float32(self.confidence * np.eye(256)[masks][..., : self.classes])
+
+
+@pytest.fixture(scope="module")
+def make_manifest(tmp_path_factory):
+    def make(test=7, table=PETS, size=32):
+        folder = tmp_path_factory.mktemp("data")
+        params = SyntheticParams(train=12, test=test, size=48, seed=0)
+        write_raw(synthetic.samples(params), PETS, False, 100, folder / "raw", 1)
+        write_records(folder / "raw", table, size, 0.3, 100, folder / "records", 1)
+        return records.open_records(folder / "records")
+
+    return make
+
+
+def evaluate(manifest, batch_size=3, model=None):
+    model = model or Oracle(manifest)
+    evaluation = Evaluation(model, manifest, batch_size)
+    return evaluation, list(evaluation.predictions())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_every_test_image_is_scored_exactly_once_whatever_the_batch(make_manifest, batch_size):
+    manifest = make_manifest()
+    evaluation, predictions = evaluate(manifest, batch_size, model := Oracle(manifest))
+    assert [name for name, _ in predictions] == [f"test-{n:06d}" for n in range(7)]
+    assert (evaluation.metrics()["images"], model.seen) == (7, 7)
+    assert evaluation.network.sum() == 7 * 32 * 32
+    pixels = sum(s["original_mask"].size for s in records.read(manifest, "test"))
+    assert evaluation.original.sum() == pixels
+
+
+def test_a_perfect_model_scores_one_at_network_size_and_nearly_so_at_original_size(make_manifest):
+    scores = evaluate(make_manifest(size=64))[0].metrics()
+    assert scores["network"]["mean_iou"] == scores["network"]["pixel_accuracy"] == 1
+    assert 0.85 < scores["original"]["mean_iou"] < 1
+
+
+def test_loss_is_the_mean_cross_entropy_at_network_size(make_manifest):
+    manifest = make_manifest()
+    loss = evaluate(manifest, model=Oracle(manifest, 2.0))[0].metrics()["loss"]
+    assert loss == pytest.approx(np.log(np.exp(2) + 2) - 2, rel=1e-6)
+
+
+def test_ignored_pixels_count_in_neither_loss_nor_score(make_manifest):
+    table = ClassTable(PETS.classes[:2], ignore=(3,))
+    evaluation, _ = evaluate(make_manifest(table=table))
+    manifest = evaluation.manifest
+    counted = sum((s["mask"] != IGNORE).sum() for s in records.read(manifest, "test"))
+    assert evaluation.network.sum() == counted
+    assert evaluation.metrics()["network"]["mean_iou"] == 1
+
+
+def test_an_absent_class_is_named(make_manifest):
+    evaluation, _ = evaluate(make_manifest())
+    evaluation.original[2, :] = evaluation.original[:, 2] = 0
+    assert absent_classes(evaluation.metrics()["original"]) == ["border"]
+
+
+def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
+    evaluation, _ = evaluate(make_manifest())
+    table = evaluation.per_image()
+    assert list(table) == [
+        "name", "height", "width", "pixel_accuracy", "mean_iou",
+        "iou_pet", "iou_background", "iou_border",
+    ]  # fmt: skip
+    matrix = evaluation.confusion().pivot(index="truth", columns="prediction", values="pixels")
+    names = PETS.names
+    scores = metrics.summarise(matrix.loc[names, names].to_numpy(), names)
+    assert scores == evaluation.metrics()["original"]
+    weights = table["height"] * table["width"]
+    accuracy = (table["pixel_accuracy"] * weights).sum() / weights.sum()
+    assert accuracy == pytest.approx(scores["pixel_accuracy"])
+
+
+def test_memory_does_not_grow_with_the_number_of_test_images(make_manifest):
+    def peak(count):
+        manifest = make_manifest(count)
+        model = Oracle(manifest)
+        tracemalloc.start()
+        for _ in Evaluation(model, manifest, 4).predictions():
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    peak(10)  # imports and caches
+    few, many = peak(10), peak(100)
+    assert many < few + 90 * 2000, "two kilobytes an image for its row in the table, and no pictures"
+
+
+def test_log_softmax_is_that_of_keras(rng):
+    logits = rng.normal(0, 30, (4, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(log_softmax(logits), keras.ops.log_softmax(logits), atol=1e-5)
+
+
+def test_a_mask_is_scaled_by_bilinear_probabilities():
+    probabilities = np.zeros((2, 2, 2), np.float32)
+    probabilities[:, 0, 0] = probabilities[:, 1, 1] = 1
+    assert mask_at_size(probabilities, 3, 4).tolist() == [[0, 0, 1, 1]] * 3
+    skewed = probabilities * [0.5, 1.0]  # at 3 of 8: 0.5 * 0.625 against 0.375
+    assert mask_at_size(skewed.astype(np.float32), 1, 8).tolist() == [[0, 0, 0, 1, 1, 1, 1, 1]]
+
+
+def test_a_mask_at_network_size_is_the_argmax(rng):
+    probabilities = rng.random((16, 16, 5), np.float32)
+    assert (mask_at_size(probabilities, 16, 16) == probabilities.argmax(-1)).all()

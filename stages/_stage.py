@@ -12,11 +12,16 @@ from types import TracebackType
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 
+_INTERRUPTED = (
+    "interrupted; the same command begins it again, `dvc checkout` brings back the results of before"
+)
+
+
 def _one_line_for_ctrl_c(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        print("error: interrupted; nothing was kept, run the same command again", file=sys.stderr)
+        print(f"error: {_INTERRUPTED}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
 

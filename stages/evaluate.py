@@ -30,7 +30,7 @@ def main() -> None:
     with replaces(RESULTS / "predictions") as partial:
         partial.mkdir()
         write_shards(partial, "test", predicted, SHARD_MB)
-    scores = evaluation.metrics()
+        scores = evaluation.metrics()
     write_text(RESULTS / "per_image.csv", evaluation.per_image().to_csv(index=False))
     write_text(RESULTS / "confusion.csv", evaluation.confusion().to_csv(index=False))
     write_json(RESULTS / "metrics.json", scores)

@@ -15,7 +15,10 @@ def main() -> None:
     """Read params, fetch, say what came."""
     data = load_params().data
     skip_bad = data.on_bad == "skip" or (data.on_bad == "auto" and data.source != "folder")
-    summary = write_raw(open_source(data), class_table(data), skip_bad, data.shard_mb, Path("data/raw"))
+    source = data.tfds.name if data.source == "tfds" else data.source
+    summary = write_raw(
+        source, open_source(data), class_table(data), skip_bad, data.shard_mb, Path("data/raw")
+    )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())
     print(f"fetched {counts} samples; left out {len(summary['left_out'])}")
 

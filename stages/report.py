@@ -26,8 +26,10 @@ def main() -> None:
     settings = yaml.safe_load((TRAIN / "params.yaml").read_text(encoding="utf-8"))
     for section in ("evaluate", "report"):
         settings[section] = getattr(params, section).model_dump(mode="json")
-    pixels = pd.read_csv(EVALUATE / "confusion.csv")
     names = manifest.classes.names
+    # A class may be called "1", or "None".
+    pixels = pd.read_csv(EVALUATE / "confusion.csv", dtype={"pixels": int}, keep_default_na=False)
+    pixels = pixels.astype({"truth": str, "prediction": str})
     results = Results(
         settings,
         pd.read_csv(TRAIN / "history.csv"),

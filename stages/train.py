@@ -30,7 +30,7 @@ def main() -> None:
     data = load(manifest, "train"), load(manifest, "val")
     shown = loop.preview_samples(data[1], params.train.previews.samples)
     backbone = open_backbone(Path("data/encoder"))
-    print(loop.choose_device())
+    print(loop.describe_device())
     network = loop.build_model(backbone, params.model, manifest.image_size, len(table), params.seed)
 
     def draw(epoch: int, predictions: np.ndarray) -> None:

@@ -52,7 +52,7 @@ def test_params_cannot_be_changed_once_read():
         ("train__learning_rate", -1, "train.learning_rate = -1: input should be greater than 0"),
         ("train__epochs", "many", "train.epochs = 'many': input should be a valid integer"),
         ("data__validation_share", 1.0, "data.validation_share = 1.0: input should be less than 1"),
-        ("data__ignore", [2], "data: the value 2 stands twice in the class table"),
+        ("data__ignore", [2], "data: the value 2 stands twice in classes and ignore"),
         ("model__decoder__filters", [8], "decoder.filters needs one number for each of the 4 skip"),
         ("model__encoder__trainable", "yes", "model.encoder.trainable = 'yes': input should be"),
     ],

@@ -14,6 +14,7 @@ from segpipe.data import records
 from segpipe.data.preprocess import write_records
 from segpipe.data.raw import write_raw
 from segpipe.data.sources import synthetic
+from segpipe.errors import UserError
 from segpipe.evaluation import Evaluation, absent_classes
 from segpipe.prediction import log_softmax, mask_at_size
 
@@ -37,7 +38,7 @@ def make_manifest(tmp_path_factory):
     def make(test=7, table=PETS, size=32):
         folder = tmp_path_factory.mktemp("data")
         params = SyntheticParams(train=12, test=test, size=48, seed=0)
-        write_raw(synthetic.samples(params), PETS, False, 100, folder / "raw", 1)
+        write_raw("a test", synthetic.samples(params), PETS, False, 100, folder / "raw", 1)
         write_records(folder / "raw", table, size, 0.3, 100, folder / "records", 1)
         return records.open_records(folder / "records")
 
@@ -80,6 +81,18 @@ def test_ignored_pixels_count_in_neither_loss_nor_score(make_manifest):
     counted = sum((s["mask"] != IGNORE).sum() for s in records.read(manifest, "test"))
     assert evaluation.network.sum() == counted
     assert evaluation.metrics()["network"]["mean_iou"] == 1
+
+
+def test_a_test_split_of_nothing_but_ignored_pixels_is_an_error(make_manifest):
+    manifest = make_manifest()
+    with pytest.raises(UserError, match="every pixel of the test split is ignored"):
+        Evaluation(Oracle(manifest), manifest, 2).metrics()
+
+
+def test_a_model_that_predicts_no_numbers_is_an_error(make_manifest):
+    manifest = make_manifest()
+    with pytest.raises(UserError, match=r"predicts NaN or infinity; lower train\.learning_rate"):
+        evaluate(manifest, model=Oracle(manifest, float("nan")))
 
 
 def test_an_absent_class_is_named(make_manifest):

@@ -27,6 +27,15 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/two"]
 
 
+def test_an_error_while_writing_a_folder_leaves_the_old_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(KeyboardInterrupt), replaces(tmp_path / "out") as partial:
+        partial.mkdir()
+        raise KeyboardInterrupt
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/old"]
+
+
 def test_a_process_killed_while_writing_leaves_the_old_content_and_no_obstacle(tmp_path):
     path = tmp_path / "file.txt"
     write_text(path, "old")

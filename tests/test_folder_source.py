@@ -75,3 +75,16 @@ def test_one_list_alone_is_refused(pairs):
 def test_what_macos_leaves_in_archives_is_no_sample(pairs):
     (pairs / "images" / "._photo 00.jpg").write_bytes(b"resource fork")
     assert sum(len(split) for split in names(pairs).values()) == 12
+
+
+def test_a_list_with_a_byte_order_mark_and_windows_line_ends_is_read(pairs):
+    (pairs / "train.txt").write_bytes("photo 01\r\nphoto 02\r\n".encode("utf-8-sig"))
+    (pairs / "test.txt").write_bytes("photo 03\r\n".encode("utf-8-sig"))
+    assert names(pairs) == {"test": ["photo 03"], "train": ["photo 01", "photo 02"]}
+
+
+def test_a_list_in_another_encoding_is_named(pairs):
+    (pairs / "train.txt").write_text("photo 01", "utf-16")
+    (pairs / "test.txt").write_text("photo 02", "utf-16")
+    with pytest.raises(UserError, match=r"test\.txt: not UTF-8 text"):
+        names(pairs)

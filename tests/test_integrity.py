@@ -18,7 +18,7 @@ from segpipe.errors import UserError
 
 def fetch(root, out, skip_bad=False, layout="pairs"):
     params = FolderParams(path=str(root), layout=layout, test_share=0.3)
-    return write_raw(folder.samples(params), PETS, skip_bad, 100, out, processes=1)
+    return write_raw("a test", folder.samples(params), PETS, skip_bad, 100, out, processes=1)
 
 
 def problems_of(root, out):
@@ -253,6 +253,67 @@ def test_a_mask_turned_otherwise_than_its_image_is_refused(pairs, tmp_path):
     assert problem == (
         "masks/photo 00.png: EXIF orientation 3; expected none, or the image's, 1 (images/photo 00.jpg)"
     )
+
+
+def test_a_mask_that_only_fits_the_upright_picture_is_taken_as_upright(pairs, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image, mask = some(pairs, "images"), some(pairs, "masks")
+    Image.open(image).save(image, "JPEG", exif=exif)
+    upright = np.rot90(np.array(Image.open(mask)), 3)
+    Image.fromarray(upright).save(mask)
+    fetch(pairs, tmp_path / "raw")
+    assert (decode_png(sample(tmp_path / "raw", image.stem)["mask"]) == upright).all()
+
+
+def test_a_damaged_exif_block_is_no_orientation(pairs, tmp_path):
+    image = some(pairs, "images")
+    Image.open(image).save(image, "JPEG", exif=b"Exif\0\0garbage!")
+    assert fetch(pairs, tmp_path / "raw")["left_out"] == []
+
+
+@pytest.mark.parametrize("values", [(1, 2, 3), (1, 3), (2,)])
+def test_a_gif_mask_gives_its_grey_levels_though_its_palette_is_renumbered(pairs, tmp_path, values):
+    mask = some(pairs, "masks")
+    levels = np.resize(np.array(values, np.uint8), (30, 40))
+    Image.fromarray(levels).save(mask.with_suffix(".gif"))
+    mask.unlink()
+    fetch(pairs, tmp_path / "raw")
+    assert (decode_png(sample(tmp_path / "raw", mask.stem)["mask"]) == levels).all()
+
+
+def test_a_gif_mask_in_colours_is_reported(pairs, tmp_path):
+    mask = some(pairs, "masks")
+    Image.fromarray(np.full((30, 40, 3), (200, 0, 0), np.uint8)).save(mask, "GIF")
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert "a GIF in colours; expected grey levels that are class values, or a PNG" in problem
+
+
+def test_16_bit_grey_keeps_its_upper_bits(pairs, tmp_path):
+    image = some(pairs, "images")
+    grey = np.arange(1200, dtype=np.uint16).reshape(30, 40) * 54
+    Image.fromarray(grey).save(image, "PNG")
+    fetch(pairs, tmp_path / "raw")
+    kept = np.asarray(decode_rgb(sample(tmp_path / "raw", image.stem)["image"]))
+    assert (kept == (grey >> 8)[..., None]).all()
+
+
+def test_an_unprintable_name_is_reported_in_printable_letters(pairs, tmp_path):
+    for kind in ("images", "masks"):
+        path = some(pairs, kind)
+        path.rename(path.with_stem("photo\r00"))
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert (
+        problem == r"images/photo\r00.jpg: an unprintable letter in its name; expected printable UTF-8"
+    )
+
+
+def test_an_unreadable_mask_is_named_and_not_its_image(pairs, tmp_path):
+    mask = some(pairs, "masks")
+    mask.unlink()
+    mask.mkdir()
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert problem.startswith("masks/photo 00.png: unreadable (Is a directory)")
 
 
 def test_the_two_quirks_of_the_real_photographs_are_fine(pet_dir, tmp_path):

@@ -89,12 +89,13 @@ def find(model, path):
     return next(w.numpy() for w in model.weights if w.path == path)
 
 
-def test_an_unknown_layer_is_named_with_the_layers_there_are():
+def test_an_unknown_layer_is_named_with_the_layers_that_fit():
     with pytest.raises(
         UserError, match=r"block_99 does not exist; expected a layer of stride 4"
     ) as error:
         tap(mobilenet_v2(64, 0.35), ["block_1_expand_relu", "block_99"])
-    assert "block_3_expand_relu (4)" in str(error.value)
+    assert "block_3_expand_relu" in str(error.value)
+    assert "block_1_expand_relu," not in str(error.value)
 
 
 def test_a_layer_of_the_wrong_stride_is_named():

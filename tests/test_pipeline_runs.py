@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -188,3 +190,18 @@ def test_experiments_show_metrics_diff_and_plots_work(project):
     assert run("dvc", "plots", "show", "-o", "plots", cwd=project).returncode == 0
     assert (project / "plots/index.html").is_file()
     assert "train" in run("dvc", "dag", cwd=project).stdout
+
+
+@pytest.mark.slow
+def test_the_demo_reaches_its_bar_and_leaves_git_clean(tmp_path):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    (clone / ".venv").symlink_to(Path(sys.executable).parents[1])
+    result = run("make", "--old-file=.venv/.complete", "demo", cwd=clone)
+    assert result.returncode == 0, result.stdout + result.stderr
+    scores = json.loads((clone / ".demo/results/evaluate/metrics.json").read_text())
+    assert scores["original"]["mean_iou"] >= 0.85
+    assert "mean_iou" in result.stdout
+    assert result.stdout.endswith(f"report: {clone / '.demo/results/report/index.html'}\n")
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, check=True)
+    assert status.stdout.decode().replace("?? .venv\n", "") == ""  # here a link, otherwise a folder

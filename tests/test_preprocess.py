@@ -22,7 +22,7 @@ from segpipe.errors import UserError
 def raw(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "raw"
     params = SyntheticParams(train=30, test=5, size=40, seed=0)
-    write_raw(synthetic.samples(params), PETS, False, 0.02, folder, processes=2)
+    write_raw("a test", synthetic.samples(params), PETS, False, 0.02, folder, processes=2)
     return folder
 
 
@@ -40,7 +40,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(raw, tmp_path):
 
 def test_raw_bytes_do_not_depend_on_the_number_of_processes_either(raw, tmp_path):
     params = SyntheticParams(train=30, test=5, size=40, seed=0)
-    write_raw(synthetic.samples(params), PETS, False, 0.02, tmp_path / "raw", processes=1)
+    write_raw("a test", synthetic.samples(params), PETS, False, 0.02, tmp_path / "raw", processes=1)
     assert {p.name: p.read_bytes() for p in raw.iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / "raw").iterdir()
     }
@@ -136,14 +136,14 @@ def test_a_broken_raw_shard_stops_preprocessing(raw, tmp_path):
 
 def test_records_without_a_manifest_are_no_records(tmp_path):
     with pytest.raises(
-        UserError, match=r"manifest\.json: no such file; `dvc repro preprocess` writes it"
+        UserError, match=r"manifest\.json: no such file; `dvc repro --force preprocess` writes it"
     ):
         records.open_records(tmp_path)
 
 
 def test_the_records_of_the_real_photographs_keep_their_class_shares(pet_dir, tmp_path):
     params = FolderParams(path=str(pet_dir), layout="oxford", test_share=0.3)
-    write_raw(folder.samples(params), PETS, False, 100, tmp_path / "raw")
+    write_raw("a test", folder.samples(params), PETS, False, 100, tmp_path / "raw")
     manifest = write_records(tmp_path / "raw", PETS, 128, 0.1, 100, tmp_path / "records")
     counts = {split: content["samples"] for split, content in manifest["splits"].items()}
     assert counts["train"] + counts["val"] == 300

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import PETS
+from PIL import Image
 
 from segpipe import grids, plots
-from segpipe.classes import IGNORE
+from segpipe.classes import IGNORE, ClassTable, SegmentationClass
 from segpipe.data.records import Manifest
 from segpipe.metrics import summarise
 from segpipe.report import Results, chosen_samples, worst_samples, write_report
@@ -42,7 +43,9 @@ def report(tmp_path, rng):
     confusion = pd.DataFrame(matrix, PETS.names, PETS.names)
     split = {"samples": 3, "class_shares": dict.fromkeys(PETS.names, 1 / 3), "ignored_share": 0.0}
     left_out = [{"file": "bad.jpg", "problem": f"{ODD}: an empty file"}]
-    manifest = Manifest(tmp_path, 32, PETS, dict.fromkeys(("train", "val", "test"), split), left_out)
+    manifest = Manifest(
+        tmp_path, "a test", 32, PETS, dict.fromkeys(("train", "val", "test"), split), left_out
+    )
     pictures = {
         name: {
             "image": rng.integers(0, 256, (32, 32, 3), np.uint8),
@@ -167,8 +170,18 @@ def test_saved_figures_hold_no_date_or_version(tmp_path):
     assert b"tEXt" not in (tmp_path / "f.png").read_bytes()
 
 
-@pytest.mark.parametrize("classes", [2, 40])
-def test_confusion_matrix_is_drawn_for_few_and_many_classes(tmp_path, classes):
-    labels = [f"class {n}" for n in range(classes)]
-    grids.save(plots.confusion(pd.DataFrame(np.eye(classes), labels, labels)), tmp_path / "f.png")
-    assert (tmp_path / "f.png").stat().st_size > 5000
+@pytest.mark.parametrize("classes", [2, 31, 250])
+def test_figures_stay_of_a_size_to_look_at_for_few_and_many_classes(tmp_path, classes):
+    table = ClassTable(
+        tuple(SegmentationClass(f"class {n}", n, f"#0000{n:02x}") for n in range(classes))
+    )
+    mask = np.resize(np.arange(classes, dtype=np.uint8), (32, 32))
+    figures = [
+        plots.confusion(pd.DataFrame(np.eye(classes), table.names, table.names)),
+        plots.class_scores(dict.fromkeys(table.names, 0.5), table),
+        grids.sample_grid([{"label": "a", "truth": mask}], table),
+    ]
+    for figure in figures:
+        grids.save(figure, tmp_path / "figure.png")
+        with Image.open(tmp_path / "figure.png") as picture:
+            assert max(picture.size) < 3000

@@ -113,7 +113,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 
 
 def fetch(folder: Path) -> dict:
-    return write_raw(source.oxford_iiit_pet(), PETS, True, 100, folder, processes=1)
+    return write_raw("a test", source.oxford_iiit_pet(), PETS, True, 100, folder, processes=1)
 
 
 def test_a_good_download_becomes_canonical_shards_with_official_splits(server, tmp_path):
@@ -173,7 +173,7 @@ def test_any_tfds_data_set_is_read_by_name_splits_and_keys(server, tmp_path):
         name="oxford_iiit_pet:4.0.0", train_split="train[:2]", test_split="test",
         image_key="image", mask_key="segmentation_mask",
     )  # fmt: skip
-    summary = write_raw(source.samples(params), PETS, True, 100, tmp_path / "raw", processes=1)
+    summary = write_raw("a test", source.samples(params), PETS, True, 100, tmp_path / "raw", processes=1)
     assert {s: v["samples"] for s, v in summary["splits"].items()} == {"test": 2, "train": 2}
     assert (tmp_path / "raw" / SUMMARY).is_file()
 

@@ -1,8 +1,11 @@
 """The training run: the best model is kept, its file is canonical, its history is complete."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import ROOT
 
 from segpipe.config import Params, load_params
@@ -106,6 +109,12 @@ def test_the_saved_file_loads_without_segpipe_and_predicts_the_same(arrays, tmp_
 def test_auto_trains_the_encoder_only_without_pretrained_weights(setting, weights, trained):
     params = COMMITTED.model.encoder.model_copy(update={"trainable": setting})
     assert loop.is_trainable(params, Backbone("mobilenet_v2", 1.0, weights)) == trained
+
+
+def test_without_a_gpu_it_says_that_it_runs_on_the_cpu():
+    if not tf.config.list_physical_devices("GPU"):
+        assert loop.describe_device() == "no GPU found: running on the CPU"
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true", "and with one, it takes what it needs"
 
 
 def test_resolved_params_hold_what_made_the_model_and_no_path(tmp_path):

@@ -103,6 +103,10 @@ def test_the_command_line_starts_without_tensorflow():
 def _imports(path):
     """The parts of segpipe that a file imports, by their first name."""
     for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("segpipe."))
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("segpipe"):
             parts = node.module.split(".")
             yield from parts[1:2] or [alias.name for alias in node.names]

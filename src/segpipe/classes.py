@@ -41,7 +41,7 @@ class ClassTable:
         for what, values in columns.items():
             twice = next((v for v in values if values.count(v) > 1), None)
             if twice is not None:
-                raise ValueError(f"the {what} {twice!r} stands twice in the class table")
+                raise ValueError(f"the {what} {twice!r} stands twice in classes and ignore")
         for c in self.classes:
             if not re.fullmatch(r"#[0-9a-fA-F]{6}", c.colour):
                 raise ValueError(f"the colour {c.colour!r} of {c.name!r} is not of the form '#rrggbb'")

@@ -1,6 +1,6 @@
 """The console command `segpipe`. Nothing here imports TensorFlow."""
 
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 import segpipe
+from segpipe.errors import UserError
+from segpipe.files import read_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=segpipe.__doc__)
 
@@ -35,12 +37,11 @@ def scores(
     ),
 ) -> None:
     """Show the scores on the test split, and where the report is."""
-    path = results / "evaluate" / "metrics.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        print(f"error: {path}: no such file; `dvc repro` writes it")
-        raise typer.Exit(1) from None
+        content = read_json(results / "evaluate" / "metrics.json", "evaluate")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
     original, network = content["original"], content["network"]
     table = Table(title=f"Scores on {content['images']} test images")
     for heading in ("", "original size", "network size"):

@@ -16,9 +16,10 @@ from segpipe.errors import ParamsError
 
 PARAMS_FILE = Path("params.yaml")
 
+Integer = Annotated[int, Field(strict=True)]  # not true, not "3"
 Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-MaskValue = Annotated[int, Field(ge=0, le=255)]
+Count = Annotated[Integer, Field(ge=1)]
+MaskValue = Annotated[Integer, Field(ge=0, le=255)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -31,7 +32,7 @@ class ClassParams(_Section):
 
     name: Annotated[str, Field(pattern=r"^[\w-]+$")]
     value: MaskValue
-    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    colour: str
 
 
 class FolderParams(_Section):
@@ -57,8 +58,8 @@ class SyntheticParams(_Section):
 
     train: Count
     test: Count
-    size: Annotated[int, Field(ge=32, le=1024)]
-    seed: Annotated[int, Field(ge=0)]
+    size: Annotated[Integer, Field(ge=32, le=512)]
+    seed: Annotated[Integer, Field(ge=0)]
 
 
 class DataParams(_Section):
@@ -71,7 +72,7 @@ class DataParams(_Section):
     on_bad: Literal["auto", "error", "skip"]
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
     ignore: tuple[MaskValue, ...]
-    image_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
+    image_size: Annotated[Integer, Field(ge=32, le=2048, multiple_of=32)]
     validation_share: Share
     shard_mb: Annotated[float, Field(gt=0)]
 
@@ -117,7 +118,7 @@ class ModelParams(_Section):
 class PreviewParams(_Section):
     """The pictures that show the model learning."""
 
-    samples: Annotated[int, Field(ge=1, le=32)]
+    samples: Annotated[Integer, Field(ge=1, le=32)]
     every: Count
 
 
@@ -140,14 +141,14 @@ class EvaluateParams(_Section):
 class ReportParams(_Section):
     """The report's page."""
 
-    samples: Annotated[int, Field(ge=1, le=100)]
-    worst: Annotated[int, Field(ge=0, le=100)]
+    samples: Annotated[Integer, Field(ge=1, le=100)]
+    worst: Annotated[Integer, Field(ge=0, le=100)]
 
 
 class Params(_Section):
     """All of `params.yaml`."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)]
     data: DataParams
     model: ModelParams
     train: TrainParams
@@ -167,8 +168,9 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raise ParamsError(
             f"{path} is not here ({Path.cwd()}); run stages from the root of the repository"
         ) from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParamsError(f"{path} is not YAML: {reason} (a colour needs quotes: '#e69f00')") from None
     try:
         return Params.model_validate(content)
     except pydantic.ValidationError as error:
@@ -181,9 +183,20 @@ def class_table(data: DataParams) -> ClassTable:
     return ClassTable(classes, tuple(data.ignore))
 
 
+_WORDS = {
+    "a valid tuple": "a list",
+    "True or False": "true or false",
+    "string should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
+    "String should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
+}
+"""What pydantic says in Python's terms, in those of the file."""
+
+
 def _explain(error: Any) -> str:
     """One line: key, value, what is allowed."""
     location = [str(part) for part in error["loc"]]
+    if not location and error["input"] is None:
+        return f"empty; expected the sections {', '.join(_keys_at([]))}"
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         allowed = _keys_at(location[:-1])
@@ -193,6 +206,8 @@ def _explain(error: Any) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     message = error["msg"].removeprefix("Value error, ")
+    for python, words in _WORDS.items():
+        message = message.replace(python, words)
     allowed_text = message[0].lower() + message[1:]
     if isinstance(error["input"], dict | list):
         return f"{key or 'the file'}: {allowed_text}"

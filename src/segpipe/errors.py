@@ -2,7 +2,13 @@
 
 import functools
 import sys
+import textwrap
 from collections.abc import Callable
+
+
+def brief(error: BaseException) -> str:
+    """What a library's error says, on one line of bearable length."""
+    return textwrap.shorten(str(error), 400, placeholder=" ...") or type(error).__name__
 
 
 class UserError(Exception):
@@ -32,7 +38,8 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             sys.exit(_complain(str(error), error.exit_code))
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            sys.exit(_complain(f"{where}{error.strerror or error}; nothing was kept", 1))
+            what = f"{where}{error.strerror or error}"
+            sys.exit(_complain(f"{what}; mend that and run the same command again", 1))
 
     return wrapped
 

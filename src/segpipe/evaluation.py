@@ -11,6 +11,7 @@ from rich.progress import track
 from segpipe import metrics
 from segpipe.classes import IGNORE
 from segpipe.data import records
+from segpipe.errors import UserError
 from segpipe.prediction import log_softmax, mask_at_size
 
 
@@ -26,20 +27,32 @@ class Evaluation:
         self._rows: list[dict] = []
 
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Predict every test image once and yield its name and mask, uint8 [S, S]."""
+        """Predict every test image once and yield its name and mask, uint8 [S, S].
+
+        Raises:
+            UserError: the model gives something else than numbers.
+        """
         count = self.manifest.count("test")
         samples = track(records.read(self.manifest, "test"), "Evaluating", total=count)
         while batch := list(islice(samples, self.batch_size)):
             logits = self.model.predict_on_batch(np.stack([s["image"] for s in batch]))
+            if not np.isfinite(logits).all():
+                raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
             for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
                 yield sample["name"], self._score(sample, log_probabilities)
 
     def metrics(self) -> dict:
-        """The content of `metrics.json`, for the predictions so far."""
+        """The content of `metrics.json`, for the predictions so far.
+
+        Raises:
+            UserError: no pixel counts, so that there is nothing to score.
+        """
         pixels = self.network.sum()
+        if not pixels:
+            raise UserError("every pixel of the test split is ignored (data.ignore): nothing to score")
         return {
             "images": len(self._rows),
-            "loss": float(self._loss / pixels) if pixels else None,
+            "loss": float(self._loss / pixels),
             "network": metrics.summarise(self.network, self.names),
             "original": metrics.summarise(self.original, self.names),
         }

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from segpipe.errors import UserError
+
 
 @contextlib.contextmanager
 def replaces(path: Path) -> Iterator[Path]:
@@ -16,18 +18,21 @@ def replaces(path: Path) -> Iterator[Path]:
     The block creates a file or a folder there. On an error what it wrote is removed, and whatever
     stood at `path` before stays as it was.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary, aside = (path.with_name(f".{path.name}.{what}") for what in ("partial", "partial.old"))
     _remove(temporary)  # what a killed process left behind
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
-        if temporary.is_dir():
-            _remove(path)
+        if path.is_dir():  # a folder that holds something cannot be replaced in one step
+            path.replace(aside)
         temporary.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a failed write does not know where it was
         raise
     finally:
+        if aside.exists() and not path.exists():
+            aside.replace(path)
+        _remove(aside)
         _remove(temporary)
 
 
@@ -40,6 +45,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON in the order of its keys, atomically. NaN is refused: it is not JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, writer: str) -> dict[str, Any]:
+    """Read a JSON object that an earlier stage wrote.
+
+    Raises:
+        UserError: the file is missing or damaged; the message names it and the stage.
+    """
+    mend = f"`dvc repro --force {writer}` writes it"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {mend}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); {mend}") from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: holds nothing of use; {mend}")
+    return content
 
 
 def sha256(path: Path) -> str:

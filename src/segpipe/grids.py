@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -24,6 +25,10 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "segpipe",
 }
+
+
+_LEGEND = 30
+"""How many classes a legend can name."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -51,11 +56,13 @@ def sample_grid(rows: Sequence[dict], table: ClassTable, title: str = "") -> Fig
                 axes.imshow(picture if picture.ndim == 3 else table.palette[picture])
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
-            axes_row[0].set_ylabel(row["label"], fontsize=7, parse_math=False)
+            axes_row[0].set_ylabel(row["label"], fontsize=8, parse_math=False)
         for axes, heading in zip(grid[0], headings, strict=True):
             axes.set_title(heading, fontsize=9)
         if title:
             figure.suptitle(title, fontsize=10)
-        patches = [Patch(facecolor=c.colour, label=c.name) for c in table.classes]
+        present = {*np.unique([mask for row in rows for mask in row.values() if np.ndim(mask) == 2])}
+        shown = [c for index, c in enumerate(table.classes) if index in present][:_LEGEND]
+        patches = [Patch(facecolor=c.colour, label=c.name) for c in shown]
         figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.data.records import Manifest
-from segpipe.errors import UserError
+from segpipe.errors import UserError, brief
 
 
 def load_model(path: Path, manifest: Manifest) -> keras.Model:
@@ -21,18 +21,21 @@ def load_model(path: Path, manifest: Manifest) -> keras.Model:
         raise UserError(f"{path}: no such file; `dvc repro train` writes it")
     try:
         model = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not a model that segpipe saved ({reason})") from None
+        found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a model that segpipe saved ({brief(error)})") from None
     size = manifest.image_size
-    expected = ((None, size, size, 3), (None, size, size, len(manifest.classes)))
-    found = (model.input_shape, model.output_shape)
+    expected = ("unet", "uint8", (None, size, size, 3), (None, size, size, len(manifest.classes)))
     if found != expected:
         raise UserError(
-            f"{path}: maps {found[0]} to {found[1]}, but the records need {expected[0]} to "
-            f"{expected[1]} (batch, height, width, channels or classes); train it on these records"
+            f"{path}: is {_described(*found)}, but the records need {_described(*expected)} "
+            "(batch, height, width, channels or classes); train it on these records"
         )
     return model
+
+
+def _described(name: str, dtype: str, image: tuple, mask: tuple) -> str:
+    return f"{name} from {dtype} {image} to {mask}"
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -53,8 +56,10 @@ def mask_at_size(probabilities: np.ndarray, height: int, width: int) -> np.ndarr
     Returns:
         Class indices, uint8 [height, width].
     """
-    scaled = [
-        np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
-        for channel in np.moveaxis(probabilities, -1, 0)
-    ]
-    return np.argmax(scaled, 0).astype(np.uint8)
+    best = np.full((height, width), -np.inf, np.float32)
+    mask = np.zeros((height, width), np.uint8)
+    for index, channel in enumerate(np.moveaxis(probabilities, -1, 0)):
+        scaled = np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
+        mask[scaled > best] = index
+        np.maximum(best, scaled, out=best)  # one class at a time: a large picture has room for no more
+    return mask

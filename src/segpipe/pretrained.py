@@ -3,15 +3,15 @@
 `encoder.json` says which network it is; the weights, if any, lie beside it in Keras 3's format.
 """
 
-import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
 from segpipe.config import EncoderParams
-from segpipe.errors import UserError
-from segpipe.files import replaces, sha256, write_json
+from segpipe.errors import UserError, brief
+from segpipe.files import read_json, replaces, sha256, write_json
 from segpipe.model.encoder import mobilenet_v2
 
 _DESCRIPTION = "encoder.json"
@@ -66,14 +66,13 @@ def open_backbone(folder: Path) -> Backbone:
     """What `fetch_backbone` wrote.
 
     Raises:
-        UserError: it is not there.
+        UserError: it is not there, or damaged.
     """
-    path = folder / _DESCRIPTION
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro fetch_encoder` writes it") from None
+    content = read_json(folder / _DESCRIPTION, "fetch_encoder")
     weights = folder / _WEIGHTS if content["pretrained"] else None
+    if weights and not (weights.is_file() and sha256(weights) == content["sha256"]):
+        mend = "`dvc repro --force fetch_encoder` writes it"
+        raise UserError(f"{weights}: missing, or not what {_DESCRIPTION} says; {mend}")
     return Backbone(content["name"], content["alpha"], weights)
 
 
@@ -88,12 +87,13 @@ def _load(params: EncoderParams) -> keras.Model:
         )
     network = mobilenet_v2(_IMAGENET_SIZE, params.alpha)
     try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of weights that it finds no layer for
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise UserError(
             f"{path}: these weights do not fit {params.name} with alpha {params.alpha} and without "
-            f"its top ({reason})"
+            f"its top ({brief(error)})"
         ) from None
     return network
 
@@ -107,10 +107,10 @@ def _imagenet(alpha: float) -> keras.Model:
             weights="imagenet",
         )
     except ValueError as error:  # an alpha that nobody has trained
-        raise UserError(f"model.encoder.alpha: {' '.join(str(error).split())}") from None
+        raise UserError(f"model.encoder.alpha: {brief(error)}") from None
     except Exception as error:
         raise UserError(
-            f"the ImageNet weights could not be downloaded ({' '.join(str(error).split())}). "
+            f"the ImageNet weights could not be downloaded ({brief(error)}). "
             "Set model.encoder.weights to the path of a weights file that you have "
             "(mobilenet_v2 without top, .weights.h5 or .h5), or to none to start from random"
         ) from None

@@ -95,7 +95,8 @@ def _figures(results: Results, manifest: Manifest, folder: Path) -> list[Figure]
         "iou": ("IoU by class", "Bars of the IoU of each class", "On the test split, at original size."),
         "curves": (
             "Training", "Curves of loss, accuracy and mean IoU",
-            "After each epoch, on the training and the validation split, at network size.",
+            "At network size. Training: over the epoch's batches as they were learned from, mirrored "
+            "and with the weights of the moment. Validation: after the epoch.",
         ),
         "confusion": (
             "Confusion matrix", "Confusion matrix in per cent of each true class",
@@ -116,11 +117,15 @@ def _sample_figures(
         for name in names:
             sample = pictures[name]
             mistakes = plots.errors(sample["truth"], sample["prediction"])
-            label = f"{_shortened(name)}\nmean IoU {scores[name]:.3f}"
+            score = "no score" if np.isnan(scores[name]) else f"mean IoU {scores[name]:.3f}"
+            label = f"{_shortened(name)}\n{score}"
             rows.append({"label": label, **sample, "errors": mistakes})
         return grids.sample_grid(rows, manifest.classes)
 
-    caption = "Image, true mask, predicted mask, and wrong pixels in red, at network size."
+    caption = (
+        "Image, true mask, predicted mask, and wrong pixels in crimson, at network size; the score "
+        "beside them is that at original size."
+    )
     drawn = [
         _save(draw(fixed), "samples", "Samples", f"Predictions for {', '.join(fixed)}",
               f"The same test images in every report. {caption}", folder),

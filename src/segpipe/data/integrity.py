@@ -1,15 +1,30 @@
 """Decoding images and masks: content decides the format, not the file name."""
 
 import io
+import struct
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from segpipe.data.codec import encode_png
 from segpipe.data.sample import Problem
 
-_KEPT_FORMATS = {("JPEG", "RGB"), ("PNG", "RGB")}
+_KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
 """What every later reader decodes to the same RGB pixels: these bytes are kept as they are."""
+
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+"""What Pillow may try. It knows many more, and hands some of them to other programs."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by EXIF orientation."""
 
 _READABLE = "a whole image (JPEG, PNG, GIF, BMP or WebP)"
 
@@ -40,25 +55,20 @@ def decode_pair(
     Raises:
         BadSampleError: a file cannot be read, or the two do not belong together.
     """
-    picture = _open(image, image_file)
-    drawing = _open(mask, mask_file)
-    if picture.size != drawing.size:
+    picture, drawing = _open(image, image_file), _open(mask, mask_file)
+    turn, mask_turn = _orientation(picture), _orientation(drawing)
+    if mask_turn not in (turn, 1):
         raise BadSampleError(
-            mask_file,
-            f"size {_size(drawing)}",
-            f"the image's size, {_size(picture)} ({image_file})",
+            mask_file, f"EXIF orientation {mask_turn}", f"none, or the image's, {turn} ({image_file})"
         )
-    turn = _orientation(picture)
-    if _orientation(drawing) not in (turn, 1):
-        raise BadSampleError(
-            mask_file,
-            f"EXIF orientation {_orientation(drawing)}",
-            f"none, or the image's, {turn} ({image_file})",
-        )
-    values = _mask_values(drawing, mask_file)
+    if drawing.size == picture.size:
+        mask_turn = turn  # drawn on the stored pixels; where only the upright ones fit, on those
+    rgb = _upright(_rgb(picture), turn)
+    values = np.asarray(_upright(Image.fromarray(_mask_values(drawing, mask_file)), mask_turn))
+    if rgb.size != values.shape[::-1]:
+        expected = f"the image's size, {rgb.width}x{rgb.height} ({image_file})"
+        raise BadSampleError(mask_file, f"size {values.shape[1]}x{values.shape[0]}", expected)
     kept = (picture.format, picture.mode) in _KEPT_FORMATS and turn == 1
-    rgb = _upright(picture.convert("RGB"), turn)
-    values = np.asarray(_upright(Image.fromarray(values), turn))
     return rgb, values, image if kept else encode_png(rgb)
 
 
@@ -66,42 +76,58 @@ def _open(data: bytes, file: str) -> Image.Image:
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
         picture.load()
     except UnidentifiedImageError:
         raise BadSampleError(file, "no image format that Pillow reads", _READABLE) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise BadSampleError(file, f"an unreadable image ({error})", _READABLE) from None
     return picture
 
 
+def _rgb(picture: Image.Image) -> Image.Image:
+    """The picture in 8-bit RGB, alpha dropped; 16-bit grey keeps its upper 8 bits."""
+    if picture.mode.startswith("I"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    return picture.convert("RGB")
+
+
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:
+    """The file values of a mask: uint8 [height, width]."""
+    if drawing.format == "GIF" and drawing.mode != "L":
+        drawing = _gif_levels(drawing, file)
     values = np.asarray(drawing)
     if values.ndim == 3:
         # Grey stored as RGB is common (WebP knows nothing else); an alpha channel says nothing.
         colours = values[..., :3] if drawing.mode in ("RGB", "RGBA") else values[..., :1]
-        if (colours != colours[..., :1]).any():
+        if drawing.mode == "CMYK" or (colours != colours[..., :1]).any():
             raise BadSampleError(
                 file, f"a colour picture (mode {drawing.mode})", "one channel of class values"
             )
         values = colours[..., 0]
-    if values.dtype != np.uint8 and values.min() >= 0 and values.max() <= 255:
-        values = values.astype(np.uint8)
-    if values.dtype != np.uint8:
+    if values.max() > 255:
         raise BadSampleError(
             file, f"values from {values.min()} to {values.max()}", "class values 0 to 255"
         )
-    return values
+    return values.astype(np.uint8)
+
+
+def _gif_levels(drawing: Image.Image, file: str) -> Image.Image:
+    """The grey levels of a GIF: its writers renumber the palette, so that indices mean nothing."""
+    colours = np.asarray(drawing.convert("RGB"))
+    if (colours != colours[..., :1]).any():
+        raise BadSampleError(file, "a GIF in colours", "grey levels that are class values, or a PNG")
+    return drawing.convert("L")
 
 
 def _orientation(picture: Image.Image) -> int:
-    return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    """The EXIF orientation, 1 (upright) where there is none or it cannot be read."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, OSError, struct.error):
+        return 1
 
 
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:
-    picture.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(picture)
-
-
-def _size(picture: Image.Image) -> str:
-    return f"{picture.width}x{picture.height}"
+    turn = _TURNS.get(orientation)
+    return picture if turn is None else picture.transpose(turn)

@@ -4,10 +4,14 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from segpipe.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,10 +28,14 @@ def ordered_map(
         function: picklable; an exception in it reaches the caller.
         items: any number of picklable items, taken one by one.
         processes: how many workers; None for one a usable core.
+
+    Raises:
+        UserError: a worker was killed.
     """
     processes = processes or usable_cores()
     # Spawned, not forked: a fork of a process with TensorFlow's threads in it can hang.
-    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(processes, context, initializer=_end_with_parent)
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -37,6 +45,8 @@ def ordered_map(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except BrokenProcessPool:
+        raise UserError("a worker process died, for want of memory perhaps; run it again") from None
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -46,6 +56,18 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _end_with_parent() -> None:
+    """Have a worker end when its parent is gone, however that was killed."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
 import functools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from segpipe.data.parallel import ordered_map
 from segpipe.data.raw import SUMMARY
 from segpipe.data.records import MANIFEST, Split
 from segpipe.errors import UserError
-from segpipe.files import name_hash, replaces, write_json
+from segpipe.files import name_hash, read_json, replaces, write_json
 
 
 def write_records(
@@ -47,7 +46,7 @@ def write_records(
     Raises:
         UserError: a raw shard is broken, or validation gets no sample or all of them.
     """
-    summary = json.loads((raw / SUMMARY).read_text(encoding="utf-8"))
+    summary = read_json(raw / SUMMARY, "fetch")
     listed = {name: split["shards"] for name, split in summary["splits"].items()}
     tfrecord.check_shards(raw, listed)
     resize = functools.partial(resize_sample, table=table, image_size=image_size)
@@ -78,6 +77,7 @@ def write_records(
             }
         _check_split(splits, validation_share)
         manifest = {
+            "source": summary["source"],
             "image_size": image_size,
             **table.to_json(),
             "splits": splits,

@@ -71,6 +71,7 @@ class _Inspection:
 
 
 def write_raw(
+    source: str,
     found: Iterable[Sample | Problem],
     table: ClassTable,
     skip_bad: bool,
@@ -81,6 +82,7 @@ def write_raw(
     """Check every sample and write the good ones, in the order they come, to `folder`.
 
     Args:
+        source: what the samples are, for people.
         found: samples and problems, the test split before the train split.
         table: values that masks may hold.
         skip_bad: leave bad samples out and list them in the summary, instead of stopping.
@@ -107,6 +109,7 @@ def write_raw(
             if not shards[split]:
                 raise UserError(_empty(split, inspection.problems))
         summary = {
+            "source": source,
             "splits": {
                 split: {
                     "samples": sum(s["samples"] for s in shards[split]),
@@ -124,11 +127,14 @@ def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
     """Read and decode one sample, and check all that can be checked in it alone."""
     if isinstance(sample, Problem):
         return sample
+    if not sample.name.isprintable():
+        return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
     try:
         encoded_image, encoded_mask = sample.content.read()
         picture, values, kept = decode_pair(encoded_image, encoded_mask, sample.image, sample.mask)
     except OSError as error:
-        return Problem(sample.image, f"unreadable ({error.strerror})", "a readable file")
+        file = sample.mask if str(error.filename).endswith(sample.mask) else sample.image
+        return Problem(file, f"unreadable ({error.strerror or error})", "a readable file")
     except BadSampleError as error:
         return error.problem
     if unknown := table.unknown_values(values):

@@ -5,7 +5,6 @@ ignored), both as raw bytes. Test records also carry `original_mask`, a PNG of c
 original size, with its `height` and `width`, so that predictions can be scored at that size.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from segpipe.classes import ClassTable
 from segpipe.data import tfrecord
 from segpipe.data.codec import decode_png
-from segpipe.errors import UserError
+from segpipe.files import read_json
 
 MANIFEST = "manifest.json"
 
@@ -28,6 +27,7 @@ class Manifest:
     """What `manifest.json` says of the records in its folder."""
 
     folder: Path
+    source: str
     image_size: int
     classes: ClassTable
     splits: dict[str, dict]
@@ -48,16 +48,11 @@ def open_records(folder: Path) -> Manifest:
     Raises:
         UserError: there is no manifest, or a shard is missing, short, corrupt or not in it.
     """
-    path = folder / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro preprocess` writes it") from None
+    content = read_json(folder / MANIFEST, "preprocess")
     splits = content["splits"]
     tfrecord.check_shards(folder, {name: split["shards"] for name, split in splits.items()})
-    return Manifest(
-        folder, content["image_size"], ClassTable.from_json(content), splits, content["left_out"]
-    )
+    table = ClassTable.from_json(content)
+    return Manifest(folder, content["source"], content["image_size"], table, splits, content["left_out"])
 
 
 def read(manifest: Manifest, split: Split) -> Iterator[dict]:

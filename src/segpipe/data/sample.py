@@ -1,6 +1,6 @@
 """What sources yield: samples that can be read anywhere, and problems found on the way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -35,6 +35,13 @@ class Problem:
     file: str
     found: str
     expected: str
+
+    def __post_init__(self) -> None:
+        """Make every text printable: file names may hold anything."""
+        for field in fields(self):
+            text = getattr(self, field.name).encode("utf-8", "backslashreplace").decode()
+            printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+            object.__setattr__(self, field.name, printable)
 
     def __str__(self) -> str:
         """One line for a person."""

@@ -34,7 +34,7 @@ def tap(backbone: keras.Model, layers: Sequence[str]) -> keras.Model:
 
     Raises:
         UserError: a layer does not exist, or the strides are not 2, 4, 8, ...; the message lists
-            the layers there are.
+            the layers that fit.
     """
     size = backbone.input_shape[1]
     strides = {
@@ -42,13 +42,13 @@ def tap(backbone: keras.Model, layers: Sequence[str]) -> keras.Model:
         for layer in backbone.layers
         if len(layer.output.shape) == 4
     }
-    for position, name in enumerate(layers):
-        if strides.get(name) != 2 ** (position + 1):
+    for position, name in enumerate(layers, 1):
+        if strides.get(name) != 2**position:
             found = f"has stride {strides[name]}" if name in strides else "does not exist"
-            listed = ", ".join(f"{layer} ({stride})" for layer, stride in strides.items())
+            fitting = ", ".join(layer for layer, stride in strides.items() if stride == 2**position)
             raise UserError(
-                f"model.encoder.layers: {name} {found}; expected a layer of stride "
-                f"{2 ** (position + 1)} as number {position + 1}. Layers and strides: {listed}"
+                f"model.encoder.layers: {name} {found}; expected a layer of stride {2**position} "
+                f"as number {position}: {fitting}"
             )
     outputs = [backbone.get_layer(name).output for name in layers]
     return keras.Model(backbone.input, outputs, name="encoder")

@@ -25,7 +25,8 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the row."""
-        learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        learning_rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        learning_rate = float(str(learning_rate))  # 0.001, not the float32's 0.0010000000474974513
         row = {"epoch": epoch + 1, "learning_rate": learning_rate, **(logs or {})}
         self.rows.append({column: row[column] for column in HISTORY})
 
@@ -77,10 +78,9 @@ class Previews(keras.callbacks.Callback):
 class LiveLog(keras.callbacks.Callback):
     """Writes DVCLive's log and page while training goes on; no out of the stage."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, live: dvclive.Live) -> None:
         super().__init__()
-        # Without these two, DVCLive edits the pipeline's dvc.yaml and saves an experiment of its own.
-        self.live = dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html")
+        self.live = live
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Log the epoch."""
@@ -88,6 +88,7 @@ class LiveLog(keras.callbacks.Callback):
             self.live.log_metric(name, value)
         self.live.next_step()
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Close the log."""
-        self.live.end()
+
+def open_live_log(folder: Path) -> dvclive.Live:
+    """A live log that leaves the pipeline alone: DVCLive would edit dvc.yaml and save an experiment."""
+    return dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html")

@@ -15,7 +15,7 @@ from segpipe.model.encoder import set_trainable, tap
 from segpipe.model.losses import cross_entropy
 from segpipe.model.unet import unet
 from segpipe.pretrained import Backbone
-from segpipe.training.callbacks import BestWeights, History, LiveLog, Preview, Previews
+from segpipe.training.callbacks import BestWeights, History, LiveLog, Preview, Previews, open_live_log
 from segpipe.training.scores import RunningScores
 
 
@@ -38,11 +38,9 @@ class Run:
     best_mean_iou: float
 
 
-def choose_device() -> str:
-    """Make the first use of the accelerators a polite one, and say in words what will be used."""
+def describe_device() -> str:
+    """What TensorFlow will run on, in words."""
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         return "no GPU found: running on the CPU"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
@@ -105,20 +103,16 @@ def train(
     )
     history, best = History(), BestWeights()
     images, draw = previews
-    network.fit(
-        batches,
-        epochs=params.epochs,
-        steps_per_epoch=steps,
-        shuffle=False,  # the data set has its own order
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar for a person, a line an epoch for a log
-        validation_data=pipeline.validation_batches(validation, params.batch_size),
-        callbacks=[
-            history,
-            Previews(images, params.previews.every, draw),
-            LiveLog(log_folder),
-            best,
-        ],
-    )
+    with open_live_log(log_folder) as live:
+        network.fit(
+            batches,
+            epochs=params.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # the data set has its own order
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar for a person, a line an epoch for a log
+            validation_data=pipeline.validation_batches(validation, params.batch_size),
+            callbacks=[history, Previews(images, params.previews.every, draw), LiveLog(live), best],
+        )
     return Run(network, history.rows, best.epoch, best.best)
 
 

@@ -16,7 +16,7 @@ def save_model(model: keras.Model, path: Path) -> None:
     """Save a model for inference, atomically: without optimizer, save date and zip timestamps."""
     path.parent.mkdir(parents=True, exist_ok=True)
     inference = keras.Model(model.inputs, model.outputs, name=model.name)
-    dated = path.with_name(f".{path.stem}.dated.keras")
+    dated = path.with_name(f".{path.stem}.partial.keras")
     try:
         inference.save(dated)
         with replaces(path) as partial:

@@ -68,7 +68,7 @@ def _matched(
     names: dict[Split, list[str]],
 ) -> Iterator[Sample | Problem]:
     """Pair each listed name's image with its mask."""
-    repeated = {name for name in names["train"] if name in set(names["test"])}
+    repeated = {*names["train"]} & {*names["test"]}
     for name in sorted(repeated):
         yield Problem(name, "a name in both lists, train and test", "it in one of them")
     for split, listed in names.items():
@@ -115,7 +115,11 @@ def _lines(path: Path) -> list[str]:
     """The lines of a list that are neither empty nor a comment."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; the layout needs this list of names")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the list in that encoding") from None
+    lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -16,7 +16,7 @@ from tensorflow_datasets.core.download.util import DownloadError
 
 from segpipe.config import TfdsParams
 from segpipe.data.sample import Encoded, Sample, Split
-from segpipe.errors import UserError
+from segpipe.errors import UserError, brief
 
 OXFORD_IIIT_PET = TfdsParams(
     name="oxford_iiit_pet:4.0.0",
@@ -61,7 +61,7 @@ def _prepared(name: str) -> tfds.core.DatasetBuilder:
     """The builder of a data set that is on disk, downloaded if it has to be."""
     try:
         builder = tfds.builder(name)
-    except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:
+    except (AssertionError, ImportError, ValueError) as error:  # what TFDS raises for an unknown name
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"data.tfds.name: TFDS knows no {name!r} ({reason})") from None
     for wait in (*RETRY_AFTER, None):
@@ -71,23 +71,25 @@ def _prepared(name: str) -> tfds.core.DatasetBuilder:
         except requests.exceptions.ChunkedEncodingError as error:  # the connection broke
             if wait is None:
                 raise UserError(_unreachable(builder, error)) from None
-            print(f"{_first_line(error)}; next try in {wait:.0f} s", flush=True)
+            print(f"{_described(error)}; next try in {wait:.0f} s", flush=True)
             time.sleep(wait)
         except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
             raise UserError(_unreachable(builder, error)) from None
+        except (AssertionError, ImportError) as error:  # files to be got by hand, a package to install
+            raise UserError(f"data.tfds.name: {name} needs more: {_described(error)}") from None
     raise AssertionError("the last try returns or raises")
 
 
 def _unreachable(builder: tfds.core.DatasetBuilder, error: Exception) -> str:
     return (
-        f"{builder.info.full_name} could not be downloaded: {_first_line(error)}. Two ways on: point "
+        f"{builder.info.full_name} could not be downloaded: {_described(error)}. Two ways on: point "
         "the environment variable TFDS_DATA_DIR at a folder that holds it already (looked for "
         f"{builder.data_dir}), or get the files by hand and set data.source to folder"
     )
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {brief(error)}"
 
 
 def _check_features(builder: tfds.core.DatasetBuilder, params: TfdsParams) -> None:
@@ -121,7 +123,7 @@ def _split(
     except ValueError as error:
         known = list(builder.info.splits)
         raise UserError(
-            f"data.tfds: no split {tfds_split!r} ({_first_line(error)}); it has {known}"
+            f"data.tfds: no split {tfds_split!r} ({_described(error)}); it has {known}"
         ) from None
     with tempfile.TemporaryFile() as spool:
         index: list[tuple[str, int, int, int]] = []

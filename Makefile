@@ -52,7 +52,7 @@ format: setup ## Format the code
 
 lock: setup ## Resolve requirements.lock anew from pyproject.toml
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## Remove what this Makefile made, and no data or results
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.progress import Progress, TaskID
+from rich.progress import track
 
 from segpipe.classes import IGNORE, ClassTable
 from segpipe.data import tfrecord
@@ -49,8 +49,6 @@ def write_records(
     summary = read_json(raw / SUMMARY, "fetch")
     listed = {name: split["shards"] for name, split in summary["splits"].items()}
     tfrecord.check_shards(raw, listed)
-    resize = functools.partial(resize_sample, table=table, image_size=image_size)
-    total = {name: split["samples"] for name, split in summary["splits"].items()}
 
     def in_validation(features: dict) -> bool:
         return name_hash(features["name"].decode(), "val") < validation_share
@@ -61,20 +59,19 @@ def write_records(
         "test": ("test", lambda features: True),
     }
     splits = {}
-    with replaces(folder) as partial, Progress() as progress:
+    with replaces(folder) as partial:
         partial.mkdir()
         for split, (source, chosen) in choices.items():
-            task = progress.add_task(f"Writing {split}", total=total[source])
-            features = filter(chosen, _progressing(_raw_samples(raw, listed[source]), progress, task))
-            originals = functools.partial(resize, with_original=split == "test")
+            total = summary["splits"][source]["samples"]
+            samples = track(_raw_samples(raw, listed[source]), f"Writing {split}", total=total)
+            resize = functools.partial(
+                resize_sample, table=table, image_size=image_size, with_original=split == "test"
+            )
             counter = _Counter(table)
-            samples = map(counter.count, ordered_map(originals, features, processes))
-            shards = tfrecord.write_shards(partial, split, samples, shard_mb)
-            splits[split] = {
-                "samples": sum(shard["samples"] for shard in shards),
-                **counter.shares(),
-                "shards": shards,
-            }
+            resized = map(counter.count, ordered_map(resize, filter(chosen, samples), processes))
+            shards = tfrecord.write_shards(partial, split, resized, shard_mb)
+            count = sum(shard["samples"] for shard in shards)
+            splits[split] = {"samples": count, **counter.shares(), "shards": shards}
         _check_split(splits, validation_share)
         manifest = {
             "source": summary["source"],
@@ -128,12 +125,6 @@ class _Counter:
 def _raw_samples(raw: Path, shards: list[dict]) -> Iterator[dict]:
     for shard in shards:
         yield from tfrecord.read_shard(raw / shard["file"])
-
-
-def _progressing(samples: Iterator[dict], progress: Progress, task: TaskID) -> Iterator[dict]:
-    for sample in samples:
-        progress.advance(task)
-        yield sample
 
 
 def _check_split(splits: dict, validation_share: float) -> None:

@@ -44,7 +44,7 @@ def decode_pair(
 
     Args:
         image: an encoded image; alpha is dropped, grey and palettes become RGB.
-        mask: an encoded mask of one channel (palette indices count as values).
+        mask: an encoded mask of one channel; palette indices are values, but grey levels in a GIF.
         image_file: how errors call the image.
         mask_file: how errors call the mask.
 

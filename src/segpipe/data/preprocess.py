@@ -114,8 +114,8 @@ class _Counter:
     def shares(self) -> dict:
         """Class shares of the counted pixels, and the share of all pixels that is ignored."""
         counted = self.pixels[: len(self.names)]
-        shares = counted / max(counted.sum(), 1)
-        ignored = self.pixels[IGNORE] / max(self.pixels.sum(), 1)
+        shares = counted / max(int(counted.sum()), 1)
+        ignored = self.pixels[IGNORE] / max(int(self.pixels.sum()), 1)
         return {
             "class_shares": dict(zip(self.names, shares.round(6).tolist(), strict=True)),
             "ignored_share": round(float(ignored), 6),

@@ -35,6 +35,7 @@ TINY = {
     "model.decoder.filters": [8],
     "train.epochs": 1,
     "train.batch_size": 4,
+    "train.learning_rate": 0.01,  # so that a later epoch is better than the first, and the model another
     "train.previews.samples": 2,
     "report.samples": 2,
     "report.worst": 1,

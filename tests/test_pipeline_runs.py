@@ -67,7 +67,7 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
         ({}, []),
         ({"report.samples": 3}, ["report"]),
         ({"evaluate.batch_size": 3}, ["evaluate", "report"]),
-        ({"train.epochs": 2}, ["train", "evaluate", "report"]),
+        ({"train.epochs": 3}, ["train", "evaluate", "report"]),
         ({"seed": 1}, ["train", "evaluate", "report"]),
         ({"model.encoder.alpha": 0.5}, ["fetch_encoder", "train", "evaluate", "report"]),
         ({"data.image_size": 64}, ["preprocess", "train", "evaluate", "report"]),
@@ -176,7 +176,7 @@ def test_experiments_show_metrics_diff_and_plots_work(project):
     commit(project)
     for command in (
         ["exp", "run", "-S", "train.learning_rate=0.02", "-n", "fastest"],
-        ["exp", "run", "--temp", "-S", "train.learning_rate=0.01", "-n", "faster"],
+        ["exp", "run", "--temp", "-S", "train.learning_rate=0.03", "-n", "faster"],
     ):
         result = run("dvc", *command, cwd=project)
         assert result.returncode == 0, result.stdout + result.stderr

@@ -64,12 +64,16 @@ def test_the_model_returned_scores_what_the_best_epoch_scored(arrays, tmp_path):
     assert again["mean_iou"] == pytest.approx(best["val_mean_iou"], abs=1e-6)
 
 
-def test_the_first_of_equal_epochs_is_the_best():
+def test_the_weights_of_the_best_epoch_come_back_and_the_first_of_equals_wins():
     best = BestWeights()
-    best.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    best.set_model(model)
     for epoch, score in enumerate([0.2, 0.5, 0.5, 0.4]):
+        model.set_weights([np.full((1, 1), epoch + 1)])
         best.on_epoch_end(epoch, {"val_mean_iou": score})
+    best.on_train_end()
     assert best.epoch == 2
+    assert model.get_weights()[0].item() == 2
 
 
 def test_previews_are_drawn_before_training_and_after_every_nth_epoch(arrays, tmp_path):

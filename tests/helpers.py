@@ -63,12 +63,23 @@ def make_project(path: Path, **params: object) -> Path:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
     set_params(path, {**TINY, **params})
-    for command in ("init -q -b main", "add -A", "commit -q -m start"):
-        subprocess.run(["git", *GIT_IDENTITY, *command.split()], cwd=path, check=True)
+    git(path, "init -q -b main")
+    git(path, "config user.name tester")  # DVC's experiments ask for an identity, as Git does
+    git(path, "config user.email tester@example.org")
+    commit(path)
     return path
 
 
-GIT_IDENTITY = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
+def git(project: Path, arguments: str) -> str:
+    """Run Git and return what it printed."""
+    command = ["git", *arguments.split()]
+    return subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout
+
+
+def commit(project: Path) -> None:
+    """Commit everything."""
+    git(project, "add -A")
+    git(project, "commit -q -m everything")
 
 
 def set_params(project: Path, params: dict[str, object]) -> None:

@@ -3,13 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from helpers import GIT_IDENTITY, ROOT, make_project, run, set_params
+from helpers import ROOT, commit, git, make_project, run, set_params
 
 ALL = ["fetch", "fetch_encoder", "preprocess", "train", "evaluate", "report"]
 
@@ -51,11 +50,8 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
 
 
 def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project):
-    status = subprocess.run(
-        ["git", "status", "--porcelain", "-uall"],
-        cwd=finished_project, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert {line[3:] for line in status.stdout.splitlines()} == {
+    status = git(finished_project, "status --porcelain -uall")
+    assert {line[3:] for line in status.splitlines()} == {
         "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/confusion.csv",
         "results/train/history.csv", "results/train/params.yaml",
     }  # fmt: skip
@@ -151,11 +147,6 @@ def test_no_out_holds_an_absolute_path(finished_project):
             assert str(ROOT).encode() not in content
 
 
-def commit(project):
-    for command in ("add -A", "commit -q -m results"):
-        subprocess.run(["git", *GIT_IDENTITY, *command.split()], cwd=project, check=True)
-
-
 @pytest.mark.slow
 def test_an_experiment_in_a_copy_of_the_repository_runs_the_copys_code(project):
     """The installed package is the original's; a queued experiment must not run that."""
@@ -195,13 +186,13 @@ def test_experiments_show_metrics_diff_and_plots_work(project):
 @pytest.mark.slow
 def test_the_demo_reaches_its_bar_and_leaves_git_clean(tmp_path):
     clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    git(tmp_path, f"clone --quiet {ROOT} clone")
     (clone / ".venv").symlink_to(Path(sys.executable).parents[1])
     result = run("make", "--old-file=.venv/.complete", "demo", cwd=clone)
     assert result.returncode == 0, result.stdout + result.stderr
     scores = json.loads((clone / ".demo/results/evaluate/metrics.json").read_text())
     assert scores["original"]["mean_iou"] >= 0.85
     assert "mean_iou" in result.stdout
-    assert result.stdout.endswith(f"report: {clone / '.demo/results/report/index.html'}\n")
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, check=True)
-    assert status.stdout.decode().replace("?? .venv\n", "") == ""  # here a link, otherwise a folder
+    assert f"report: {clone / '.demo/results/report/index.html'}\n" in result.stdout
+    status = git(clone, "status --porcelain")
+    assert status.replace("?? .venv\n", "") == ""  # here a link, otherwise a folder

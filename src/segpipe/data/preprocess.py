@@ -1,7 +1,7 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from segpipe.data.raw import SUMMARY
 from segpipe.data.records import MANIFEST, Split
 from segpipe.errors import UserError
 from segpipe.files import name_hash, read_json, replaces, write_json
+
+SOURCES: dict[Split, str] = {"train": "train", "val": "train", "test": "test"}
+"""From which raw split each split of the records comes."""
 
 
 def write_records(
@@ -49,26 +52,18 @@ def write_records(
     summary = read_json(raw / SUMMARY, "fetch")
     listed = {name: split["shards"] for name, split in summary["splits"].items()}
     tfrecord.check_shards(raw, listed)
-
-    def in_validation(features: dict) -> bool:
-        return name_hash(features["name"].decode(), "val") < validation_share
-
-    choices: dict[Split, tuple[str, Callable[[dict], bool]]] = {
-        "train": ("train", lambda features: not in_validation(features)),
-        "val": ("train", in_validation),
-        "test": ("test", lambda features: True),
-    }
     splits = {}
     with replaces(folder) as partial:
         partial.mkdir()
-        for split, (source, chosen) in choices.items():
+        for split, source in SOURCES.items():
             total = summary["splits"][source]["samples"]
             samples = track(_raw_samples(raw, listed[source]), f"Writing {split}", total=total)
             resize = functools.partial(
                 resize_sample, table=table, image_size=image_size, with_original=split == "test"
             )
+            chosen = (s for s in samples if _split_of(s, source, validation_share) == split)
             counter = _Counter(table)
-            resized = map(counter.count, ordered_map(resize, filter(chosen, samples), processes))
+            resized = map(counter.count, ordered_map(resize, chosen, processes))
             shards = tfrecord.write_shards(partial, split, resized, shard_mb)
             count = sum(shard["samples"] for shard in shards)
             splits[split] = {"samples": count, **counter.shares(), "shards": shards}
@@ -98,6 +93,12 @@ def resize_sample(features: dict, table: ClassTable, image_size: int, with_origi
         height, width = indices.shape
         record |= {"original_mask": encode_png(indices), "height": height, "width": width}
     return record
+
+
+def _split_of(features: dict, source: str, validation_share: float) -> Split:
+    if source == "test":
+        return "test"
+    return "val" if name_hash(features["name"].decode(), "val") < validation_share else "train"
 
 
 class _Counter:

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 
 _INTERRUPTED = (
-    "interrupted; the same command begins it again, `dvc checkout` brings back the results of before"
+    "interrupted; the same command begins the stage again (training goes on after its last finished "
+    "epoch), `dvc checkout` brings back the results of before"
 )
 
 

@@ -33,6 +33,7 @@ def main() -> None:
     results = Results(
         settings,
         pd.read_csv(TRAIN / "history.csv"),
+        json.loads((TRAIN / "summary.json").read_text(encoding="utf-8")),
         json.loads((EVALUATE / "metrics.json").read_text(encoding="utf-8")),
         pd.read_csv(EVALUATE / "per_image.csv", dtype={"name": str}, keep_default_na=False,
                     na_values={"mean_iou": ""}),

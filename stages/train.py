@@ -2,57 +2,76 @@
 
 import _stage  # noqa: F401
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from segpipe import grids
+from segpipe import grids, provenance
+from segpipe.classes import ClassTable
 from segpipe.config import load_params
 from segpipe.data.pipeline import load
 from segpipe.data.records import open_records
+from segpipe.devices import take_gpu
 from segpipe.errors import exits_cleanly
-from segpipe.files import write_text
+from segpipe.files import write_json, write_text
 from segpipe.pretrained import open_backbone
 from segpipe.training import loop
+from segpipe.training.callbacks import Preview
 from segpipe.training.saving import save_model
+from segpipe.unfinished import claim
 
 RESULTS = Path("results/train")
+LOGS = Path("logs")
 
 
 @exits_cleanly
 def main() -> None:
-    """Read params, train, write the model and what happened."""
+    """Read params, train from where an earlier process got to, write the model and what happened."""
     params = load_params()
-    manifest = open_records(Path("data/records"))
-    table = manifest.classes
-    data = load(manifest, "train"), load(manifest, "val")
-    shown = loop.preview_samples(data[1], params.train.previews.samples)
-    backbone = open_backbone(Path("data/encoder"))
-    print(loop.describe_device())
-    network = loop.build_model(backbone, params.model, manifest.image_size, len(table), params.seed)
+    manifest, backbone = open_records(Path("data/records")), open_backbone(Path("data/encoder"))
+    resolved = loop.resolved(params, backbone)
+    identity = provenance.identity(resolved, manifest, backbone, _code())
+    circumstances = provenance.circumstances()
+    with claim(provenance.fingerprint(identity), identity) as run:
+        take_gpu()
+        device = loop.prepare(params.train)
+        print(device)
+        data = load(manifest, "train"), load(manifest, "val")
+        shown = loop.preview_samples(data[1], params.train.previews.samples)
+        # DVC empties the results before it runs the stage; what lies with the run outlasts that.
+        draw = _preview(shown, manifest.classes, [run.folder / "previews", RESULTS / "previews"])
+        network = loop.build_model(backbone, params.model, manifest, params.seed)
+        work = loop.Work(manifest, *data, params.train, params.seed, run, shown.images, draw, LOGS)
+        progress = loop.train(network, work)
 
+        save_model(network, Path("models/model.keras"), work.card(progress))
+        shutil.copytree(run.folder / "previews", RESULTS / "previews", dirs_exist_ok=True)
+        write_text(RESULTS / "history.csv", pd.DataFrame(progress.history).to_csv(index=False))
+        write_text(RESULTS / "params.yaml", yaml.safe_dump(resolved, sort_keys=False))
+        write_json(RESULTS / "summary.json", progress.summary(params.train))
+        write_json(LOGS / "train.json", {**circumstances, "device": device, "seconds": progress.seconds})
+    print(f"best validation mean IoU {progress.best_mean_iou:.4f}, in epoch {progress.best_epoch}")
+
+
+def _code() -> list[Path]:
+    """The files whose change makes DVC run this stage again: it is then another run."""
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    return [Path(dep) for dep in pipeline["stages"]["train"]["deps"] if dep.endswith(".py")]
+
+
+def _preview(shown: loop.Samples, table: ClassTable, folders: Sequence[Path]) -> Preview:
     def draw(epoch: int, predictions: np.ndarray) -> None:
         pictures = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
         rows = [{"label": n, "image": i, "truth": t, "prediction": p} for n, i, t, p in pictures]
-        when = f"after epoch {epoch}" if epoch else "before training"
-        path = RESULTS / "previews" / f"epoch-{epoch:03d}.png"
-        grids.save(grids.sample_grid(rows, table, when), path)
+        grid = grids.sample_grid(rows, table, f"after epoch {epoch}" if epoch else "before training")
+        for folder in folders:
+            grids.save(grid, folder / f"epoch-{epoch:03d}.png")
 
-    run = loop.train(
-        network,
-        data,
-        params.train,
-        params.seed,
-        len(table),
-        (shown.images, draw),
-        Path("logs/live"),
-    )
-    save_model(run.model, Path("models/model.keras"))
-    write_text(RESULTS / "history.csv", pd.DataFrame(run.history).to_csv(index=False))
-    write_text(RESULTS / "params.yaml", yaml.safe_dump(loop.resolved(params, backbone), sort_keys=False))
-    print(f"best validation mean IoU {run.best_mean_iou:.4f}, in epoch {run.best_epoch}")
+    return draw
 
 
 if __name__ == "__main__":

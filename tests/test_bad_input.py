@@ -305,7 +305,9 @@ def test_ctrl_c_at_work(project, stage):
     if sign.is_file():
         shutil.rmtree(sign.parent)
     out, err = interrupt(stage, project, lambda _: sign.exists())
-    assert "error: interrupted; the same command begins it again, `dvc checkout`" in err, out + err
+    assert "error: interrupted; the same command begins the stage again (training goes on" in err, (
+        out + err
+    )
     assert "Exception ignored" not in err, err
     assert "Traceback" not in err
     assert leftovers(project) == []
@@ -317,7 +319,9 @@ def test_ctrl_c_during_the_imports(project, stage):
         return "numpy" in Path(f"/proc/{pid}/maps").read_text()
 
     out, err = interrupt(stage, project, numpy_is_loaded)
-    assert "error: interrupted; the same command begins it again, `dvc checkout`" in err, out + err
+    assert "error: interrupted; the same command begins the stage again (training goes on" in err, (
+        out + err
+    )
     assert "Exception ignored" not in err, err
     assert "Traceback" not in err
 

@@ -54,7 +54,8 @@ def report(tmp_path, rng):
         }
         for name in names
     }
-    results = Results(params, history, scores, per_image, confusion)
+    summary = {"stopped_by": "max_minutes", "best_epoch": 2}
+    results = Results(params, history, summary, scores, per_image, confusion)
 
     def write(folder):
         write_report(results, manifest, pictures, names, names[1:], folder)

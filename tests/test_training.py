@@ -1,5 +1,6 @@
 """The training run: the best model is kept, its file is canonical, its history is complete."""
 
+import json
 import os
 
 import keras
@@ -8,15 +9,23 @@ import pytest
 import tensorflow as tf
 from helpers import ROOT
 
+from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.config import Params, load_params
 from segpipe.data.pipeline import Arrays
+from segpipe.data.records import Manifest
+from segpipe.modelfile import read_card
 from segpipe.pretrained import Backbone
 from segpipe.training import loop
-from segpipe.training.callbacks import HISTORY, BestWeights
+from segpipe.training.callbacks import HISTORY, AveragedWeights, Diverged, Recorder
+from segpipe.training.optimizer import build_optimizer, learning_rate
+from segpipe.training.progress import Progress
 from segpipe.training.saving import save_model
+from segpipe.unfinished import Unfinished
 
 COMMITTED = load_params(ROOT / "params.yaml")
 TAPS = COMMITTED.model.encoder.layers[:2]
+TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
+IDENTITY = {"params": {"seed": 0}, "records": "0", "encoder": None, "libraries": {}, "backend": "any"}
 
 
 def with_changes(**train: object) -> Params:
@@ -32,53 +41,178 @@ def arrays(rng):
     return Arrays(images, (images[..., 0] > 127).astype(np.uint8), [f"photo {n}" for n in range(12)])
 
 
-def train(arrays, tmp_path, params=None, drawn=None):
+def manifest_of(arrays):
+    split = {"samples": len(arrays.names)}
+    return Manifest(None, "a test", 32, TABLE, {"train": split, "val": split, "test": split}, [])
+
+
+def new_network(arrays, params):
+    backbone = Backbone("mobilenet_v2", 0.35, None)
+    return loop.build_model(backbone, params.model, manifest_of(arrays), params.seed)
+
+
+def train(arrays, tmp_path, params=None, draw=lambda epoch, masks: None, network=None):
+    """Train in `tmp_path`, going on from what an earlier call left there; network and progress."""
     params = params or with_changes()
-    network = loop.build_model(Backbone("mobilenet_v2", 0.35, None), params.model, 32, 2, params.seed)
-    drawn = drawn if drawn is not None else []
-    previews = arrays.images[:2], lambda epoch, masks: drawn.append((epoch, masks))
-    return loop.train(
-        network, (arrays, arrays), params.train, params.seed, 2, previews, tmp_path / "logs"
-    )
+    network = network or new_network(arrays, params)
+    run = Unfinished(tmp_path / "run")
+    run.folder.mkdir(exist_ok=True)
+    (run.folder / "identity.json").write_text(json.dumps(IDENTITY))
+    shown, manifest = arrays.images[:2], manifest_of(arrays)
+    work = loop.Work(manifest, arrays, arrays, params.train, params.seed, run, shown, draw, tmp_path)
+    return network, loop.train(network, work)
 
 
 def test_history_has_a_row_an_epoch_and_the_contracts_columns(arrays, tmp_path):
-    rows = train(arrays, tmp_path).history
+    _, progress = train(arrays, tmp_path)
+    rows = progress.history
     assert [tuple(row) for row in rows] == [HISTORY] * 3
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert all(row["learning_rate"] == pytest.approx(0.001) for row in rows)
+    assert all(row["learning_rate"] == 0.001 for row in rows)
     assert all(0 <= row[column] <= 1 for row in rows for column in HISTORY if "iou" in column)
 
 
 def test_training_learns(arrays, tmp_path):
-    rows = train(arrays, tmp_path, with_changes(epochs=15, learning_rate=0.01)).history
-    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
-    assert rows[-1]["mean_iou"] > 0.8
+    _, progress = train(arrays, tmp_path, with_changes(epochs=15, learning_rate=0.01))
+    assert progress.history[-1]["loss"] < 0.5 * progress.history[0]["loss"]
+    assert progress.history[-1]["mean_iou"] > 0.8
 
 
-def test_the_model_returned_scores_what_the_best_epoch_scored(arrays, tmp_path):
-    run = train(arrays, tmp_path, with_changes(learning_rate=0.05, epochs=5))
-    best = max(run.history, key=lambda row: row["val_mean_iou"])
-    assert (run.best_epoch, run.best_mean_iou) == (best["epoch"], best["val_mean_iou"])
-    again = run.model.evaluate(arrays.images, arrays.masks, batch_size=4, return_dict=True, verbose=0)
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_the_model_returned_scores_what_the_best_epoch_scored(arrays, tmp_path, ema):
+    network, progress = train(arrays, tmp_path, with_changes(learning_rate=0.05, epochs=5, ema=ema))
+    best = max(progress.history, key=lambda row: row["val_mean_iou"])
+    assert (progress.best_epoch, progress.best_mean_iou) == (best["epoch"], best["val_mean_iou"])
+    again = network.evaluate(arrays.images, arrays.masks, batch_size=4, return_dict=True, verbose=0)
     assert again["mean_iou"] == pytest.approx(best["val_mean_iou"], abs=1e-6)
 
 
-def test_the_weights_of_the_best_epoch_come_back_and_the_first_of_equals_wins():
-    best = BestWeights()
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    best.set_model(model)
+def one_weight():
+    return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+
+
+def test_the_weights_of_the_best_epoch_are_kept_and_the_first_of_equals_wins():
+    recorder, model = Recorder(Progress()), one_weight()
+    recorder.set_model(model)
     for epoch, score in enumerate([0.2, 0.5, 0.5, 0.4]):
         model.set_weights([np.full((1, 1), epoch + 1)])
-        best.on_epoch_end(epoch, {"val_mean_iou": score})
-    best.on_train_end()
-    assert best.epoch == 2
-    assert model.get_weights()[0].item() == 2
+        recorder.on_epoch_begin(epoch)
+        recorder.on_test_end({"mean_iou": score})
+    assert recorder.progress.best_epoch == 2
+    assert recorder.progress.best_weights[0].item() == 2
+
+
+def test_the_moving_average_is_validated_and_the_weights_themselves_are_trained_on():
+    """By hand: gradient 1 at rate 1, so the weight is 9, then 8; its average 9, then 3/4 * 9 + 1/4 * 8."""
+    model = one_weight()
+    model.set_weights([np.full((1, 1), 10.0)])
+    optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75)
+    model.compile(optimizer, loss=lambda truth, prediction: keras.ops.mean(prediction))
+    averaged = AveragedWeights()
+    averaged.set_model(model)
+    for _ in range(2):
+        model.train_on_batch(np.ones((1, 1)), np.ones((1, 1)))
+    averaged.on_test_begin()
+    assert model.get_weights()[0].item() == 8.75
+    averaged.on_test_end()
+    assert model.get_weights()[0].item() == 8
+
+
+def test_the_learning_rate_warms_up_in_a_line_and_falls_by_cosine():
+    params = with_changes(schedule="cosine", warmup_epochs=1, learning_rate=0.8).train
+    rates = [float(learning_rate(params, 4)(step)) for step in range(13)]
+    expected = [0, 0.2, 0.4, 0.6, *(0.4 * (1 + np.cos(np.pi * n / 8)) for n in range(9))]
+    assert rates == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_constant_learning_rate_is_constant_after_its_warm_up():
+    params = with_changes(warmup_epochs=2, learning_rate=0.8).train
+    assert [float(learning_rate(params, 1)(step)) for step in range(4)] == pytest.approx(
+        [0, 0.4, 0.8, 0.8]
+    )
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_weight_decay_shrinks_kernels_and_nothing_else(name):
+    """Without gradients a step multiplies a kernel by 1 - rate * decay."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, bias_initializer="ones")])
+    kernel = model.get_weights()[0]
+    params = with_changes(optimizer=name, weight_decay=0.5, learning_rate=0.1).train
+    optimizer = build_optimizer(model, params, 1)
+    optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])
+    assert model.get_weights()[0] == pytest.approx(0.95 * kernel, rel=1e-6)
+    assert (model.get_weights()[1] == 1).all()
+
+
+def test_gradients_are_clipped_by_their_common_norm():
+    """Gradients 3 and 4 have norm 5; clipped to 1 they are 0.6 and 0.8, and SGD's first Nesterov step
+    moves by 1.9 times that."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    params = with_changes(optimizer="sgd", clip_norm=1.0, learning_rate=1.0).train
+    build_optimizer(model, params, 1).apply([keras.ops.full((1, 1), 3.0), keras.ops.full((1,), 4.0)])
+    assert [w.item() for w in model.get_weights()] == pytest.approx([-0.6 * 1.9, -0.8 * 1.9])
+
+
+def test_early_stopping_ends_a_run_that_no_longer_improves(arrays, tmp_path):
+    params = with_changes(epochs=50, learning_rate=1e-9, early_stopping={"patience": 2})
+    _, progress = train(arrays, tmp_path, params)
+    assert progress.epoch == progress.best_epoch + 2 < 50
+    assert progress.summary(params.train)["stopped_by"] == "early_stopping.patience"
+
+
+def test_max_minutes_ends_a_run_after_the_epoch_that_reaches_it(arrays, tmp_path):
+    params = with_changes(epochs=50, max_minutes=1e-9)
+    _, progress = train(arrays, tmp_path, params)
+    assert progress.epoch == 1
+    assert progress.summary(params.train)["stopped_by"] == "max_minutes"
+    assert with_changes(epochs=1).train.max_minutes == 0, "off, unless asked for"
+
+
+def test_a_run_that_ends_as_planned_says_so(arrays, tmp_path):
+    params = with_changes(epochs=2)
+    _, progress = train(arrays, tmp_path, params)
+    row = progress.history[progress.best_epoch - 1]
+    assert progress.summary(params.train) == {
+        "epochs": 2, "stopped_by": "epochs", "best_epoch": progress.best_epoch,
+        **{key: row[key] for key in ("val_loss", "val_accuracy", "val_mean_iou")},
+    }  # fmt: skip
+
+
+def train_and_spoil(arrays, tmp_path, after):
+    """Train, and make a weight NaN after an epoch (0: before the first); the error's message."""
+    params = with_changes(epochs=5)
+    network = new_network(arrays, params)
+
+    def spoil(epoch, masks):
+        if epoch == after:
+            logits = network.get_layer("logits")
+            logits.set_weights([w * np.nan for w in logits.get_weights()])
+
+    with pytest.raises(Diverged) as caught:
+        train(arrays, tmp_path, params, spoil, network)
+    return str(caught.value)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_at_its_step_and_the_best_model_is_kept(arrays, tmp_path):
+    message = train_and_spoil(arrays, tmp_path, after=2)
+    path = tmp_path / "run/best.keras"
+    assert message.startswith("the loss is nan in epoch 3, step 1; the best model so far, of epoch ")
+    assert message.endswith(f", is {path}; lower train.learning_rate or set train.clip_norm")
+    assert read_card(path)["training"]["epochs"] == 2
+    kept = keras.models.load_model(path)
+    assert np.isfinite(kept.predict_on_batch(arrays.images)).all()
+
+
+def test_a_loss_that_is_no_number_in_the_first_epoch_leaves_no_model(arrays, tmp_path):
+    message = train_and_spoil(arrays, tmp_path, after=0)
+    assert message.startswith("the loss is nan in epoch 1, step 1; no epoch was finished before;")
+    assert not (tmp_path / "run/best.keras").exists()
 
 
 def test_previews_are_drawn_before_training_and_after_every_nth_epoch(arrays, tmp_path):
     drawn = []
-    train(arrays, tmp_path, with_changes(epochs=5, previews={"samples": 2, "every": 2}), drawn)
+    params = with_changes(epochs=5, previews={"samples": 2, "every": 2})
+    train(arrays, tmp_path, params, lambda epoch, masks: drawn.append((epoch, masks)))
     assert [epoch for epoch, _ in drawn] == [0, 2, 4]
     assert all(masks.shape == (2, 32, 32) and masks.max() < 2 for _, masks in drawn)
 
@@ -93,13 +227,15 @@ def test_preview_samples_do_not_depend_on_order_or_on_later_samples(arrays):
 
 def test_two_runs_save_the_same_bytes(arrays, tmp_path):
     for name in ("one", "two"):
-        save_model(train(arrays, tmp_path).model, tmp_path / f"{name}.keras")
+        (tmp_path / name).mkdir()
+        network, _ = train(arrays, tmp_path / name)
+        save_model(network, tmp_path / f"{name}.keras", {"any": "card"})
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
 
 
 def test_the_saved_file_loads_without_segpipe_and_predicts_the_same(arrays, tmp_path):
-    model = train(arrays, tmp_path).model
-    save_model(model, tmp_path / "model.keras")
+    model, _ = train(arrays, tmp_path)
+    save_model(model, tmp_path / "model.keras", {"any": "card"})
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert (loaded.predict_on_batch(arrays.images) == model.predict_on_batch(arrays.images)).all()
     assert [p.name for p in tmp_path.glob("*.keras")] == ["model.keras"]
@@ -117,7 +253,7 @@ def test_auto_trains_the_encoder_only_without_pretrained_weights(setting, weight
 
 def test_without_a_gpu_it_says_that_it_runs_on_the_cpu():
     if not tf.config.list_physical_devices("GPU"):
-        assert loop.describe_device() == "no GPU found: running on the CPU"
+        assert loop.prepare(COMMITTED.train) == "no GPU found: running on the CPU"
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true", "and with one, it takes what it needs"
 
 

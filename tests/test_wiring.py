@@ -14,10 +14,22 @@ from wiring import import_closure
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 FLOORS = [
-    ("ground", {"config", "classes", "metrics", "errors", "files"}),
+    ("ground", {"config", "classes", "metrics", "errors", "files", "locks", "words"}),
     ("data", {"data"}),
     ("model", {"model"}),
-    ("runs", {"training", "evaluation", "prediction", "pretrained"}),
+    (
+        "runs",
+        {
+            "training",
+            "evaluation",
+            "prediction",
+            "pretrained",
+            "unfinished",
+            "provenance",
+            "devices",
+            "modelfile",
+        },
+    ),
     ("views", {"grids", "plots", "report"}),
     ("edges", {"cli"}),
 ]

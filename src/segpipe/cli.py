@@ -1,18 +1,30 @@
 """The console command `segpipe`. Nothing here imports TensorFlow."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 import segpipe
-from segpipe.errors import UserError
+from segpipe import unfinished
+from segpipe.errors import exits_cleanly
 from segpipe.files import read_json
+from segpipe.modelfile import read_card
+from segpipe.words import duration
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=segpipe.__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=segpipe.__doc__
+)
+
+
+@exits_cleanly
+def main() -> None:
+    """Run the command line; what the user can mend ends in one line."""
+    app()
 
 
 def _version(wanted: bool) -> None:
@@ -22,7 +34,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def main(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -37,21 +49,60 @@ def scores(
     ),
 ) -> None:
     """Show the scores on the test split, and where the report is."""
-    try:
-        content = read_json(results / "evaluate" / "metrics.json", "evaluate")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+    content = read_json(results / "evaluate" / "metrics.json", "evaluate")
     original, network = content["original"], content["network"]
-    table = Table(title=f"Scores on {content['images']} test images")
-    for heading in ("", "original size", "network size"):
-        table.add_column(heading, justify="right" if heading else "left")
+    table = _table(f"Scores on {content['images']} test images", "", "original size", "network size")
     for score in ("pixel_accuracy", "mean_iou", "mean_dice"):
         table.add_row(score, _number(original[score]), _number(network[score]))
     for name in original["iou"]:
         table.add_row(f"iou.{name}", _number(original["iou"][name]), _number(network["iou"][name]))
     Console().print(table)
     print(f"report: {(results / 'report' / 'index.html').resolve()}")
+
+
+@app.command()
+def info(
+    model: Annotated[Path, typer.Argument(help="A model that segpipe saved.")] = Path(
+        "models/model.keras"
+    ),
+) -> None:
+    """Show what made a model: scores, classes, params, data, libraries (as YAML)."""
+    print(yaml.safe_dump(read_card(model), sort_keys=False, allow_unicode=True), end="")
+
+
+@app.command()
+def runs(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove those that no process trains.")] = False,
+) -> None:
+    """List the unfinished training runs, which the same params go on with."""
+    if clear:
+        for run, trainer in unfinished.clear():
+            print(
+                f"{run.fingerprint}: " + (f"left alone, trained by {trainer}" if trainer else "removed")
+            )
+        return
+    found = unfinished.unfinished()
+    if not found:
+        print("no unfinished run")
+        return
+    table = _table(
+        f"Unfinished runs in {unfinished.root()}", "run", "epoch", "age", "size", "trained by"
+    )
+    for run in found:
+        epochs = run.identity.get("params", {}).get("train", {}).get("epochs", "?")
+        table.add_row(
+            run.fingerprint, f"{run.epoch} of {epochs}", duration(run.age), decimal(run.size),
+            run.trained_by or "nobody",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right")
+    return table
 
 
 def _number(score: float | None) -> str:

@@ -122,14 +122,39 @@ class PreviewParams(_Section):
     every: Count
 
 
+class EarlyStoppingParams(_Section):
+    """When to give up on a run that no longer improves."""
+
+    patience: Annotated[Integer, Field(ge=0)]
+
+
 class TrainParams(_Section):
     """The training run."""
 
     epochs: Count
     batch_size: Count
+    optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, le=10)]
+    schedule: Literal["constant", "cosine"]
+    warmup_epochs: Annotated[Integer, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    clip_norm: Annotated[float, Field(ge=0)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
     flip: bool
+    early_stopping: EarlyStoppingParams
+    max_minutes: Annotated[float, Field(ge=0)]
+    deterministic: bool
+    threads: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1024)]
+    tensorboard: bool
     previews: PreviewParams
+
+    @pydantic.model_validator(mode="after")
+    def _warm_up_ends_before_the_run(self) -> "TrainParams":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs} leaves nothing of epochs = {self.epochs}"
+            )
+        return self
 
 
 class EvaluateParams(_Section):

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 from PIL import Image
 
+from segpipe.classes import ClassTable
 from segpipe.data.records import Manifest
 from segpipe.errors import UserError, brief
+from segpipe.modelfile import read_card
 
 
 def load_model(path: Path, manifest: Manifest) -> keras.Model:
@@ -17,8 +19,14 @@ def load_model(path: Path, manifest: Manifest) -> keras.Model:
     Raises:
         UserError: the file is missing, no Keras model, or one for other images or classes.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; `dvc repro train` writes it")
+    card = read_card(path)
+    trained_for = _described(ClassTable.from_json(card), card["image_size"])
+    needed = _described(manifest.classes, manifest.image_size)
+    if trained_for != needed:
+        raise UserError(
+            f"{path} was trained for {trained_for}, but the records have {needed}; "
+            "train it on these records"
+        )
     try:
         model = keras.models.load_model(path, compile=False)
         found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
@@ -27,15 +35,12 @@ def load_model(path: Path, manifest: Manifest) -> keras.Model:
     size = manifest.image_size
     expected = ("unet", "uint8", (None, size, size, 3), (None, size, size, len(manifest.classes)))
     if found != expected:
-        raise UserError(
-            f"{path}: is {_described(*found)}, but the records need {_described(*expected)} "
-            "(batch, height, width, channels or classes); train it on these records"
-        )
+        raise UserError(f"{path}: holds a network {found}, but its card says {expected}")
     return model
 
 
-def _described(name: str, dtype: str, image: tuple, mask: tuple) -> str:
-    return f"{name} from {dtype} {image} to {mask}"
+def _described(table: ClassTable, image_size: int) -> str:
+    return f"{table.describe()} at {image_size} px"
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -27,6 +27,8 @@ class Backbone:
     name: str
     alpha: float
     weights: Path | None
+    digest: str | None = None
+    """The SHA-256 of the weights' file."""
 
     @property
     def pretrained(self) -> bool:
@@ -73,7 +75,7 @@ def open_backbone(folder: Path) -> Backbone:
     if weights and not (weights.is_file() and sha256(weights) == content["sha256"]):
         mend = "`dvc repro --force fetch_encoder` writes it"
         raise UserError(f"{weights}: missing, or not what {_DESCRIPTION} says; {mend}")
-    return Backbone(content["name"], content["alpha"], weights)
+    return Backbone(content["name"], content["alpha"], weights, content.get("sha256"))
 
 
 def _load(params: EncoderParams) -> keras.Model:

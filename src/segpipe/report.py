@@ -22,6 +22,8 @@ class Results:
 
     params: dict[str, Any]
     history: pd.DataFrame
+    summary: dict[str, Any]
+    """How training went."""
     scores: dict[str, Any]
     per_image: pd.DataFrame
     confusion: pd.DataFrame
@@ -76,7 +78,7 @@ def write_report(
             "results": results,
             "manifest": manifest,
             "network": f"{manifest.image_size} x {manifest.image_size} px",
-            "best": results.history.iloc[int(results.history["val_mean_iou"].argmax())],
+            "stopped_early": results.summary["stopped_by"] != "epochs",
             "figures": figures,
             "samples": samples,
             "settings": _flat(results.params),

@@ -32,17 +32,8 @@ def load(manifest: records.Manifest, split: records.Split) -> Arrays:
     return Arrays(images, masks, names)
 
 
-def train_batches(
-    arrays: Arrays, batch_size: int, epochs: int, seed: int, flip: bool
-) -> tuple[tf.data.Dataset, int]:
-    """All batches of a training run, epoch after epoch, and the number of steps in an epoch.
-
-    The order of an epoch and what is mirrored in it depend on seed, epoch and sample only. The
-    last, smaller batch of an epoch is left out: every step then has one shape, and BatchNorm never
-    sees a handful of images. Which samples that leaves out is new every epoch.
-
-    Yields:
-        images uint8 [batch, S, S, 3] and masks uint8 [batch, S, S].
+def steps_per_epoch(arrays: Arrays, batch_size: int) -> int:
+    """The number of batches that `train_batches` gives an epoch.
 
     Raises:
         UserError: the batch is larger than the split.
@@ -53,6 +44,22 @@ def train_batches(
             f"train.batch_size = {batch_size} is larger than the training split of {count} samples; "
             "lower it or add samples"
         )
+    return count // batch_size
+
+
+def train_batches(
+    arrays: Arrays, batch_size: int, epochs: range, seed: int, flip: bool
+) -> tf.data.Dataset:
+    """All batches of some epochs, counted from 0, one epoch after another.
+
+    The order of an epoch and what is mirrored in it depend on seed, epoch and sample only. The
+    last, smaller batch of an epoch is left out: every step then has one shape, and BatchNorm never
+    sees a handful of images. Which samples that leaves out is new every epoch.
+
+    Yields:
+        images uint8 [batch, S, S, 3] and masks uint8 [batch, S, S].
+    """
+    count = len(arrays.names)
     with tf.device("CPU"):  # a batch at a time goes to the accelerator, not the data set
         images, masks = tf.constant(arrays.images), tf.constant(arrays.masks)
 
@@ -69,8 +76,8 @@ def train_batches(
         chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
         return chosen.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
-    batches = tf.data.Dataset.range(epochs).flat_map(of_epoch).prefetch(tf.data.AUTOTUNE)
-    return batches, count // batch_size
+    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
+    return numbers.flat_map(of_epoch).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(arrays: Arrays, batch_size: int) -> tf.data.Dataset:

@@ -1,6 +1,5 @@
 """One training run, from records and an encoder to the best model and its history."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +7,33 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from segpipe import provenance
 from segpipe.config import EncoderParams, ModelParams, Params, TrainParams
 from segpipe.data import pipeline
+from segpipe.data.records import Manifest
+from segpipe.errors import UserError, brief
 from segpipe.files import name_hash
 from segpipe.model.encoder import set_trainable, tap
 from segpipe.model.losses import cross_entropy
 from segpipe.model.unet import unet
 from segpipe.pretrained import Backbone
-from segpipe.training.callbacks import BestWeights, History, LiveLog, Preview, Previews, open_live_log
+from segpipe.training.callbacks import (
+    AveragedWeights,
+    Checkpoints,
+    Diverged,
+    FiniteLoss,
+    LiveLog,
+    Preview,
+    Previews,
+    Recorder,
+    Watch,
+    open_live_log,
+)
+from segpipe.training.optimizer import build_optimizer
+from segpipe.training.progress import Progress, describe_start, restore
+from segpipe.training.saving import save_model
 from segpipe.training.scores import RunningScores
+from segpipe.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -29,17 +46,34 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a training run gives: the model of the best epoch, and one row an epoch."""
+class Work:
+    """What a training run works with, besides the network."""
 
-    model: keras.Model
-    history: list[dict[str, float]]
-    best_epoch: int
-    best_mean_iou: float
+    manifest: Manifest
+    training: pipeline.Arrays
+    validation: pipeline.Arrays
+    params: TrainParams
+    seed: int
+    """Decides order and augmentation."""
+    run: Unfinished
+    """Where its checkpoints go."""
+    previewed: np.ndarray
+    """Images whose predictions `preview` draws, uint8 [n, S, S, 3]."""
+    preview: Preview
+    logs: Path
+    """Folder of the live logs, which are no result."""
+
+    def card(self, progress: Progress) -> dict:
+        """What the saved model carries about itself."""
+        return provenance.card(self.run.identity, self.manifest, progress.summary(self.params))
 
 
-def describe_device() -> str:
-    """What TensorFlow will run on, in words."""
+def prepare(params: TrainParams) -> str:
+    """Have TensorFlow compute as the params ask, before it computes anything; say on what, in words."""
+    if params.threads != "auto":
+        tf.config.threading.set_intra_op_parallelism_threads(params.threads)
+    if params.deterministic:
+        tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return "no GPU found: running on the CPU"
@@ -47,14 +81,12 @@ def describe_device() -> str:
     return f"running on {', '.join(names)}"
 
 
-def build_model(
-    backbone: Backbone, params: ModelParams, image_size: int, classes: int, seed: int
-) -> keras.Model:
-    """The U-Net on a backbone, weights drawn from `seed` or pretrained, ready to train."""
+def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
+    """The U-Net for some records on a backbone, weights drawn from `seed` or pretrained."""
     keras.utils.set_random_seed(seed)
-    encoder = tap(backbone.build(image_size), params.encoder.layers)
+    encoder = tap(backbone.build(manifest.image_size), params.encoder.layers)
     set_trainable(encoder, is_trainable(params.encoder, backbone), backbone.pretrained)
-    return unet(encoder, params.decoder.filters, classes)
+    return unet(encoder, params.decoder.filters, len(manifest.classes))
 
 
 def preview_samples(validation: pipeline.Arrays, count: int) -> Samples:
@@ -64,56 +96,88 @@ def preview_samples(validation: pipeline.Arrays, count: int) -> Samples:
     return Samples(validation.images[first], validation.masks[first], names)
 
 
-def train(
-    network: keras.Model,
-    data: tuple[pipeline.Arrays, pipeline.Arrays],
-    params: TrainParams,
-    seed: int,
-    classes: int,
-    previews: tuple[np.ndarray, Preview],
-    log_folder: Path,
-) -> Run:
-    """Fit a network and return it with the weights of the best validation mean IoU.
+def train(network: keras.Model, work: Work) -> Progress:
+    """Fit a network from the run's last checkpoint on, and give it the weights that validated best.
 
     Args:
-        network: uint8 images to logits.
-        data: training and validation split.
-        params: the section `train`.
-        seed: decides order and augmentation; the network's weights were drawn before.
-        classes: number of classes.
-        previews: images to predict, and what draws the predictions.
-        log_folder: for the live log, which is no result.
+        network: uint8 images to logits, with the initial weights.
+        work: data, params and places.
+
+    Returns:
+        The history, which epoch was the best, and how long it took.
 
     Raises:
-        UserError: the batch is larger than the training split.
+        UserError: the batch is larger than the training split; or `train.deterministic` asks for what
+            TensorFlow cannot do.
+        Diverged: the loss became NaN or infinite. The best model so far is left with the run.
     """
-    training, validation = data
-    batches, steps = pipeline.train_batches(
-        training, params.batch_size, params.epochs, seed, params.flip
-    )
-    optimizer = keras.optimizers.Adam(params.learning_rate)
-    # Built before the first step, or TensorFlow traces the step twice: once to create variables.
-    optimizer.build(network.trainable_variables)
+    params = work.params
+    steps = pipeline.steps_per_epoch(work.training, params.batch_size)
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     network.compile(
-        optimizer,
+        build_optimizer(network, params, steps),
         loss=cross_entropy,
-        metrics=[RunningScores(classes)],
+        metrics=[RunningScores(len(work.manifest.classes))],
         jit_compile="auto" if on_gpu else False,  # XLA halves this model's speed on a CPU
     )
-    history, best = History(), BestWeights()
-    images, draw = previews
-    with open_live_log(log_folder) as live:
+    progress = restore(work.run, network)
+    print(describe_start(work.run, progress, params), flush=True)
+    try:
+        if not progress.why_stop(params):
+            _fit(network, work, progress, steps)
+    except Diverged as error:
+        kept = _keep_best(network, work, progress)
+        mend = "lower train.learning_rate or set train.clip_norm"
+        raise Diverged(f"{error}; {kept}; {mend}") from None
+    except tf.errors.UnimplementedError as error:
+        if not params.deterministic:
+            raise
+        raise UserError(f"train.deterministic: {brief(error)}; set it to false") from None
+    network.set_weights(progress.best_weights)
+    return progress
+
+
+def _fit(network: keras.Model, work: Work, progress: Progress, steps: int) -> None:
+    params = work.params
+    to_do = range(progress.epoch, params.epochs)
+    batches = pipeline.train_batches(work.training, params.batch_size, to_do, work.seed, params.flip)
+    with open_live_log(work.logs / "live") as live, Watch(progress, params, steps) as watch:
+        callbacks = [
+            FiniteLoss(),
+            Recorder(progress),
+            Previews(work.previewed, params.previews.every, work.preview),
+            *([AveragedWeights()] if params.ema else []),  # after those that look at what it puts in
+            *_tensorboard(work),
+            LiveLog(live, progress),
+            watch,
+            Checkpoints(work.run, progress, params),
+        ]
         network.fit(
             batches,
-            epochs=params.epochs,
+            initial_epoch=to_do.start,
+            epochs=to_do.stop,
             steps_per_epoch=steps,
             shuffle=False,  # the data set has its own order
-            verbose=1 if sys.stdout.isatty() else 2,  # a bar for a person, a line an epoch for a log
-            validation_data=pipeline.validation_batches(validation, params.batch_size),
-            callbacks=[history, Previews(images, params.previews.every, draw), LiveLog(live), best],
+            verbose=0,
+            validation_data=pipeline.validation_batches(work.validation, params.batch_size),
+            callbacks=callbacks,
         )
-    return Run(network, history.rows, best.epoch, best.best)
+
+
+def _keep_best(network: keras.Model, work: Work, progress: Progress) -> str:
+    if not progress.best_epoch:
+        return "no epoch was finished before"
+    network.set_weights(progress.best_weights)
+    path = work.run.folder / "best.keras"
+    save_model(network, path, work.card(progress))
+    return f"the best model so far, of epoch {progress.best_epoch}, is {path}"
+
+
+def _tensorboard(work: Work) -> list[keras.callbacks.Callback]:
+    if not work.params.tensorboard:
+        return []
+    folder = work.logs / "tensorboard" / work.run.fingerprint
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]
 
 
 def resolved(params: Params, backbone: Backbone) -> dict:

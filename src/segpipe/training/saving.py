@@ -8,30 +8,32 @@ from typing import Any
 import keras
 
 from segpipe.files import replaces
+from segpipe.modelfile import CARD
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
 
 
-def save_model(model: keras.Model, path: Path) -> None:
-    """Save a model for inference, atomically: without optimizer, save date and zip timestamps."""
+def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
+    """Save a model and its card for inference, atomically: no optimizer, save date or zip timestamps."""
     path.parent.mkdir(parents=True, exist_ok=True)
     inference = keras.Model(model.inputs, model.outputs, name=model.name)
     dated = path.with_name(f".{path.stem}.partial.keras")
     try:
         inference.save(dated)
         with replaces(path) as partial:
-            _rewrite(dated, partial)
+            _rewrite(dated, partial, card)
     finally:
         dated.unlink(missing_ok=True)
 
 
-def _rewrite(source: Path, target: Path) -> None:
+def _rewrite(source: Path, target: Path, card: dict[str, Any]) -> None:
     with zipfile.ZipFile(source) as dated, zipfile.ZipFile(target, "w") as canonical:
         for name in sorted(dated.namelist()):
             content = dated.read(name)
             if name.endswith(".json"):
                 content = json.dumps(_timeless(json.loads(content), {})).encode()
             canonical.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+        canonical.writestr(zipfile.ZipInfo(CARD, _EPOCH), json.dumps(card, ensure_ascii=False))
 
 
 def _timeless(config: Any, numbers: dict[int, int]) -> Any:

@@ -10,10 +10,13 @@ DEMO := data.source=synthetic data.image_size=96 train.epochs=12 train.batch_siz
   model.encoder.weights=none model.encoder.alpha=0.35 'model.decoder.filters=[64,32,16]' \
   'model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu,block_13_expand_relu]'
 
-.PHONY: help setup demo test test-all repro lint format lock clean
+# Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
+HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice)|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
+
+.PHONY: help setup demo test test-all repro experiments bench lint format lock clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
 
 setup: .venv/.complete ## Create .venv with the locked requirements
 
@@ -40,6 +43,13 @@ test-all: setup ## Run all tests
 
 repro: setup ## Run the pipeline as params.yaml says
 	dvc repro
+
+experiments: setup ## Compare the experiments: what was changed, and what it gave
+	dvc exp show --only-changed --precision 4 --sort-by original.mean_iou --sort-order desc --drop '$(HIDDEN)'
+
+bench: setup ## Measure what checkpoints and stateless augmentation cost, as ratios
+	python benchmarks/checkpoints.py
+	python benchmarks/augmentation.py
 
 lint: setup ## Check format, style and types
 	ruff format --check .

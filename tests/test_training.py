@@ -103,7 +103,7 @@ def test_the_weights_of_the_best_epoch_are_kept_and_the_first_of_equals_wins():
 
 
 def test_the_moving_average_is_validated_and_the_weights_themselves_are_trained_on():
-    """By hand: gradient 1 at rate 1, so the weight is 9, then 8; its average 9, then 3/4 * 9 + 1/4 * 8."""
+    """By hand, gradient 1 at rate 1: the weight is 9, then 8; its average 9, then 3/4 * 9 + 1/4 * 8."""
     model = one_weight()
     model.set_weights([np.full((1, 1), 10.0)])
     optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75)

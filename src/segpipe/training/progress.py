@@ -79,7 +79,15 @@ def restore(run: Unfinished, network: keras.Model) -> Progress:
         try:
             progress, values = _read(path, len(_values(network)))
             _assign(network, values)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             path.replace(path.with_suffix(".unreadable"))
             print(f"warning: {path} cannot be read ({error or type(error).__name__}): set aside")
             continue

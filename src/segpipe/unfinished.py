@@ -53,15 +53,19 @@ class Unfinished:
     @property
     def age(self) -> float:
         """Seconds since the last checkpoint, or the start; 0 where the clock has gone back since."""
-        latest = next(
-            (p for p in [*self.checkpoints, self.folder / _IDENTITY] if p.exists()), self.folder
-        )
-        return max(0.0, time.time() - latest.stat().st_mtime)
+        for path in (*self.checkpoints, self.folder / _IDENTITY):
+            with contextlib.suppress(FileNotFoundError):  # a run may end, and go, while it is looked at
+                return max(0.0, time.time() - path.stat().st_mtime)
+        return 0.0
 
     @property
     def size(self) -> int:
         """Bytes that the run takes up."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        total = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_size if path.is_file() else 0
+        return total
 
     @property
     def lock(self) -> Path:

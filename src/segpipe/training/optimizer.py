@@ -13,7 +13,7 @@ def build_optimizer(network: keras.Model, params: TrainParams, steps: int) -> ke
     """
     settings = {
         "learning_rate": learning_rate(params, steps),
-        "weight_decay": params.weight_decay,
+        "weight_decay": params.weight_decay or None,  # Keras multiplies every weight by 1 for a 0
         "global_clipnorm": params.clip_norm or None,
         "use_ema": params.ema > 0,
         "ema_momentum": params.ema,
@@ -21,11 +21,12 @@ def build_optimizer(network: keras.Model, params: TrainParams, steps: int) -> ke
     if params.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **settings)
     elif params.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(**settings)
+        optimizer = keras.optimizers.AdamW(**(settings | {"weight_decay": params.weight_decay}))
     else:
         optimizer = keras.optimizers.Adam(**settings)
-    vectors = [v for v in network.trainable_variables if len(v.shape) < 2]
-    optimizer.exclude_from_weight_decay(var_list=vectors)
+    if params.weight_decay:
+        vectors = [v for v in network.trainable_variables if len(v.shape) < 2]
+        optimizer.exclude_from_weight_decay(var_list=vectors)
     # Built before the first step, or TensorFlow traces the step twice: once to create variables.
     optimizer.build(network.trainable_variables)
     return optimizer

@@ -192,7 +192,7 @@ def project(finished_project, tmp_path):
 
 
 def runs_of(project):
-    return [Unfinished(path) for path in (project / ".dvc/tmp/segpipe/runs").glob("*/")]
+    return [Unfinished(p) for p in (project / ".dvc/tmp/segpipe/runs").glob("*") if p.is_dir()]
 
 
 def start(project, *command, epoch=2, **options):
@@ -282,7 +282,7 @@ def small_disk(tmp_path):
 @pytest.mark.slow
 def test_a_disk_that_fills_up_with_checkpoints_ends_in_one_line_and_loses_no_epoch(project, small_disk):
     assert "No space left" in error_line(run_stage("train", project, DVC_ROOT=str(small_disk)))
-    (left,) = [Unfinished(path) for path in (small_disk / ".dvc/tmp/segpipe/runs").glob("*/")]
+    (left,) = runs_of(small_disk)
     assert left.epoch > 0
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     set_params(project, {"train.epochs": 3000})
@@ -296,7 +296,7 @@ def test_a_disk_that_fills_up_with_checkpoints_ends_in_one_line_and_loses_no_epo
     assert f"after epoch {left.epoch} of 3000" in line
 
 
-MANY = {"train.epochs": 30, "data.synthetic.train": 400, "train.ema": 0.9, "train.schedule": "cosine"}
+MANY = {"train.epochs": 60, "data.synthetic.train": 400, "train.ema": 0.9, "train.schedule": "cosine"}
 
 
 def outcome(project):
@@ -326,13 +326,13 @@ def test_twenty_kills_at_random_moments_and_inside_writes_leave_the_bits_as_they
 ):
     project = prepared(tmp_path / "project")
     inside = at_random = 0
-    while inside + at_random < 24:
+    while inside + at_random < 22:
         process = subprocess.Popen(STAGE, cwd=project, env=environment(), start_new_session=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         if (inside + at_random) % 2:
             # Ready or not: during the imports, the reading, the tracing, or an epoch.
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0, 12))
+                process.wait(rng.uniform(0, 9))
             how = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT][rng.integers(3)]
             os.killpg(process.pid, how)
             at_random += 1
@@ -340,7 +340,7 @@ def test_twenty_kills_at_random_moments_and_inside_writes_leave_the_bits_as_they
             inside += killed_while_writing(process, project)
         process.wait()
     assert inside >= 10
-    assert 0 < runs_of(project)[0].epoch < 30, "all kills were spread over one run"
+    assert 0 < runs_of(project)[0].epoch < 60, "all kills were spread over one run"
     assert run("dvc", "repro", "train", cwd=project).returncode == 0
     assert outcome(project) == whole
     assert runs_of(project) == [], "a run that has succeeded leaves no checkpoint"

@@ -94,7 +94,7 @@ def root() -> Path:
 
 def unfinished() -> list[Unfinished]:
     """All unfinished runs, the latest first."""
-    found = [Unfinished(path) for path in root().glob("*/")]
+    found = [Unfinished(path) for path in root().glob("*") if path.is_dir()]
     return sorted(found, key=lambda run: run.age)
 
 

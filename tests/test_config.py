@@ -55,6 +55,9 @@ def test_params_cannot_be_changed_once_read():
         ("data__ignore", [2], "data: the value 2 stands twice in classes and ignore"),
         ("model__decoder__filters", [8], "decoder.filters needs one number for each of the 4 skip"),
         ("model__encoder__trainable", "yes", "model.encoder.trainable = 'yes': input should be"),
+        ("train__optimizer", "rmsprop", "train.optimizer = 'rmsprop': input should be 'adam', 'adamw'"),
+        ("train__warmup_epochs", 20, "train: warmup_epochs = 20 leaves nothing of epochs = 20"),
+        ("train__early_stopping", 3, "train.early_stopping = 3: a section, with the keys patience"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_file_key_value_and_what_is_allowed(params_with, key, value, words):
@@ -104,7 +107,9 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
     assert result.returncode == 2
     assert error_line(result) == (
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
-        "(allowed here: epochs, batch_size, learning_rate, flip, previews)\n"
+        "(allowed here: epochs, batch_size, optimizer, learning_rate, schedule, warmup_epochs, "
+        "weight_decay, clip_norm, ema, flip, early_stopping, max_minutes, deterministic, threads, "
+        "tensorboard, previews)\n"
     )
 
 

@@ -144,7 +144,7 @@ class TrainParams(_Section):
     early_stopping: EarlyStoppingParams
     max_minutes: Annotated[float, Field(ge=0)]
     deterministic: bool
-    threads: Literal["auto"] | Annotated[Integer, Field(ge=1, le=1024)]
+    threads: Annotated[Integer, Field(ge=0, le=1024)]
     tensorboard: bool
     previews: PreviewParams
 
@@ -228,6 +228,8 @@ def _explain(error: Any) -> str:
         close = difflib.get_close_matches(location[-1], allowed, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         return f"{key}: unknown key{hint} (allowed here: {', '.join(allowed)})"
+    if error["type"] == "model_type":
+        return f"{key} = {error['input']!r}: a section, with the keys {', '.join(_keys_at(location))}"
     if error["type"] == "missing":
         return f"{key}: missing"
     message = error["msg"].removeprefix("Value error, ")

@@ -70,7 +70,7 @@ class Work:
 
 def prepare(params: TrainParams) -> str:
     """Have TensorFlow compute as the params ask, before it computes anything; say on what, in words."""
-    if params.threads != "auto":
+    if params.threads:
         tf.config.threading.set_intra_op_parallelism_threads(params.threads)
     if params.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -3,7 +3,6 @@
 import _stage  # noqa: F401
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +42,17 @@ def main() -> None:
         data = load(manifest, "train"), load(manifest, "val")
         shown = loop.preview_samples(data[1], params.train.previews.samples)
         # DVC empties the results before it runs the stage; what lies with the run outlasts that.
-        draw = _preview(shown, manifest.classes, [run.folder / "previews", RESULTS / "previews"])
+        previews = run.folder / "previews"
+        previews.mkdir(exist_ok=True)
+        shutil.copytree(previews, RESULTS / "previews", dirs_exist_ok=True)
+        draw = _preview(shown, manifest.classes, previews)
         network = loop.build_model(backbone, params.model, manifest, params.seed)
-        work = loop.Work(manifest, *data, params.train, params.seed, run, shown.images, draw, LOGS)
+        work = loop.Work(
+            identity, manifest, *data, params.train, params.seed, run, shown.images, draw, LOGS
+        )
         progress = loop.train(network, work)
 
         save_model(network, Path("models/model.keras"), work.card(progress))
-        shutil.copytree(run.folder / "previews", RESULTS / "previews", dirs_exist_ok=True)
         write_text(RESULTS / "history.csv", pd.DataFrame(progress.history).to_csv(index=False))
         write_text(RESULTS / "params.yaml", yaml.safe_dump(resolved, sort_keys=False))
         write_json(RESULTS / "summary.json", progress.summary(params.train))
@@ -63,13 +66,14 @@ def _code() -> list[Path]:
     return [Path(dep) for dep in pipeline["stages"]["train"]["deps"] if dep.endswith(".py")]
 
 
-def _preview(shown: loop.Samples, table: ClassTable, folders: Sequence[Path]) -> Preview:
+def _preview(shown: loop.Samples, table: ClassTable, folder: Path) -> Preview:
     def draw(epoch: int, predictions: np.ndarray) -> None:
         pictures = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
         rows = [{"label": n, "image": i, "truth": t, "prediction": p} for n, i, t, p in pictures]
-        grid = grids.sample_grid(rows, table, f"after epoch {epoch}" if epoch else "before training")
-        for folder in folders:
-            grids.save(grid, folder / f"epoch-{epoch:03d}.png")
+        path = folder / f"epoch-{epoch:03d}.png"
+        when = f"after epoch {epoch}" if epoch else "before training"
+        grids.save(grids.sample_grid(rows, table, when), path)
+        shutil.copy2(path, RESULTS / "previews")
 
     return draw
 

@@ -22,6 +22,8 @@ from helpers import (
     run_stage,
     set_params,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_training import arrays, train, with_changes  # noqa: F401
 
 from segpipe.training.progress import Progress, restore, save
@@ -146,12 +148,6 @@ def empty(path):
     os.truncate(path, 0)
 
 
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def rewrite(path, **changed):
     with np.load(path) as archive:
         content = {**archive, **changed}
@@ -167,7 +163,23 @@ def of_another_version(path):
     rewrite(path, progress=np.array(json.dumps({"epoch": 2, "phase": "of the moon"})))
 
 
-@pytest.mark.parametrize("damage", [cut, empty, flip_a_byte, of_another_network, of_another_version])
+@given(st.data())
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_flipped_bit_in_a_checkpoint_goes_unnoticed_or_stops_the_run(run_of_three, network, data):
+    newest, _ = run_of_three.checkpoints
+    content = newest.read_bytes()
+    spoiled = bytearray(content)
+    spoiled[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    newest.write_bytes(spoiled)
+    state = restore(run_of_three, network)
+    newest.write_bytes(content)
+    assert {float(keras.ops.min(v)) for v in state_of(network)} == {float(state.epoch)}
+    assert state.epoch in (2, 3)  # 3 where the bit has no meaning, such as in a date
+    assert state.history == [{"epoch": state.epoch, "loss": 1 / 3}] * state.epoch
+    assert [w.tolist() for w in state.best_weights] == [[np.float32(0.1)] * 2]
+
+
+@pytest.mark.parametrize("damage", [cut, empty, of_another_network, of_another_version])
 def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_the_one_before_is_used(
     run_of_three, network, capsys, damage
 ):
@@ -263,6 +275,17 @@ def test_a_place_for_checkpoints_that_cannot_be_written_is_named(project):
     shutil.rmtree(project / ".dvc/tmp/segpipe/runs", ignore_errors=True)
     (project / ".dvc/tmp/segpipe/runs").write_text("in the way")
     assert ".dvc/tmp/segpipe/runs" in error_line(run_stage("train", project))
+
+
+@pytest.mark.slow
+def test_where_dvc_alone_was_killed_training_stops_and_can_be_gone_on_with(project):
+    process = start(project, "dvc", "repro")
+    (found,) = runs_of(project)
+    process.kill()
+    printed = process.communicate()[0]
+    assert "error: the DVC that ran this stage is gone; run the same command again" in printed
+    assert found.trained_by is None
+    assert found.epoch >= 2
 
 
 @pytest.fixture
@@ -437,7 +460,6 @@ def test_five_queued_experiments_on_two_workers_give_five_results_none_mixed_up(
     assert len(set(seen.values())) == 5
     for (params, model), name in zip(seen.values(), seen, strict=True):
         assert run("dvc", "exp", "apply", name, cwd=project).returncode == 0
-        shutil.rmtree(project / ".dvc/tmp/runs", ignore_errors=True)
         again = run_stage("train", project)
         assert again.returncode == 0, again.stderr
         assert outcome(project)[Path("models/model.keras")] == model, params

@@ -1,6 +1,5 @@
 """The training run: the best model is kept, its file is canonical, its history is complete."""
 
-import json
 import os
 
 import keras
@@ -57,9 +56,9 @@ def train(arrays, tmp_path, params=None, draw=lambda epoch, masks: None, network
     network = network or new_network(arrays, params)
     run = Unfinished(tmp_path / "run")
     run.folder.mkdir(exist_ok=True)
-    (run.folder / "identity.json").write_text(json.dumps(IDENTITY))
     shown, manifest = arrays.images[:2], manifest_of(arrays)
-    work = loop.Work(manifest, arrays, arrays, params.train, params.seed, run, shown, draw, tmp_path)
+    data = manifest, arrays, arrays
+    work = loop.Work(IDENTITY, *data, params.train, params.seed, run, shown, draw, tmp_path)
     return network, loop.train(network, work)
 
 

@@ -141,7 +141,28 @@ def test_a_clock_that_was_set_back_gives_the_age_zero():
     assert run.age == 0
 
 
-def test_a_damaged_description_is_an_unknown_identity():
+def test_a_damaged_description_is_said_to_be_lost(capsys):
     run = leave("0123")
     (run.folder / "identity.json").write_text("{")
-    assert run.identity == {}
+    with claim("4567", IDENTITY):
+        pass
+    assert capsys.readouterr().out == (
+        "starting afresh: the last unfinished run, 0123 after epoch 3, has lost its description\n"
+    )
+
+
+def test_a_run_that_was_being_removed_when_the_process_died_is_not_gone_on_with():
+    run = leave("0123")
+    run.folder.rename(run.folder.with_suffix(".gone"))
+    assert unfinished.unfinished() == []
+    with claim("0123", IDENTITY):
+        assert run.checkpoints == []
+    assert list(unfinished.root().iterdir()) == []
+
+
+def test_runs_are_found_from_a_folder_further_down(repository, monkeypatch):
+    leave("0123")
+    (repository / "a/b").mkdir(parents=True)
+    monkeypatch.delenv("DVC_ROOT")
+    monkeypatch.chdir(repository / "a/b")
+    assert [run.fingerprint for run in unfinished.unfinished()] == ["0123"]

@@ -14,7 +14,7 @@ import pynvml
 from segpipe import locks
 
 _held: list[filelock.BaseFileLock] = []
-"""Kept until the process ends."""
+"""The lock on this process's GPU, kept until the process ends."""
 
 
 def take_gpu() -> None:
@@ -28,6 +28,12 @@ def take_gpu() -> None:
     gpus = visible(installed(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = first_free(gpus)
+
+
+def let_go() -> None:
+    """Give a GPU back that this process turned out not to compute on."""
+    while _held:
+        _held.pop().release()
 
 
 def installed() -> list[str]:
@@ -70,7 +76,7 @@ def first_free(gpus: Sequence[str]) -> str:
                 _held.append(lock)
                 return gpu
         if not told:
-            holders = ", ".join(f"{g} by {locks.holder(p)}" for g, p in zip(gpus, paths, strict=True))
-            print(f"all GPUs are busy ({holders}); waiting for one", flush=True)
+            held = ", ".join(f"{g} by {locks.holder(p)}" for g, p in zip(gpus, paths, strict=True))
+            print(f"all GPUs are busy ({held}); waiting for one", flush=True)
             told = True
         time.sleep(1)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +17,20 @@ def replaces(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends without an error.
 
     The block creates a file or a folder there. On an error what it wrote is removed, and whatever
-    stood at `path` before stays as it was.
+    stood at `path` before stays as it was. What is at `path` then is on the disk: a power cut leaves the
+    old or the new, whole.
     """
     temporary, aside = (path.with_name(f".{path.name}.{what}") for what in ("partial", "partial.old"))
     _remove(temporary)  # what a killed process left behind
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
+        for written in (*temporary.rglob("*"), temporary):
+            _sync(written)
         if path.is_dir():  # a folder that holds something cannot be replaced in one step
             path.replace(aside)
         temporary.replace(path)
+        _sync(path.parent)  # a rename is on the disk only when its folder is
     except OSError as error:
         error.filename = error.filename or str(path)  # a failed write does not know where it was
         raise
@@ -81,6 +86,14 @@ def name_hash(name: str, purpose: str = "") -> float:
     """
     digest = hashlib.sha256(f"{purpose}/{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -8,20 +8,35 @@ import filelock
 
 
 def take(path: Path, patience: float = 0) -> filelock.BaseFileLock | None:
-    """Lock `path` and write into it who holds it; None where another does for `patience` seconds."""
+    """Lock `path` and note beside it who holds it; None where another does for `patience` seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=patience)
     except filelock.Timeout:
         return None
-    path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+    _note(path).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
     return lock
 
 
-def holder(path: Path) -> str:
-    """Who holds a lock that `take` did not get, in words."""
+def holder(path: Path) -> str | None:
+    """Who holds a lock, in words; None where nobody does."""
     try:
-        return path.read_text(encoding="utf-8") or "another process"
+        if lock := take(path):
+            lock.release()
+            return None
+        return _note(path).read_text(encoding="utf-8")
+    except PermissionError:
+        return "another user"
     except FileNotFoundError:  # let go of this very moment
         return "another process"
+
+
+def remove(path: Path) -> None:
+    """Remove a lock's files; only for its holder."""
+    _note(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _note(path: Path) -> Path:
+    return path.with_suffix(".holder")  # the lock file's own content belongs to filelock

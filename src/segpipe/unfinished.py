@@ -20,6 +20,7 @@ from segpipe.errors import UserError
 from segpipe.files import write_json
 
 _IDENTITY = "identity.json"
+_GONE = ".gone"
 
 
 @dataclass(frozen=True)
@@ -75,27 +76,27 @@ class Unfinished:
     @property
     def trained_by(self) -> str | None:
         """The process that trains this run now, in words; None where it has stopped."""
-        lock = locks.take(self.lock)
-        if lock is None:
-            return locks.holder(self.lock)
-        lock.release()
-        return None
+        return locks.holder(self.lock)
 
     def remove(self) -> None:
         """Remove all of it; only for the holder of its lock."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.unlink(missing_ok=True)
+        gone = self.folder.with_suffix(_GONE)
+        self.folder.replace(gone)  # at once: half a run must not be gone on with
+        shutil.rmtree(gone)
+        locks.remove(self.lock)
 
 
 def root() -> Path:
     """The folder of all unfinished runs."""
-    return Path(os.environ.get("DVC_ROOT", "."), ".dvc", "tmp", "segpipe", "runs")
+    here = Path.cwd()
+    repository = next((path for path in (here, *here.parents) if (path / ".dvc").is_dir()), here)
+    return Path(os.environ.get("DVC_ROOT", repository), ".dvc", "tmp", "segpipe", "runs")
 
 
 def unfinished() -> list[Unfinished]:
     """All unfinished runs, the latest first."""
-    found = [Unfinished(path) for path in root().glob("*") if path.is_dir()]
-    return sorted(found, key=lambda run: run.age)
+    found = [p for p in root().glob("*") if p.is_dir() and p.suffix != _GONE]
+    return sorted(map(Unfinished, found), key=lambda run: run.age)
 
 
 @contextlib.contextmanager
@@ -105,11 +106,13 @@ def claim(fingerprint: str, identity: dict[str, Any]) -> Iterator[Unfinished]:
     Raises:
         UserError: another process trains the same run; the message says which.
     """
+    for killed_while_it_was_removed in root().glob(f"*{_GONE}"):
+        shutil.rmtree(killed_while_it_was_removed, ignore_errors=True)
     run = Unfinished(root() / fingerprint)
     lock = locks.take(run.lock, patience=2)  # `segpipe runs` holds it for a moment to see if it is free
     if lock is None:
         raise UserError(
-            f"the run {fingerprint} is being trained already, by {locks.holder(run.lock)}; "
+            f"the run {fingerprint} is being trained already, by {run.trained_by}; "
             "wait for it to end or stop it, then run the same command again"
         )
     try:
@@ -124,13 +127,13 @@ def claim(fingerprint: str, identity: dict[str, Any]) -> Iterator[Unfinished]:
 
 def clear() -> list[tuple[Unfinished, str | None]]:
     """Remove all unfinished runs; with each, who trains it where it was left alone for that."""
-    cleared: list[tuple[Unfinished, str | None]] = []
+    cleared = []
     for run in unfinished():
-        lock = locks.take(run.lock)
-        cleared.append((run, None if lock else locks.holder(run.lock)))
-        if lock:
+        trained_by = run.trained_by
+        if trained_by is None and (lock := locks.take(run.lock)):
             run.remove()
             lock.release()
+        cleared.append((run, trained_by))
     return cleared
 
 
@@ -143,14 +146,15 @@ def _say_why_fresh(identity: dict[str, Any]) -> None:
     stopped = [run for run in unfinished() if run.checkpoints and not run.trained_by]
     if not stopped:
         return
+    last = f"the last unfinished run, {stopped[0].fingerprint} after epoch {stopped[0].epoch}"
     before, now = _flat(stopped[0].identity), _flat(identity)
+    if not before:
+        print(f"starting afresh: {last}, has lost its description")
+        return
     changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
     described = ", ".join(_change(key, before.get(key), now.get(key)) for key in changed[:3])
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    print(
-        f"starting afresh: the last unfinished run, {stopped[0].fingerprint} after epoch "
-        f"{stopped[0].epoch}, differs in {described}{more}"
-    )
+    print(f"starting afresh: {last}, differs in {described}{more}")
 
 
 def _change(key: str, before: Any, now: Any) -> str:

@@ -1,6 +1,7 @@
 """What happens around the epochs of a training run."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -50,6 +51,23 @@ class FiniteLoss(keras.callbacks.Callback):
     def _check(self, loss: float, when: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} {when}")
+
+
+class Orphaned(keras.callbacks.Callback):
+    """Ends a run whose DVC was killed alone: nobody is left to keep its results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parent = os.getppid()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Look before every epoch."""
+        self.on_train_end()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Look for the parent, under DVC only: by itself a stage may outlive its shell."""
+        if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
+            raise UserError("the DVC that ran this stage is gone; run the same command again to go on")
 
 
 class Recorder(keras.callbacks.Callback):
@@ -147,18 +165,21 @@ class LiveLog(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Log anew what earlier processes did: they may have logged an epoch that was not kept."""
-        for row in self.progress.history:
+        for step, row in enumerate(self.progress.history):
+            self.live.step = step
             self._log(row)
+        if self.progress.history:
+            self.live.next_step()  # writes the page, once
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Log the epoch."""
         self._log(self.progress.history[-1])
+        self.live.next_step()
 
     def _log(self, row: dict[str, float]) -> None:
         for name, value in row.items():
             if name != "epoch":
                 self.live.log_metric(name, value)
-        self.live.next_step()
 
 
 def open_live_log(folder: Path) -> dvclive.Live:

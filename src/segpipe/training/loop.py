@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from segpipe import provenance
+from segpipe import devices, provenance
 from segpipe.config import EncoderParams, ModelParams, Params, TrainParams
 from segpipe.data import pipeline
 from segpipe.data.records import Manifest
@@ -23,6 +23,7 @@ from segpipe.training.callbacks import (
     Diverged,
     FiniteLoss,
     LiveLog,
+    Orphaned,
     Preview,
     Previews,
     Recorder,
@@ -49,6 +50,8 @@ class Samples:
 class Work:
     """What a training run works with, besides the network."""
 
+    identity: dict
+    """All that decides what the run gives."""
     manifest: Manifest
     training: pipeline.Arrays
     validation: pipeline.Arrays
@@ -65,7 +68,7 @@ class Work:
 
     def card(self, progress: Progress) -> dict:
         """What the saved model carries about itself."""
-        return provenance.card(self.run.identity, self.manifest, progress.summary(self.params))
+        return provenance.card(self.identity, self.manifest, progress.summary(self.params))
 
 
 def prepare(params: TrainParams) -> str:
@@ -76,6 +79,7 @@ def prepare(params: TrainParams) -> str:
         tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
+        devices.let_go()  # there may be one that this TensorFlow lacks the libraries for
         return "no GPU found: running on the CPU"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     return f"running on {', '.join(names)}"
@@ -144,6 +148,7 @@ def _fit(network: keras.Model, work: Work, progress: Progress, steps: int) -> No
     with open_live_log(work.logs / "live") as live, Watch(progress, params, steps) as watch:
         callbacks = [
             FiniteLoss(),
+            Orphaned(),
             Recorder(progress),
             Previews(work.previewed, params.previews.every, work.preview),
             *([AveragedWeights()] if params.ema else []),  # after those that look at what it puts in
@@ -169,7 +174,10 @@ def _keep_best(network: keras.Model, work: Work, progress: Progress) -> str:
         return "no epoch was finished before"
     network.set_weights(progress.best_weights)
     path = work.run.folder / "best.keras"
-    save_model(network, path, work.card(progress))
+    try:
+        save_model(network, path, work.card(progress))
+    except OSError as error:
+        return f"the best model so far could not be saved ({brief(error)})"
     return f"the best model so far, of epoch {progress.best_epoch}, is {path}"
 
 

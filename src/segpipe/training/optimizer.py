@@ -20,9 +20,7 @@ def build_optimizer(network: keras.Model, params: TrainParams, steps: int) -> ke
     }
     if params.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **settings)
-    elif params.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(**(settings | {"weight_decay": params.weight_decay}))
-    else:
+    else:  # Keras decouples Adam's weight decay, too, which makes it AdamW
         optimizer = keras.optimizers.Adam(**settings)
     if params.weight_decay:
         vectors = [v for v in network.trainable_variables if len(v.shape) < 2]

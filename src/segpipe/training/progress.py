@@ -1,9 +1,7 @@
 """How far a training run has come: its state, and that state as checkpoint files that survive a kill."""
 
 import json
-import os
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import keras
 import numpy as np
 
 from segpipe.config import TrainParams
+from segpipe.errors import brief
 from segpipe.files import replaces
 from segpipe.unfinished import Unfinished
 from segpipe.words import duration
@@ -53,19 +52,16 @@ class Progress:
 
 
 def save(run: Unfinished, progress: Progress, network: keras.Model) -> None:
-    """Write a checkpoint that is on the disk, proven readable, before the one before the last goes."""
-    values = [*_values(network), *progress.best_weights]
-    plain = asdict(replace(progress, best_weights=[]))
+    """Write a checkpoint, prove it readable, and only then remove the one before the last."""
+    arrays = [*_values(network), *progress.best_weights]
+    plain = asdict(replace(progress, best_weights=[])) | {"arrays": len(arrays)}
     path = run.folder / f"epoch-{progress.epoch:04d}.npz"
     with replaces(path) as partial:
         with partial.open("wb") as file:
-            np.savez(file, *values, progress=np.array(json.dumps(plain)))
-            file.flush()
-            os.fsync(file.fileno())
+            np.savez(file, *arrays, progress=np.array(json.dumps(plain)))
         with zipfile.ZipFile(partial) as written:
             if damaged := written.testzip():
                 raise OSError(f"{path}: reads back damaged ({damaged})")
-    _sync_folder(run.folder)
     for old in run.checkpoints[2:]:
         old.unlink()
 
@@ -77,19 +73,11 @@ def restore(run: Unfinished, network: keras.Model) -> Progress:
     """
     for path in run.checkpoints:
         try:
-            progress, values = _read(path, len(_values(network)))
+            progress, values = _read(path, len(_variables(network)))
             _assign(network, values)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except Exception as error:  # there is no end to what a flipped bit can make of an archive
             path.replace(path.with_suffix(".unreadable"))
-            print(f"warning: {path} cannot be read ({error or type(error).__name__}): set aside")
+            print(f"warning: {path} cannot be read ({brief(error)}): set aside")
             continue
         return progress
     return Progress()
@@ -115,17 +103,8 @@ def _assign(network: keras.Model, values: list[np.ndarray]) -> None:
 def _read(path: Path, count: int) -> tuple[Progress, list[np.ndarray]]:
     with np.load(path, allow_pickle=False) as archive:
         plain: dict[str, Any] = json.loads(str(archive["progress"]))
-        values = [archive[f"arr_{number}"] for number in range(len(archive.files) - 1)]
-    return Progress(**(plain | {"best_weights": values[count:]})), values[:count]
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        arrays = [archive[f"arr_{number}"] for number in range(plain.pop("arrays"))]
+    return Progress(**(plain | {"best_weights": arrays[count:]})), arrays[:count]
 
 
 def describe_start(run: Unfinished, progress: Progress, params: TrainParams) -> str:

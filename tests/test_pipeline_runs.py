@@ -53,7 +53,7 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
     status = git(finished_project, "status --porcelain -uall")
     assert {line[3:] for line in status.splitlines()} == {
         "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/confusion.csv",
-        "results/train/history.csv", "results/train/params.yaml",
+        "results/train/history.csv", "results/train/params.yaml", "results/train/summary.json",
     }  # fmt: skip
 
 

@@ -26,7 +26,8 @@ setup: .venv/.complete ## Create .venv with the locked requirements
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "error: this Python cannot create virtual environments; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@# The lock is complete. Without --no-deps some pips look for newer versions of what has extras, and refuse them.
+	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -49,7 +49,7 @@ class Unfinished:
     @property
     def epoch(self) -> int:
         """The last epoch that the run has finished."""
-        return _number(self.checkpoints[0]) if self.checkpoints else 0
+        return next(map(_number, self.checkpoints), 0)
 
     @property
     def age(self) -> float:

@@ -1,9 +1,13 @@
 """Fixtures that many tests share."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import playwright.sync_api
 import pytest
 from helpers import PETS, draw_photo, make_project, run
 
@@ -56,3 +60,54 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pets_table():
     return PETS
+
+
+@dataclass
+class Visit:
+    """A page in a browser, what it asked for and what its console complained of."""
+
+    page: playwright.sync_api.Page
+    requests: list[str]
+    complaints: list[str]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[playwright.sync_api.Browser]:
+    """The machine's own Chromium or Chrome."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    with playwright.sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: playwright.sync_api.Browser) -> Iterator[Callable[..., Visit]]:
+    """Open a file in the browser, the network off; `visit(path, width=1400, dark=False)`."""
+    contexts = []
+
+    def open_page(path: Path, width: int = 1400, dark: bool = False) -> Visit:
+        context = chromium.new_context(
+            offline=True,
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+        )
+        contexts.append(context)
+        visited = Visit(context.new_page(), [], [])
+        visited.page.on("request", lambda request: visited.requests.append(request.url))
+        visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+        visited.page.on(
+            "console",
+            lambda said: (
+                visited.complaints.append(said.text) if said.type in ("error", "warning") else None
+            ),
+        )
+        visited.page.goto(path.resolve().as_uri())
+        return visited
+
+    yield open_page
+    for context in contexts:
+        context.close()

@@ -30,7 +30,7 @@ FLOORS = [
             "modelfile",
         },
     ),
-    ("views", {"grids", "plots", "report"}),
+    ("views", {"grids", "plots", "pages", "report"}),
     ("edges", {"cli"}),
 ]
 

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from segpipe import grids, plots
 from segpipe.data.records import Manifest
 from segpipe.files import name_hash, replaces, write_text
-
-TEMPLATES = Path(__file__).parent / "templates"
+from segpipe.pages import render
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def write_report(
             "settings": _flat(results.params),
         }
         for template in ("index.html", "report.md"):
-            write_text(partial / template, _render(template, context))
+            write_text(partial / template, render(template, context))
 
 
 def _figures(results: Results, manifest: Manifest, folder: Path) -> list[Figure]:
@@ -144,24 +142,6 @@ def _save(figure: Any, name: str, heading: str, alt: str, caption: str, folder: 
     path = folder / f"{name}.png"
     grids.save(figure, path)
     return Figure(name, heading, alt, caption, path)
-
-
-def _render(template: str, context: dict) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["score"] = lambda value: "absent" if value is None else f"{value:.4f}"
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
-    # In Markdown a name may neither end its table cell nor become a link, picture or tag.
-    environment.filters["md"] = lambda text: "".join(
-        f"\\{letter}" if letter in r"\`*_{}[]()<>#+!|~$&" else letter for letter in str(text)
-    )
-    return environment.get_template(template).render(context)
 
 
 def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:

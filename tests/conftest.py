@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import playwright.sync_api
 import pytest
-from helpers import PETS, draw_photo, make_project, run
+from helpers import commit, draw_photo, git, make_project, run, set_params
 
 
 @pytest.fixture
@@ -58,8 +58,28 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pets_table():
-    return PETS
+def changed_project(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`main` holds the finished project, `change` a second epoch, each with results; copy it."""
+    project = tmp_path_factory.mktemp("changed") / "project"
+    shutil.copytree(finished_project, project, symlinks=True)
+    commit(project)
+    git(project, "switch -q -c change")
+    set_params(project, {"train.epochs": 2})
+    result = run("dvc", "repro", cwd=project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    commit(project)
+    return project
+
+
+@pytest.fixture
+def pull_request(changed_project: Path, tmp_path: Path) -> Path:
+    """A shallow clone of `change` without any data, `origin/main` fetched, as CI has it."""
+    clone = tmp_path / "clone"
+    git(tmp_path, f"clone -q --depth 1 -b change file://{changed_project} clone")
+    git(clone, "fetch -q --depth 1 origin main:refs/remotes/origin/main")
+    git(clone, "config user.name tester")
+    git(clone, "config user.email tester@example.org")
+    return clone
 
 
 @dataclass

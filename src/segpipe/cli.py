@@ -1,5 +1,6 @@
 """The console command `segpipe`. Nothing here imports TensorFlow."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 import yaml
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markdown import Markdown
 from rich.table import Table
 
 import segpipe
@@ -58,6 +60,30 @@ def scores(
         table.add_row(f"iou.{name}", _number(original["iou"][name]), _number(network["iou"][name]))
     Console().print(table)
     print(f"report: {(results / 'report' / 'index.html').resolve()}")
+
+
+@app.command()
+def check(
+    base: Annotated[str, typer.Option(help="The revision to compare with.")] = "origin/main",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a comment.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Answer whether this may be merged: is all up to date, what changed, do the gates hold.
+
+    Exit code 0: yes. 1: a gate fails or a stage is stale. 2: cannot tell.
+    """
+    if markdown and as_json:
+        raise typer.BadParameter("--markdown or --json, not both")
+    from segpipe.review.check import EXIT_CODES, check_against  # DVC takes a second to import
+
+    answer = check_against(base)
+    if as_json:
+        print(json.dumps(answer.to_json(), indent=2, ensure_ascii=False))
+    elif markdown:
+        print(answer.to_markdown(), end="")
+    else:
+        Console().print(Markdown(answer.to_markdown()))
+    raise typer.Exit(EXIT_CODES[answer.verdict])
 
 
 @app.command()

@@ -3,7 +3,6 @@
 `params.yaml` says what each knob does; here stand their types and ranges. Unknown keys are errors.
 """
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.errors import ParamsError
+from segpipe.words import did_you_mean
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -170,6 +170,21 @@ class ReportParams(_Section):
     worst: Annotated[Integer, Field(ge=0, le=100)]
 
 
+class GateParams(_Section):
+    """What one metric must reach before a change is merged (`segpipe check`)."""
+
+    metric: Name
+    min: float | None = None
+    max: float | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _limits_something(self) -> "GateParams":
+        if self.min is self.max is self.max_drop is None:
+            raise ValueError(f"the gate on {self.metric} needs min, max or max_drop")
+        return self
+
+
 class Params(_Section):
     """All of `params.yaml`."""
 
@@ -179,6 +194,7 @@ class Params(_Section):
     train: TrainParams
     evaluate: EvaluateParams
     report: ReportParams
+    gates: tuple[GateParams, ...]
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
@@ -225,8 +241,7 @@ def _explain(error: Any) -> str:
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         allowed = _keys_at(location[:-1])
-        close = difflib.get_close_matches(location[-1], allowed, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(location[-1], allowed)
         return f"{key}: unknown key{hint} (allowed here: {', '.join(allowed)})"
     if error["type"] == "model_type":
         return f"{key} = {error['input']!r}: a section, with the keys {', '.join(_keys_at(location))}"

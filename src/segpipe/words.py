@@ -1,4 +1,7 @@
-"""Quantities as people say them."""
+"""Words for people."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def duration(seconds: float) -> str:
@@ -7,3 +10,9 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` where a known word is close, else nothing."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""

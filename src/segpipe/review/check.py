@@ -1,0 +1,130 @@
+"""May this be merged? Stale stages, changed scores and params, gates: one answer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from segpipe.config import load_params
+from segpipe.errors import ParamsError
+from segpipe.pages import render
+from segpipe.review import git
+from segpipe.review.changes import Change, changes
+from segpipe.review.freshness import Freshness, freshness
+from segpipe.review.gates import GateResult, judge
+from segpipe.review.git import CannotTell
+from segpipe.review.revision import METRICS, Revision
+
+Verdict = Literal["yes", "no", "cannot tell"]
+EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found where everything could be read."""
+
+    base: str | None
+    """What it was compared with; None where the project has nothing to compare with yet."""
+    notes: list[str]
+    freshness: Freshness
+    gates: list[GateResult]
+    scores: list[Change]
+    params: list[Change]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is stale and every gate holds."""
+        return not self.freshness.stale and all(gate.holds for gate in self.gates)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain form."""
+        return {
+            "base": self.base,
+            "notes": self.notes,
+            "stale": self.freshness.stale,
+            "gates": [
+                {**g.gate.model_dump(exclude_none=True), "holds": g.holds, "failures": g.failures}
+                for g in self.gates
+            ],
+            "scores": [c.to_json() for c in self.scores],
+            "params": [c.to_json() for c in self.params],
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdict and what it rests on."""
+
+    doubts: list[str]
+    """Why there is no green light even where nothing is wrong."""
+    findings: Findings | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is wrong comes before what is doubtful."""
+        if self.findings and not self.findings.good:
+            return "no"
+        return "cannot tell" if self.doubts else "yes"
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines; of an answer without findings there is but the verdict and its doubts."""
+        found = self.findings.to_json() if self.findings else {}
+        return {"verdict": self.verdict, "doubts": self.doubts, **found}
+
+    def to_markdown(self) -> str:
+        """For a comment on a pull request."""
+        return render("check.md", {"answer": self, "found": self.findings})
+
+
+def check_against(base: str) -> Answer:
+    """Answer for the working tree, compared with a base revision. No data is read or pulled."""
+    try:
+        git.require_commits()
+        return Answer(_doubts(), _findings(base))
+    except (CannotTell, ParamsError) as error:
+        return Answer([str(error)], None)
+
+
+def _findings(base: str) -> Findings:
+    gates = load_params().gates
+    here, notes = Revision(), list[str]()
+    before = _base(base, notes)
+    fresh = freshness()
+    if fresh.not_here:
+        notes.append(f"not compared, as not on this machine: {', '.join(fresh.not_here)}")
+    scores = here.scores()
+    base_scores = before.scores() if before else None
+    if before and not base_scores and before.text("dvc.lock") is None:
+        notes.append(f"{base} has no results yet: min and max alone are checked")
+        base_scores = None
+    return Findings(
+        f"{base} ({before.commit[:9]})" if before and before.commit else None,
+        notes,
+        fresh,
+        [judge(gate, scores, base_scores) for gate in gates],
+        changes(base_scores or {}, scores),
+        changes(before.params(), here.params()) if before else [],
+    )
+
+
+def _base(name: str, notes: list[str]) -> Revision | None:
+    """The base; None for the first commit of a project, which has none."""
+    if git.is_first_commit() and git.commit_of(name) in (None, git.commit_of("HEAD")):
+        notes.append("this is the first commit, there is no base: min and max alone are checked")
+        return None
+    revision = Revision(name)
+    if revision.commit == git.commit_of("HEAD"):
+        notes.append(f"{name} is this very commit")
+    return revision
+
+
+def _doubts() -> list[str]:
+    """What is merged is a commit; what was checked is the working tree."""
+    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    deps = {dep for stage in pipeline["stages"].values() for dep in stage["deps"]}
+    matter = {"dvc.yaml", "dvc.lock", "params.yaml", *METRICS, *deps}
+    changed = [path for path in git.uncommitted() if matter & {path, *map(str, Path(path).parents)}]
+    if not changed:
+        return []
+    return [f"not committed, so not what would be merged: {', '.join(changed)}"]

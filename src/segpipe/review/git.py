@@ -1,0 +1,83 @@
+"""What Git says of the repository around the working directory."""
+
+import subprocess
+from pathlib import Path
+
+from segpipe.errors import UserError
+
+
+class CannotTell(UserError):
+    """There is no answer to the question; the message says why, and what to do."""
+
+    exit_code = 2
+
+
+def require_commits() -> None:
+    """Raise CannotTell unless this is the root of a Git repository with a commit."""
+    root = _git("rev-parse", "--show-toplevel")
+    if root is None:
+        raise CannotTell(f"{Path.cwd()} is in no Git repository; run this in a clone")
+    if Path(root).resolve() != Path.cwd().resolve():
+        raise CannotTell(f"{Path.cwd()} is not the root of the repository; run this in {root}")
+    if commit_of("HEAD") is None:
+        raise CannotTell("the repository has no commits yet; commit first")
+
+
+def commit_of(revision: str) -> str | None:
+    """The SHA of the commit that a revision names, or None where Git knows no such revision here."""
+    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+
+
+def is_first_commit() -> bool:
+    """Whether HEAD has no parent. In a shallow clone nobody can tell: then no."""
+    return not _shallow() and commit_of("HEAD^") is None
+
+
+def uncommitted() -> list[str]:
+    """Paths that differ from HEAD or that Git does not know, ignored ones left out."""
+    listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames") or ""
+    return [entry[3:] for entry in listed.split("\0") if entry]
+
+
+def files(pattern: str) -> list[str]:
+    """The paths in Git that match a pattern and are here."""
+    listed = (_git("ls-files", "-z", "--", pattern) or "").split("\0")
+    return [path for path in listed if path and Path(path).exists()]
+
+
+def leaves_out(path: str) -> bool:
+    """Whether a path is none of Git's business: outside the repository, or ignored."""
+    outside = Path(path).is_absolute() or ".." in Path(path).parts
+    return outside or _git("check-ignore", "--quiet", "--", path) is not None
+
+
+def how_to_fetch(revision: str) -> str:
+    """The command that brings a revision which Git does not know here."""
+    remotes = (_git("remote") or "").split()
+    if not remotes:
+        return f"this repository has no remote to fetch it from; its branches are: {_branches()}"
+    remote, _, branch = revision.partition("/")
+    depth = "--depth 1 " if _shallow() else ""
+    if remote in remotes and branch:
+        return f"if it exists there: git fetch {depth}{remote} {branch}:refs/remotes/{remote}/{branch}"
+    if {"^", "~"} & {*revision}:
+        return f"if the clone is too shallow: git fetch --deepen 1 {remotes[0]}"
+    return f"if it exists there: git fetch {depth}{remotes[0]} {revision}:{revision}"
+
+
+def _shallow() -> bool:
+    return _git("rev-parse", "--is-shallow-repository") == "true"
+
+
+def _branches() -> str:
+    names = _git("for-each-ref", "--format=%(refname:short)", "refs/heads") or ""
+    return ", ".join(names.split()) or "none"
+
+
+def _git(*arguments: str) -> str | None:
+    """What Git prints, or None where it fails."""
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise CannotTell("git is not installed") from None
+    return result.stdout.rstrip("\n") if result.returncode == 0 else None

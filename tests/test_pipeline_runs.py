@@ -53,7 +53,7 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
     status = git(finished_project, "status --porcelain -uall")
     assert {line[3:] for line in status.splitlines()} == {
         "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/confusion.csv",
-        "results/train/history.csv", "results/train/params.yaml", "results/train/summary.json",
+        "results/train/history.csv", "results/train/summary.json",
     }  # fmt: skip
 
 
@@ -75,6 +75,15 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
 def test_a_changed_param_reruns_the_affected_stages_and_no_others(project, change, stages):
     set_params(project, change)
     assert repro(project) == stages
+
+
+def test_what_ran_once_does_not_run_again_even_where_the_lock_and_all_outs_are_gone(project):
+    expected = outs(project)
+    (project / "dvc.lock").unlink()
+    for folder in ("data/raw", "data/encoder", "data/records", "models", "results"):
+        shutil.rmtree(project / folder)
+    assert repro(project) == []
+    assert outs(project) == expected
 
 
 def test_a_comment_in_params_reruns_nothing(project):

@@ -13,7 +13,7 @@ DEMO := data.source=synthetic data.image_size=96 train.epochs=12 train.batch_siz
 # Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
 HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice)|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
-.PHONY: help setup demo test test-all repro experiments bench lint format lock clean
+.PHONY: help setup demo remote-demo test test-all repro experiments bench lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: setup ## Train, score and report on built-in drawings, in a clone of the l
 	rm -rf .demo
 	git clone --quiet . .demo
 	cd .demo && dvc exp run $(foreach param,$(DEMO),-S $(param)) && segpipe scores
+
+remote-demo: setup ## Push to an S3 bucket on loopback, clone, pull: nothing runs (in .remote-demo)
+	python examples/remote_demo.py
 
 test: setup ## Run the tests, the long ones left out
 	python -m pytest -m "not slow"
@@ -66,4 +69,4 @@ lock: setup ## Resolve requirements.lock anew from pyproject.toml
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## Remove what this Makefile made, and no data or results
-	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .remote-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -34,6 +34,7 @@ def main() -> None:
         write_shards(partial, "test", predicted, SHARD_MB)
         scores = evaluation.metrics()
     write_text(RESULTS / "per_image.csv", evaluation.per_image().to_csv(index=False))
+    write_text(RESULTS / "per_class.csv", evaluation.per_class().to_csv(index=False))
     write_text(RESULTS / "confusion.csv", evaluation.confusion().to_csv(index=False))
     write_json(RESULTS / "metrics.json", scores)
     for name in absent_classes(scores["original"]):

@@ -117,6 +117,17 @@ def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
     assert accuracy == pytest.approx(scores["pixel_accuracy"])
 
 
+def test_scores_by_class_are_those_worked_out_by_hand_and_empty_where_there_is_none(make_manifest):
+    evaluation = Evaluation(None, make_manifest(), 1)
+    evaluation.original[:] = [[6, 2, 0], [1, 1, 0], [0, 0, 0]]
+    assert evaluation.per_class().to_csv(index=False).splitlines() == [
+        "class,iou,dice,precision,recall",
+        f"pet,{6 / 9},{12 / 15},{6 / 7},{6 / 8}",
+        f"background,{1 / 4},{2 / 5},{1 / 3},{1 / 2}",
+        "border,,,,",
+    ]
+
+
 def test_memory_does_not_grow_with_the_number_of_test_images(make_manifest):
     def peak(count):
         manifest = make_manifest(count)

@@ -27,6 +27,8 @@ def test_scores_are_those_worked_out_by_hand():
     assert metrics.pixel_accuracy(matrix) == 3 / 5
     assert metrics.iou(matrix) == pytest.approx([1 / 3, 2 / 3, 0])
     assert metrics.dice(matrix) == pytest.approx([2 / 4, 4 / 5, 0])
+    assert metrics.precision(matrix) == pytest.approx([1 / 2, 2 / 3, np.nan], nan_ok=True)
+    assert metrics.recall(matrix) == pytest.approx([1 / 2, 1, 0])
     assert metrics.mean_present(metrics.iou(matrix)) == pytest.approx(1 / 3)
 
 

@@ -43,7 +43,8 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
         "models/model.keras", "results/train/history.csv", "results/train/params.yaml",
         "results/train/previews/epoch-000.png", "results/train/previews/epoch-001.png",
         "results/evaluate/metrics.json", "results/evaluate/per_image.csv",
-        "results/evaluate/confusion.csv", "results/report/index.html", "results/report/report.md",
+        "results/evaluate/per_class.csv", "results/evaluate/confusion.csv",
+        "results/report/index.html", "results/report/report.md",
     ):  # fmt: skip
         assert (finished_project / path).is_file(), path
     assert list((finished_project / "logs/live").iterdir()), "the live log"
@@ -53,7 +54,7 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
     status = git(finished_project, "status --porcelain -uall")
     assert {line[3:] for line in status.splitlines()} == {
         "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/confusion.csv",
-        "results/train/history.csv", "results/train/summary.json",
+        "results/evaluate/per_class.csv", "results/train/history.csv", "results/train/summary.json",
     }  # fmt: skip
 
 

@@ -61,6 +61,12 @@ class Evaluation:
         """One row an image, scored at original size."""
         return pd.DataFrame(self._rows)
 
+    def per_class(self) -> pd.DataFrame:
+        """One row a class, scored at original size on all images together; NaN: no score."""
+        scores = (metrics.iou, metrics.dice, metrics.precision, metrics.recall)
+        by_class = {score.__name__: score(self.original) for score in scores}
+        return pd.DataFrame({"class": self.names, **by_class})
+
     def confusion(self) -> pd.DataFrame:
         """Pixels at original size by true and predicted class, one row a pair."""
         return pd.DataFrame(

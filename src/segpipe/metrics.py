@@ -53,6 +53,16 @@ def dice(confusion: np.ndarray) -> np.ndarray:
     return _ratio(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
 
 
+def precision(confusion: np.ndarray) -> np.ndarray:
+    """The share of a class's predicted pixels that are right, float64 [N]; NaN where there are none."""
+    return _ratio(np.diag(confusion), confusion.sum(0))
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """The share of a class's true pixels that are found, float64 [N]; NaN where there are none."""
+    return _ratio(np.diag(confusion), confusion.sum(1))
+
+
 def mean_present(scores: np.ndarray) -> float:
     """The mean over the classes that have a score; NaN where none has."""
     present = scores[~np.isnan(scores)]

@@ -13,7 +13,7 @@ DEMO := data.source=synthetic data.image_size=96 train.epochs=12 train.batch_siz
 # Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
 HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice)|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
-.PHONY: help setup demo remote-demo test test-all repro experiments bench lint format lock clean
+.PHONY: help setup demo remote-demo test test-all repro experiments plots bench lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -50,6 +50,11 @@ repro: setup ## Run the pipeline as params.yaml says
 
 experiments: setup ## Compare the experiments: what was changed, and what it gave
 	dvc exp show --only-changed --precision 4 --sort-by original.mean_iou --sort-order desc --drop '$(HIDDEN)'
+
+plots: setup ## Draw curves, scores and pictures on a page that needs no network; dvc plots diff then does too
+	python -m segpipe.plotpage .dvc/plots/page.html
+	dvc config --local plots.html_template plots/page.html
+	dvc plots show
 
 bench: setup ## Measure what checkpoints and stateless augmentation cost, as ratios
 	python benchmarks/checkpoints.py

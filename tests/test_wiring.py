@@ -30,7 +30,7 @@ FLOORS = [
             "modelfile",
         },
     ),
-    ("views", {"grids", "plots", "pages", "report", "review"}),
+    ("views", {"grids", "plotpage", "plots", "pages", "report", "review"}),
     ("edges", {"cli"}),
 ]
 

@@ -11,7 +11,7 @@ DEMO := data.source=synthetic data.image_size=96 train.epochs=12 train.batch_siz
   'model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu,block_13_expand_relu]'
 
 # Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
-HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice)|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
+HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice|interval)|calibration_error|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
 .PHONY: help setup demo remote-demo test test-all repro experiments plots bench lint format lock clean
 

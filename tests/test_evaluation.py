@@ -107,11 +107,19 @@ def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
     assert list(table) == [
         "name", "height", "width", "pixel_accuracy", "mean_iou",
         "iou_pet", "iou_background", "iou_border",
+        "hits_pet", "hits_background", "hits_border",
+        "truth_pet", "truth_background", "truth_border",
+        "predicted_pet", "predicted_background", "predicted_border",
     ]  # fmt: skip
     matrix = evaluation.confusion().pivot(index="truth", columns="prediction", values="pixels")
     names = PETS.names
+    found = evaluation.metrics()["original"]
+    del found["interval"]
     scores = metrics.summarise(matrix.loc[names, names].to_numpy(), names)
-    assert scores == evaluation.metrics()["original"]
+    assert scores == found
+    for row, pixels in enumerate(("hits", "truth", "predicted")):
+        columns = table[[f"{pixels}_{name}" for name in names]]
+        assert (columns.sum() == metrics.counts(evaluation.original)[row]).all()
     weights = table["height"] * table["width"]
     accuracy = (table["pixel_accuracy"] * weights).sum() / weights.sum()
     assert accuracy == pytest.approx(scores["pixel_accuracy"])
@@ -126,6 +134,31 @@ def test_scores_by_class_are_those_worked_out_by_hand_and_empty_where_there_is_n
         f"background,{1 / 4},{2 / 5},{1 / 3},{1 / 2}",
         "border,,,,",
     ]
+
+
+def test_calibration_tells_how_sure_the_model_was_and_how_often_right(make_manifest):
+    """The oracle is always right and always as sure: e^2 of e^2 + 2."""
+    manifest = make_manifest()
+    evaluation, _ = evaluate(manifest, model=Oracle(manifest, 2.0))
+    sure = np.exp(2) / (np.exp(2) + 2)  # 0.787, in the bin from 11/15 to 12/15
+    (only,) = evaluation.calibration().query("pixels > 0").to_dict("records")
+    assert only == pytest.approx(
+        {"low": 11 / 15, "high": 12 / 15, "pixels": 7 * 32 * 32, "confidence": sure, "accuracy": 1}
+    )
+    assert evaluation.metrics()["calibration_error"] == pytest.approx(1 - sure)
+
+
+def test_accuracy_by_distance_to_a_boundary_adds_up_to_the_pixel_accuracy(make_manifest):
+    table = ClassTable(PETS.classes[:2], ignore=(3,))
+    manifest = make_manifest(table=table)
+    model = Oracle(manifest)
+    model.samples = {image: np.zeros_like(mask) for image, mask in model.samples.items()}
+    evaluation, _ = evaluate(manifest, model=model)
+    by_distance = evaluation.by_distance()
+    assert by_distance["distance"].tolist() == ["1", "2", "3-4", "5-8", "9-16", ">16"]
+    assert by_distance["share"].sum() == pytest.approx(1)
+    accuracy = (by_distance["share"] * by_distance["accuracy"]).sum()
+    assert accuracy == pytest.approx(evaluation.metrics()["network"]["pixel_accuracy"])
 
 
 def test_memory_does_not_grow_with_the_number_of_test_images(make_manifest):

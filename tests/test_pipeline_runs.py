@@ -44,6 +44,7 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
         "results/train/previews/epoch-000.png", "results/train/previews/epoch-001.png",
         "results/evaluate/metrics.json", "results/evaluate/per_image.csv",
         "results/evaluate/per_class.csv", "results/evaluate/confusion.csv",
+        "results/evaluate/calibration.csv", "results/evaluate/by_distance.csv",
         "results/report/index.html", "results/report/report.md",
     ):  # fmt: skip
         assert (finished_project / path).is_file(), path
@@ -54,6 +55,7 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
     status = git(finished_project, "status --porcelain -uall")
     assert {line[3:] for line in status.splitlines()} == {
         "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/confusion.csv",
+        "results/evaluate/calibration.csv", "results/evaluate/by_distance.csv",
         "results/evaluate/per_class.csv", "results/train/history.csv", "results/train/summary.json",
     }  # fmt: skip
 
@@ -136,10 +138,16 @@ def test_another_clone_in_another_folder_gives_the_same_md5_of_every_out(finishe
 
 def test_metrics_are_as_the_contract_says(finished_project):
     scores = json.loads((finished_project / "results/evaluate/metrics.json").read_text())
-    assert set(scores) == {"images", "loss", "network", "original"}
-    for size in ("network", "original"):
-        assert set(scores[size]) == {"pixel_accuracy", "mean_iou", "mean_dice", "iou", "dice"}
+    assert set(scores) == {"images", "loss", "calibration_error", "network", "original"}
+    means = {"pixel_accuracy", "mean_iou", "mean_dice"}
+    for size, more in (("network", set()), ("original", {"interval"})):
+        assert set(scores[size]) == means | {"iou", "dice"} | more
         assert set(scores[size]["iou"]) == {"pet", "background", "border"}
+    interval = scores["original"]["interval"]
+    assert set(interval) == means
+    assert all(
+        interval[name]["low"] <= scores["original"][name] <= interval[name]["high"] for name in means
+    )
     assert scores["images"] == 6
 
 

@@ -1,6 +1,6 @@
 """Scoring a model on the test split, at network size and at each picture's own size."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import keras
@@ -24,7 +24,10 @@ class Evaluation:
         self.network = np.zeros((len(self.names),) * 2, np.int64)
         self.original = np.zeros_like(self.network)
         self._loss = 0.0
-        self._rows: list[dict] = []
+        self._calibration = np.zeros((3, metrics.BINS))
+        self._by_distance = np.zeros((2, len(metrics.BANDS)), np.int64)  # pixels, right ones
+        self._images: list[tuple[str, int, int]] = []
+        self._counts: list[np.ndarray] = []
 
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
         """Predict every test image once and yield its name and mask, uint8 [S, S].
@@ -51,15 +54,26 @@ class Evaluation:
         if not pixels:
             raise UserError("every pixel of the test split is ignored (data.ignore): nothing to score")
         return {
-            "images": len(self._rows),
+            "images": len(self._images),
             "loss": float(self._loss / pixels),
+            "calibration_error": metrics.calibration_error(self._calibration),
             "network": metrics.summarise(self.network, self.names),
-            "original": metrics.summarise(self.original, self.names),
+            "original": {
+                **metrics.summarise(self.original, self.names),
+                "interval": metrics.intervals(np.stack(self._counts)),
+            },
         }
 
     def per_image(self) -> pd.DataFrame:
-        """One row an image, scored at original size."""
-        return pd.DataFrame(self._rows)
+        """One row an image, at original size: its scores and the pixels by class that they come from."""
+        counts = np.stack(self._counts)
+        scores = metrics.scores(counts)
+        columns = {name: scores[name] for name in ("pixel_accuracy", "mean_iou")}
+        columns |= {f"iou_{c}": scores["iou"][:, i] for i, c in enumerate(self.names)}
+        for row, pixels in enumerate(("hits", "truth", "predicted")):
+            columns |= {f"{pixels}_{c}": counts[:, row, i] for i, c in enumerate(self.names)}
+        images = pd.DataFrame(self._images, columns=["name", "height", "width"])
+        return pd.concat([images, pd.DataFrame(columns)], axis=1)
 
     def per_class(self) -> pd.DataFrame:
         """One row a class, scored at original size on all images together; NaN: no score."""
@@ -77,19 +91,59 @@ class Evaluation:
             ]
         )
 
+    def calibration(self) -> pd.DataFrame:
+        """How sure the model was and how often right, at network size, one row a bin of confidence."""
+        pixels, confidence, right = self._calibration
+        edges = np.linspace(0, 1, metrics.BINS + 1)
+        return pd.DataFrame(
+            {
+                "low": edges[:-1],
+                "high": edges[1:],
+                "pixels": pixels.astype(np.int64),
+                "confidence": metrics.ratio(confidence, pixels),
+                "accuracy": metrics.ratio(right, pixels),
+            }
+        )
+
+    def by_distance(self) -> pd.DataFrame:
+        """Accuracy near boundaries, one row a band of distances to another true class, at network size.
+
+        The distance is the chessboard's, in pixels: 1 touches another class, if only at a corner.
+        """
+        pixels, right = self._by_distance
+        return pd.DataFrame(
+            {
+                "distance": [_described(*band) for band in metrics.BANDS],
+                "share": metrics.ratio(pixels, pixels.sum()),
+                "accuracy": metrics.ratio(right, pixels),
+            }
+        )
+
     def _score(self, sample: dict, log_probabilities: np.ndarray) -> np.ndarray:
         mask, original = sample["mask"], sample["original_mask"]
         prediction = log_probabilities.argmax(-1).astype(np.uint8)
         self.network += metrics.confusion_matrix(mask, prediction, len(self.names))
-        counted = mask != IGNORE
-        of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
-        self._loss -= of_truth.sum(dtype=np.float64)
+        self._score_pixels(mask, prediction, log_probabilities)
 
         at_size = mask_at_size(np.exp(log_probabilities), *original.shape)
         confusion = metrics.confusion_matrix(original, at_size, len(self.names))
         self.original += confusion
-        self._rows.append(_row(sample["name"], original.shape, confusion, self.names))
+        self._images.append((sample["name"], *original.shape))
+        self._counts.append(metrics.counts(confusion))
         return prediction
+
+    def _score_pixels(
+        self, mask: np.ndarray, prediction: np.ndarray, log_probabilities: np.ndarray
+    ) -> None:
+        """Loss, calibration and distance to a boundary, of the pixels that count."""
+        counted = mask != IGNORE
+        of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
+        self._loss -= of_truth.sum(dtype=np.float64)
+        right = (mask == prediction)[counted]
+        confidence = np.exp(log_probabilities[counted].max(-1))
+        self._calibration += metrics.calibration(confidence, right)
+        band = metrics.boundary_bands(mask)[counted]
+        self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]
 
 
 def absent_classes(scores: dict) -> list[str]:
@@ -97,13 +151,7 @@ def absent_classes(scores: dict) -> list[str]:
     return [name for name, iou in scores["iou"].items() if iou is None]
 
 
-def _row(name: str, shape: tuple[int, int], confusion: np.ndarray, names: Iterable[str]) -> dict:
-    iou = metrics.iou(confusion)
-    return {
-        "name": name,
-        "height": shape[0],
-        "width": shape[1],
-        "pixel_accuracy": metrics.pixel_accuracy(confusion),
-        "mean_iou": metrics.mean_present(iou),
-        **{f"iou_{c}": score for c, score in zip(names, iou.tolist(), strict=True)},
-    }
+def _described(near: int, far: int | None) -> str:
+    if far is None:
+        return f">{near - 1}"
+    return str(near) if near == far else f"{near}-{far}"

@@ -8,6 +8,14 @@ import numpy as np
 
 from segpipe.classes import IGNORE
 
+MEANS = ("pixel_accuracy", "mean_iou", "mean_dice")
+"""The scores of a whole data set."""
+RESAMPLES = 1000
+_AT_ONCE = 100  # bounds the memory of the resampling
+BINS = 15
+BANDS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, None))
+"""Distances to a class boundary, in pixels, from and up to; the last has no end."""
+
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
     """Count pixels by (true class, predicted class); pixels whose truth is 255 do not count.
@@ -34,9 +42,36 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) ->
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
+def counts(confusion: np.ndarray) -> np.ndarray:
+    """What every score needs of a confusion matrix: hits, true and predicted pixels, int64 [3, N]."""
+    return np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
+
+
+def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """All scores of one or many sets of counts.
+
+    Args:
+        counts: [..., 3, N] as `counts` gives them; those of several images add up.
+
+    Returns:
+        `pixel_accuracy`, `mean_iou` and `mean_dice`, float64 [...]; `iou` and `dice`, float64 [..., N].
+        NaN where there is no score.
+    """
+    hits, truth, predicted = np.moveaxis(counts, -2, 0)
+    iou = ratio(hits, truth + predicted - hits)
+    dice = ratio(2 * hits, truth + predicted)
+    return {
+        "pixel_accuracy": ratio(hits.sum(-1), truth.sum(-1)),
+        "mean_iou": mean_present(iou),
+        "mean_dice": mean_present(dice),
+        "iou": iou,
+        "dice": dice,
+    }
+
+
 def pixel_accuracy(confusion: np.ndarray) -> float:
     """The share of counted pixels whose class is right; NaN where none is counted."""
-    return _ratio(np.trace(confusion), confusion.sum()).item()
+    return scores(counts(confusion))["pixel_accuracy"].item()
 
 
 def iou(confusion: np.ndarray) -> np.ndarray:
@@ -44,49 +79,135 @@ def iou(confusion: np.ndarray) -> np.ndarray:
 
     NaN for a class that is absent from both truth and prediction: it has no score.
     """
-    hits = np.diag(confusion)
-    return _ratio(hits, confusion.sum(0) + confusion.sum(1) - hits)
+    return scores(counts(confusion))["iou"]
 
 
 def dice(confusion: np.ndarray) -> np.ndarray:
     """Dice coefficient (F1 score of the pixels) by class, float64 [N]; NaN as in `iou`."""
-    return _ratio(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
+    return scores(counts(confusion))["dice"]
 
 
 def precision(confusion: np.ndarray) -> np.ndarray:
     """The share of a class's predicted pixels that are right, float64 [N]; NaN where there are none."""
-    return _ratio(np.diag(confusion), confusion.sum(0))
+    return ratio(np.diag(confusion), confusion.sum(0))
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
     """The share of a class's true pixels that are found, float64 [N]; NaN where there are none."""
-    return _ratio(np.diag(confusion), confusion.sum(1))
+    return ratio(np.diag(confusion), confusion.sum(1))
 
 
-def mean_present(scores: np.ndarray) -> float:
-    """The mean over the classes that have a score; NaN where none has."""
-    present = scores[~np.isnan(scores)]
-    return float(present.mean()) if present.size else float("nan")
+def mean_present(scores: np.ndarray) -> np.ndarray:
+    """The mean over the classes (the last axis) that have a score; NaN where none has."""
+    present = ~np.isnan(scores)
+    return ratio(np.where(present, scores, 0).sum(-1), present.sum(-1))
 
 
 def summarise(confusion: np.ndarray, names: list[str]) -> dict:
     """All scores of a data set as nested plain numbers; an absent class scores None."""
-
-    def plain(value: float) -> float | None:
-        return None if np.isnan(value) else float(value)
-
-    by_class = {"iou": iou(confusion), "dice": dice(confusion)}
+    found = scores(counts(confusion))
     return {
-        "pixel_accuracy": plain(pixel_accuracy(confusion)),
-        "mean_iou": plain(mean_present(by_class["iou"])),
-        "mean_dice": plain(mean_present(by_class["dice"])),
+        **{name: _plain(found[name].item()) for name in MEANS},
         **{
-            score: {name: plain(v) for name, v in zip(names, values, strict=True)}
-            for score, values in by_class.items()
+            name: {c: _plain(score) for c, score in zip(names, found[name], strict=True)}
+            for name in ("iou", "dice")
         },
     }
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """95 % intervals of a data set's scores: what other test images of the kind would have given.
+
+    A percentile bootstrap (Efron): as many images are drawn with replacement, `RESAMPLES` times.
+    The same counts give the same intervals.
+
+    Args:
+        counts: int64 [images, 3, N].
+
+    Returns:
+        `low` and `high` for each of `MEANS`; None where there is no score.
+    """
+    images, *shape = counts.shape
+    rng = np.random.default_rng(0)
+    # Floats hold these integers exactly, so that the product may add them in any order.
+    by_image = counts.reshape(images, -1).astype(np.float64)
+    samples = []
+    for _ in range(RESAMPLES // _AT_ONCE):
+        times_drawn = rng.multinomial(images, np.full(images, 1 / images), size=_AT_ONCE)
+        resampled = scores((times_drawn @ by_image).reshape(_AT_ONCE, *shape))
+        samples.append([resampled[name] for name in MEANS])
+    return {
+        name: _interval(values)
+        for name, values in zip(MEANS, np.concatenate(samples, axis=1), strict=True)
+    }
+
+
+def calibration(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Pixels by confidence in `BINS` bins of equal width; those of several images add up.
+
+    Args:
+        confidence: the probability of the predicted class, 0..1, float [pixels].
+        right: whether that class is the true one, bool [pixels].
+
+    Returns:
+        Pixels, summed confidence and right pixels, float64 [3, BINS]; a bin holds its upper end.
+    """
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    return np.stack([np.bincount(bins, weights, BINS) for weights in (None, confidence, right)])
+
+
+def calibration_error(calibration: np.ndarray) -> float:
+    """How far confidence is from accuracy on average over the pixels (Guo et al. 2017), 0..1."""
+    pixels, confidence, right = calibration
+    return (np.abs(right - confidence).sum() / pixels.sum()).item()
+
+
+def boundary_bands(mask: np.ndarray) -> np.ndarray:
+    """The distance of each pixel to the nearest pixel of another class, as an index into `BANDS`.
+
+    The distance is the chessboard's, in steps to any of the eight neighbours: a pixel that touches
+    another class has 1. Ignored pixels are another class here; the picture's edge is none.
+
+    Args:
+        mask: class indices or 255, uint8 [H, W].
+
+    Returns:
+        uint8 [H, W].
+    """
+    lowest, highest = (_over_neighbours(mask, extreme) for extreme in (np.minimum, np.maximum))
+    near = lowest != highest
+    bands = np.full(mask.shape, len(BANDS) - 1, np.uint8)
+    distance = 1
+    for band, (_, farthest) in enumerate(BANDS[:-1]):
+        while distance < farthest:
+            near = _over_neighbours(near, np.maximum)
+            distance += 1
+        bands[near & (bands == len(BANDS) - 1)] = band
+    return bands
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Numerator over denominator, float64; NaN where both are 0."""
     with np.errstate(invalid="ignore"):
         return np.asarray(numerator / np.asarray(denominator, np.float64))
+
+
+def _over_neighbours(picture: np.ndarray, extreme: np.ufunc) -> np.ndarray:
+    """The extreme of each pixel and its eight neighbours, [H, W]."""
+    rows = picture.copy()
+    extreme(rows[1:], picture[:-1], out=rows[1:])
+    extreme(rows[:-1], picture[1:], out=rows[:-1])
+    both = rows.copy()
+    extreme(both[:, 1:], rows[:, :-1], out=both[:, 1:])
+    extreme(both[:, :-1], rows[:, 1:], out=both[:, :-1])
+    return both
+
+
+def _interval(values: np.ndarray) -> dict[str, float | None]:
+    present = values[~np.isnan(values)]
+    low, high = np.quantile(present, (0.025, 0.975)).tolist() if present.size else (None, None)
+    return {"low": low, "high": high}
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

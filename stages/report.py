@@ -1,21 +1,27 @@
-"""Stage `report`: all results as pages for people, in `results/report`."""
+"""Stage `report`: all results as pages for people, in `results/report`, and a picture for Git."""
 
 import _stage  # noqa: F401
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 
+from segpipe.analysis import Results, chosen_samples, worst_samples
+from segpipe.baseline import read_baseline
 from segpipe.config import load_params
 from segpipe.data.codec import decode_png
-from segpipe.data.records import open_records, read
+from segpipe.data.records import Manifest, open_records, read
 from segpipe.data.tfrecord import read_shard
 from segpipe.errors import exits_cleanly
-from segpipe.report import Results, chosen_samples, worst_samples, write_report
+from segpipe.report import Pictures, write_report, write_samples
 
-TRAIN, EVALUATE = Path("results/train"), Path("results/evaluate")
+RESULTS = Path("results")
+TRAIN, EVALUATE = RESULTS / "train", RESULTS / "evaluate"
+IN_GIT = 4
+"""Of the fixed samples, those in the picture that lives in Git."""
 
 
 @exits_cleanly
@@ -26,11 +32,21 @@ def main() -> None:
     settings = yaml.safe_load((TRAIN / "params.yaml").read_text(encoding="utf-8"))
     for section in ("evaluate", "report"):
         settings[section] = getattr(params, section).model_dump(mode="json")
-    names = manifest.classes.names
+    results = _results(settings, manifest.classes.names)
+    fixed = chosen_samples(results.per_image, max(params.report.samples, IN_GIT))
+    shown = fixed[: params.report.samples]
+    worst = worst_samples(results.per_image, params.report.worst)
+    pictures = _pictures(manifest, {*fixed, *worst})
+    write_report(results, manifest, pictures, shown, worst, RESULTS / "report")
+    write_samples(pictures, fixed[:IN_GIT], manifest.classes, RESULTS / "samples.jpg")
+    print(f"report: {RESULTS / 'report/index.html'}")
+
+
+def _results(settings: dict[str, Any], names: list[str]) -> Results:
     # A class may be called "1", or "None".
     pixels = pd.read_csv(EVALUATE / "confusion.csv", dtype={"pixels": int}, keep_default_na=False)
     pixels = pixels.astype({"truth": str, "prediction": str})
-    results = Results(
+    return Results(
         settings,
         pd.read_csv(TRAIN / "history.csv"),
         json.loads((TRAIN / "summary.json").read_text(encoding="utf-8")),
@@ -38,23 +54,23 @@ def main() -> None:
         pd.read_csv(EVALUATE / "per_image.csv", dtype={"name": str}, keep_default_na=False,
                     na_values={"mean_iou": ""}),
         pixels.pivot(index="truth", columns="prediction", values="pixels").loc[names, names],
+        pd.read_csv(EVALUATE / "calibration.csv"),
+        pd.read_csv(EVALUATE / "by_distance.csv", dtype={"distance": str}),
+        read_baseline(RESULTS / "baseline.json"),
     )  # fmt: skip
-    fixed = chosen_samples(results.per_image, params.report.samples)
-    worst = worst_samples(results.per_image, params.report.worst)
 
+
+def _pictures(manifest: Manifest, names: set[str]) -> Pictures:
     pictures = {
         sample["name"]: {"image": sample["image"], "truth": sample["mask"]}
         for sample in read(manifest, "test")
-        if sample["name"] in {*fixed, *worst}
+        if sample["name"] in names
     }
     for shard in sorted((EVALUATE / "predictions").iterdir()):
         for features in read_shard(shard):
             if (name := features["name"].decode()) in pictures:
                 pictures[name]["prediction"] = decode_png(features["mask"])
-
-    folder = Path("results/report")
-    write_report(results, manifest, pictures, fixed, worst, folder)
-    print(f"report: {folder / 'index.html'}")
+    return pictures
 
 
 if __name__ == "__main__":

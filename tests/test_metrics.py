@@ -5,7 +5,7 @@ import tracemalloc
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -52,6 +52,7 @@ def test_nothing_counted_gives_no_score():
     assert scores["mean_iou"] is None
 
 
+@settings(deadline=None)  # Keras compiles something the first time
 @given(masks, predictions)
 def test_mean_iou_is_that_of_keras_where_no_class_is_absent(truth, prediction):
     truth, prediction = (np.concatenate([a.ravel(), range(4)]) for a in (truth, prediction))

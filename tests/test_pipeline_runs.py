@@ -45,7 +45,7 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
         "results/evaluate/metrics.json", "results/evaluate/per_image.csv",
         "results/evaluate/per_class.csv", "results/evaluate/confusion.csv",
         "results/evaluate/calibration.csv", "results/evaluate/by_distance.csv",
-        "results/report/index.html", "results/report/report.md",
+        "results/report/index.html", "results/report/report.md", "results/samples.jpg",
     ):  # fmt: skip
         assert (finished_project / path).is_file(), path
     assert list((finished_project / "logs/live").iterdir()), "the live log"
@@ -57,6 +57,7 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
         "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/confusion.csv",
         "results/evaluate/calibration.csv", "results/evaluate/by_distance.csv",
         "results/evaluate/per_class.csv", "results/train/history.csv", "results/train/summary.json",
+        "results/samples.jpg",
     }  # fmt: skip
 
 
@@ -99,6 +100,7 @@ def test_a_comment_in_params_reruns_nothing(project):
     [
         ("src/segpipe/plots.py", ["report"]),
         ("src/segpipe/templates/report.md", ["report"]),
+        ("results/baseline.json", ["report"]),
         ("src/segpipe/data/integrity.py", ["fetch"]),
         ("src/segpipe/cli.py", []),
         ("README.md", []),

@@ -30,7 +30,22 @@ FLOORS = [
             "modelfile",
         },
     ),
-    ("views", {"grids", "plotpage", "plots", "pages", "report", "review"}),
+    (
+        "views",
+        {
+            "grids",
+            "analysis",
+            "baseline",
+            "blocks",
+            "plotpage",
+            "plots",
+            "failures",
+            "story",
+            "pages",
+            "report",
+            "review",
+        },
+    ),
     ("edges", {"cli"}),
 ]
 

@@ -56,6 +56,11 @@ class ClassTable:
         return [c.name for c in self.classes]
 
     @property
+    def colours(self) -> dict[str, str]:
+        """The colours as `#rrggbb` by class name."""
+        return {c.name: c.colour for c in self.classes}
+
+    @property
     def palette(self) -> np.ndarray:
         """RGB colour by index: uint8 [256, 3]. Ignored pixels are white."""
         palette = np.zeros((256, 3), np.uint8)

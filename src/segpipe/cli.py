@@ -14,9 +14,9 @@ from rich.table import Table
 import segpipe
 from segpipe import unfinished
 from segpipe.errors import exits_cleanly
-from segpipe.files import read_json
+from segpipe.files import read_json, write_json
 from segpipe.modelfile import read_card
-from segpipe.words import duration
+from segpipe.words import duration, score
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=segpipe.__doc__
@@ -54,10 +54,10 @@ def scores(
     content = read_json(results / "evaluate" / "metrics.json", "evaluate")
     original, network = content["original"], content["network"]
     table = _table(f"Scores on {content['images']} test images", "", "original size", "network size")
-    for score in ("pixel_accuracy", "mean_iou", "mean_dice"):
-        table.add_row(score, _number(original[score]), _number(network[score]))
+    for name in ("pixel_accuracy", "mean_iou", "mean_dice"):
+        table.add_row(name, score(original[name]), score(network[name]))
     for name in original["iou"]:
-        table.add_row(f"iou.{name}", _number(original["iou"][name]), _number(network["iou"][name]))
+        table.add_row(f"iou.{name}", score(original["iou"][name]), score(network["iou"][name]))
     Console().print(table)
     print(f"report: {(results / 'report' / 'index.html').resolve()}")
 
@@ -84,6 +84,15 @@ def check(
     else:
         Console().print(Markdown(answer.to_markdown()))
     raise typer.Exit(EXIT_CODES[answer.verdict])
+
+
+@app.command()
+def baseline() -> None:
+    """Make the scores of now the ones that the report compares with (`results/baseline.json`)."""
+    content = read_json(Path("results/evaluate/metrics.json"), "evaluate")
+    path = Path("results/baseline.json")
+    write_json(path, content)
+    print(f"{path}: the mean IoU to beat is {score(content['original']['mean_iou'])}; commit it")
 
 
 @app.command()
@@ -129,7 +138,3 @@ def _table(title: str, first: str, *others: str) -> Table:
     for heading in others:
         table.add_column(heading, justify="right")
     return table
-
-
-def _number(score: float | None) -> str:
-    return "absent" if score is None else f"{score:.4f}"

@@ -21,8 +21,10 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.3,
     "legend.frameon": False,
+    "text.parse_math": False,  # a class or a file may be called $x$
     "svg.hashsalt": "segpipe",
 }
 
@@ -56,7 +58,7 @@ def sample_grid(rows: Sequence[dict], table: ClassTable, title: str = "") -> Fig
                 axes.imshow(picture if picture.ndim == 3 else table.palette[picture])
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
-            axes_row[0].set_ylabel(row["label"], fontsize=8, parse_math=False)
+            axes_row[0].set_ylabel(row["label"], fontsize=8)
         for axes, heading in zip(grid[0], headings, strict=True):
             axes.set_title(heading, fontsize=9)
         if title:

@@ -105,7 +105,12 @@ def mean_present(scores: np.ndarray) -> np.ndarray:
 
 def summarise(confusion: np.ndarray, names: list[str]) -> dict:
     """All scores of a data set as nested plain numbers; an absent class scores None."""
-    found = scores(counts(confusion))
+    return summarise_counts(counts(confusion), names)
+
+
+def summarise_counts(counts: np.ndarray, names: list[str]) -> dict:
+    """The same from counts, [3, N]."""
+    found = scores(counts)
     return {
         **{name: _plain(found[name].item()) for name in MEANS},
         **{

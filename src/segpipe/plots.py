@@ -1,16 +1,23 @@
 """The report's figures: tables and arrays in, figures out."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from segpipe.analysis import Group, lowest
 from segpipe.classes import IGNORE, ClassTable
 from segpipe.grids import STYLE
+from segpipe.words import shortened
 
 TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's colour-blind-safe blue and vermilion
+INK, EDGE = "#333333", "#888888"
 MOST_CLASSES = 30
-"""How many classes a figure can name and stay readable."""
+"""How many classes a figure or a table can name and stay readable."""
+MOST_LINES = 6
+"""How many classes can be told apart as lines."""
 RIGHT, WRONG = (230, 230, 230), (204, 0, 102)  # crimson: no class of the pets is near it
 
 
@@ -22,24 +29,23 @@ def errors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return picture
 
 
-def curves(history: pd.DataFrame) -> Figure:
-    """Loss, accuracy and mean IoU over the epochs, training and validation in one panel each."""
-    panels = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 2.9), layout="constrained")
-        for axes, (column, label) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-            marker = "o" if len(history) == 1 else None
-            axes.plot(history["epoch"], history[column], color=TRAIN, marker=marker, label="training")
-            axes.plot(
-                history["epoch"], history[f"val_{column}"],
-                color=VALIDATION, marker=marker, linestyle="--", label="validation",
-            )  # fmt: skip
-            axes.set(xlabel="epoch", title=label)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
+@mpl.rc_context(STYLE)
+def curve(history: pd.DataFrame, column: str, label: str) -> Figure:
+    """One quantity over the epochs, in training and validation."""
+    figure, axes = _panel(2.8)
+    marker = "o" if len(history) == 1 else None
+    axes.plot(history["epoch"], history[column], color=TRAIN, marker=marker, label="training")
+    axes.plot(
+        history["epoch"], history[f"val_{column}"],
+        color=VALIDATION, marker=marker, linestyle="--", label="validation",
+    )  # fmt: skip
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
     return figure
 
 
+@mpl.rc_context(STYLE)
 def confusion(matrix: pd.DataFrame) -> Figure:
     """A confusion matrix with numbers: each row's share of the true pixels, in per cent.
 
@@ -48,39 +54,85 @@ def confusion(matrix: pd.DataFrame) -> Figure:
     """
     shares = 100 * matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     count = len(matrix)
-    with mpl.rc_context(STYLE):
-        edge = 2.2 + 0.55 * min(count, MOST_CLASSES)
-        figure = Figure(figsize=(edge + 0.6, edge), layout="constrained")
-        axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-        axes.grid(visible=False)
-        axes.set(xlabel="predicted", ylabel="true", title="share of each true class (%)")
-        if count <= MOST_CLASSES:
-            axes.set_xticks(range(count), matrix.columns, rotation=30 if count > 4 else 0)
-            axes.set_yticks(range(count), matrix.index)
-            for (row, column), share in np.ndenumerate(shares.to_numpy()):
-                colour = "white" if share > 55 else "black"
-                text = f"{share:.1f}" if matrix.to_numpy()[row].sum() else "–"
-                axes.text(column, row, text, ha="center", va="center", color=colour)
+    edge = 2.2 + 0.55 * count if count <= MOST_CLASSES else 6
+    figure = Figure(figsize=(edge + 0.6, edge), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.grid(visible=False)
+    axes.set(xlabel="predicted", ylabel="true", title="share of each true class (%)")
+    if count <= MOST_CLASSES:
+        axes.set_xticks(range(count), map(shortened, matrix.columns), rotation=90 if count > 4 else 0)
+        axes.set_yticks(range(count), map(shortened, matrix.index))
+        for (row, column), share in np.ndenumerate(shares.to_numpy()):
+            colour = "white" if share > 55 else "black"
+            text = f"{share:.1f}" if matrix.to_numpy()[row].sum() else "–"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
     return figure
 
 
+@mpl.rc_context(STYLE)
 def class_scores(iou: dict[str, float | None], table: ClassTable) -> Figure:
     """A bar for each class's IoU, of many classes for the lowest; an absent class has none."""
-    drawn = list(table.classes)
-    if len(drawn) > MOST_CLASSES:
-        drawn = sorted((c for c in drawn if iou[c.name] is not None), key=lambda c: iou[c.name] or 0)
-        drawn = drawn[:MOST_CLASSES]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.5, 0.9 + 0.32 * len(drawn)), layout="constrained")
-        axes = figure.subplots()
-        for position, c in enumerate(drawn):
-            score = iou[c.name]
-            axes.barh(position, score or 0, color=c.colour, edgecolor="#888888", linewidth=0.5)
-            text = "absent" if score is None else f"{score:.3f}"
-            axes.text((score or 0) + 0.01, position, text, va="center")
-        axes.set_yticks(range(len(drawn)), [c.name for c in drawn])
-        axes.invert_yaxis()
-        axes.set(xlim=(0, 1.1), xlabel="IoU")
-        axes.grid(visible=False, axis="y")
+    drawn = lowest(iou, MOST_CLASSES)
+    figure, axes = _panel(0.9 + 0.32 * len(drawn))
+    for position, name in enumerate(drawn):
+        score = iou[name]
+        axes.barh(position, score or 0, color=table.colours[name], edgecolor=EDGE, linewidth=0.5)
+        text = "absent" if score is None else f"{score:.3f}"
+        axes.text((score or 0) + 0.01, position, text, va="center")
+    axes.set_yticks(range(len(drawn)), [shortened(name) for name in drawn])
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    axes.set(xlim=(0, 1.15), xticks=np.linspace(0, 1, 6), xlabel="IoU")
+    axes.grid(visible=False, axis="y")
     return figure
+
+
+@mpl.rc_context(STYLE)
+def groups(found: list[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
+    """Mean IoU of each group and, where they are few, each class's in its colour."""
+    figure, axes = _panel(2.8)
+    positions = range(len(found))
+    for c in table.classes if len(table) <= MOST_LINES else ():
+        values = [np.nan if (iou := g.scores["iou"][c.name]) is None else iou for g in found]
+        axes.plot(positions, values, color=c.colour, marker="o", markeredgecolor=EDGE, label=c.name)
+    means = [np.nan if g.scores["mean_iou"] is None else g.scores["mean_iou"] for g in found]
+    axes.plot(positions, means, color=INK, marker="s", linestyle="--", label="mean")
+    axes.set_xticks(positions, labels)
+    axes.set(xlabel=xlabel, ylabel="IoU", ylim=(0, 1.02))
+    figure.legend(loc="outside upper center", ncols=4)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def by_distance(table: pd.DataFrame) -> Figure:
+    """Accuracy in each band of distances to a boundary."""
+    figure, axes = _panel(2.8)
+    axes.bar(table["distance"], table["accuracy"].fillna(0), color=INK, width=0.7)
+    for position, accuracy in enumerate(table["accuracy"]):
+        text = "–" if np.isnan(accuracy) else f"{accuracy:.2f}"
+        axes.text(position, 0 if np.isnan(accuracy) else accuracy, text, ha="center", va="bottom")
+    axes.set(xlabel="distance to the nearest boundary (px)", ylabel="accuracy", ylim=(0, 1.1))
+    axes.grid(visible=False, axis="x")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def calibration(table: pd.DataFrame) -> Figure:
+    """Accuracy over confidence, the better the nearer to the diagonal, and the share of the pixels."""
+    figure, (axes, below) = _panel(3.6, rows=2, height_ratios=[3, 1], sharex=True)
+    table = table[table["pixels"] > 0]
+    axes.plot([0, 1], [0, 1], color=EDGE, linestyle=":", label="confidence = accuracy")
+    axes.plot(table["confidence"], table["accuracy"], color=INK, marker="o", label="this model")
+    axes.set(ylabel="accuracy", ylim=(0, 1.02))
+    axes.legend(loc="upper left")
+    share = 100 * table["pixels"] / table["pixels"].sum()
+    width = table["high"] - table["low"]
+    below.bar(table["low"], share, width=width, align="edge", color=INK, edgecolor="white")
+    below.set(xlabel="confidence", ylabel="pixels (%)", xlim=(0, 1))
+    return figure
+
+
+def _panel(height: float, rows: int = 1, **layout: Any) -> tuple[Figure, Any]:
+    """A figure that is still read on a telephone, and its axes."""
+    figure = Figure(figsize=(4.2, height), layout="constrained")
+    return figure, figure.subplots(rows, **layout)

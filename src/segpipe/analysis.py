@@ -1,0 +1,126 @@
+"""What the tables of the results say: which images to show, and where the model fails."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from segpipe import metrics
+from segpipe.files import name_hash
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the earlier stages found out."""
+
+    params: dict[str, Any]
+    history: pd.DataFrame
+    summary: dict[str, Any]
+    """How training went."""
+    scores: dict[str, Any]
+    per_image: pd.DataFrame
+    confusion: pd.DataFrame
+    """Pixels, rows the truth, columns the prediction."""
+    calibration: pd.DataFrame
+    by_distance: pd.DataFrame
+    baseline: dict[str, float | None]
+    """The scores to beat by dotted key; empty where there are none yet."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that have something in common, scored together."""
+
+    low: float
+    high: float
+    images: int
+    scores: dict[str, Any]
+    """As `metrics.summarise` gives them."""
+
+
+def chosen_samples(per_image: pd.DataFrame, count: int) -> list[str]:
+    """The same test images every time: the first by hash of the name."""
+    return sorted(per_image["name"], key=name_hash)[:count]
+
+
+def worst_samples(per_image: pd.DataFrame, count: int) -> list[str]:
+    """The test images with the lowest mean IoU, the lowest first; names break ties."""
+    return per_image.sort_values(["mean_iou", "name"])["name"].head(count).tolist()
+
+
+def quarters(values: np.ndarray, counts: np.ndarray, names: list[str]) -> list[Group]:
+    """The images in four groups of about equal number, from low values to high.
+
+    Images of equal value stay together, so that groups may be unequal, or fewer than four.
+
+    Args:
+        values: what to group by, float [images]; an image with NaN is left out.
+        counts: int64 [images, 3, N], as in `metrics`.
+        names: of the N classes.
+    """
+    known = ~np.isnan(values)
+    if not known.any():
+        return []
+    edges = np.quantile(values[known], (0.25, 0.5, 0.75))
+    group_of = np.where(known, np.searchsorted(edges, values), -1)
+    groups = []
+    for number in range(4):
+        if (members := group_of == number).any():
+            low, high = values[members].min().item(), values[members].max().item()
+            scores = metrics.summarise_counts(counts[members].sum(0), names)
+            groups.append(Group(low, high, int(members.sum()), scores))
+    return groups
+
+
+def by_size(per_image: pd.DataFrame, names: list[str]) -> list[Group]:
+    """Quarters of the test images by area in pixels."""
+    area = (per_image["height"] * per_image["width"]).to_numpy(np.float64)
+    return quarters(area, _counts(per_image, names), names)
+
+
+def by_subject(per_image: pd.DataFrame, names: list[str]) -> list[Group]:
+    """Quarters of the test images by the share of the first class in the counted pixels."""
+    counts = _counts(per_image, names)
+    truth = counts[:, 1]
+    return quarters(metrics.ratio(truth[:, 0], truth.sum(1)), counts, names)
+
+
+def mix_ups(confusion: pd.DataFrame, most: int) -> list[tuple[str, str, float]]:
+    """The most frequent mistakes: true class, predicted class, and that share of all counted pixels.
+
+    Args:
+        confusion: pixels, rows the truth, columns the prediction.
+        most: how many to give.
+    """
+    pixels = confusion.to_numpy() / confusion.to_numpy().sum()
+    wrong = np.argwhere((pixels > 0) & ~np.eye(len(pixels), dtype=bool))
+    found = [(confusion.index[i], confusion.columns[j], float(pixels[i, j])) for i, j in wrong]
+    return sorted(found, key=lambda mistake: -mistake[2])[:most]
+
+
+def lowest(scores: Mapping[str, float | None], most: int) -> list[str]:
+    """Class names in order; of more than `most` classes those with the lowest scores, lowest first."""
+    if len(scores) <= most:
+        return list(scores)
+    present = {name: score for name, score in scores.items() if score is not None}
+    return sorted(present, key=lambda name: present[name])[:most]
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested content as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _counts(per_image: pd.DataFrame, names: list[str]) -> np.ndarray:
+    return np.stack(
+        [per_image[[f"{row}_{c}" for c in names]].to_numpy() for row in ("hits", "truth", "predicted")],
+        axis=1,
+    )

@@ -1,0 +1,165 @@
+"""What the report tells, in which order: results in, sections of blocks out."""
+
+from collections.abc import Sequence
+
+from segpipe import plots
+from segpipe.analysis import Results, flat
+from segpipe.baseline import changes, verdict
+from segpipe.blocks import Block, Figure, Headline, Points, Section, Table, Text
+from segpipe.data.records import Manifest
+from segpipe.failures import failures
+from segpipe.words import percent, score, some_of, square
+
+MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
+
+
+def tell(
+    results: Results, manifest: Manifest, samples: Sequence[Block], worst: Sequence[Block]
+) -> list[Section]:
+    """The sections of the report.
+
+    Args:
+        results: tables of training and evaluation.
+        manifest: what the records are.
+        samples: what shows the fixed samples.
+        worst: what shows the worst test images.
+    """
+    size = square(manifest.image_size)
+    return [
+        Section("data", "What was trained on what?", _trained_on(results, manifest)),
+        Section("scores", "Is it good?", [*_scores(results, size), *samples]),
+        Section(
+            "baseline", "Is it better than last time?", _compared(results, manifest.classes.colours)
+        ),
+        Section("failures", "Where does it fail?", failures(results, manifest.classes, size)),
+        Section("worst", "Which images are the worst?", worst),
+        Section("training", "How did training go?", _curves(results)),
+        Section("params", "Which params made it?", [_params(results)]),
+    ]
+
+
+def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
+    epochs, stopped_by = len(results.history), results.summary["stopped_by"]
+    ended = "" if stopped_by == "epochs" else f" (ended by train.{stopped_by})"
+    left_out = [sample["problem"] for sample in manifest.left_out]
+    return [
+        Text(
+            f"A U-Net on {results.params['model']['encoder']['name']}, trained on "
+            f"{manifest.count('train')} images of {square(manifest.image_size)} for {epochs} "
+            f"epoch{'s' if epochs > 1 else ''}{ended}; best on {manifest.count('val')} validation "
+            f"images in epoch {results.summary['best_epoch']}; scored on {results.scores['images']} "
+            "test images."
+        ),
+        Text(f"Source: {manifest.source}."),
+        _data(manifest),
+        Text(f"{len(left_out)} samples were left out:" if left_out else "No sample was left out."),
+        *([Points(left_out)] if left_out else []),
+    ]
+
+
+def _data(manifest: Manifest) -> Table:
+    splits, names = manifest.splits, manifest.classes.names
+    if len(names) > plots.MOST_CLASSES:
+        names = sorted(names, key=lambda name: -splits["train"]["class_shares"][name])
+    shown = names[: plots.MOST_CLASSES]
+    return Table(
+        "Images, and the share of their pixels by class"
+        + some_of(len(shown), len(names), "most frequent", "data/records/manifest.json"),
+        ["", *splits],
+        [
+            ["images", *(str(split["samples"]) for split in splits.values())],
+            *([c, *(percent(split["class_shares"][c]) for split in splits.values())] for c in shown),
+            ["ignored", *(percent(split["ignored_share"]) for split in splits.values())],
+        ],
+        manifest.classes.colours,
+    )
+
+
+def _scores(results: Results, size: str) -> list[Block]:
+    original, network = results.scores["original"], results.scores["network"]
+    interval = original["interval"]
+    means = [
+        [label, score(original[key]), _between(interval[key]), score(network[key])]
+        for key, label in MEANS.items()
+    ]
+    loss = [
+        [label, "–", "–", score(results.scores[key])]
+        for key, label in (("loss", "loss (nats)"), ("calibration_error", "calibration error"))
+    ]
+    return [
+        Headline([(label, original[key], interval[key]) for key, label in MEANS.items()]),
+        Table(
+            "Scores on the test split",
+            ["score", "at original size", "95 % interval", f"at {size}"],
+            means + loss,
+        ),
+        Text(
+            "Each score comes from one confusion matrix summed over all images. A class in no true and "
+            "no predicted mask is called absent and left out of the means. The interval is a bootstrap "
+            "over the test images: what other images of the kind would have given."
+        ),
+    ]
+
+
+def _compared(results: Results, colours: dict[str, str]) -> list[Block]:
+    if not results.baseline:
+        return [
+            Text(
+                "There is nothing to compare with yet. The command “segpipe baseline” makes these "
+                "scores the ones that later reports compare with."
+            )
+        ]
+    rows = [
+        [
+            change.label, score(change.before, "missing"), score(change.now, "missing"),
+            "missing" if change.difference is None else f"{change.difference:+.4f}",
+        ]
+        for change in changes(results.baseline, results.scores, plots.MOST_CLASSES)
+    ]  # fmt: skip
+    return [
+        *map(Text, verdict(results.baseline, results.scores)),
+        Table(
+            "Scores at original size, loss and calibration at the network's; of many classes the "
+            f"{plots.MOST_CLASSES} lowest now",
+            ["score", "baseline", "now", "difference"],
+            rows,
+            {f"IoU of {name}": colour for name, colour in colours.items()},
+        ),
+    ]
+
+
+def _curves(results: Results) -> list[Block]:
+    history = results.history
+    panels = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
+
+    def course(column: str) -> str:
+        return f"from {history[column].iloc[0]:.3f} to {history[column].iloc[-1]:.3f}"
+
+    return [
+        Text(
+            "At network size. Training: over the epoch's batches as they were learned from, mirrored "
+            "and with the weights of the moment. Validation: after the epoch."
+        ),
+        *(
+            Figure(
+                column,
+                f"Curves of the {label}: training {course(column)}, "
+                f"validation {course(f'val_{column}')}.",
+                label[0].upper() + label[1:],
+                plots.curve(history, column, label),
+            )
+            for column, label in panels.items()
+        ),
+    ]
+
+
+def _params(results: Results) -> Table:
+    rows = [
+        [key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)]
+        for key, value in flat(results.params).items()
+    ]
+    return Table("All params, as the stages used them", ["key", "value"], rows, prose=True)
+
+
+def _between(interval: dict[str, float | None]) -> str:
+    return "–" if interval["low"] is None else f"{score(interval['low'])} to {score(interval['high'])}"

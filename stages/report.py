@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from segpipe.analysis import Results, chosen_samples, worst_samples
-from segpipe.baseline import read_baseline
 from segpipe.config import load_params
 from segpipe.data.codec import decode_png
 from segpipe.data.records import Manifest, open_records, read
 from segpipe.data.tfrecord import read_shard
 from segpipe.errors import exits_cleanly
-from segpipe.report import Pictures, write_report, write_samples
+from segpipe.report.analysis import Results, chosen_samples, worst_samples
+from segpipe.report.baseline import read_baseline
+from segpipe.report.build import Pictures, write_report, write_samples
 
 RESULTS = Path("results")
 TRAIN, EVALUATE = RESULTS / "train", RESULTS / "evaluate"
@@ -33,7 +33,7 @@ def main() -> None:
     for section in ("evaluate", "report"):
         settings[section] = getattr(params, section).model_dump(mode="json")
     results = _results(settings, manifest.classes.names)
-    fixed = chosen_samples(results.per_image, max(params.report.samples, IN_GIT))
+    fixed = chosen_samples(results.per_image["name"], max(params.report.samples, IN_GIT))
     shown = fixed[: params.report.samples]
     worst = worst_samples(results.per_image, params.report.worst)
     pictures = _pictures(manifest, {*fixed, *worst})

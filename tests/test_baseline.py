@@ -6,8 +6,8 @@ import shutil
 import pytest
 from helpers import ROOT, error_line, run, run_stage
 
-from segpipe.baseline import changes, read_baseline, verdict
 from segpipe.errors import UserError
+from segpipe.report.baseline import changes, read_baseline, verdict
 
 
 def scores_of(mean_iou, low, high, images=10, **iou):

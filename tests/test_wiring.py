@@ -14,7 +14,7 @@ from wiring import import_closure
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 FLOORS = [
-    ("ground", {"config", "classes", "metrics", "errors", "files", "locks", "words"}),
+    ("ground", {"config", "classes", "metrics", "errors", "files", "locks", "nested", "words"}),
     ("data", {"data"}),
     ("model", {"model"}),
     (
@@ -34,14 +34,9 @@ FLOORS = [
         "views",
         {
             "grids",
-            "analysis",
-            "baseline",
             "blocks",
-            "plotpage",
-            "plots",
-            "failures",
-            "story",
             "pages",
+            "plotpage",
             "report",
             "review",
         },

@@ -18,6 +18,7 @@ from typing import Any
 from segpipe import locks
 from segpipe.errors import UserError
 from segpipe.files import write_json
+from segpipe.nested import flat
 
 _IDENTITY = "identity.json"
 _GONE = ".gone"
@@ -147,7 +148,7 @@ def _say_why_fresh(identity: dict[str, Any]) -> None:
     if not stopped:
         return
     last = f"the last unfinished run, {stopped[0].fingerprint} after epoch {stopped[0].epoch}"
-    before, now = _flat(stopped[0].identity), _flat(identity)
+    before, now = flat(stopped[0].identity), flat(identity)
     if not before:
         print(f"starting afresh: {last}, has lost its description")
         return
@@ -161,10 +162,3 @@ def _change(key: str, before: Any, now: Any) -> str:
     if key.startswith(("code.", "records", "encoder")):  # digests tell a reader nothing
         return key.removeprefix("code.")
     return f"{key.removeprefix('params.')} ({before}, now {now})"
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -1,18 +1,29 @@
 """The repository's files at a revision: those of Git, and those that DVC keeps."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
+from PIL import Image
 
 from segpipe.errors import brief
+from segpipe.nested import flat
 from segpipe.review import git
 from segpipe.review.git import CannotTell
 
+CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
+HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
+
+
+class NotHere(Exception):
+    """What a revision holds cannot be had here; the message says why."""
 
 
 class Revision:
@@ -33,27 +44,42 @@ class Revision:
         except DvcException:
             raise CannotTell(f"{name}: no such revision here; {git.how_to_fetch(str(name))}") from None
 
+    def has(self, path: str) -> bool:
+        """Whether Git or DVC know the path; of a file that DVC keeps, its content may not be here."""
+        return bool(self._files.exists(path))
+
     def text(self, path: str) -> str | None:
         """A text file, or None where the revision has no such file.
 
         Raises:
             CannotTell: it is no text.
         """
-        if not self._files.exists(path):
+        if not self.has(path):
             return None
         try:
             return self._files.read_text(path, encoding="utf-8")
         except UnicodeDecodeError as error:
             raise CannotTell(f"{path} of {self.label}: not UTF-8 text ({error})") from None
 
-    def copy(self, path: str, folder: Path) -> Path | None:
-        """A local copy of a file or folder from Git, DVC's cache or its remote; None: none has it."""
+    def picture(self, path: str) -> np.ndarray | None:
+        """A picture as RGB uint8 [height, width, 3], or None where the revision has none."""
+        if not self.has(path):
+            return None
+        with Image.open(io.BytesIO(self._files.read_bytes(path))) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    def copy(self, path: str, folder: Path) -> Path:
+        """A local copy of a file or folder from Git, DVC's cache or its remote.
+
+        Raises:
+            NotHere: none of them has it, or the remote does not answer.
+        """
         target = folder / Path(path).name
         try:
             self._files.get(path, str(target), recursive=True)
-        except (OSError, DvcException, KeyError):
-            return None
-        return target if target.exists() else None
+        except Exception as error:  # DVC lets through whatever a kind of remote raises
+            raise NotHere(brief(error)) from None
+        return target
 
     def scores(self) -> dict[str, Any]:
         """The metrics by dotted name, as `dvc metrics show` names them; empty where there is no file.
@@ -66,6 +92,24 @@ class Revision:
             if (text := self.text(path)) is not None:
                 scores |= flat(self._json(path, text))
         return scores
+
+    def history(self) -> pd.DataFrame | None:
+        """A row an epoch, as `results/train/history.csv` holds them; None where there is none.
+
+        Raises:
+            CannotTell: it is no such table.
+        """
+        if (text := self.text(HISTORY)) is None:
+            return None
+        try:
+            history = pd.read_csv(io.StringIO(text), dtype=float)
+        except ValueError as error:
+            raise CannotTell(
+                f"{HISTORY} of {self.label}: not a table of numbers ({brief(error)})"
+            ) from None
+        if lacking := {*CURVES} - {*history}:
+            raise CannotTell(f"{HISTORY} of {self.label}: no column {', '.join(sorted(lacking))}")
+        return history
 
     def params(self) -> dict[str, Any]:
         """`params.yaml` by dotted key, not checked: an older one may know other keys.
@@ -93,14 +137,3 @@ class Revision:
         if not isinstance(content, dict):
             raise CannotTell(f"{where}: holds no table of scores; {mend}")
         return content
-
-
-def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; all else, lists too, is a value."""
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            values |= flat(value, f"{prefix}{key}.")
-        else:
-            values[f"{prefix}{key}"] = value
-    return values

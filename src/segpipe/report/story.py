@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from segpipe import plots
-from segpipe.analysis import Results, flat
-from segpipe.baseline import changes, verdict
 from segpipe.blocks import Block, Figure, Headline, Points, Section, Table, Text
 from segpipe.data.records import Manifest
-from segpipe.failures import failures
+from segpipe.nested import flat
+from segpipe.report import plots
+from segpipe.report.analysis import Results
+from segpipe.report.baseline import changes, verdict
+from segpipe.report.failures import failures
 from segpipe.words import percent, score, some_of, square
 
 MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}

@@ -1,6 +1,6 @@
 """What the tables of the results say: which images to show, and where the model fails."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,9 @@ class Group:
     """As `metrics.summarise` gives them."""
 
 
-def chosen_samples(per_image: pd.DataFrame, count: int) -> list[str]:
+def chosen_samples(names: Iterable[str], count: int) -> list[str]:
     """The same test images every time: the first by hash of the name."""
-    return sorted(per_image["name"], key=name_hash)[:count]
+    return sorted(names, key=name_hash)[:count]
 
 
 def worst_samples(per_image: pd.DataFrame, count: int) -> list[str]:
@@ -106,17 +106,6 @@ def lowest(scores: Mapping[str, float | None], most: int) -> list[str]:
         return list(scores)
     present = {name: score for name, score in scores.items() if score is not None}
     return sorted(present, key=lambda name: present[name])[:most]
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested content as dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 def _counts(per_image: pd.DataFrame, names: list[str]) -> np.ndarray:

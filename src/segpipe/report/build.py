@@ -1,41 +1,24 @@
 """The report: tables and arrays in, pages for people out. Never imports TensorFlow."""
 
-import base64
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure as Drawing
-from PIL import Image
 
-from segpipe import grids, plots
-from segpipe.analysis import Results
-from segpipe.blocks import Block, Figure, Section, Table, Text
+from segpipe import grids
+from segpipe.blocks import Block, Figure, Table, Text
 from segpipe.classes import ClassTable
 from segpipe.data.records import Manifest
-from segpipe.files import replaces, write_text
-from segpipe.pages import render
-from segpipe.story import tell
+from segpipe.files import replaces
+from segpipe.pages import write_page
+from segpipe.report import plots
+from segpipe.report.analysis import Results
+from segpipe.report.story import tell
 from segpipe.words import score, shortened
 
 Pictures = dict[str, dict[str, np.ndarray]]
 """`image`, `truth` and `prediction` of test images at network size, by name."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A figure's PNG."""
-
-    path: Path
-    width: int
-    height: int
-
-    @property
-    def embedded(self) -> str:
-        """The PNG as a data address, so that the page needs no other file."""
-        return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
 
 
 def write_report(
@@ -60,11 +43,7 @@ def write_report(
             "worst", "The test images with the lowest mean IoU.", worst, results, manifest, pictures
         ),
     )
-    with replaces(folder) as partial:
-        (partial / "figures").mkdir(parents=True)
-        figures = {f.name: _save(f, partial / "figures") for f in _figures(sections)}
-        for template in ("index.html", "report.md"):
-            write_text(partial / template, render(template, {"sections": sections, "figures": figures}))
+    write_page("Segmentation report", sections, folder, "report.md")
 
 
 def write_samples(pictures: Pictures, names: list[str], table: ClassTable, path: Path) -> None:
@@ -105,18 +84,3 @@ def _grid(said: dict[str, str], table: ClassTable, pictures: Pictures) -> Drawin
         label = f"{shortened(name)}\nmean IoU {its_score}"
         rows.append({"label": label, **sample, "errors": mistakes})
     return grids.sample_grid(rows, table)
-
-
-def _figures(blocks: Iterable[Block]) -> Iterator[Figure]:
-    for block in blocks:
-        if isinstance(block, Figure):
-            yield block
-        elif isinstance(block, Section):
-            yield from _figures(block.content)
-
-
-def _save(figure: Figure, folder: Path) -> Saved:
-    path = folder / f"{figure.name}.png"
-    grids.save(figure.drawing, path)
-    with Image.open(path) as picture:
-        return Saved(path, *picture.size)

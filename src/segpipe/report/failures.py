@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from segpipe import analysis, plots
-from segpipe.analysis import Group, Results
 from segpipe.blocks import Block, Figure, Section, Table, Text
 from segpipe.classes import ClassTable
+from segpipe.report import analysis, plots
+from segpipe.report.analysis import Group, Results
 from segpipe.words import percent, score, some_of
 
 

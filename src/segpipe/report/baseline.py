@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segpipe.analysis import flat, lowest
 from segpipe.errors import UserError
+from segpipe.nested import flat
+from segpipe.report.analysis import lowest
 from segpipe.words import score
 
 _MEND = "`segpipe baseline` writes it anew, and {} means that there is none"

@@ -1,0 +1,1 @@
+"""The report: tables and arrays in, pages for people out. Never imports TensorFlow."""

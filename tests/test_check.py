@@ -14,7 +14,6 @@ from segpipe.config import GateParams
 from segpipe.review.changes import MISSING, changes
 from segpipe.review.check import EXIT_CODES, check_against
 from segpipe.review.gates import judge
-from segpipe.review.revision import flat
 
 METRICS = "results/evaluate/metrics.json"
 
@@ -70,7 +69,7 @@ def test_a_param_changed_without_a_run_is_stale_though_no_data_is_here(check, pu
 
 def test_changed_removed_code_and_results_changed_by_hand_are_stale(check, pull_request):
     gated(pull_request)
-    for path, text in (("src/segpipe/plots.py", "\n"), (METRICS, " ")):
+    for path, text in (("src/segpipe/report/plots.py", "\n"), (METRICS, " ")):
         with (pull_request / path).open("a") as file:
             file.write(text)
     (pull_request / "src/segpipe/model/losses.py").unlink()
@@ -80,7 +79,7 @@ def test_changed_removed_code_and_results_changed_by_hand_are_stale(check, pull_
     assert answer["stale"] == {
         "train": ["src/segpipe/model/losses.py is deleted"],
         "evaluate": [f"{METRICS} is not what it wrote"],
-        "report": [f"{METRICS} changed", "src/segpipe/plots.py changed"],
+        "report": [f"{METRICS} changed", "src/segpipe/report/plots.py changed"],
     }
 
 
@@ -335,7 +334,3 @@ def test_dotted_names_are_those_of_dvc(check, pull_request):
         name: (sides["old"], sides["new"]) for file in shown.values() for name, sides in file.items()
     }
     assert ours == theirs
-
-
-def test_flat_keeps_lists_whole():
-    assert flat({"a": {"b": 1, "c": {}}, "d": [{"e": 2}]}) == {"a.b": 1, "d": [{"e": 2}]}

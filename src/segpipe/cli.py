@@ -74,13 +74,16 @@ def check(
     """
     if markdown and as_json:
         raise typer.BadParameter("--markdown or --json, not both")
-    from segpipe.review.check import EXIT_CODES, check_against  # DVC takes a second to import
+    from segpipe.review.check import EXIT_CODES, check_against  # takes a second, for DVC
+    from segpipe.review.comment import curves_and_pictures
 
     answer = check_against(base)
     if as_json:
         print(json.dumps(answer.to_json(), indent=2, ensure_ascii=False))
     elif markdown:
         print(answer.to_markdown(), end="")
+        if answer.findings and answer.findings.base:
+            print(curves_and_pictures(base), end="")
     else:
         Console().print(Markdown(answer.to_markdown()))
     raise typer.Exit(EXIT_CODES[answer.verdict])
@@ -93,6 +96,22 @@ def baseline() -> None:
     path = Path("results/baseline.json")
     write_json(path, content)
     print(f"{path}: the mean IoU to beat is {score(content['original']['mean_iou'])}; commit it")
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(metavar="REV", help="The earlier revision or experiment.")],
+    after: Annotated[
+        str | None, typer.Argument(metavar="[REV2]", help="The later one; the working tree by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the page; replaced.")] = Path("logs/compare"),
+) -> None:
+    """Write a page on what changed between two revisions: scores, curves, classes, pictures."""
+    from segpipe.review import compare as comparison  # takes a second, for DVC
+
+    for missing in comparison.compare(before, after, out):
+        print(f"not compared: {missing}")
+    print(f"comparison: {(out / 'index.html').resolve()}")
 
 
 @app.command()

@@ -48,10 +48,20 @@ def open_records(folder: Path) -> Manifest:
     Raises:
         UserError: there is no manifest, or a shard is missing, short, corrupt or not in it.
     """
+    manifest = read_manifest(folder)
+    shards = {name: split["shards"] for name, split in manifest.splits.items()}
+    tfrecord.check_shards(folder, shards)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest; the shards may not be there.
+
+    Raises:
+        UserError: there is no manifest.
+    """
     content = read_json(folder / MANIFEST, "preprocess")
-    splits = content["splits"]
-    tfrecord.check_shards(folder, {name: split["shards"] for name, split in splits.items()})
-    table = ClassTable.from_json(content)
+    table, splits = ClassTable.from_json(content), content["splits"]
     return Manifest(folder, content["source"], content["image_size"], table, splits, content["left_out"])
 
 

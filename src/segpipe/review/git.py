@@ -1,5 +1,6 @@
 """What Git says of the repository around the working directory."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def require_commits() -> None:
 def commit_of(revision: str) -> str | None:
     """The SHA of the commit that a revision names, or None where Git knows no such revision here."""
     return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+
+
+def merged_commit(base: str | None) -> str:
+    """The commit that is to be merged into the base: HEAD, or what HEAD merged into it for a test.
+
+    GitHub checks a pull request out as a merge of its head into its base; that commit is short-lived.
+    """
+    merged = commit_of("HEAD^2") if base and base == commit_of("HEAD^1") else None
+    return merged or str(commit_of("HEAD"))
+
+
+def web_address() -> str | None:
+    """Where a browser finds `origin`: `https://host/owner/name`; None where that cannot be told."""
+    remote = _git("remote", "get-url", "origin") or ""
+    found = re.fullmatch(
+        r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)([^/:]+)[/:](.+?)(?:\.git)?/?", remote
+    )
+    return f"https://{found[1]}/{found[2]}" if found else None
 
 
 def is_first_commit() -> bool:

@@ -10,10 +10,13 @@ DEMO := data.source=synthetic data.image_size=96 train.epochs=12 train.batch_siz
   model.encoder.weights=none model.encoder.alpha=0.35 'model.decoder.filters=[64,32,16]' \
   'model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu,block_13_expand_relu]'
 
+# What a change is to be merged into.
+BASE ?= origin/main
+
 # Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
 HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice|interval)|calibration_error|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
-.PHONY: help setup demo remote-demo test test-all repro experiments plots bench lint format lock clean
+.PHONY: help setup demo remote-demo test test-all repro experiments plots review bench lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -60,10 +63,18 @@ bench: setup ## Measure what checkpoints and stateless augmentation cost, as rat
 	python benchmarks/checkpoints.py
 	python benchmarks/augmentation.py
 
-lint: setup ## Check format, style and types
+review: setup ## Check this change against BASE and compare the two: logs/review
+	rm -rf logs/review && mkdir -p logs/review
+	-segpipe compare $(BASE) --out logs/review/page
+	segpipe check --base $(BASE) --markdown > logs/review/comment.md; code=$$?; \
+	  tee -a "$${GITHUB_STEP_SUMMARY:-/dev/null}" < logs/review/comment.md; exit $$code
+
+lint: setup ## Check format, style, types and workflows
 	ruff format --check .
 	ruff check .
 	mypy
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	zizmor --offline --no-progress .github/workflows
 
 format: setup ## Format the code
 	ruff format .

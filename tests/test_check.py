@@ -1,5 +1,6 @@
 """`segpipe check`: what may be merged, what not, what nobody can tell; in shallow clones."""
 
+import itertools
 import json
 import shutil
 
@@ -256,7 +257,7 @@ def test_people_and_comments_get_the_same_answer(pull_request):
     html = MarkdownIt("gfm-like", {"linkify": False}).render(comment.stdout)
     assert "<h2>❌ segpipe check: must not be merged</h2>" in html
     assert "<td>original.mean_iou</td>" in html
-    assert html.count("<table>") == 3, "gates, scores, params"
+    assert html.count("<table>") == 4, "gates, main and other scores, params"
 
 
 def test_names_and_values_from_a_pull_request_stay_text_in_the_comment(pull_request):
@@ -268,6 +269,20 @@ def test_names_and_values_from_a_pull_request_stay_text_in_the_comment(pull_requ
     assert "<script" not in html and "<img" not in html
     assert html.count("<h2>") == 1
     assert "&lt;script&gt;" in html
+
+
+def test_a_comment_on_many_classes_fits_on_github(pull_request):
+    path = pull_request / METRICS
+    scores = json.loads(path.read_text())
+    for size, kind in itertools.product(("network", "original"), ("iou", "dice")):
+        scores[size][kind] = {f"class-{n}": n / 1000 for n in range(255)}
+    path.write_text(json.dumps(scores))
+    classes = [{"name": f"class-{n}", "value": n, "colour": f"#0000{n:02x}"} for n in range(255)]
+    set_params(pull_request, {"data.classes": classes})
+    commit(pull_request)
+    comment = run("segpipe", "check", "--markdown", cwd=pull_request).stdout
+    assert len(comment) < 65536
+    assert "`segpipe check --json` has all" in comment
 
 
 def test_the_command_prints_json_and_exits_as_the_answer_says(pull_request):

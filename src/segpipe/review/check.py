@@ -1,5 +1,6 @@
 """May this be merged? Stale stages, changed scores and params, gates: one answer."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,9 @@ from segpipe.review.git import CannotTell
 from segpipe.review.revision import METRICS, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
+MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$")
+MOST_ROWS = 50
+"""How many changes a table lists: a comment on GitHub holds 65,536 characters."""
 EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
 
 
@@ -36,6 +40,17 @@ class Findings:
     def good(self) -> bool:
         """Whether nothing is stale and every gate holds."""
         return not self.freshness.stale and all(gate.holds for gate in self.gates)
+
+    @property
+    def main_scores(self) -> list[Change]:
+        """The changed scores to look at first: those with a gate, and those that sum up the rest."""
+        gated = {result.gate.metric for result in self.gates}
+        return [c for c in self.scores if c.name in gated or not MINOR.search(c.name)]
+
+    @property
+    def minor_scores(self) -> list[Change]:
+        """The other changed scores."""
+        return [change for change in self.scores if change not in self.main_scores]
 
     def to_json(self) -> dict[str, Any]:
         """A plain form."""
@@ -74,7 +89,7 @@ class Answer:
 
     def to_markdown(self) -> str:
         """For a comment on a pull request."""
-        return render("check.md", {"answer": self, "found": self.findings})
+        return render("check.md", {"answer": self, "found": self.findings, "most": MOST_ROWS})
 
 
 def check_against(base: str) -> Answer:

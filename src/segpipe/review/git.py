@@ -42,7 +42,7 @@ def web_address() -> str | None:
     """Where a browser finds `origin`: `https://host/owner/name`; None where that cannot be told."""
     remote = _git("remote", "get-url", "origin") or ""
     found = re.fullmatch(
-        r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)([^/:]+)[/:](.+?)(?:\.git)?/?", remote
+        r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)([\w.-]+)[/:]([\w./-]+?)(?:\.git)?/?", remote
     )
     return f"https://{found[1]}/{found[2]}" if found else None
 

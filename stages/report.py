@@ -56,7 +56,7 @@ def _results(settings: dict[str, Any], names: list[str]) -> Results:
         pixels.pivot(index="truth", columns="prediction", values="pixels").loc[names, names],
         pd.read_csv(EVALUATE / "calibration.csv"),
         pd.read_csv(EVALUATE / "by_distance.csv", dtype={"distance": str}),
-        read_baseline(RESULTS / "baseline.json"),
+        read_baseline(Path("baseline.json")),
     )  # fmt: skip
 
 

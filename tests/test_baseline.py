@@ -82,7 +82,7 @@ def test_a_broken_baseline_is_an_error_of_one_line(tmp_path, content, said):
 
 
 def test_the_committed_baseline_is_there_or_says_that_none_is():
-    read_baseline(ROOT / "results/baseline.json")
+    read_baseline(ROOT / "baseline.json")
 
 
 def test_the_command_makes_these_scores_the_ones_to_beat(finished_project, tmp_path):
@@ -90,13 +90,13 @@ def test_the_command_makes_these_scores_the_ones_to_beat(finished_project, tmp_p
     shutil.copytree(finished_project, project, symlinks=True)
     result = run("segpipe", "baseline", cwd=project)
     metrics = project / "results/evaluate/metrics.json"
-    assert (project / "results/baseline.json").read_bytes() == metrics.read_bytes()
+    assert (project / "baseline.json").read_bytes() == metrics.read_bytes()
     mean_iou = json.loads(metrics.read_text())["original"]["mean_iou"]
     assert f"{mean_iou:.4f}" in result.stdout
     assert run_stage("report", project).returncode == 0
     assert f"the baseline's own, {mean_iou:.4f}" in (project / "results/report/report.md").read_text()
-    (project / "results/baseline.json").write_text("[")
-    assert error_line(run_stage("report", project)).startswith("error: results/baseline.json: not JSON")
+    (project / "baseline.json").write_text("[")
+    assert error_line(run_stage("report", project)).startswith("error: baseline.json: not JSON")
 
 
 def test_without_scores_there_is_nothing_to_make_a_baseline_of(tmp_path):

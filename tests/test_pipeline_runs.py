@@ -95,9 +95,9 @@ def test_a_comment_in_params_reruns_nothing(project):
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("src/segpipe/plots.py", ["report"]),
-        ("src/segpipe/templates/report.md", ["report"]),
-        ("results/baseline.json", ["report"]),
+        ("src/segpipe/report/plots.py", ["report"]),
+        ("src/segpipe/templates/page.md", ["report"]),
+        ("baseline.json", ["report"]),
         ("src/segpipe/data/integrity.py", ["fetch"]),
         ("src/segpipe/cli.py", []),
         ("README.md", []),

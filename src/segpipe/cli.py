@@ -91,9 +91,9 @@ def check(
 
 @app.command()
 def baseline() -> None:
-    """Make the scores of now the ones that the report compares with (`results/baseline.json`)."""
+    """Make the scores of now the ones that the report compares with (`baseline.json`)."""
     content = read_json(Path("results/evaluate/metrics.json"), "evaluate")
-    path = Path("results/baseline.json")
+    path = Path("baseline.json")
     write_json(path, content)
     print(f"{path}: the mean IoU to beat is {score(content['original']['mean_iou'])}; commit it")
 

@@ -1,4 +1,4 @@
-"""The scores to beat: `results/baseline.json` in Git, a `metrics.json` of before, or `{}` for none."""
+"""The scores to beat: `baseline.json` in Git, a `metrics.json` of before, or `{}` for none."""
 
 import json
 import math

@@ -65,7 +65,7 @@ def test_a_param_changed_without_a_run_is_stale_though_no_data_is_here(check, pu
     gated(pull_request)
     set_params(pull_request, {"train.learning_rate": 0.5})
     commit(pull_request)
-    assert check(pull_request)[1]["stale"] == {"train": ["param train changed"]}
+    assert check(pull_request)[1]["stale"] == {"train": ["param train.learning_rate changed"]}
 
 
 def test_changed_removed_code_and_results_changed_by_hand_are_stale(check, pull_request):
@@ -109,10 +109,123 @@ def test_results_removed_from_git_are_stale(check, pull_request):
     gated(pull_request)
     git(pull_request, f"rm -q {METRICS}")
     commit(pull_request)
-    assert check(pull_request)[1]["stale"] == {
-        "evaluate": [f"{METRICS} is deleted"],
-        "report": [f"{METRICS} is deleted"],
-    }
+    assert check(pull_request)[1]["stale"] == {"evaluate": [f"{METRICS} is deleted"]}
+
+
+def train_frozen(stages):
+    stages["train"]["frozen"] = True
+
+
+def new_dep(stages):
+    stages["evaluate"]["deps"].append("data/encoder")
+
+
+def new_out(stages):
+    stages["train"]["outs"].append("models/other.keras")
+
+
+def unwatched_params(stages):
+    stages["train"]["params"].remove("train")
+
+
+def unwatched_code(stages):
+    stages["report"]["deps"].remove("src/segpipe/report/plots.py")
+
+
+def cached_all_at_once(stages):
+    stages["report"]["plots"] = ["results/samples.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "reason"),
+    [
+        (train_frozen, "train", "param train.learning_rate changed"),
+        (new_dep, "evaluate", "data/encoder is new to it"),
+        (new_out, "train", "out models/other.keras is new to it"),
+        (unwatched_params, "train", "param train is no longer declared"),
+        (unwatched_code, "report", "src/segpipe/report/plots.py is no longer declared"),
+        (cached_all_at_once, "report", "results/samples.jpg is not what it wrote"),
+    ],
+)
+def test_a_pipeline_that_watches_less_or_other_things_is_stale(
+    check, pull_request, change, stage, reason
+):
+    """`dvc status` is content with each of these, in a clone without data."""
+    pipeline = yaml.safe_load((pull_request / "dvc.yaml").read_text())
+    change(pipeline["stages"])
+    (pull_request / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    with (pull_request / "results/samples.jpg").open("ab") as file:
+        file.write(b"x" if change is cached_all_at_once else b"")
+    if change is train_frozen:
+        set_params(pull_request, {"train.learning_rate": 0.5})
+    gated(pull_request)
+    code, answer = check(pull_request)
+    assert code == 1
+    assert answer["stale"] == {stage: [reason]}
+
+
+def test_a_lock_that_lost_an_md5_is_stale(check, pull_request):
+    gated(pull_request)
+    lock = yaml.safe_load((pull_request / "dvc.lock").read_text())
+    del lock["stages"]["preprocess"]["outs"][0]["md5"]
+    (pull_request / "dvc.lock").write_text(yaml.safe_dump(lock))
+    commit(pull_request)
+    code, answer = check(pull_request)
+    assert code == 1
+    assert "dvc.lock has no md5 of data/records" in answer["stale"]["preprocess"]
+
+
+def test_metrics_that_no_stage_writes_get_no_green_light(check, pull_request):
+    pipeline = yaml.safe_load((pull_request / "dvc.yaml").read_text())
+    del pipeline["stages"]["evaluate"], pipeline["stages"]["report"]
+    (pull_request / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    gated(pull_request)
+    code, answer = check(pull_request)
+    assert code == 2
+    assert answer["doubts"] == [f"{METRICS} is no stage's out, so that nobody vouches for it"]
+
+
+def test_a_result_that_was_not_committed_gets_no_green_light(check, changed_project, tmp_path):
+    """As after `git add` of some of the results: the commit is not what was checked."""
+    project = tmp_path / "project"
+    shutil.copytree(changed_project, project, symlinks=True)
+    gated(project)
+    set_params(project, {"report.samples": 4})
+    assert run("dvc", "repro", cwd=project).returncode == 0
+    git(project, "add params.yaml dvc.lock")
+    (project / "results/samples.jpg").write_bytes(b"another")
+    assert run("dvc", "commit", "--force", "report", cwd=project).returncode == 0
+    git(project, "add dvc.lock")
+    git(project, "commit -q -m partly")
+    code, answer = check(project, "main")
+    assert code == 2
+    assert answer["doubts"] == ["not committed, so not what would be merged: results/samples.jpg"]
+
+
+def test_data_that_dvc_add_keeps_is_compared_though_not_pulled(check, pull_request):
+    """The path may be spelled with a slash at its end."""
+    gated(pull_request)
+    lock = (pull_request / "dvc.lock").read_text().replace("path: data/folder", "path: data/mine/")
+    (pull_request / "dvc.lock").write_text(lock)
+    set_params(pull_request, {"data.folder.path": "data/mine/"})
+    md5 = yaml.safe_load(lock)["stages"]["fetch"]["deps"][0]["md5"]
+    for kept, stale in ((md5, {}), ("0" * 32 + ".dir", {"fetch": ["it ran on another data/mine"]})):
+        added = {"outs": [{"md5": kept, "hash": "md5", "path": "mine"}]}
+        (pull_request / "data/mine.dvc").write_text(yaml.safe_dump(added))
+        (pull_request / "data/.gitignore").write_text("/mine\n")
+        commit(pull_request)
+        found = check(pull_request)[1]["stale"]
+        assert found.get("fetch") == stale.get("fetch")
+
+
+def test_a_folder_that_git_ignores_and_this_machine_lacks_gets_no_green_light(check, pull_request):
+    gated(pull_request)
+    lock = (pull_request / "dvc.lock").read_text().replace("path: data/folder", "path: data/mine")
+    (pull_request / "dvc.lock").write_text(lock)
+    set_params(pull_request, {"data.folder.path": "data/mine"})
+    (pull_request / "data/.gitignore").write_text("/mine\n")
+    commit(pull_request)
+    assert "data/mine is not here to be compared" in check(pull_request)[1]["doubts"][0]
 
 
 def test_a_data_folder_outside_the_repository_is_named_as_not_compared(check, pull_request, tmp_path):
@@ -148,7 +261,9 @@ def test_results_deleted_by_hand_fail_and_are_named(check, pull_request):
     [
         ("not JSON {", f"{METRICS} of the working tree: not JSON (Expecting value"),
         ('{"loss": NaN}', f"{METRICS} of the working tree: holds NaN, which is no score; `dvc repro`"),
+        ('{"loss": 1e400}', f"{METRICS} of the working tree: holds 1e400, which is no score"),
         ("[1]", f"{METRICS} of the working tree: holds no table of scores"),
+        ("[" * 100000, "RecursionError"),
     ],
 )
 def test_a_broken_metrics_file_is_no_green_light(check, pull_request, content, words):
@@ -174,9 +289,11 @@ def test_broken_metrics_at_the_base_are_named_with_the_base(check, pull_request)
 @pytest.mark.parametrize(
     ("base", "line"),
     [
-        ("origin/release", "git fetch --depth 1 origin release:refs/remotes/origin/release"),
+        ("origin/release", "git fetch --depth 1 origin +release:refs/remotes/origin/release"),
         ("v1.0", "git fetch --depth 1 origin v1.0:v1.0"),
         ("HEAD^1", "git fetch --deepen 1 origin"),
+        ("a" * 40, "git fetch --depth 1 origin " + "a" * 40),
+        ("origin/x y", "git fetch --depth 1 origin '+x y:refs/remotes/origin/x y'"),
     ],
 )
 def test_a_base_that_is_not_here_comes_with_the_line_that_fetches_it(check, pull_request, base, line):
@@ -189,7 +306,7 @@ def test_a_base_that_is_not_here_comes_with_the_line_that_fetches_it(check, pull
 def test_the_line_that_fetches_a_base_does(check, pull_request, changed_project):
     git(pull_request, "update-ref -d refs/remotes/origin/main")
     line = check(pull_request)[1]["doubts"][0].split(": git ")[1]
-    assert line == "fetch --depth 1 origin main:refs/remotes/origin/main"
+    assert line == "fetch --depth 1 origin +main:refs/remotes/origin/main"
     git(pull_request, line)
     assert check(pull_request)[0] == 1  # the gates of the tiny project do not hold
 
@@ -220,6 +337,38 @@ def test_the_first_commit_of_a_project_is_held_to_min_and_max_alone(check, pull_
     ]
 
 
+def test_a_branch_without_a_parent_is_not_the_first_commit(check, pull_request):
+    """Its base may exist, and only not be here."""
+    git(pull_request, "update-ref -d refs/remotes/origin/main")
+    git(pull_request, "checkout -q --orphan other")
+    commit(pull_request)
+    code, answer = check(pull_request)
+    assert code == 2
+    assert "git fetch" in answer["doubts"][0]
+
+
+@pytest.mark.parametrize("base", ["", "--markdown"])
+def test_a_base_that_is_no_name_is_no_base(check, pull_request, base):
+    code, answer = check(pull_request, base)
+    assert (code, answer["doubts"]) == (2, [f"{base!r} names no revision"])
+
+
+def test_no_gates_and_changed_gates_are_said(check, pull_request):
+    gated(pull_request)
+    assert (
+        "params.yaml has no gates: whatever the scores are, they pass" in check(pull_request)[1]["notes"]
+    )
+    gated(pull_request, {"metric": "loss", "max": 100})
+    assert "this change alters the gates" in check(pull_request)[1]["notes"]
+
+
+def test_a_damaged_index_gets_no_green_light(check, pull_request):
+    (pull_request / ".git/index").write_text("junk")
+    assert check(pull_request) == (
+        2, {"verdict": "cannot tell", "doubts": ["`git status` fails; run it to see why"]}
+    )  # fmt: skip
+
+
 def test_a_base_without_any_results_is_no_base_to_compare_with(check, pull_request):
     """Who starts from this repository as a template has code on main, and no results yet."""
     git(pull_request, "switch -q -c template origin/main")
@@ -245,7 +394,7 @@ def test_a_broken_lock_is_no_green_light(check, pull_request):
     commit(pull_request)
     code, answer = check(pull_request)
     assert code == 2
-    assert answer["doubts"][0].startswith("dvc.lock cannot be read")
+    assert answer["doubts"][0].startswith("DVC cannot read the pipeline (unable to read: 'dvc.lock'")
 
 
 def test_people_and_comments_get_the_same_answer(pull_request):

@@ -47,7 +47,7 @@ def test_a_long_run_is_thinned_out_to_what_an_axis_can_label(comment):
 def test_without_a_history_it_says_so(comment, pull_request):
     git(pull_request, f"rm -q {HISTORY}")
     commit(pull_request)
-    assert "One side has no `results/train/history.csv`." in curves_and_pictures("origin/main")
+    assert "One side has no curves in `results/train/history.csv`." in curves_and_pictures("origin/main")
 
 
 @pytest.mark.parametrize(

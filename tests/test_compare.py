@@ -78,7 +78,7 @@ def test_an_unknown_revision_ends_in_one_line(pull_request):
     assert result.returncode == 2
     assert result.stderr == (
         "error: origin/nowhere: no such revision here; if it exists there: "
-        "git fetch --depth 1 origin nowhere:refs/remotes/origin/nowhere\n"
+        "git fetch --depth 1 origin +nowhere:refs/remotes/origin/nowhere\n"
     )
     assert not (pull_request / "logs/compare").exists(), "nothing half-written"
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from segpipe.config import load_params
-from segpipe.errors import ParamsError
+from segpipe.errors import UserError, brief
 from segpipe.pages import render
 from segpipe.review import git
 from segpipe.review.changes import Change, changes
@@ -96,9 +94,13 @@ def check_against(base: str) -> Answer:
     """Answer for the working tree, compared with a base revision. No data is read or pulled."""
     try:
         git.require_commits()
-        return Answer(_doubts(), _findings(base))
-    except (CannotTell, ParamsError) as error:
+        uncommitted = git.uncommitted()
+        findings = _findings(base)
+        return Answer(_doubts(findings.freshness, uncommitted), findings)
+    except UserError as error:
         return Answer([str(error)], None)
+    except Exception as error:  # whatever else a file may hold: there is an answer, and it is not green
+        return Answer([f"{type(error).__name__}: {brief(error)}"], None)
 
 
 def _findings(base: str) -> Findings:
@@ -106,6 +108,10 @@ def _findings(base: str) -> Findings:
     here, notes = Revision(), list[str]()
     before = _base(base, notes)
     fresh = freshness()
+    if not gates:
+        notes.append("params.yaml has no gates: whatever the scores are, they pass")
+    elif before and before.params().get("gates") != here.params().get("gates"):
+        notes.append("this change alters the gates")
     if fresh.not_here:
         notes.append(f"not compared, as not on this machine: {', '.join(fresh.not_here)}")
     scores = here.scores()
@@ -113,6 +119,8 @@ def _findings(base: str) -> Findings:
     if before and not base_scores and before.text("dvc.lock") is None:
         notes.append(f"{base} has no results yet: min and max alone are checked")
         base_scores = None
+    if base_scores and base_scores.get("images") != scores.get("images"):
+        notes.append("the two were scored on other numbers of test images: it is not the same test")
     return Findings(
         f"{base} ({before.commit[:9]})" if before and before.commit else None,
         notes,
@@ -125,21 +133,28 @@ def _findings(base: str) -> Findings:
 
 def _base(name: str, notes: list[str]) -> Revision | None:
     """The base; None for the first commit of a project, which has none."""
-    if git.is_first_commit() and git.commit_of(name) in (None, git.commit_of("HEAD")):
+    first = git.is_only_commit()
+    try:
+        revision = Revision(name)
+    except CannotTell:
+        if not first:
+            raise
+        revision = None
+    head = git.commit_of("HEAD")
+    if revision and revision.commit != head:
+        return revision
+    if revision is None or (git.commit_of("HEAD^") is None and not git.is_shallow()):
         notes.append("this is the first commit, there is no base: min and max alone are checked")
         return None
-    revision = Revision(name)
-    if revision.commit == git.commit_of("HEAD"):
-        notes.append(f"{name} is this very commit")
+    notes.append(f"{name} is this very commit")
     return revision
 
 
-def _doubts() -> list[str]:
-    """What is merged is a commit; what was checked is the working tree."""
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
-    deps = {dep for stage in pipeline["stages"].values() for dep in stage["deps"]}
-    matter = {"dvc.yaml", "dvc.lock", "params.yaml", *METRICS, *deps}
-    changed = [path for path in git.uncommitted() if matter & {path, *map(str, Path(path).parents)}]
-    if not changed:
-        return []
-    return [f"not committed, so not what would be merged: {', '.join(changed)}"]
+def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
+    """Why there is no green light: what is merged is a commit, what was checked the working tree."""
+    doubts = [f"{path} is no stage's out, so that nobody vouches for it"
+              for path in METRICS if path not in fresh.outs]  # fmt: skip
+    changed = [path for path in uncommitted if fresh.watched & {path, *map(str, Path(path).parents)}]
+    if changed:
+        doubts.append(f"not committed, so not what would be merged: {', '.join(changed)}")
+    return [*fresh.doubts, *doubts]

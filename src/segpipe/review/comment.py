@@ -32,6 +32,7 @@ def curves_and_pictures(base: str) -> str:
         else [],
         "before": _link(before, str(before.commit)),
         "after": _link(after, git.merged_commit(before.commit)),
+        "no_address": git.web_address() is None,
     }
     return render("comment.md", context)
 

@@ -1,22 +1,28 @@
 """Is `dvc.lock` what the code, the params and the data give? Found by reading; no data is pulled.
 
-`dvc status` compares what is here with `dvc.lock`, but calls data that was not pulled "deleted", as it
-does a file that somebody removed, and its exit code is the same for both. What is not here is compared
-inside `dvc.lock`: a stage must have read what the stage before it wrote.
+`dvc status` cannot tell: it calls data that was not pulled "deleted", as it does a file that somebody
+removed, skips frozen stages, and trusts a file that is not in the cache. So each stage of `dvc.yaml` is
+held against its entry in `dvc.lock`, what is here against the md5 there, and what is not here against
+`dvc.lock` itself: a stage must have read what the stage before it wrote.
 """
 
-import json
-import subprocess
-import sys
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 
 from segpipe.errors import brief
+from segpipe.nested import flat
 from segpipe.review import git
 from segpipe.review.git import CannotTell
+
+_HASHES = {"md5", "etag", "checksum"}
 
 
 @dataclass(frozen=True)
@@ -25,103 +31,122 @@ class Freshness:
 
     stale: dict[str, list[str]]
     """Reasons by stage, in the pipeline's order."""
+    doubts: list[str]
+    """Data of the repository that this machine lacks, and DVC does not keep."""
     not_here: list[str]
-    """Data outside Git and DVC that this machine lacks."""
+    """Data outside the repository that this machine lacks."""
+    watched: set[str]
+    """What decides the answer, and Git must hold: the pipeline, its params, code, data, results."""
+    outs: set[str]
+    """All that the pipeline writes."""
 
 
 def freshness() -> Freshness:
-    """Compare `dvc.lock` with the working tree.
+    """Compare `dvc.yaml`, `dvc.lock` and the working tree.
 
     Raises:
         CannotTell: DVC cannot read the pipeline.
     """
-    locked, made, in_git = _locked(), _made(), _kept_in_git()
-    stale: dict[str, list[str]] = {}
-    not_here: set[str] = set()
-    for stage, changes in _status().items():
-        if stage.endswith(".dvc"):
-            continue
-        if stage not in locked:
-            stale[stage] = ["it never ran"]
-            continue
-        for what, path, how in changes:
-            not_pulled = how == "deleted" and path in made and path not in in_git
-            if not_pulled or how == "not in cache":
-                continue
-            if how == "deleted" and git.leaves_out(path):
-                not_here.add(path)
-            else:
-                stale.setdefault(stage, []).append(_reason(what, path, how))
-    for stage, content in locked.items():
-        for dep in content.get("deps", []):
-            if made.get(dep["path"], dep.get("md5")) != dep.get("md5"):
-                stale.setdefault(stage, []).append(f"it ran on another {dep['path']}")
-    return Freshness(stale, sorted(not_here))
+    stages, locked = _stages(), _locked()
+    kept = _kept(locked)
+    found = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")}, set())
+    for stage in stages:
+        name = stage.addressing
+        reasons = (
+            list(_reasons(stage, locked[name], kept, found)) if name in locked else ["it never ran"]
+        )
+        if reasons:
+            found.stale[name] = list(dict.fromkeys(reasons))
+        found.watched.update(_path(dep) for dep in _files(stage.deps) if _path(dep) not in kept)
+        found.watched.update(_path(out) for out in stage.outs if not out.use_cache)
+        found.outs.update(_path(out) for out in stage.outs)
+    return found
 
 
-def _status() -> dict[str, list[tuple[str, str, str]]]:
-    """What `dvc status` says changed: (what, path or param, how) by stage."""
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        said = result.stderr.strip().removeprefix("ERROR: ")
-        raise CannotTell(f"dvc status fails: {brief(Exception(said))}")
-    return {stage: _entries(listed) for stage, listed in json.loads(result.stdout).items()}
+def _reasons(stage: Any, entry: dict, kept: dict[str, str | None], found: Freshness) -> Iterator[str]:
+    yield from _declared(stage, entry)
+    if stage.cmd_changed:
+        yield "its command changed"
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            now, then = flat(dep.read_params()), flat(dep.hash_info.value or {})
+            changed = (key for key in {**now, **then} if now.get(key) != then.get(key))
+            yield from (f"param {key} changed" for key in changed)
+        else:
+            yield from _changed(dep, kept, found)
+    for out in stage.outs:
+        if out.exists and out.changed_checksum():
+            yield f"{_path(out)} is not what it wrote"
+        elif not out.exists and not out.use_cache:
+            yield f"{_path(out)} is deleted"
 
 
-def _entries(listed: list[Any]) -> list[tuple[str, str, str]]:
-    entries = []
-    for item in listed:
-        if isinstance(item, str):
-            entries.append((item, "", ""))
-            continue
-        for what, changes in item.items():
-            for path, change in changes.items():
-                if isinstance(change, dict):  # params: by file and key
-                    entries += [("changed params", key, how) for key, how in change.items()]
-                else:
-                    entries.append((what, path, change))
-    return entries
+def _declared(stage: Any, entry: dict) -> Iterator[str]:
+    """Where `dvc.yaml` names other deps, params and outs than those that the stage ran with."""
+    params = [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
+    declared = {
+        "param ": (params, [key for keys in entry.get("params", {}).values() for key in keys]),
+        "": (map(_path, _files(stage.deps)), map(_path_of, entry.get("deps", []))),
+        "out ": (map(_path, stage.outs), map(_path_of, entry.get("outs", []))),
+    }
+    for what, (now, ran) in declared.items():
+        now, ran = set(now), set(ran)
+        yield from (f"{what}{name} is new to it" for name in sorted(now - ran))
+        yield from (f"{what}{name} is no longer declared" for name in sorted(ran - now))
+    for file in (*entry.get("deps", []), *entry.get("outs", [])):
+        if not _HASHES & {*file}:
+            yield f"dvc.lock has no md5 of {file['path']}"
 
 
-def _reason(what: str, path: str, how: str) -> str:
-    if not path:  # such as "changed command"
-        return what
-    name = f"param {path}" if what == "changed params" else path
-    if how == "modified":
-        return f"{name} is not what it wrote" if what == "changed outs" else f"{name} changed"
-    return f"{name} is {how}"
+def _changed(dep: Any, kept: dict[str, str | None], found: Freshness) -> Iterator[str]:
+    path = _path(dep)
+    if path in kept and dep.hash_info and kept[path] != dep.hash_info.value:
+        yield f"it ran on another {path}"
+    elif dep.exists:
+        if dep.changed_checksum():
+            yield f"{path} changed"
+    elif path in kept:
+        return  # not pulled
+    elif Path(path).is_absolute() or path.startswith(".."):
+        found.not_here.append(path)
+    elif git.ignores(path):
+        found.doubts.append(f"{path} is not here to be compared; `dvc add` it, or keep it elsewhere")
+    else:
+        yield f"{path} is deleted"
+
+
+def _stages() -> list[Any]:
+    try:
+        stages = [stage for stage in Repo().index.stages if stage.relpath.endswith(".yaml")]
+    except DvcException as error:
+        raise CannotTell(f"DVC cannot read the pipeline ({brief(error)})") from None
+    if not stages:
+        raise CannotTell("dvc.yaml: there is none, or it has no stages")
+    return stages
 
 
 def _locked() -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))
-        return content["stages"]
-    except FileNotFoundError:
-        return {}
-    except (yaml.YAMLError, TypeError, KeyError) as error:
-        raise CannotTell(f"dvc.lock cannot be read ({brief(error)}); `dvc repro` mends it") from None
+    path = Path("dvc.lock")
+    return (yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] or {}) if path.exists() else {}
 
 
-def _made() -> dict[str, str | None]:
+def _kept(locked: dict[str, Any]) -> dict[str, str | None]:
     """The md5 of each path that DVC keeps: outs of stages, and data added with `dvc add`."""
-    made: dict[str, str | None] = {}
-    for stage in _locked().values():
-        made |= {out["path"]: out.get("md5") for out in stage.get("outs", [])}
+    kept = {_path_of(out): out.get("md5") for entry in locked.values() for out in entry.get("outs", [])}
     for file in map(Path, git.files("*.dvc")):
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        made |= {(file.parent / out["path"]).as_posix(): out.get("md5") for out in content["outs"]}
-    return made
+        added = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
+        kept |= {_path_of({"path": file.parent / out["path"]}): out.get("md5") for out in added}
+    return kept
 
 
-def _kept_in_git() -> set[str]:
-    """The outs with `cache: false`."""
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
-    outs = (
-        out
-        for stage in pipeline["stages"].values()
-        for kind in ("outs", "metrics", "plots")
-        for out in stage.get(kind, [])
-        if isinstance(out, dict)
-    )
-    return {path for out in outs for path, options in out.items() if options.get("cache") is False}
+def _files(deps: list[Any]) -> list[Any]:
+    return [dep for dep in deps if not isinstance(dep, ParamsDependency)]
+
+
+def _path(file: Any) -> str:
+    return _path_of({"path": file.def_path})
+
+
+def _path_of(entry: dict[str, Any]) -> str:
+    """One spelling of a path: no slash at its end, no dots in it."""
+    return Path(os.path.normpath(entry["path"])).as_posix()

@@ -1,6 +1,7 @@
 """What Git says of the repository around the working directory."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -41,20 +42,29 @@ def merged_commit(base: str | None) -> str:
 def web_address() -> str | None:
     """Where a browser finds `origin`: `https://host/owner/name`; None where that cannot be told."""
     remote = _git("remote", "get-url", "origin") or ""
-    found = re.fullmatch(
-        r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)([\w.-]+)[/:]([\w./-]+?)(?:\.git)?/?", remote
-    )
+    before_host = r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)"
+    found = re.fullmatch(rf"{before_host}([\w.-]+)(?::\d+)?[/:]([\w./-]+?)(?:\.git)?/?", remote)
     return f"https://{found[1]}/{found[2]}" if found else None
 
 
-def is_first_commit() -> bool:
-    """Whether HEAD has no parent. In a shallow clone nobody can tell: then no."""
-    return not _shallow() and commit_of("HEAD^") is None
+def is_only_commit() -> bool:
+    """Whether HEAD is all that there is: it has no parent, and nothing of a remote is known.
+
+    In a shallow clone nobody can tell: then no.
+    """
+    alone = not _git("for-each-ref", "refs/remotes") and commit_of("HEAD^") is None
+    return alone and not is_shallow()
 
 
 def uncommitted() -> list[str]:
-    """Paths that differ from HEAD or that Git does not know, ignored ones left out."""
-    listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames") or ""
+    """Paths that differ from HEAD or that Git does not know, ignored ones left out.
+
+    Raises:
+        CannotTell: Git cannot say.
+    """
+    listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    if listed is None:
+        raise CannotTell("`git status` fails; run it to see why")
     return [entry[3:] for entry in listed.split("\0") if entry]
 
 
@@ -64,10 +74,9 @@ def files(pattern: str) -> list[str]:
     return [path for path in listed if path and Path(path).exists()]
 
 
-def leaves_out(path: str) -> bool:
-    """Whether a path is none of Git's business: outside the repository, or ignored."""
-    outside = Path(path).is_absolute() or ".." in Path(path).parts
-    return outside or _git("check-ignore", "--quiet", "--", path) is not None
+def ignores(path: str) -> bool:
+    """Whether `.gitignore` names a path of the repository."""
+    return _git("check-ignore", "--quiet", "--", path) is not None
 
 
 def how_to_fetch(revision: str) -> str:
@@ -75,16 +84,24 @@ def how_to_fetch(revision: str) -> str:
     remotes = (_git("remote") or "").split()
     if not remotes:
         return f"this repository has no remote to fetch it from; its branches are: {_branches()}"
-    remote, _, branch = revision.partition("/")
-    depth = "--depth 1 " if _shallow() else ""
+    name = re.split(r"[~^@]", revision)[0].removeprefix("refs/remotes/").removeprefix("refs/heads/")
+    if commit_of(name):
+        return f"for more of its history: git fetch --deepen 1 {remotes[0]}" if is_shallow() else (
+            f"the history of {name} is shorter"
+        )  # fmt: skip
+    depth = "--depth 1 " if is_shallow() else ""
+    remote, _, branch = name.partition("/")
     if remote in remotes and branch:
-        return f"if it exists there: git fetch {depth}{remote} {branch}:refs/remotes/{remote}/{branch}"
-    if {"^", "~"} & {*revision}:
-        return f"if the clone is too shallow: git fetch --deepen 1 {remotes[0]}"
-    return f"if it exists there: git fetch {depth}{remotes[0]} {revision}:{revision}"
+        source = f"{remote} {shlex.quote(f'+{branch}:refs/remotes/{name}')}"
+    elif re.fullmatch(r"[0-9a-f]{40}", name):
+        source = f"{remotes[0]} {name}"
+    else:
+        source = f"{remotes[0]} {shlex.quote(f'{name}:{name}')}"
+    return f"if it exists there: git fetch {depth}{source}"
 
 
-def _shallow() -> bool:
+def is_shallow() -> bool:
+    """Whether history is cut off here."""
     return _git("rev-parse", "--is-shallow-repository") == "true"
 
 
@@ -96,7 +113,9 @@ def _branches() -> str:
 def _git(*arguments: str) -> str | None:
     """What Git prints, or None where it fails."""
     try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, errors="surrogateescape", check=False
+        )
     except FileNotFoundError:
         raise CannotTell("git is not installed") from None
     return result.stdout.rstrip("\n") if result.returncode == 0 else None

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
+from dvc.scm import RevError
 from PIL import Image
 
 from segpipe.errors import brief
@@ -37,12 +39,16 @@ class Revision:
     """
 
     def __init__(self, name: str | None = None) -> None:
+        if name is not None and (not name or name.startswith("-")):
+            raise CannotTell(f"{name!r} names no revision")
         self.label = name or "the working tree"
         self._files = DVCFileSystem(rev=name)
         try:
             self.commit = self._files.repo.get_rev() if name else None
-        except DvcException:
+        except RevError:
             raise CannotTell(f"{name}: no such revision here; {git.how_to_fetch(str(name))}") from None
+        except DvcException as error:
+            raise CannotTell(f"DVC cannot read the repository ({brief(error)})") from None
 
     def has(self, path: str) -> bool:
         """Whether Git or DVC know the path; of a file that DVC keeps, its content may not be here."""
@@ -94,22 +100,14 @@ class Revision:
         return scores
 
     def history(self) -> pd.DataFrame | None:
-        """A row an epoch, as `results/train/history.csv` holds them; None where there is none.
-
-        Raises:
-            CannotTell: it is no such table.
-        """
+        """A row an epoch, as `results/train/history.csv` holds them; None where it has no curves."""
         if (text := self.text(HISTORY)) is None:
             return None
         try:
             history = pd.read_csv(io.StringIO(text), dtype=float)
-        except ValueError as error:
-            raise CannotTell(
-                f"{HISTORY} of {self.label}: not a table of numbers ({brief(error)})"
-            ) from None
-        if lacking := {*CURVES} - {*history}:
-            raise CannotTell(f"{HISTORY} of {self.label}: no column {', '.join(sorted(lacking))}")
-        return history
+        except ValueError:
+            return None
+        return history if len(history) and {"epoch", *CURVES} <= {*history} else None
 
     def params(self) -> dict[str, Any]:
         """`params.yaml` by dotted key, not checked: an older one may know other keys.
@@ -127,11 +125,13 @@ class Revision:
         where = f"{path} of {self.label}"
         mend = "`dvc repro` writes it anew" if self.commit is None else "mend it there first"
 
-        def refuse(constant: str) -> None:
-            raise CannotTell(f"{where}: holds {constant}, which is no score; {mend}")
+        def finite(number: str) -> float:
+            if not math.isfinite(float(number)):
+                raise CannotTell(f"{where}: holds {number}, which is no score; {mend}")
+            return float(number)
 
         try:
-            content = json.loads(text, parse_constant=refuse)
+            content = json.loads(text, parse_constant=finite, parse_float=finite)
         except ValueError as error:
             raise CannotTell(f"{where}: not JSON ({error}); {mend}") from None
         if not isinstance(content, dict):

@@ -83,6 +83,40 @@ def test_an_unknown_revision_ends_in_one_line(pull_request):
     assert not (pull_request / "logs/compare").exists(), "nothing half-written"
 
 
+def test_other_pictures_under_the_same_names_are_not_compared(changed_project, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(changed_project, project, symlinks=True)
+    set_params(project, {"data.synthetic.seed": 9})
+    assert run("dvc", "repro", cwd=project).returncode == 0
+    assert run("segpipe", "compare", "change", cwd=project).returncode == 0
+    markdown = (project / "logs/compare/compare.md").read_text()
+    assert "No test image is in both: the data is another." in markdown
+
+
+@pytest.mark.parametrize("out", ["stages", "."])
+def test_a_folder_that_is_no_comparison_is_not_replaced(pull_request, out):
+    result = run("segpipe", "compare", "origin/main", "--out", out, cwd=pull_request)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: {out} holds other things than a comparison, and would be replaced\n"
+    )
+    assert (pull_request / "stages/train.py").is_file()
+
+
+def test_a_history_of_before_a_column_existed_is_missing_and_all_else_is_shown(pull_request):
+    git(pull_request, "switch -q -c old origin/main")
+    path = pull_request / "results/train/history.csv"
+    path.write_text(path.read_text().replace("val_accuracy", "val_acc"))
+    git(pull_request, "commit -qam older")
+    git(pull_request, "switch -q change")
+    result = run("segpipe", "compare", "old", cwd=pull_request)
+    assert result.returncode == 0, result.stderr
+    assert "not compared: curves before: old has no curves in results/train/history.csv" in result.stdout
+    comment = run("segpipe", "check", "--base", "old", "--markdown", cwd=pull_request)
+    assert comment.returncode == 1, "the gates of the tiny project do not hold"
+    assert "One side has no curves" in comment.stdout
+
+
 def test_a_pixel_is_judged_by_which_model_is_right():
     truth = np.array([[0, 0, 0, 0, IGNORE]], np.uint8)
     before = np.array([[0, 1, 0, 1, 0]], np.uint8)

@@ -111,7 +111,7 @@ def test_a_base_that_was_not_fetched_blocks_and_is_commented(merged):
     result = run_line("make review BASE=origin/nowhere", merged)
     assert result.returncode != 0
     comment = (merged / "logs/review/comment.md").read_text()
-    assert "git fetch --depth 1 origin +nowhere:refs/remotes/origin/nowhere" in comment
+    assert "git fetch --depth 1 origin \\+nowhere:refs/remotes/origin/nowhere" in comment
 
 
 def test_pictures_of_the_comment_are_those_of_the_commits_that_last(merged):

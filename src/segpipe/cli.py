@@ -16,6 +16,7 @@ from segpipe import unfinished
 from segpipe.errors import exits_cleanly
 from segpipe.files import read_json, write_json
 from segpipe.modelfile import read_card
+from segpipe.report.baseline import checked
 from segpipe.words import duration, score
 
 app = typer.Typer(
@@ -93,6 +94,7 @@ def baseline() -> None:
     """Make the scores of now the ones that the report compares with (`baseline.json`)."""
     content = read_json(Path("results/evaluate/metrics.json"), "evaluate")
     path = Path("baseline.json")
+    checked(content, path)
     write_json(path, content)
     print(f"{path}: the mean IoU to beat is {score(content['original']['mean_iou'])}; commit it")
 

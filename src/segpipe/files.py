@@ -62,7 +62,7 @@ def read_json(path: Path, writer: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {mend}") from None
+        raise UserError(f"{path}: no such file; `dvc repro` writes it") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); {mend}") from None
     if not isinstance(content, dict) or not content:

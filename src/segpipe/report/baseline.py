@@ -40,6 +40,15 @@ def read_baseline(path: Path) -> dict[str, float | None]:
         raise UserError(f"{path}: no such file; {_MEND}") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); {_MEND}") from None
+    return checked(content, path)
+
+
+def checked(content: Any, path: Path) -> dict[str, float | None]:
+    """The scores that a baseline holds, by dotted key.
+
+    Raises:
+        UserError: they are none.
+    """
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no JSON object; {_MEND}")
     scores = flat(content)
@@ -68,15 +77,14 @@ def changes(before: dict[str, float | None], scores: dict[str, Any], most_classe
     return [Change(label, before.get(key), now.get(key)) for key, label in labels.items()]
 
 
-def verdict(before: dict[str, float | None], scores: dict[str, Any]) -> list[str]:
+def verdict(before: dict[str, float | None], scores: dict[str, Any]) -> str:
     """What the comparison says, in words."""
-    said = [_of_the_mean(before["original.mean_iou"], scores["original"])]
     if before.get("images") != scores["images"]:
-        said.append(
+        return (
             f"The baseline was scored on {before.get('images', 'an unknown number of')} test images, "
-            f"this model on {scores['images']}: it is not the same test."
+            f"this model on {scores['images']}: it is not the same test, so that neither is better."
         )
-    return said
+    return _of_the_mean(before["original.mean_iou"], scores["original"])
 
 
 def _of_the_mean(before: float | None, original: dict[str, Any]) -> str:

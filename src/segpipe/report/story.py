@@ -118,10 +118,14 @@ def _compared(results: Results, colours: dict[str, str]) -> list[Block]:
         for change in changes(results.baseline, results.scores, plots.MOST_CLASSES)
     ]  # fmt: skip
     return [
-        *map(Text, verdict(results.baseline, results.scores)),
+        Text(verdict(results.baseline, results.scores)),
         Table(
-            "Scores at original size, loss and calibration at the network's; of many classes the "
-            f"{plots.MOST_CLASSES} lowest now",
+            "Scores at original size, loss and calibration at the network's"
+            + (
+                f"; of the classes the {plots.MOST_CLASSES} lowest now"
+                if len(colours) > plots.MOST_CLASSES
+                else ""
+            ),
             ["score", "baseline", "now", "difference"],
             rows,
             {f"IoU of {name}": colour for name, colour in colours.items()},

@@ -1,9 +1,12 @@
 """What differs between two revisions: scores and params, by name."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 MISSING = "missing"
+MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$")
+"""Scores that follow others: whoever reviews a change looks at them last."""
 
 
 @dataclass(frozen=True)

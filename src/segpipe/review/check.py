@@ -1,6 +1,5 @@
 """May this be merged? Stale stages, changed scores and params, gates: one answer."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,14 +8,13 @@ from segpipe.config import load_params
 from segpipe.errors import UserError, brief
 from segpipe.pages import render
 from segpipe.review import git
-from segpipe.review.changes import Change, changes
+from segpipe.review.changes import MINOR, Change, changes
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
 from segpipe.review.git import CannotTell
 from segpipe.review.revision import METRICS, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
-MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$")
 MOST_ROWS = 50
 """How many changes a table lists: a comment on GitHub holds 65,536 characters."""
 EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}

@@ -13,15 +13,19 @@ from segpipe.config import load_params
 from segpipe.data.codec import decode_png
 from segpipe.data.records import Manifest, read, read_manifest
 from segpipe.data.tfrecord import read_shard
+from segpipe.errors import UserError
 from segpipe.pages import write_page
 from segpipe.report.analysis import chosen_samples
 from segpipe.review import figures, git
-from segpipe.review.changes import MISSING, Change, changes
+from segpipe.review.changes import MINOR, MISSING, Change, changes
 from segpipe.review.revision import HISTORY, METRICS, SAMPLES, NotHere, Revision
 from segpipe.words import percent, score, shortened, signed, some_of, yaml_line
 
+MARKDOWN = "compare.md"
 RECORDS, PREDICTIONS = "data/records", "results/evaluate/predictions"
 IOU = "original.iou."
+CHANGE = "green better\ncrimson worse"
+"""What stands above the pictures of what changed."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,12 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         CannotTell: a revision is unknown here, or its results are damaged.
     """
     git.require_commits()
+    if (
+        folder.exists()
+        and not (folder / MARKDOWN).is_file()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
+        raise UserError(f"{folder} holds other things than a comparison, and would be replaced")
     sides = Sides(Revision(before), Revision(after))
     scores = sides.before.scores(), sides.after.scores()
     for (side, revision), found in zip(sides.both(), scores, strict=True):
@@ -74,7 +84,7 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         Section("params", "Which params differ?", _params(sides)),
     ]
     what = Section("what", "What is compared?", _what(sides))
-    write_page("Comparison", [what, *sections], folder, "compare.md")
+    write_page("Comparison", [what, *sections], folder, MARKDOWN)
     return sides.missing
 
 
@@ -91,6 +101,7 @@ def _what(sides: Sides) -> list[Block]:
 
 def _scores(before: dict, after: dict) -> Table:
     names = [name for name in {**after, **before} if ".iou." not in name and ".dice." not in name]
+    names.sort(key=lambda name: bool(MINOR.search(name)))
     return Table(
         "Scores on the test split, and how training went (val: on the validation split)",
         ["score", "before", "after", "difference"],
@@ -126,7 +137,7 @@ def _curves(sides: Sides) -> list[Block]:
     histories = [revision.history() for _, revision in sides.both()]
     for (side, revision), history in zip(sides.both(), histories, strict=True):
         if history is None:
-            sides.missing.append(f"curves {side}: {revision.label} has no {HISTORY}")
+            sides.missing.append(f"curves {side}: {revision.label} has no curves in {HISTORY}")
     before, after = histories
     if before is None or after is None:
         return [Text("A side has no curves.")]
@@ -148,9 +159,11 @@ def _samples(sides: Sides) -> list[Block]:
         if before.manifest.classes.names != after.manifest.classes.names:
             return [Text("The class tables differ, so that masks cannot be compared.")]
         names = chosen_samples((name for name in after.masks if name in before.masks), count)
-        if not names:
+        truths = [_true_masks(side.manifest, names) for side in (before, after)]
+        same = [name for name in names if truths[0][name] == truths[1][name]]
+        if not same:
             return [Text("No test image is in both: the data is another.")]
-        return _judged(names, before, after)
+        return _judged(same, before, after)
 
 
 def _judged(names: list[str], before: Predicted, after: Predicted) -> list[Block]:
@@ -167,15 +180,15 @@ def _judged(names: list[str], before: Predicted, after: Predicted) -> list[Block
                 "image": sample["image"],
                 "truth": truth,
                 **masks,
-                "change": judged,
+                CHANGE: judged,
             }
         )
         table.append([name, *(percent(share) for share in figures.shares(judged))])
     return [
         Figure(
             "samples", f"Image, true mask, both predictions and what changed, of {', '.join(names)}",
-            "The same test images in every comparison, at network size. Change: blue pixels got better, "
-            "orange ones worse; dark grey ones were wrong before and after.",
+            "The same test images in every comparison, at network size. Green pixels got better, "
+            "crimson ones worse; dark grey ones were wrong before and after.",
             grids.sample_grid(rows, after.manifest.classes), wide=True,
         ),
         Table("Share of these images' pixels that changed", ["image", "better", "worse"], table),
@@ -205,6 +218,14 @@ def _predicted(sides: Sides, side: str, revision: Revision, scratch: Path) -> Pr
         )
         return None
     return Predicted(manifest, masks)
+
+
+def _true_masks(manifest: Manifest, names: list[str]) -> dict[str, bytes]:
+    """The masks at original size as PNG bytes, by which other pictures of the same name are told."""
+    features = (one for shard in manifest.shards("test") for one in read_shard(shard))
+    return {
+        one["name"].decode(): one["original_mask"] for one in features if one["name"].decode() in names
+    }
 
 
 def _read_masks(folder: Path) -> dict[str, np.ndarray]:

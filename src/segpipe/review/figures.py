@@ -11,8 +11,8 @@ from segpipe.grids import STYLE
 from segpipe.review.changes import Change
 
 BEFORE, AFTER = "#0072b2", "#d55e00"  # Okabe and Ito's colour-blind-safe blue and vermilion
-BETTER, WORSE = (0, 114, 178), (213, 94, 0)
-RIGHT, WRONG = (235, 235, 235), (150, 150, 150)
+BETTER, WORSE = (0, 158, 115), (204, 0, 102)  # as in the report, no class of the pets is near them
+RIGHT, WRONG = (235, 235, 235), (110, 110, 110)
 MOST_CLASSES = 30
 """How many classes a figure can name and stay readable."""
 PANELS = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}

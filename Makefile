@@ -43,10 +43,10 @@ remote-demo: setup ## Push to an S3 bucket on loopback, clone, pull: nothing run
 	python examples/remote_demo.py
 
 test: setup ## Run the tests, the long ones left out
-	python -m pytest -n auto -m "not slow"
+	python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-all: setup ## Run all tests
-	python -m pytest -n auto
+	python -m pytest -n auto --dist worksteal
 
 repro: setup ## Run the pipeline as params.yaml says
 	dvc repro

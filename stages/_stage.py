@@ -5,9 +5,11 @@ and must run the copy's code, whereas the installed package is the original's. A
 seconds of those imports ends in one line, as it does later.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -16,6 +18,13 @@ _INTERRUPTED = (
     "interrupted; the same command begins the stage again (training goes on after its last finished "
     "epoch), `dvc checkout` brings back the results of before"
 )
+
+
+def _end_at_once(signum: int, frame: FrameType | None) -> None:
+    """During imports: some libraries turn a KeyboardInterrupt in theirs into another error."""
+    print(f"error: {_INTERRUPTED}", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _one_line_for_ctrl_c(
@@ -28,3 +37,5 @@ def _one_line_for_ctrl_c(
 
 
 sys.excepthook = _one_line_for_ctrl_c
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end_at_once)  # until `exits_cleanly` starts the work

@@ -135,9 +135,7 @@ def test_a_broken_raw_shard_stops_preprocessing(raw, tmp_path):
 
 
 def test_records_without_a_manifest_are_no_records(tmp_path):
-    with pytest.raises(
-        UserError, match=r"manifest\.json: no such file; `dvc repro --force preprocess` writes it"
-    ):
+    with pytest.raises(UserError, match=r"manifest\.json: no such file; `dvc repro` writes it"):
         records.open_records(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Errors that teach, and how a stage ends when it meets one."""
 
 import functools
+import signal
 import sys
 import textwrap
 from collections.abc import Callable
@@ -27,11 +28,14 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
     """Wrap an entry point: what a user can mend ends in one line on stderr, not in a traceback.
 
     Exit codes: 2 for wrong params, 1 for any other `UserError` and for operating system errors such
-    as a full disk. Any other exception is a bug of ours and keeps its traceback.
+    as a full disk. Any other exception is a bug of ours and keeps its traceback. Ctrl-C raises
+    KeyboardInterrupt from here on, for what cleans up after itself.
     """
 
     @functools.wraps(main)
     def wrapped() -> None:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             main()
         except UserError as error:

@@ -13,7 +13,7 @@ from PIL import Image
 from segpipe import grids
 from segpipe.blocks import Block, Figure, Section
 from segpipe.files import replaces, write_text
-from segpipe.words import percent, score, signed, yaml_line
+from segpipe.words import score, signed, yaml_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -66,7 +66,6 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment.filters |= {
         "score": score,
         "signed": signed,
-        "percent": percent,
         "yaml": yaml_line,
         "md": _markdown,
     }

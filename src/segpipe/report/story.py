@@ -9,7 +9,7 @@ from segpipe.report import plots
 from segpipe.report.analysis import Results
 from segpipe.report.baseline import changes, verdict
 from segpipe.report.failures import failures
-from segpipe.words import percent, score, some_of, square
+from segpipe.words import percent, score, signed, some_of, square
 
 MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
 
@@ -113,7 +113,7 @@ def _compared(results: Results, colours: dict[str, str]) -> list[Block]:
     rows = [
         [
             change.label, score(change.before, "missing"), score(change.now, "missing"),
-            "missing" if change.difference is None else f"{change.difference:+.4f}",
+            signed(change.difference) or "missing",
         ]
         for change in changes(results.baseline, results.scores, plots.MOST_CLASSES)
     ]  # fmt: skip

@@ -131,17 +131,16 @@ def _findings(base: str) -> Findings:
 
 def _base(name: str, notes: list[str]) -> Revision | None:
     """The base; None for the first commit of a project, which has none."""
-    first = git.is_only_commit()
+    first = git.is_first_commit()
     try:
         revision = Revision(name)
     except CannotTell:
-        if not first:
+        if not first or git.knows_a_remote():  # the base may exist there, and only not be here
             raise
         revision = None
-    head = git.commit_of("HEAD")
-    if revision and revision.commit != head:
+    if revision and revision.commit != git.commit_of("HEAD"):
         return revision
-    if revision is None or (git.commit_of("HEAD^") is None and not git.is_shallow()):
+    if revision is None or first:
         notes.append("this is the first commit, there is no base: min and max alone are checked")
         return None
     notes.append(f"{name} is this very commit")

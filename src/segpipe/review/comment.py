@@ -12,7 +12,7 @@ from segpipe.pages import render
 from segpipe.review import git
 from segpipe.review.revision import SAMPLES, Revision
 
-CURVES = {"loss": "training loss", "val_loss": "validation loss", "val_mean_iou": "validation mean IoU"}
+CHARTS = {"loss": "training loss", "val_loss": "validation loss", "val_mean_iou": "validation mean IoU"}
 MOST_POINTS = 30
 """How many epochs an axis can label."""
 
@@ -27,7 +27,7 @@ def curves_and_pictures(base: str) -> str:
     histories = before.history(), after.history()
     both = all(history is not None for history in histories)
     context = {
-        "charts": [_chart(column, title, *histories) for column, title in CURVES.items()]
+        "charts": [_chart(column, title, *histories) for column, title in CHARTS.items()]
         if both
         else [],
         "before": _link(before, str(before.commit)),

@@ -86,8 +86,8 @@ def _declared(stage: Any, entry: dict) -> Iterator[str]:
     params = [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
     declared = {
         "param ": (params, [key for keys in entry.get("params", {}).values() for key in keys]),
-        "": (map(_path, _files(stage.deps)), map(_path_of, entry.get("deps", []))),
-        "out ": (map(_path, stage.outs), map(_path_of, entry.get("outs", []))),
+        "": (map(_path, _files(stage.deps)), (_spelled(dep["path"]) for dep in entry.get("deps", []))),
+        "out ": (map(_path, stage.outs), (_spelled(out["path"]) for out in entry.get("outs", []))),
     }
     for what, (now, ran) in declared.items():
         now, ran = set(now), set(ran)
@@ -132,10 +132,14 @@ def _locked() -> dict[str, Any]:
 
 def _kept(locked: dict[str, Any]) -> dict[str, str | None]:
     """The md5 of each path that DVC keeps: outs of stages, and data added with `dvc add`."""
-    kept = {_path_of(out): out.get("md5") for entry in locked.values() for out in entry.get("outs", [])}
+    kept = {
+        _spelled(out["path"]): out.get("md5")
+        for entry in locked.values()
+        for out in entry.get("outs", [])
+    }
     for file in map(Path, git.files("*.dvc")):
         added = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
-        kept |= {_path_of({"path": file.parent / out["path"]}): out.get("md5") for out in added}
+        kept |= {_spelled(file.parent / out["path"]): out.get("md5") for out in added}
     return kept
 
 
@@ -144,9 +148,9 @@ def _files(deps: list[Any]) -> list[Any]:
 
 
 def _path(file: Any) -> str:
-    return _path_of({"path": file.def_path})
+    return _spelled(file.def_path)
 
 
-def _path_of(entry: dict[str, Any]) -> str:
+def _spelled(path: str | Path) -> str:
     """One spelling of a path: no slash at its end, no dots in it."""
-    return Path(os.path.normpath(entry["path"])).as_posix()
+    return Path(os.path.normpath(path)).as_posix()

@@ -47,13 +47,14 @@ def web_address() -> str | None:
     return f"https://{found[1]}/{found[2]}" if found else None
 
 
-def is_only_commit() -> bool:
-    """Whether HEAD is all that there is: it has no parent, and nothing of a remote is known.
+def is_first_commit() -> bool:
+    """Whether HEAD has no parent. In a shallow clone nobody can tell: then no."""
+    return commit_of("HEAD^") is None and not is_shallow()
 
-    In a shallow clone nobody can tell: then no.
-    """
-    alone = not _git("for-each-ref", "refs/remotes") and commit_of("HEAD^") is None
-    return alone and not is_shallow()
+
+def knows_a_remote() -> bool:
+    """Whether any branch of a remote was ever fetched."""
+    return bool(_git("for-each-ref", "refs/remotes"))
 
 
 def uncommitted() -> list[str]:
@@ -86,9 +87,9 @@ def how_to_fetch(revision: str) -> str:
         return f"this repository has no remote to fetch it from; its branches are: {_branches()}"
     name = re.split(r"[~^@]", revision)[0].removeprefix("refs/remotes/").removeprefix("refs/heads/")
     if commit_of(name):
-        return f"for more of its history: git fetch --deepen 1 {remotes[0]}" if is_shallow() else (
-            f"the history of {name} is shorter"
-        )  # fmt: skip
+        if is_shallow():
+            return f"for more of its history: git fetch --deepen 1 {remotes[0]}"
+        return f"the history of {name} is shorter"
     depth = "--depth 1 " if is_shallow() else ""
     remote, _, branch = name.partition("/")
     if remote in remotes and branch:

@@ -7,7 +7,7 @@ import pytest
 from helpers import ROOT, error_line, run, run_stage
 
 from segpipe.errors import UserError
-from segpipe.report.baseline import changes, read_baseline, verdict
+from segpipe.report.baseline import compared, read_baseline, verdict
 
 
 def scores_of(mean_iou, low, high, images=10, **iou):
@@ -45,17 +45,17 @@ def test_another_number_of_test_images_is_another_test(images, said):
 
 def test_changes_name_what_either_side_lacks():
     before = {"original.mean_iou": 0.5, "original.iou.cat": 0.25, "loss": 1.0}
-    found = {c.label: c for c in changes(before, scores_of(0.75, 0.7, 0.8, dog=0.5), 30)}
+    found = {c.name: c for c in compared(before, scores_of(0.75, 0.7, 0.8, dog=0.5), 30)}
     assert found["mean IoU"].difference == 0.25
     assert found["loss (lower is better)"].difference == -0.5
     cat, dog = found["IoU of cat"], found["IoU of dog"]
-    assert (cat.before, cat.now, dog.before, dog.now) == (0.25, None, None, 0.5)
+    assert (cat.before, cat.after, dog.before, dog.after) == (0.25, None, None, 0.5)
     assert cat.difference is dog.difference is None
 
 
 def test_of_many_classes_the_lowest_are_compared():
     scores = scores_of(0.5, 0.4, 0.6, **{f"c{n}": n / 100 for n in range(99, -1, -1)})
-    labels = [c.label for c in changes({"original.mean_iou": 0.5}, scores, 2)]
+    labels = [c.name for c in compared({"original.mean_iou": 0.5}, scores, 2)]
     assert [label for label in labels if label.startswith("IoU")] == ["IoU of c0", "IoU of c1"]
 
 

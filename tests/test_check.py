@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from segpipe.changes import MISSING, changes
 from segpipe.config import GateParams
-from segpipe.review.changes import MISSING, changes
 from segpipe.review.check import EXIT_CODES, check_against
 from segpipe.review.gates import judge
 
@@ -484,7 +484,7 @@ values = st.dictionaries(st.text(max_size=3), st.integers(0, 3) | st.none() | st
 
 @given(base=values, here=values)
 def test_changes_are_exactly_the_names_whose_values_differ(base, here):
-    found = {change.name: (change.base, change.here) for change in changes(base, here)}
+    found = {change.name: (change.before, change.after) for change in changes(base, here)}
     for name in {*base, *here}:
         sides = base.get(name, MISSING), here.get(name, MISSING)
         assert found.get(name, (sides[0], sides[0])) == sides

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from helpers import git, run, set_params
 
+from segpipe.changes import Change
 from segpipe.classes import IGNORE
 from segpipe.review import figures
-from segpipe.review.changes import Change
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ from wiring import import_closure
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 FLOORS = [
-    ("ground", {"config", "classes", "metrics", "errors", "files", "locks", "nested", "words"}),
+    (
+        "ground",
+        {"changes", "config", "classes", "metrics", "errors", "files", "locks", "nested", "words"},
+    ),
     ("data", {"data"}),
     ("model", {"model"}),
     (

@@ -2,30 +2,17 @@
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segpipe.changes import Change
 from segpipe.errors import UserError
+from segpipe.files import read_json, write_json
 from segpipe.nested import flat
 from segpipe.report.analysis import lowest
 from segpipe.words import score
 
 _MEND = "`segpipe baseline` writes it anew, and {} means that there is none"
-
-
-@dataclass(frozen=True)
-class Change:
-    """A score before and now; None where that side lacks it."""
-
-    label: str
-    before: float | None
-    now: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """Now less before."""
-        return None if self.before is None or self.now is None else self.now - self.before
 
 
 def read_baseline(path: Path) -> dict[str, float | None]:
@@ -40,15 +27,22 @@ def read_baseline(path: Path) -> dict[str, float | None]:
         raise UserError(f"{path}: no such file; {_MEND}") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); {_MEND}") from None
-    return checked(content, path)
+    return _checked(content, path)
 
 
-def checked(content: Any, path: Path) -> dict[str, float | None]:
-    """The scores that a baseline holds, by dotted key.
+def make_baseline(scores: Path, path: Path) -> float | None:
+    """Make the content of a `metrics.json` the baseline, and return its mean IoU.
 
     Raises:
-        UserError: they are none.
+        UserError: there are no scores, or the report could not read them.
     """
+    content = read_json(scores, "evaluate")
+    mean_iou = _checked(content, path)["original.mean_iou"]
+    write_json(path, content)
+    return mean_iou
+
+
+def _checked(content: Any, path: Path) -> dict[str, float | None]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no JSON object; {_MEND}")
     scores = flat(content)
@@ -60,7 +54,7 @@ def checked(content: Any, path: Path) -> dict[str, float | None]:
     return scores
 
 
-def changes(before: dict[str, float | None], scores: dict[str, Any], most_classes: int) -> list[Change]:
+def compared(before: dict[str, float | None], scores: dict[str, Any], most_classes: int) -> list[Change]:
     """What to compare: means, loss, calibration and IoU by class; of many classes the lowest now."""
     now = flat(scores)
     known = [key.removeprefix("original.iou.") for key in before if key.startswith("original.iou.")]

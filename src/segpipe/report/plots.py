@@ -16,6 +16,8 @@ TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's colour-blind-safe bl
 INK, EDGE = "#333333", "#888888"
 MOST_CLASSES = 30
 """How many classes a figure or a table can name and stay readable."""
+PANELS = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
+"""What curves are drawn of, and its words."""
 MOST_LINES = 6
 """How many classes can be told apart as lines."""
 RIGHT, WRONG = (230, 230, 230), (204, 0, 102)  # crimson: no class of the pets is near it

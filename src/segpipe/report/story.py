@@ -7,7 +7,7 @@ from segpipe.data.records import Manifest
 from segpipe.nested import flat
 from segpipe.report import plots
 from segpipe.report.analysis import Results
-from segpipe.report.baseline import changes, verdict
+from segpipe.report.baseline import compared, verdict
 from segpipe.report.failures import failures
 from segpipe.words import percent, score, signed, some_of, square
 
@@ -112,10 +112,10 @@ def _compared(results: Results, colours: dict[str, str]) -> list[Block]:
         ]
     rows = [
         [
-            change.label, score(change.before, "missing"), score(change.now, "missing"),
+            change.name, score(change.before, "missing"), score(change.after, "missing"),
             signed(change.difference) or "missing",
         ]
-        for change in changes(results.baseline, results.scores, plots.MOST_CLASSES)
+        for change in compared(results.baseline, results.scores, plots.MOST_CLASSES)
     ]  # fmt: skip
     return [
         Text(verdict(results.baseline, results.scores)),
@@ -135,7 +135,6 @@ def _compared(results: Results, colours: dict[str, str]) -> list[Block]:
 
 def _curves(results: Results) -> list[Block]:
     history = results.history
-    panels = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 
     def course(column: str) -> str:
         return f"from {history[column].iloc[0]:.3f} to {history[column].iloc[-1]:.3f}"
@@ -153,7 +152,7 @@ def _curves(results: Results) -> list[Block]:
                 label[0].upper() + label[1:],
                 plots.curve(history, column, label),
             )
-            for column, label in panels.items()
+            for column, label in plots.PANELS.items()
         ),
     ]
 

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from segpipe.changes import Change, changes
 from segpipe.config import load_params
 from segpipe.errors import UserError, brief
 from segpipe.pages import render
 from segpipe.review import git
-from segpipe.review.changes import MINOR, Change, changes
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
 from segpipe.review.git import CannotTell
-from segpipe.review.revision import METRICS, Revision
+from segpipe.review.revision import METRICS, MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
 MOST_ROWS = 50
@@ -58,8 +58,8 @@ class Findings:
                 {**g.gate.model_dump(exclude_none=True), "holds": g.holds, "failures": g.failures}
                 for g in self.gates
             ],
-            "scores": [c.to_json() for c in self.scores],
-            "params": [c.to_json() for c in self.params],
+            "scores": [_plain(change) for change in self.scores],
+            "params": [_plain(change) for change in self.params],
         }
 
 
@@ -155,3 +155,8 @@ def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
     if changed:
         doubts.append(f"not committed, so not what would be merged: {', '.join(changed)}")
     return [*fresh.doubts, *doubts]
+
+
+def _plain(change: Change) -> dict[str, Any]:
+    sides = {"name": change.name, "base": change.before, "here": change.after}
+    return sides if change.difference is None else {**sides, "difference": change.difference}

@@ -9,16 +9,17 @@ from PIL import Image
 
 from segpipe import grids
 from segpipe.blocks import Block, Figure, Points, Section, Table, Text
+from segpipe.changes import MISSING, Change, changes
 from segpipe.config import load_params
-from segpipe.data.codec import decode_png
 from segpipe.data.records import Manifest, read, read_manifest
 from segpipe.data.tfrecord import read_shard
 from segpipe.errors import UserError
 from segpipe.pages import write_page
 from segpipe.report.analysis import chosen_samples
+from segpipe.report.inputs import read_predictions
+from segpipe.report.plots import MOST_CLASSES
 from segpipe.review import figures, git
-from segpipe.review.changes import MINOR, MISSING, Change, changes
-from segpipe.review.revision import HISTORY, METRICS, SAMPLES, NotHere, Revision
+from segpipe.review.revision import HISTORY, METRICS, MINOR, SAMPLES, NotHere, Revision
 from segpipe.words import percent, score, shortened, signed, some_of, yaml_line
 
 MARKDOWN = "compare.md"
@@ -65,12 +66,7 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         CannotTell: a revision is unknown here, or its results are damaged.
     """
     git.require_commits()
-    if (
-        folder.exists()
-        and not (folder / MARKDOWN).is_file()
-        and (folder.is_file() or any(folder.iterdir()))
-    ):
-        raise UserError(f"{folder} holds other things than a comparison, and would be replaced")
+    _refuse_what_is_no_comparison(folder)
     sides = Sides(Revision(before), Revision(after))
     scores = sides.before.scores(), sides.after.scores()
     for (side, revision), found in zip(sides.both(), scores, strict=True):
@@ -83,9 +79,16 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         Section("samples", "Where did predictions change?", _samples(sides)),
         Section("params", "Which params differ?", _params(sides)),
     ]
-    what = Section("what", "What is compared?", _what(sides))
+    what = Section("what", "What is compared?", _what(sides))  # last, as it lists what is missing
     write_page("Comparison", [what, *sections], folder, MARKDOWN)
     return sides.missing
+
+
+def _refuse_what_is_no_comparison(folder: Path) -> None:
+    if not folder.exists() or (folder / MARKDOWN).is_file():
+        return
+    if folder.is_file() or any(folder.iterdir()):
+        raise UserError(f"{folder} holds other things than a comparison, and would be replaced")
 
 
 def _what(sides: Sides) -> list[Block]:
@@ -110,7 +113,7 @@ def _scores(before: dict, after: dict) -> Table:
 
 
 def _row(change: Change) -> list[str]:
-    return [change.name, score(change.base), score(change.here), signed(change.difference)]
+    return [change.name, score(change.before), score(change.after), signed(change.difference)]
 
 
 def _classes(before: dict, after: dict) -> list[Block]:
@@ -119,7 +122,7 @@ def _classes(before: dict, after: dict) -> list[Block]:
         return [Text("Neither side has scores by class.")]
     found = [Change(n, before.get(IOU + n, MISSING), after.get(IOU + n, MISSING)) for n in names]
     found.sort(key=lambda change: -abs(change.difference or 0))
-    shown = found[: figures.MOST_CLASSES]
+    shown = found[:MOST_CLASSES]
     which = some_of(len(shown), len(found), "most changed", METRICS[0])
     return [
         Figure(
@@ -206,7 +209,7 @@ def _predicted(sides: Sides, side: str, revision: Revision, scratch: Path) -> Pr
     folder = scratch / side
     folder.mkdir()
     try:
-        masks = _read_masks(revision.copy(PREDICTIONS, folder))
+        masks = dict(read_predictions(revision.copy(PREDICTIONS, folder)))
         revision.copy(f"{RECORDS}/manifest.json", folder)
         manifest = read_manifest(folder)
         for shard in manifest.shards("test"):
@@ -226,11 +229,6 @@ def _true_masks(manifest: Manifest, names: list[str]) -> dict[str, bytes]:
     return {
         one["name"].decode(): one["original_mask"] for one in features if one["name"].decode() in names
     }
-
-
-def _read_masks(folder: Path) -> dict[str, np.ndarray]:
-    features = (one for shard in sorted(folder.iterdir()) for one in read_shard(shard))
-    return {one["name"].decode(): decode_png(one["mask"]) for one in features}
 
 
 def _samples_in_git(sides: Sides) -> list[Block]:
@@ -255,5 +253,5 @@ def _params(sides: Sides) -> list[Block]:
     found = changes(sides.before.params(), sides.after.params())
     if not found:
         return [Text("None.")]
-    rows = [[change.name, yaml_line(change.base), yaml_line(change.here)] for change in found]
+    rows = [[change.name, yaml_line(change.before), yaml_line(change.after)] for change in found]
     return [Table("Params that differ", ["param", "before", "after"], rows, prose=True)]

@@ -6,16 +6,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from segpipe.changes import Change
 from segpipe.classes import IGNORE
 from segpipe.grids import STYLE
-from segpipe.review.changes import Change
+from segpipe.report.plots import PANELS
 
 BEFORE, AFTER = "#0072b2", "#d55e00"  # Okabe and Ito's colour-blind-safe blue and vermilion
 BETTER, WORSE = (0, 158, 115), (204, 0, 102)  # as in the report, no class of the pets is near them
 RIGHT, WRONG = (235, 235, 235), (110, 110, 110)
-MOST_CLASSES = 30
-"""How many classes a figure can name and stay readable."""
-PANELS = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 
 
 def curves(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
@@ -46,7 +44,7 @@ def class_bars(scores: list[Change]) -> Figure:
         figure = Figure(figsize=(5.5, 1.1 + 0.5 * len(scores)), layout="constrained")
         axes = figure.subplots()
         for position, change in enumerate(scores):
-            for offset, iou, colour in ((-0.2, change.base, BEFORE), (0.2, change.here, AFTER)):
+            for offset, iou, colour in ((-0.2, change.before, BEFORE), (0.2, change.after, AFTER)):
                 known = isinstance(iou, float)
                 axes.barh(position + offset, iou if known else 0, 0.38, color=colour)
                 text = f"{iou:.3f}" if known else "absent"

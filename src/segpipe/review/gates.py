@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from segpipe.changes import MISSING
 from segpipe.config import GateParams
-from segpipe.review.changes import MISSING
 from segpipe.words import did_you_mean
 
 

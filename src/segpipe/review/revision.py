@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from segpipe.review.git import CannotTell
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
+MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$")
+"""Scores that follow others: whoever reviews a change looks at them last."""
 
 
 class NotHere(Exception):

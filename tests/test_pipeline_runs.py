@@ -99,7 +99,7 @@ def test_a_comment_in_params_reruns_nothing(project):
         ("src/segpipe/templates/page.md", ["report"]),
         ("baseline.json", ["report"]),
         ("src/segpipe/data/integrity.py", ["fetch"]),
-        ("src/segpipe/cli.py", []),
+        ("src/segpipe/cli/results.py", []),
         ("README.md", []),
     ],
 )

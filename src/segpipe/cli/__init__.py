@@ -1,0 +1,45 @@
+"""The console command `segpipe`. Nothing here imports TensorFlow before a command needs it."""
+
+from typing import Annotated
+
+import typer
+
+import segpipe
+from segpipe.cli import model, results, review, runs
+from segpipe.errors import exits_cleanly
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=segpipe.__doc__
+)
+
+
+@exits_cleanly
+def main() -> None:
+    """Run the command line; what the user can mend ends in one line."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"segpipe {segpipe.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Segmentation as a reproducible DVC pipeline. Stages run with `dvc repro`."""
+
+
+for command in (
+    results.scores,
+    review.check,
+    review.compare,
+    results.baseline,
+    model.info,
+    runs.runs,
+):
+    app.command()(command)

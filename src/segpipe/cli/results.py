@@ -1,0 +1,39 @@
+"""Commands on the results that are here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from segpipe.cli import tables
+from segpipe.files import read_json
+from segpipe.words import score
+
+
+def scores(
+    results: Annotated[Path, typer.Argument(help="Folder with evaluate/ and report/.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Show the scores on the test split, and where the report is."""
+    content = read_json(results / "evaluate" / "metrics.json", "evaluate")
+    original, network = content["original"], content["network"]
+    table = tables.table(
+        f"Scores on {content['images']} test images", "", "original size", "network size"
+    )
+    for name in ("pixel_accuracy", "mean_iou", "mean_dice"):
+        table.add_row(name, score(original[name]), score(network[name]))
+    for name in original["iou"]:
+        table.add_row(f"iou.{name}", score(original["iou"][name]), score(network["iou"][name]))
+    Console().print(table)
+    print(f"report: {(results / 'report' / 'index.html').resolve()}")
+
+
+def baseline() -> None:
+    """Make the scores of now the ones that the report compares with (`baseline.json`)."""
+    from segpipe.report.baseline import make_baseline  # takes half a second, for pandas
+
+    path = Path("baseline.json")
+    mean_iou = make_baseline(Path("results/evaluate/metrics.json"), path)
+    print(f"{path}: the mean IoU to beat is {score(mean_iou)}; commit it")

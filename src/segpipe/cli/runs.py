@@ -1,0 +1,37 @@
+"""The command on unfinished training runs."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+
+from segpipe import unfinished
+from segpipe.cli import tables
+from segpipe.words import duration
+
+
+def runs(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove those that no process trains.")] = False,
+) -> None:
+    """List the unfinished training runs, which the same params go on with."""
+    if clear:
+        for run, trainer in unfinished.clear():
+            print(
+                f"{run.fingerprint}: " + (f"left alone, trained by {trainer}" if trainer else "removed")
+            )
+        return
+    found = unfinished.unfinished()
+    if not found:
+        print("no unfinished run")
+        return
+    table = tables.table(
+        f"Unfinished runs in {unfinished.root()}", "run", "epoch", "age", "size", "trained by"
+    )
+    for run in found:
+        epochs = run.identity.get("params", {}).get("train", {}).get("epochs", "?")
+        table.add_row(
+            run.fingerprint, f"{run.epoch} of {epochs}", duration(run.age), decimal(run.size),
+            run.trained_by or "nobody",
+        )  # fmt: skip
+    Console().print(table)

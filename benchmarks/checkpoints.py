@@ -34,7 +34,7 @@ def main() -> None:
     params = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
     table = class_table(params.data)
     encoder = params.model.encoder.model_copy(update={"trainable": False})
-    manifest = Manifest(Path(), "noise", params.data.image_size, table, {}, [])
+    manifest = Manifest(Path(), "noise", params.data.size, params.data.resize, table, {}, [])
     backbone = Backbone(encoder.name, encoder.alpha, None)
     model_params = params.model.model_copy(update={"encoder": encoder})
     network = loop.build_model(backbone, model_params, manifest, params.seed)
@@ -75,7 +75,7 @@ def main() -> None:
 
 def _noise(count: int, manifest: Manifest) -> pipeline.Arrays:
     rng = np.random.default_rng(0)
-    shape = (count, manifest.image_size, manifest.image_size)
+    shape = (count, *manifest.size)
     images = rng.integers(0, 256, (*shape, 3), np.uint8)
     masks = rng.integers(0, len(manifest.classes), shape).astype(np.uint8)
     masks[:, 0] = IGNORE

@@ -25,7 +25,7 @@ def main() -> None:
     manifest = open_records(Path("data/records"))
     take_gpu()
     model = load_model(Path("models/model.keras"), manifest)
-    evaluation = Evaluation(model, manifest, params.batch_size)
+    evaluation = Evaluation(model.predict_on_batch, manifest, params.batch_size)
     predicted = (
         {"name": name.encode(), "mask": encode_png(mask)} for name, mask in evaluation.predictions()
     )

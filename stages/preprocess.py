@@ -6,7 +6,9 @@ from pathlib import Path
 
 from segpipe.config import class_table, load_params
 from segpipe.data.preprocess import write_records
+from segpipe.data.weights import without_pixels
 from segpipe.errors import exits_cleanly
+from segpipe.words import extent
 
 
 @exits_cleanly
@@ -16,13 +18,16 @@ def main() -> None:
     manifest = write_records(
         Path("data/raw"),
         class_table(data),
-        data.image_size,
+        data.size,
+        data.resize,
         data.validation_share,
         data.shard_mb,
         Path("data/records"),
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
-    print(f"wrote {counts} records of {data.image_size} px")
+    print(f"wrote {counts} records of {extent(data.size)}")
+    for name in without_pixels(manifest["splits"]["train"]):
+        print(f"class {name} has no pixel in the training split: nothing will learn it")
 
 
 if __name__ == "__main__":

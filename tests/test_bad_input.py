@@ -227,10 +227,10 @@ def test_a_model_for_another_image_size(project):
     records = project / "data/records/manifest.json"
     text = records.read_text()
     records.unlink()
-    records.write_text(text.replace('"image_size": 32', '"image_size": 64'))
+    records.write_text(text.replace('"image_size": [\n    32', '"image_size": [\n    64'))
     message = error_line(run_stage("evaluate", project))
-    assert "3 = border at 32 px, but the records have" in message
-    assert "3 = border at 64 px; train it on these records" in message
+    assert "3 = border at 32 x 32 px (stretch), but the records have" in message
+    assert "3 = border at 64 x 32 px (stretch); train it on these records" in message
 
 
 def test_a_stage_run_from_another_folder(project, tmp_path):

@@ -49,6 +49,16 @@ def test_params_cannot_be_changed_once_read():
         ("train__epoch", 5, "train.epoch: unknown key; did you mean epochs? (allowed here: epochs"),
         ("data__source", "coco", "data.source = 'coco': input should be 'oxford_iiit_pet', 'tfds'"),
         ("data__image_size", 100, "data.image_size = 100: input should be a multiple of 32"),
+        ("data__image_size", [128, 100], "data.image_size: input should be a multiple of 32"),
+        ("data__image_size", [128], "data.image_size: input should be an edge in pixels, or [height"),
+        ("data__image_size", True, "data.image_size = True: input should be an edge in pixels, or"),
+        ("data__resize", "crop", "data.resize = 'crop': input should be 'stretch' or 'pad'"),
+        ("data__ignore", [256], "data.ignore.0 = 256: a mask value is a number 0 to 255, or a colour"),
+        ("data__ignore", ["red"], "data.ignore.0 = 'red': a mask value is a number 0 to 255, or"),
+        ("data__ignore", ["#ff0000"], "data: classes and ignore hold both numbers and colours"),
+        ("train__class_weights", {"bordr": 2}, "names 'bordr', which is no class; did you mean border?"),
+        ("train__class_weights", {"border": 0}, "train.class_weights: the weight of 'border' is 0; exp"),
+        ("train__class_weights", "even", "train.class_weights = 'even': input should be 'none', 'bal"),
         ("data__image_size", 0, "data.image_size = 0: input should be greater than or equal to 32"),
         ("train__learning_rate", -1, "train.learning_rate = -1: input should be greater than 0"),
         ("train__epochs", "many", "train.epochs = 'many': input should be a valid integer"),
@@ -110,8 +120,8 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
     assert error_line(result) == (
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
         "(allowed here: epochs, batch_size, optimizer, learning_rate, schedule, warmup_epochs, "
-        "weight_decay, clip_norm, ema, flip, early_stopping, max_minutes, deterministic, threads, "
-        "tensorboard, previews)\n"
+        "weight_decay, clip_norm, ema, class_weights, flip, early_stopping, max_minutes, "
+        "deterministic, threads, tensorboard, previews)\n"
     )
 
 

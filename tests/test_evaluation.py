@@ -27,7 +27,7 @@ class Oracle:
         self.confidence, self.classes = confidence, len(manifest.classes)
         self.seen = 0
 
-    def predict_on_batch(self, images):
+    def predict(self, images):
         self.seen += len(images)
         masks = np.stack([self.samples[image.tobytes()] for image in images])
         return np.float32(self.confidence * np.eye(256)[masks][..., : self.classes])
@@ -35,11 +35,11 @@ class Oracle:
 
 @pytest.fixture(scope="module")
 def make_manifest(tmp_path_factory):
-    def make(test=7, table=PETS, size=32):
+    def make(test=7, table=PETS, size=(32, 32), how="stretch"):
         folder = tmp_path_factory.mktemp("data")
         params = SyntheticParams(train=12, test=test, size=48, seed=0)
         write_raw("a test", synthetic.samples(params), PETS, False, 100, folder / "raw", 1)
-        write_records(folder / "raw", table, size, 0.3, 100, folder / "records", 1)
+        write_records(folder / "raw", table, size, how, 0.3, 100, folder / "records", 1)
         return records.open_records(folder / "records")
 
     return make
@@ -47,7 +47,7 @@ def make_manifest(tmp_path_factory):
 
 def evaluate(manifest, batch_size=3, model=None):
     model = model or Oracle(manifest)
-    evaluation = Evaluation(model, manifest, batch_size)
+    evaluation = Evaluation(model.predict, manifest, batch_size)
     return evaluation, list(evaluation.predictions())
 
 
@@ -63,7 +63,7 @@ def test_every_test_image_is_scored_exactly_once_whatever_the_batch(make_manifes
 
 
 def test_a_perfect_model_scores_one_at_network_size_and_nearly_so_at_original_size(make_manifest):
-    scores = evaluate(make_manifest(size=64))[0].metrics()
+    scores = evaluate(make_manifest(size=(64, 64)))[0].metrics()
     assert scores["network"]["mean_iou"] == scores["network"]["pixel_accuracy"] == 1
     assert 0.85 < scores["original"]["mean_iou"] < 1
 
@@ -83,10 +83,20 @@ def test_ignored_pixels_count_in_neither_loss_nor_score(make_manifest):
     assert evaluation.metrics()["network"]["mean_iou"] == 1
 
 
+def test_padding_counts_nowhere_and_is_undone_at_original_size(make_manifest):
+    """A model that is right about the picture and wrong about every padded pixel."""
+    manifest = make_manifest(size=(64, 160), how="pad")
+    scores = evaluate(manifest)[0].metrics()
+    padded = sum((s["mask"] == IGNORE).sum() for s in records.read(manifest, "test"))
+    assert padded > 7 * 64 * 160 / 4
+    assert scores["network"]["pixel_accuracy"] == 1
+    assert scores["original"]["mean_iou"] > 0.8
+
+
 def test_a_test_split_of_nothing_but_ignored_pixels_is_an_error(make_manifest):
     manifest = make_manifest()
     with pytest.raises(UserError, match="every pixel of the test split is ignored"):
-        Evaluation(Oracle(manifest), manifest, 2).metrics()
+        Evaluation(Oracle(manifest).predict, manifest, 2).metrics()
 
 
 def test_a_model_that_predicts_no_numbers_is_an_error(make_manifest):
@@ -166,7 +176,7 @@ def test_memory_does_not_grow_with_the_number_of_test_images(make_manifest):
         manifest = make_manifest(count)
         model = Oracle(manifest)
         tracemalloc.start()
-        for _ in Evaluation(model, manifest, 4).predictions():
+        for _ in Evaluation(model.predict, manifest, 4).predictions():
             pass
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -185,11 +195,21 @@ def test_log_softmax_is_that_of_keras(rng):
 def test_a_mask_is_scaled_by_bilinear_probabilities():
     probabilities = np.zeros((2, 2, 2), np.float32)
     probabilities[:, 0, 0] = probabilities[:, 1, 1] = 1
-    assert mask_at_size(probabilities, 3, 4).tolist() == [[0, 0, 1, 1]] * 3
+    assert mask_at_size(probabilities, (3, 4), "stretch").tolist() == [[0, 0, 1, 1]] * 3
     skewed = probabilities * [0.5, 1.0]  # at 3 of 8: 0.5 * 0.625 against 0.375
-    assert mask_at_size(skewed.astype(np.float32), 1, 8).tolist() == [[0, 0, 0, 1, 1, 1, 1, 1]]
+    assert mask_at_size(skewed.astype(np.float32), (1, 8), "stretch").tolist() == [
+        [0, 0, 0, 1, 1, 1, 1, 1]
+    ]
+
+
+def test_the_padding_of_a_mask_is_cut_off_before_it_is_scaled():
+    probabilities = np.zeros((4, 4, 3), np.float32)
+    probabilities[..., 2] = 1  # padding, above and below a wide picture
+    probabilities[1:3, :2] = [1, 0, 0]
+    probabilities[1:3, 2:] = [0, 1, 0]
+    assert mask_at_size(probabilities, (4, 8), "pad").tolist() == [[0] * 4 + [1] * 4] * 4
 
 
 def test_a_mask_at_network_size_is_the_argmax(rng):
     probabilities = rng.random((16, 16, 5), np.float32)
-    assert (mask_at_size(probabilities, 16, 16) == probabilities.argmax(-1)).all()
+    assert (mask_at_size(probabilities, (16, 16), "stretch") == probabilities.argmax(-1)).all()

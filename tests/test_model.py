@@ -19,20 +19,20 @@ PARAMS: ModelParams = load_params(ROOT / "params.yaml").model
 LAYERS = PARAMS.encoder.layers
 
 
-def build(size=32, alpha=0.35, layers=LAYERS, filters=(16, 12, 8, 4), classes=3):
+def build(size=(32, 32), alpha=0.35, layers=LAYERS, filters=(16, 12, 8, 4), classes=3):
     return unet(tap(mobilenet_v2(size, alpha), layers), filters, classes)
 
 
-@pytest.mark.parametrize("size", [32, 96, 160])
+@pytest.mark.parametrize("size", [(32, 32), (96, 64), (160, 160)])
 def test_uint8_images_of_any_multiple_of_32_become_float32_logits_of_their_size(size, rng):
-    images = rng.integers(0, 256, (2, size, size, 3), np.uint8)
+    images = rng.integers(0, 256, (2, *size, 3), np.uint8)
     logits = build(size).predict_on_batch(images)
-    assert logits.shape == (2, size, size, 3)
+    assert logits.shape == (2, *size, 3)
     assert logits.dtype == np.float32
 
 
 def test_the_committed_params_make_the_tutorials_network():
-    encoder = tap(mobilenet_v2(128, 1.0), LAYERS)
+    encoder = tap(mobilenet_v2((128, 128), 1.0), LAYERS)
     assert [output.shape[1:] for output in encoder.outputs] == [
         (64, 64, 96), (32, 32, 144), (16, 16, 192), (8, 8, 576), (4, 4, 320),
     ]  # fmt: skip
@@ -72,7 +72,7 @@ def test_logits_are_float32_under_mixed_precision(rng):
 def test_what_training_changes_in_the_encoder(trainable, pretrained, moving, trained, rng):
     """In Keras 3, `fit` updates BatchNorm's moving statistics unless each layer is frozen by itself."""
     keras.utils.set_random_seed(0)
-    encoder = tap(mobilenet_v2(32, 0.35), LAYERS[:2])
+    encoder = tap(mobilenet_v2((32, 32), 0.35), LAYERS[:2])
     set_trainable(encoder, trainable, pretrained)
     network = unet(encoder, [8], 3)
     before = {w.path: w.numpy().copy() for w in encoder.weights}
@@ -93,7 +93,7 @@ def test_an_unknown_layer_is_named_with_the_layers_that_fit():
     with pytest.raises(
         UserError, match=r"block_99 does not exist; expected a layer of stride 4"
     ) as error:
-        tap(mobilenet_v2(64, 0.35), ["block_1_expand_relu", "block_99"])
+        tap(mobilenet_v2((64, 64), 0.35), ["block_1_expand_relu", "block_99"])
     assert "block_3_expand_relu" in str(error.value)
     assert "block_1_expand_relu," not in str(error.value)
 
@@ -102,11 +102,11 @@ def test_a_layer_of_the_wrong_stride_is_named():
     with pytest.raises(
         UserError, match=r"block_6_expand_relu has stride 8; expected a layer of stride 4"
     ):
-        tap(mobilenet_v2(64, 0.35), ["block_1_expand_relu", "block_6_expand_relu"])
+        tap(mobilenet_v2((64, 64), 0.35), ["block_1_expand_relu", "block_6_expand_relu"])
 
 
 def test_other_layers_make_another_network():
-    encoder = tap(mobilenet_v2(64, 0.35), ["Conv1_relu", "block_2_add"])
+    encoder = tap(mobilenet_v2((64, 64), 0.35), ["Conv1_relu", "block_2_add"])
     assert [output.shape[1] for output in encoder.outputs] == [32, 16]
 
 
@@ -152,7 +152,7 @@ def test_imagenet_weights_from_a_file_know_a_dog(encoder_weights, pet_dir, tmp_p
     params = EncoderParams.model_validate(
         {**PARAMS.encoder.model_dump(), "weights": str(encoder_weights)}
     )
-    network = fetch_backbone(params, tmp_path / "encoder").build(224)
+    network = fetch_backbone(params, tmp_path / "encoder").build((224, 224))
     features = network.predict_on_batch(images / 127.5 - 1).mean((1, 2))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     alike = features @ features.T

@@ -5,14 +5,17 @@ import json
 import numpy as np
 import pytest
 from helpers import PETS
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from segpipe.classes import ClassTable
+from segpipe.classes import IGNORE, ClassTable
 from segpipe.config import FolderParams, SyntheticParams
 from segpipe.data import records
 from segpipe.data.codec import decode_png, decode_rgb, encode_png
 from segpipe.data.preprocess import resize_sample, write_records
 from segpipe.data.raw import write_raw
+from segpipe.data.resize import content_box
 from segpipe.data.sources import folder, synthetic
 from segpipe.data.tfrecord import read_shard
 from segpipe.errors import UserError
@@ -26,8 +29,8 @@ def raw(tmp_path_factory):
     return folder
 
 
-def write(raw, folder, table=PETS, size=32, share=0.3, processes=1):
-    return write_records(raw, table, size, share, 0.05, folder, processes)
+def write(raw, folder, table=PETS, size=(32, 32), how="stretch", share=0.3, processes=1):
+    return write_records(raw, table, size, how, share, 0.05, folder, processes)
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(raw, tmp_path):
@@ -67,10 +70,50 @@ def test_masks_are_scaled_by_nearest_neighbour_and_mapped_to_indices():
         "image": encode_png(np.zeros((4, 4, 3), np.uint8)),
         "mask": encode_png(mask),
     }
-    small = resize_sample(features, PETS, 2, False)
+    small = resize_sample(features, PETS, (2, 2), "stretch", False)
     assert list(small["mask"]) == [0, 2, 1, 1]
-    large = np.frombuffer(resize_sample(features, PETS, 8, False)["mask"], np.uint8).reshape(8, 8)
+    large = np.frombuffer(
+        resize_sample(features, PETS, (8, 8), "stretch", False)["mask"], np.uint8
+    ).reshape(8, 8)
     assert (large == np.kron(PETS.to_indices(mask), np.ones((2, 2), np.uint8))).all()
+
+
+def test_pad_keeps_the_aspect_and_ignores_the_rest():
+    """4 x 2 pixels into 8 x 8: twice as high and wide, two columns of margin on each side."""
+    mask = np.array([[1, 2], [1, 2], [1, 3], [1, 3]], np.uint8)
+    features = {
+        "name": b"a",
+        "image": encode_png(np.full((4, 2, 3), 200, np.uint8)),
+        "mask": encode_png(mask),
+    }
+    record = resize_sample(features, PETS, (8, 8), "pad", False)
+    found = np.frombuffer(record["mask"], np.uint8).reshape(8, 8)
+    expected = np.full((8, 8), IGNORE)
+    expected[:, 2:6] = np.kron(PETS.to_indices(mask), np.ones((2, 2)))
+    assert (found == expected).all()
+    image = np.frombuffer(record["image"], np.uint8).reshape(8, 8, 3)
+    assert (image[:, 2:6] == 200).all()
+    assert (image[:, [0, 1, 6, 7]] == 0).all()
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 12), st.integers(1, 12))
+def test_the_padded_picture_lies_within_the_input_and_touches_two_of_its_edges(h, w, rows, columns):
+    size = (32 * rows, 32 * columns)
+    top, left, height, width = content_box((h, w), size, "pad")
+    assert height == size[0] or width == size[1]
+    assert 0 <= top <= top + height <= size[0]
+    assert 0 <= left <= left + width <= size[1]
+    assert abs(2 * top + height - size[0]) <= 1, "in the middle"
+    assert abs(2 * left + width - size[1]) <= 1
+    scale = min(size[0] / h, size[1] / w)
+    assert height == pytest.approx(h * scale, abs=1)
+    assert width == pytest.approx(w * scale, abs=1)
+
+
+def test_records_need_not_be_square(raw, tmp_path):
+    write(raw, tmp_path / "records", size=(32, 64))
+    record = next(records.read(records.open_records(tmp_path / "records"), "train"))
+    assert (record["image"].shape, record["mask"].shape) == ((32, 64, 3), (32, 64))
 
 
 def test_images_are_scaled_with_antialiasing():
@@ -81,7 +124,7 @@ def test_images_are_scaled_with_antialiasing():
         "image": encode_png(stripes),
         "mask": encode_png(np.ones((64, 64), np.uint8)),
     }
-    image = np.frombuffer(resize_sample(features, PETS, 32, False)["image"], np.uint8)
+    image = np.frombuffer(resize_sample(features, PETS, (32, 32), "stretch", False)["image"], np.uint8)
     assert abs(image.astype(int) - 127).max() < 50, "stripes of one pixel become grey, not moire"
     assert abs(image.mean() - 127.5) < 2
 
@@ -114,7 +157,20 @@ def test_the_manifest_reads_back_as_it_was_written(raw, tmp_path):
     manifest = write(raw, tmp_path / "records")
     assert json.loads((tmp_path / "records" / "manifest.json").read_text()) == manifest
     opened = records.open_records(tmp_path / "records")
-    assert (opened.image_size, opened.classes, opened.count("test")) == (32, PETS, 5)
+    assert (opened.size, opened.resize, opened.classes) == ((32, 32), "stretch", PETS)
+    assert opened.count("test") == 5
+
+
+def test_pixels_are_counted_by_class_and_around_it(raw, tmp_path):
+    table = ClassTable(PETS.classes[:2], ignore=(3,))
+    manifest = write(raw, tmp_path / "records", table)
+    opened = records.open_records(tmp_path / "records")
+    masks = [s["mask"] for s in records.read(opened, "train")]
+    split = manifest["splits"]["train"]
+    for index, name in enumerate(("pet", "background")):
+        assert split["class_pixels"][name] == sum((m == index).sum() for m in masks)
+        around = sum((m != IGNORE).sum() for m in masks if (m == index).any())
+        assert split["pixels_of_images_with_class"][name] == around
 
 
 @pytest.mark.parametrize(("share", "empty"), [(0.001, "val"), (0.999, "train")])
@@ -142,7 +198,9 @@ def test_records_without_a_manifest_are_no_records(tmp_path):
 def test_the_records_of_the_real_photographs_keep_their_class_shares(pet_dir, tmp_path):
     params = FolderParams(path=str(pet_dir), layout="oxford", test_share=0.3)
     write_raw("a test", folder.samples(params), PETS, False, 100, tmp_path / "raw")
-    manifest = write_records(tmp_path / "raw", PETS, 128, 0.1, 100, tmp_path / "records")
+    manifest = write_records(
+        tmp_path / "raw", PETS, (128, 128), "stretch", 0.1, 100, tmp_path / "records"
+    )
     counts = {split: content["samples"] for split, content in manifest["splits"].items()}
     assert counts["train"] + counts["val"] == 300
     assert counts["test"] == 298

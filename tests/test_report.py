@@ -75,8 +75,9 @@ def write(folder, table=PETS, baseline=None):
     split = {"samples": 3, "class_shares": dict.fromkeys(table.names, 0.25), "ignored_share": 0.25}
     left_out = [{"file": "bad.jpg", "problem": f"{ODD}: an empty file"}]
     manifest = Manifest(
-        folder, "a test", 32, table, dict.fromkeys(("train", "val", "test"), split), left_out
-    )
+        folder, "a test", (32, 32), "stretch", table,
+        dict.fromkeys(("train", "val", "test"), split), left_out,
+    )  # fmt: skip
     mask = np.resize(np.arange(len(table), dtype=np.uint8), (32, 32))
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     pictures = {name: {"image": noise, "truth": mask, "prediction": mask.T} for name in names}

@@ -42,7 +42,8 @@ def arrays(rng):
 
 def manifest_of(arrays):
     split = {"samples": len(arrays.names)}
-    return Manifest(None, "a test", 32, TABLE, {"train": split, "val": split, "test": split}, [])
+    splits = {"train": split, "val": split, "test": split}
+    return Manifest(None, "a test", (32, 32), "stretch", TABLE, splits, [])
 
 
 def new_network(arrays, params):

@@ -16,6 +16,7 @@ from helpers import environment, error_line, git, make_project, run, run_stage, 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_training import arrays, train, with_changes  # noqa: F401
 
+from segpipe import __version__
 from segpipe.data.records import open_records
 from segpipe.errors import UserError
 from segpipe.files import sha256
@@ -35,8 +36,10 @@ def test_info_prints_what_made_the_model(finished_project):
     assert card == read_card(finished_project / "models/model.keras")
     assert re.fullmatch(r"[0-9a-f]{16}", card.pop("fingerprint"))
     assert card == {
-        "segpipe": "0.1.0",
-        "image_size": 32,
+        "format": 2,
+        "segpipe": __version__,
+        "image_size": [32, 32],
+        "resize": "stretch",
         "classes": [
             {"name": "pet", "value": 1, "colour": "#0072b2"},
             {"name": "background", "value": 2, "colour": "#999999"},
@@ -77,10 +80,19 @@ def test_info_of_what_is_no_model_of_ours_is_one_line(tmp_path, content):
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [
-        ('"image_size": 32', '"image_size": 64', "1 = pet, 2 = background, 3 = border at 64 px"),
-        ('"name": "pet"', '"name": "cat"', "1 = cat, 2 = background, 3 = border at 32 px"),
-        ('"value": 3', '"value": 4', "1 = pet, 2 = background, 4 = border at 32 px"),
-        ('"ignore": []', '"ignore": [9]', "1 = pet, 2 = background, 3 = border, ignored: [9] at 32 px"),
+        ('"image_size": [\n    32', '"image_size": [\n    64', "3 = border at 64 x 32 px (stretch)"),
+        ('"stretch"', '"pad"', "1 = pet, 2 = background, 3 = border at 32 x 32 px (pad)"),
+        (
+            '"name": "pet"',
+            '"name": "cat"',
+            "1 = cat, 2 = background, 3 = border at 32 x 32 px (stretch)",
+        ),
+        ('"value": 3', '"value": 4', "1 = pet, 2 = background, 4 = border at 32 x 32 px (stretch)"),
+        (
+            '"ignore": []',
+            '"ignore": [9]',
+            "1 = pet, 2 = background, 3 = border, ignored: [9] at 32 x 32 px",
+        ),
     ],
 )
 def test_a_model_for_other_records_is_refused_and_both_are_named(project, before, after, found):

@@ -1,7 +1,8 @@
-"""The class table: what each value in a mask file means."""
+"""The class table: what each value, or each colour, in a mask file means."""
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -9,12 +10,18 @@ IGNORE = 255
 """The index, in every mask inside the pipeline, of pixels that count in neither loss nor score."""
 
 
+MaskValue = int | str
+"""What a mask file holds at a pixel: a number 0..255, or a colour as `#rrggbb`."""
+
+_COLOUR = re.compile("#[0-9a-fA-F]{6}")
+
+
 @dataclass(frozen=True)
 class SegmentationClass:
-    """One class: its name, its value in the mask files, its colour as `#rrggbb`."""
+    """One class: its name, its value in the mask files, its colour in pictures as `#rrggbb`."""
 
     name: str
-    value: int
+    value: MaskValue
     colour: str
 
     @property
@@ -29,13 +36,13 @@ class ClassTable:
     """Classes in the order of their index, and the file values that are ignored."""
 
     classes: tuple[SegmentationClass, ...]
-    ignore: tuple[int, ...] = ()
+    ignore: tuple[MaskValue, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError where two classes cannot be told apart, or a colour is no colour."""
         columns: dict[str, list] = {
             "name": self.names,
-            "value": [*(c.value for c in self.classes), *self.ignore],
+            "value": [v.lower() if isinstance(v, str) else v for v in self.values],
             "colour": [c.colour.lower() for c in self.classes],
         }
         for what, values in columns.items():
@@ -43,8 +50,10 @@ class ClassTable:
             if twice is not None:
                 raise ValueError(f"the {what} {twice!r} stands twice in classes and ignore")
         for c in self.classes:
-            if not re.fullmatch(r"#[0-9a-fA-F]{6}", c.colour):
+            if not _COLOUR.fullmatch(c.colour):
                 raise ValueError(f"the colour {c.colour!r} of {c.name!r} is not of the form '#rrggbb'")
+        if len({isinstance(value, str) for value in self.values}) > 1:
+            raise ValueError("classes and ignore hold both numbers and colours; masks hold one of them")
 
     def __len__(self) -> int:
         """The number of classes, ignored values not counted."""
@@ -61,6 +70,16 @@ class ClassTable:
         return {c.name: c.colour for c in self.classes}
 
     @property
+    def values(self) -> list[MaskValue]:
+        """All that a mask may hold: the classes' values, then the ignored ones."""
+        return [*(c.value for c in self.classes), *self.ignore]
+
+    @property
+    def by_colour(self) -> bool:
+        """Whether masks are read as RGB colours, and not as numbers."""
+        return isinstance(self.values[0], str)
+
+    @property
     def palette(self) -> np.ndarray:
         """RGB colour by index: uint8 [256, 3]. Ignored pixels are white."""
         palette = np.zeros((256, 3), np.uint8)
@@ -68,19 +87,47 @@ class ClassTable:
         palette[IGNORE] = 255
         return palette
 
-    def unknown_values(self, mask: np.ndarray) -> dict[int, int]:
-        """File values in `mask` (integer array) that the table lacks, with their pixel counts."""
-        known = {*self.ignore, *(c.value for c in self.classes)}
-        values, counts = np.unique(mask, return_counts=True)
-        found = zip(values.tolist(), counts.tolist(), strict=True)
-        return {value: count for value, count in found if value not in known}
+    def unknown_values(self, mask: np.ndarray) -> dict[MaskValue, int]:
+        """What `mask` holds and the table lacks, with pixel counts, the most frequent first.
+
+        Args:
+            mask: uint8 [height, width], or [height, width, 3] where values are colours.
+        """
+        codes = _codes(mask) if self.by_colour else mask
+        unknown, counts = np.unique(codes[self._found(codes) < 0], return_counts=True)
+        most = np.argsort(-counts, kind="stable")
+        return {
+            f"#{code:06x}" if self.by_colour else code: count
+            for code, count in zip(unknown[most].tolist(), counts[most].tolist(), strict=True)
+        }
 
     def to_indices(self, mask: np.ndarray) -> np.ndarray:
-        """Map file values (uint8) to class indices 0..N-1, ignored ones to 255 (uint8)."""
-        lookup = np.full(256, IGNORE, np.uint8)
-        for index, c in enumerate(self.classes):
-            lookup[c.value] = index
-        return lookup[mask]
+        """Map what mask files hold to class indices 0..N-1, ignored and unknown values to 255.
+
+        Args:
+            mask: uint8 [height, width], or [height, width, 3] where values are colours.
+
+        Returns:
+            uint8 [height, width].
+        """
+        found = self._found(_codes(mask) if self.by_colour else mask)
+        return np.where((found >= 0) & (found < len(self)), found, IGNORE).astype(np.uint8)
+
+    def _found(self, codes: np.ndarray) -> np.ndarray:
+        """The position of each code in `values`, -1 where it is not there."""
+        known, order = self._sorted
+        if not self.by_colour:
+            position_of = np.full(256, -1, np.int16)
+            position_of[known] = order
+            return position_of[codes]
+        nearest = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        return np.where(known[nearest] == codes, order[nearest], -1)
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        codes = np.array([_code(value) for value in self.values])
+        order = np.argsort(codes)
+        return codes[order], order
 
     def describe(self) -> str:
         """The table in one line, for error messages."""
@@ -99,3 +146,14 @@ class ClassTable:
         """The inverse of `to_json`."""
         classes = tuple(SegmentationClass(**c) for c in content["classes"])
         return cls(classes, tuple(content["ignore"]))
+
+
+def _code(value: MaskValue) -> int:
+    """One number for a value: a colour's is 0xrrggbb."""
+    return int(value[1:], 16) if isinstance(value, str) else value
+
+
+def _codes(mask: np.ndarray) -> np.ndarray:
+    """The codes of RGB pixels: uint8 [..., 3] to int32 [...]."""
+    red, green, blue = np.moveaxis(mask.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue

@@ -3,24 +3,68 @@
 `params.yaml` says what each knob does; here stand their types and ranges. Unknown keys are errors.
 """
 
+import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import yaml
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
-from segpipe.classes import ClassTable, SegmentationClass
+from segpipe.classes import ClassTable, MaskValue, SegmentationClass
 from segpipe.errors import ParamsError
 from segpipe.words import did_you_mean
 
 PARAMS_FILE = Path("params.yaml")
 
+WEIGHTINGS = ("none", "balanced", "median_frequency")
+"""The ways to weigh classes that need no numbers."""
+Resize = Literal["stretch", "pad"]
+"""How a picture becomes the network's input: its aspect changed, or kept and the rest filled."""
+
+
+def _mask_value(value: Any) -> MaskValue:
+    if isinstance(value, str):
+        if re.fullmatch("#[0-9a-fA-F]{6}", value):
+            return value
+    elif type(value) is int and 0 <= value <= 255:
+        return value
+    raise ValueError("a mask value is a number 0 to 255, or a colour such as '#ff8000', in quotes")
+
+
+def _image_size(value: Any) -> int | tuple[int, int]:
+    edges = (value, value) if type(value) is int else value
+    if not isinstance(edges, list | tuple) or len(edges) != 2 or {type(e) for e in edges} != {int}:
+        raise ValueError("input should be an edge in pixels, or [height, width]")
+    if min(edges) < 32:
+        raise ValueError("input should be greater than or equal to 32")
+    if max(edges) > 4096:
+        raise ValueError("input should be less than or equal to 4096")
+    if any(edge % 32 for edge in edges):
+        raise ValueError("input should be a multiple of 32")
+    return value if type(value) is int else (edges[0], edges[1])
+
+
+def _class_weights(value: Any) -> str | dict[str, float]:
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        for name, weight in value.items():
+            if type(weight) not in (int, float) or not 0 < weight < math.inf:
+                raise ValueError(f"the weight of {name!r} is {weight!r}; expected a number above 0")
+        return value
+    if isinstance(value, str) and value in WEIGHTINGS:
+        return value
+    raise ValueError(f"input should be {', '.join(map(repr, WEIGHTINGS))} or weights by class name")
+
+
 Integer = Annotated[int, Field(strict=True)]  # not true, not "3"
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[Integer, Field(ge=1)]
-MaskValue = Annotated[Integer, Field(ge=0, le=255)]
+# One error for a value that is neither kind, where pydantic would give one a kind.
+MaskValueParam = Annotated[MaskValue, PlainValidator(_mask_value)]
+ImageSize = Annotated[int | tuple[int, int], PlainValidator(_image_size)]
 Name = Annotated[str, Field(min_length=1)]
+ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
 
 
 class _Section(pydantic.BaseModel):
@@ -31,7 +75,7 @@ class ClassParams(_Section):
     """One row of the class table."""
 
     name: Annotated[str, Field(pattern=r"^[\w-]+$")]
-    value: MaskValue
+    value: MaskValueParam
     colour: str
 
 
@@ -71,10 +115,16 @@ class DataParams(_Section):
     synthetic: SyntheticParams
     on_bad: Literal["auto", "error", "skip"]
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
-    ignore: tuple[MaskValue, ...]
-    image_size: Annotated[Integer, Field(ge=32, le=2048, multiple_of=32)]
+    ignore: tuple[MaskValueParam, ...]
+    image_size: ImageSize
+    resize: Resize
     validation_share: Share
     shard_mb: Annotated[float, Field(gt=0)]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input in pixels."""
+        return self.image_size if isinstance(self.image_size, tuple) else (self.image_size,) * 2
 
     @pydantic.model_validator(mode="after")
     def _classes_differ(self) -> "DataParams":
@@ -140,6 +190,7 @@ class TrainParams(_Section):
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: ClassWeights
     flip: bool
     early_stopping: EarlyStoppingParams
     max_minutes: Annotated[float, Field(ge=0)]
@@ -195,6 +246,17 @@ class Params(_Section):
     evaluate: EvaluateParams
     report: ReportParams
     gates: tuple[GateParams, ...]
+
+    @pydantic.model_validator(mode="after")
+    def _weights_are_of_classes(self) -> "Params":
+        weights, names = self.train.class_weights, [c.name for c in self.data.classes]
+        for name in weights if isinstance(weights, dict) else ():
+            if name not in names:
+                raise ValueError(
+                    f"train.class_weights names {name!r}, which is no class"
+                    f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
+                )
+        return self
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

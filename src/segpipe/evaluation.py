@@ -1,9 +1,8 @@
 """Scoring a model on the test split, at network size and at each picture's own size."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
-import keras
 import numpy as np
 import pandas as pd
 from rich.progress import track
@@ -14,12 +13,15 @@ from segpipe.data import records
 from segpipe.errors import UserError
 from segpipe.prediction import log_softmax, mask_at_size
 
+Predict = Callable[[np.ndarray], np.ndarray]
+"""From uint8 images [n, height, width, 3] to float32 logits [n, height, width, classes]."""
+
 
 class Evaluation:
     """Scores that grow while predictions pass; nothing but one batch of pictures is kept."""
 
-    def __init__(self, model: keras.Model, manifest: records.Manifest, batch_size: int) -> None:
-        self.model, self.manifest, self.batch_size = model, manifest, batch_size
+    def __init__(self, predict: Predict, manifest: records.Manifest, batch_size: int) -> None:
+        self.predict, self.manifest, self.batch_size = predict, manifest, batch_size
         self.names = manifest.classes.names
         self.network = np.zeros((len(self.names),) * 2, np.int64)
         self.original = np.zeros_like(self.network)
@@ -30,7 +32,8 @@ class Evaluation:
         self._counts: list[np.ndarray] = []
 
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Predict every test image once and yield its name and mask, uint8 [S, S].
+        """Predict every test image once and yield its name and mask, uint8 [height, width]
+        at network size.
 
         Raises:
             UserError: the model gives something else than numbers.
@@ -38,7 +41,7 @@ class Evaluation:
         count = self.manifest.count("test")
         samples = track(records.read(self.manifest, "test"), "Evaluating", total=count)
         while batch := list(islice(samples, self.batch_size)):
-            logits = self.model.predict_on_batch(np.stack([s["image"] for s in batch]))
+            logits = self.predict(np.stack([s["image"] for s in batch]))
             if not np.isfinite(logits).all():
                 raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
             for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
@@ -125,7 +128,7 @@ class Evaluation:
         self.network += metrics.confusion_matrix(mask, prediction, len(self.names))
         self._score_pixels(mask, prediction, log_probabilities)
 
-        at_size = mask_at_size(np.exp(log_probabilities), *original.shape)
+        at_size = mask_at_size(np.exp(log_probabilities), original.shape, self.manifest.resize)
         confusion = metrics.confusion_matrix(original, at_size, len(self.names))
         self.original += confusion
         self._images.append((sample["name"], *original.shape))

@@ -16,7 +16,7 @@ from segpipe.model.encoder import mobilenet_v2
 
 _DESCRIPTION = "encoder.json"
 _WEIGHTS = "backbone.weights.h5"
-_IMAGENET_SIZE = 224
+_IMAGENET_SIZE = (224, 224)
 """The input size of the ImageNet checkpoint; its weights serve every size."""
 
 
@@ -35,9 +35,9 @@ class Backbone:
         """Whether the weights come from elsewhere."""
         return self.weights is not None
 
-    def build(self, image_size: int) -> keras.Model:
+    def build(self, size: tuple[int, int]) -> keras.Model:
         """The network for one input size, with its weights."""
-        network = mobilenet_v2(image_size, self.alpha)
+        network = mobilenet_v2(size, self.alpha)
         if self.weights:
             network.load_weights(self.weights)
         return network
@@ -103,7 +103,7 @@ def _load(params: EncoderParams) -> keras.Model:
 def _imagenet(alpha: float) -> keras.Model:
     try:
         return keras.applications.MobileNetV2(
-            input_shape=(_IMAGENET_SIZE, _IMAGENET_SIZE, 3),
+            input_shape=(*_IMAGENET_SIZE, 3),
             alpha=alpha,
             include_top=False,
             weights="imagenet",

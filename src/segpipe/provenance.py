@@ -15,6 +15,7 @@ import keras
 import segpipe
 from segpipe.data.records import MANIFEST, Manifest
 from segpipe.files import sha256
+from segpipe.modelfile import CARD_FORMAT
 from segpipe.pretrained import Backbone
 
 _LIBRARIES = ("keras", "numpy", "tensorflow")
@@ -55,9 +56,11 @@ def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> di
         training: how the run went, and the scores of its best epoch.
     """
     return {
+        "format": CARD_FORMAT,
         "segpipe": segpipe.__version__,
         "fingerprint": fingerprint(of),
-        "image_size": manifest.image_size,
+        "image_size": list(manifest.size),
+        "resize": manifest.resize,
         **manifest.classes.to_json(),
         "training": training,
         "params": of["params"],

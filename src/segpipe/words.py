@@ -44,9 +44,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def square(edge: int) -> str:
-    """The size of a square picture: `128 x 128 px`."""
-    return f"{edge} x {edge} px"
+def extent(size: tuple[int, int]) -> str:
+    """A picture's size: `128 x 128 px`, and where it is no square, which edge is which."""
+    height, width = size
+    which = "" if height == width else " (height x width)"
+    return f"{height} x {width} px{which}"
 
 
 def some_of(shown: int, count: int, which: str, where: str) -> str:

@@ -38,19 +38,22 @@ class BadSampleError(Exception):
 
 
 def decode_pair(
-    image: bytes, mask: bytes, image_file: str, mask_file: str
+    image: bytes, mask: bytes, image_file: str, mask_file: str, by_colour: bool = False
 ) -> tuple[Image.Image, np.ndarray, bytes]:
     """Decode an image and its mask, upright and of equal size.
 
     Args:
         image: an encoded image; alpha is dropped, grey and palettes become RGB.
-        mask: an encoded mask of one channel; palette indices are values, but grey levels in a GIF.
+        mask: an encoded mask. Of one channel: palette indices are values, but grey levels in a GIF.
+            By colour: any picture, as its RGB colours.
         image_file: how errors call the image.
         mask_file: how errors call the mask.
+        by_colour: whether the class table names colours.
 
     Returns:
-        The RGB image, the mask's file values as uint8 [height, width], and the encoded image: the
-        given bytes where they are an upright RGB JPEG or PNG, else a PNG of the same pixels.
+        The RGB image, the mask's file values as uint8 [height, width] or colours as uint8
+        [height, width, 3], and the encoded image: the given bytes where they are an upright RGB JPEG or
+        PNG, else a PNG of the same pixels.
 
     Raises:
         BadSampleError: a file cannot be read, or the two do not belong together.
@@ -64,8 +67,9 @@ def decode_pair(
     if drawing.size == picture.size:
         mask_turn = turn  # drawn on the stored pixels; where only the upright ones fit, on those
     rgb = _upright(_rgb(picture), turn)
-    values = np.asarray(_upright(Image.fromarray(_mask_values(drawing, mask_file)), mask_turn))
-    if rgb.size != values.shape[::-1]:
+    found = np.asarray(_rgb(drawing)) if by_colour else _mask_values(drawing, mask_file)
+    values = np.asarray(_upright(Image.fromarray(found), mask_turn))
+    if rgb.size != values.shape[1::-1]:
         expected = f"the image's size, {rgb.width}x{rgb.height} ({image_file})"
         raise BadSampleError(mask_file, f"size {values.shape[1]}x{values.shape[0]}", expected)
     kept = (picture.format, picture.mode) in _KEPT_FORMATS and turn == 1

@@ -12,7 +12,7 @@ from segpipe.errors import UserError
 
 @dataclass(frozen=True)
 class Arrays:
-    """A split in memory: `images` uint8 [n, S, S, 3], `masks` uint8 [n, S, S], `names`."""
+    """A split in memory: `images` uint8 [n, H, W, 3], `masks` uint8 [n, H, W], `names`."""
 
     images: np.ndarray
     masks: np.ndarray
@@ -21,9 +21,9 @@ class Arrays:
 
 def load(manifest: records.Manifest, split: records.Split) -> Arrays:
     """Read a whole split into memory: 4 bytes a pixel, 65 KB a sample at 128 px."""
-    count, size = manifest.count(split), manifest.image_size
-    images = np.empty((count, size, size, 3), np.uint8)
-    masks = np.empty((count, size, size), np.uint8)
+    count = manifest.count(split)
+    images = np.empty((count, *manifest.size, 3), np.uint8)
+    masks = np.empty((count, *manifest.size), np.uint8)
     names = []
     samples = track(records.read(manifest, split), f"Reading {split}", total=count)
     for position, sample in enumerate(samples):
@@ -57,7 +57,7 @@ def train_batches(
     sees a handful of images. Which samples that leaves out is new every epoch.
 
     Yields:
-        images uint8 [batch, S, S, 3] and masks uint8 [batch, S, S].
+        images uint8 [batch, H, W, 3] and masks uint8 [batch, H, W].
     """
     count = len(arrays.names)
     with tf.device("CPU"):  # a batch at a time goes to the accelerator, not the data set

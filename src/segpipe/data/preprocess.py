@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from rich.progress import track
 
 from segpipe.classes import IGNORE, ClassTable
+from segpipe.config import Resize
 from segpipe.data import tfrecord
 from segpipe.data.codec import decode_png, decode_rgb, encode_png
 from segpipe.data.parallel import ordered_map
 from segpipe.data.raw import SUMMARY
 from segpipe.data.records import MANIFEST, Split
+from segpipe.data.resize import resize_image, resize_mask
 from segpipe.errors import UserError
 from segpipe.files import name_hash, read_json, replaces, write_json
 
@@ -24,7 +25,8 @@ SOURCES: dict[Split, str] = {"train": "train", "val": "train", "test": "test"}
 def write_records(
     raw: Path,
     table: ClassTable,
-    image_size: int,
+    size: tuple[int, int],
+    how: Resize,
     validation_share: float,
     shard_mb: float,
     folder: Path,
@@ -37,7 +39,8 @@ def write_records(
     Args:
         raw: what `segpipe.data.raw.write_raw` wrote.
         table: which file value is which class.
-        image_size: the records' edge in pixels.
+        size: height and width of the records in pixels.
+        how: whether the pictures' aspect is kept.
         validation_share: part of the training split, 0..1, that becomes `val`, by hash of the name.
         shard_mb: size from which a shard is followed by another, 10^6 bytes.
         folder: replaced as a whole, once everything is written.
@@ -59,18 +62,19 @@ def write_records(
             total = summary["splits"][source]["samples"]
             samples = track(_raw_samples(raw, listed[source]), f"Writing {split}", total=total)
             resize = functools.partial(
-                resize_sample, table=table, image_size=image_size, with_original=split == "test"
+                resize_sample, table=table, size=size, how=how, with_original=split == "test"
             )
             chosen = (s for s in samples if _split_of(s, source, validation_share) == split)
             counter = _Counter(table)
             resized = map(counter.count, ordered_map(resize, chosen, processes))
             shards = tfrecord.write_shards(partial, split, resized, shard_mb)
             count = sum(shard["samples"] for shard in shards)
-            splits[split] = {"samples": count, **counter.shares(), "shards": shards}
+            splits[split] = {"samples": count, **counter.summary(), "shards": shards}
         _check_split(splits, validation_share)
         manifest = {
             "source": summary["source"],
-            "image_size": image_size,
+            "image_size": list(size),
+            "resize": how,
             **table.to_json(),
             "splits": splits,
             "left_out": summary["left_out"],
@@ -79,15 +83,13 @@ def write_records(
     return manifest
 
 
-def resize_sample(features: dict, table: ClassTable, image_size: int, with_original: bool) -> dict:
-    """Make a record of a raw sample: image by antialiased bilinear, mask by nearest neighbour.
-
-    Both scale the whole picture to the square, pixel centres to pixel centres.
-    """
-    square = (image_size, image_size)
+def resize_sample(
+    features: dict, table: ClassTable, size: tuple[int, int], how: Resize, with_original: bool
+) -> dict:
+    """Make a record of a raw sample."""
     indices = table.to_indices(decode_png(features["mask"]))
-    image = decode_rgb(features["image"]).resize(square, Image.Resampling.BILINEAR)
-    mask = Image.fromarray(indices).resize(square, Image.Resampling.NEAREST)
+    image = resize_image(decode_rgb(features["image"]), size, how)
+    mask = resize_mask(indices, size, how)
     record = {"name": features["name"], "image": image.tobytes(), "mask": mask.tobytes()}
     if with_original:
         height, width = indices.shape
@@ -107,20 +109,29 @@ class _Counter:
     def __init__(self, table: ClassTable) -> None:
         self.names = table.names
         self.pixels = np.zeros(256, np.int64)
+        self.around = np.zeros(len(self.names), np.int64)
 
     def count(self, record: dict) -> dict:
-        self.pixels += np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+        pixels = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+        counted = pixels[: len(self.names)]
+        self.pixels += pixels
+        self.around += np.where(counted > 0, counted.sum(), 0)
         return record
 
-    def shares(self) -> dict:
-        """Class shares of the counted pixels, and the share of all pixels that is ignored."""
+    def summary(self) -> dict:
+        """Class shares of the counted pixels, the ignored share of all, and the counts for weights."""
         counted = self.pixels[: len(self.names)]
         shares = counted / max(int(counted.sum()), 1)
         ignored = self.pixels[IGNORE] / max(int(self.pixels.sum()), 1)
         return {
-            "class_shares": dict(zip(self.names, shares.round(6).tolist(), strict=True)),
+            "class_shares": self._by_name(shares.round(6)),
             "ignored_share": round(float(ignored), 6),
+            "class_pixels": self._by_name(counted),
+            "pixels_of_images_with_class": self._by_name(self.around),
         }
+
+    def _by_name(self, numbers: np.ndarray) -> dict:
+        return dict(zip(self.names, numbers.tolist(), strict=True))
 
 
 def _raw_samples(raw: Path, shards: list[dict]) -> Iterator[dict]:

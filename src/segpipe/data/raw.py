@@ -131,7 +131,9 @@ def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
         return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
     try:
         encoded_image, encoded_mask = sample.content.read()
-        picture, values, kept = decode_pair(encoded_image, encoded_mask, sample.image, sample.mask)
+        picture, values, kept = decode_pair(
+            encoded_image, encoded_mask, sample.image, sample.mask, table.by_colour
+        )
     except OSError as error:
         file = sample.mask if str(error.filename).endswith(sample.mask) else sample.image
         return Problem(file, f"unreadable ({error.strerror or error})", "a readable file")

@@ -1,6 +1,6 @@
 """`data/records`: fixed-size uint8 samples as TFRecord shards, with a manifest.
 
-Each record holds `name`, `image` (uint8 RGB, S x S x 3) and `mask` (uint8 class indices, S x S, 255 is
+Each record holds `name`, `image` (uint8 RGB, H x W x 3) and `mask` (uint8 class indices, H x W, 255 is
 ignored), both as raw bytes. Test records also carry `original_mask`, a PNG of class indices at the
 original size, with its `height` and `width`, so that predictions can be scored at that size.
 """
@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from segpipe.classes import ClassTable
+from segpipe.config import Resize
 from segpipe.data import tfrecord
 from segpipe.data.codec import decode_png
 from segpipe.files import read_json
@@ -28,7 +29,9 @@ class Manifest:
 
     folder: Path
     source: str
-    image_size: int
+    size: tuple[int, int]
+    """Height and width of images and masks in pixels."""
+    resize: Resize
     classes: ClassTable
     splits: dict[str, dict]
     left_out: list[dict]
@@ -61,8 +64,16 @@ def read_manifest(folder: Path) -> Manifest:
         UserError: there is no manifest.
     """
     content = read_json(folder / MANIFEST, "preprocess")
-    table, splits = ClassTable.from_json(content), content["splits"]
-    return Manifest(folder, content["source"], content["image_size"], table, splits, content["left_out"])
+    height, width = content["image_size"]
+    return Manifest(
+        folder,
+        content["source"],
+        (height, width),
+        content["resize"],
+        ClassTable.from_json(content),
+        content["splits"],
+        content["left_out"],
+    )
 
 
 def read(manifest: Manifest, split: Split) -> Iterator[dict]:
@@ -70,13 +81,12 @@ def read(manifest: Manifest, split: Split) -> Iterator[dict]:
 
     Test samples also hold `original_mask`, uint8 [height, width].
     """
-    size = manifest.image_size
     for path in manifest.shards(split):
         for features in tfrecord.read_shard(path):
             sample = {
                 "name": features["name"].decode(),
-                "image": np.frombuffer(features["image"], np.uint8).reshape(size, size, 3),
-                "mask": np.frombuffer(features["mask"], np.uint8).reshape(size, size),
+                "image": np.frombuffer(features["image"], np.uint8).reshape(*manifest.size, 3),
+                "mask": np.frombuffer(features["mask"], np.uint8).reshape(manifest.size),
             }
             if "original_mask" in features:
                 sample["original_mask"] = decode_png(features["original_mask"])

@@ -11,18 +11,18 @@ BATCH_NORM_MOMENTUM = 0.9
 steps until inference sees what training saw; a small data set trains for hundreds."""
 
 
-def mobilenet_v2(image_size: int, alpha: float) -> keras.Model:
+def mobilenet_v2(size: tuple[int, int], alpha: float) -> keras.Model:
     """MobileNetV2 without its classifier, weights random.
 
     Args:
-        image_size: edge of the square input in pixels.
+        size: height and width of the input in pixels.
         alpha: width multiplier.
 
     Returns:
-        A model of float images [batch, S, S, 3] in -1..1. Source: https://arxiv.org/abs/1801.04381
+        A model of float images [batch, H, W, 3] in -1..1. Source: https://arxiv.org/abs/1801.04381
     """
     return keras.applications.MobileNetV2(
-        input_tensor=keras.Input((image_size, image_size, 3), name="scaled_image"),
+        input_tensor=keras.Input((*size, 3), name="scaled_image"),
         alpha=alpha,
         include_top=False,
         weights=None,

@@ -17,7 +17,7 @@ def unet(encoder: keras.Model, filters: Sequence[int], classes: int) -> keras.Mo
         classes: number of classes N.
 
     Returns:
-        A model from uint8 images [batch, S, S, 3] in 0..255 to float32 logits [batch, S, S, N].
+        A model from uint8 images [batch, H, W, 3] in 0..255 to float32 logits [batch, H, W, N].
         Scaling is inside, so nothing outside can feed it wrongly. Source of the shape:
         https://arxiv.org/abs/1505.04597
     """

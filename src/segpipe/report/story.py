@@ -9,7 +9,7 @@ from segpipe.report import plots
 from segpipe.report.analysis import Results
 from segpipe.report.baseline import compared, verdict
 from segpipe.report.failures import failures
-from segpipe.words import percent, score, signed, some_of, square
+from segpipe.words import extent, percent, score, signed, some_of
 
 MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
 
@@ -25,7 +25,7 @@ def tell(
         samples: what shows the fixed samples.
         worst: what shows the worst test images.
     """
-    size = square(manifest.image_size)
+    size = extent(manifest.size)
     return [
         Section("data", "What was trained on what?", _trained_on(results, manifest)),
         Section("scores", "Is it good?", [*_scores(results, size), *samples]),
@@ -46,7 +46,7 @@ def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
     return [
         Text(
             f"A U-Net on {results.params['model']['encoder']['name']}, trained on "
-            f"{manifest.count('train')} images of {square(manifest.image_size)} for {epochs} "
+            f"{manifest.count('train')} images of {extent(manifest.size)} for {epochs} "
             f"epoch{'s' if epochs > 1 else ''}{ended}; best on {manifest.count('val')} validation "
             f"images in epoch {results.summary['best_epoch']}; scored on {results.scores['images']} "
             "test images."

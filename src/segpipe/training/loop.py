@@ -1,6 +1,7 @@
 """One training run, from records and an encoder to the best model and its history."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ from segpipe import devices, provenance
 from segpipe.config import EncoderParams, ModelParams, Params, TrainParams
 from segpipe.data import pipeline
 from segpipe.data.records import Manifest
+from segpipe.data.weights import class_weights
 from segpipe.errors import UserError, brief
 from segpipe.files import name_hash
 from segpipe.model.encoder import set_trainable, tap
@@ -61,7 +63,7 @@ class Work:
     run: Unfinished
     """Where its checkpoints go."""
     previewed: np.ndarray
-    """Images whose predictions `preview` draws, uint8 [n, S, S, 3]."""
+    """Images whose predictions `preview` draws, uint8 [n, H, W, 3]."""
     preview: Preview
     logs: Path
     """Folder of the live logs, which are no result."""
@@ -88,7 +90,7 @@ def prepare(params: TrainParams) -> str:
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
     """The U-Net for some records on a backbone, weights drawn from `seed` or pretrained."""
     keras.utils.set_random_seed(seed)
-    encoder = tap(backbone.build(manifest.image_size), params.encoder.layers)
+    encoder = tap(backbone.build(manifest.size), params.encoder.layers)
     set_trainable(encoder, is_trainable(params.encoder, backbone), backbone.pretrained)
     return unet(encoder, params.decoder.filters, len(manifest.classes))
 
@@ -120,7 +122,7 @@ def train(network: keras.Model, work: Work) -> Progress:
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     network.compile(
         build_optimizer(network, params, steps),
-        loss=cross_entropy,
+        loss=partial(cross_entropy, weights=class_weights(params.class_weights, work.manifest)),
         metrics=[RunningScores(len(work.manifest.classes))],
         jit_compile="auto" if on_gpu else False,  # XLA halves this model's speed on a CPU
     )

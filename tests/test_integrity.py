@@ -8,8 +8,10 @@ import pytest
 from helpers import PETS, draw_photo
 from PIL import Image
 
+from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.config import FolderParams
 from segpipe.data.codec import decode_png, decode_rgb
+from segpipe.data.integrity import decode_pair
 from segpipe.data.raw import write_raw
 from segpipe.data.sources import folder
 from segpipe.data.tfrecord import read_shard
@@ -339,3 +341,22 @@ def test_what_is_kept_of_a_turned_picture_carries_no_exif(pairs, tmp_path):
     kept = Image.open(io.BytesIO(sample(tmp_path / "raw", image.stem)["image"]))
     assert dict(kept.getexif()) == {}
     assert kept.size == (30, 40)
+
+
+COLOURS = ClassTable(
+    (SegmentationClass("road", "#804080", "#0072b2"), SegmentationClass("car", "#00008e", "#e69f00"))
+)
+
+
+@pytest.mark.parametrize("kind", ["RGB.png", "RGBA.png", "P.png", "P.gif", "RGB.bmp"])
+def test_a_mask_in_colours_is_read_as_its_colours_in_any_lossless_format(kind, tmp_path):
+    mode, suffix = kind.split(".")
+    indices = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
+    drawn = np.array([[0x80, 0x40, 0x80], [0, 0, 0x8E]], np.uint8)[indices]
+    picture = Image.fromarray(drawn)
+    picture = picture.quantize(2) if mode == "P" else picture.convert(mode)
+    picture.save(tmp_path / f"mask.{suffix}")
+    Image.new("RGB", (3, 2)).save(tmp_path / "image.png")
+    image, mask = ((tmp_path / name).read_bytes() for name in ("image.png", f"mask.{suffix}"))
+    _, colours, _ = decode_pair(image, mask, "image", "mask", by_colour=True)
+    assert (COLOURS.to_indices(colours) == indices).all()

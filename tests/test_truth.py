@@ -80,21 +80,14 @@ def test_info_of_what_is_no_model_of_ours_is_one_line(tmp_path, content):
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [
-        ('"image_size": [\n    32', '"image_size": [\n    64', "3 = border at 64 x 32 px (stretch)"),
+        ('[\n    32', '[\n    64', "1 = pet, 2 = background, 3 = border at 64 x 32 px (stretch)"),
         ('"stretch"', '"pad"', "1 = pet, 2 = background, 3 = border at 32 x 32 px (pad)"),
-        (
-            '"name": "pet"',
-            '"name": "cat"',
-            "1 = cat, 2 = background, 3 = border at 32 x 32 px (stretch)",
-        ),
+        ('"pet",', '"cat",', "1 = cat, 2 = background, 3 = border at 32 x 32 px (stretch)"),
         ('"value": 3', '"value": 4', "1 = pet, 2 = background, 4 = border at 32 x 32 px (stretch)"),
-        (
-            '"ignore": []',
-            '"ignore": [9]',
-            "1 = pet, 2 = background, 3 = border, ignored: [9] at 32 x 32 px",
-        ),
+        ('"ignore": []', '"ignore": [9]',
+         "1 = pet, 2 = background, 3 = border, ignored: [9] at 32 x 32 px (stretch)"),
     ],
-)
+)  # fmt: skip
 def test_a_model_for_other_records_is_refused_and_both_are_named(project, before, after, found):
     records = project / "data/records/manifest.json"
     text = records.read_text()
@@ -104,8 +97,8 @@ def test_a_model_for_other_records_is_refused_and_both_are_named(project, before
     with pytest.raises(UserError) as caught:
         load_model(project / "models/model.keras", open_records(records.parent))
     assert str(caught.value) == (
-        f"{project}/models/model.keras was trained for 1 = pet, 2 = background, 3 = border at 32 px, "
-        f"but the records have {found}; train it on these records"
+        f"{project}/models/model.keras was trained for 1 = pet, 2 = background, 3 = border at "
+        f"32 x 32 px (stretch), but the records have {found}; train it on these records"
     )
 
 

@@ -24,6 +24,9 @@ class Traced:
 
     def __getattr__(self, name: str) -> object:
         section, prefix, seen = self._state
+        described = getattr(type(section), name, None)
+        if isinstance(described, property):
+            return described.fget(self)  # what it reads counts, not its own name
         value = getattr(section, name)
         if isinstance(value, pydantic.BaseModel):
             return Traced(value, f"{prefix}{name}.", seen)

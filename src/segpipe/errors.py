@@ -5,6 +5,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable
+from types import FrameType
 
 
 def brief(error: BaseException) -> str:
@@ -34,8 +35,15 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def wrapped() -> None:
+        interrupted = False
+
+        def interrupt(signum: int, frame: FrameType | None) -> None:
+            nonlocal interrupted
+            interrupted = True
+            raise KeyboardInterrupt
+
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, interrupt)
         try:
             main()
         except UserError as error:
@@ -44,6 +52,10 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             where = f"{error.filename}: " if error.filename else ""
             what = f"{where}{error.strerror or error}"
             sys.exit(_complain(f"{what}; mend that and run the same command again", 1))
+        except Exception:
+            if interrupted:  # compiled code, TensorFlow's for one, may turn it into another error
+                raise KeyboardInterrupt from None
+            raise
 
     return wrapped
 

@@ -44,13 +44,18 @@ def sample_grid(rows: Sequence[dict], table: ClassTable, title: str = "") -> Fig
 
     Args:
         rows: each a `label` and, in the order to be drawn, pictures by heading: RGB uint8
-            [S, S, 3], or masks of class indices uint8 [S, S].
+            [H, W, 3], or masks of class indices uint8 [H, W]; all of one size.
         table: names and colours of the classes.
         title: stands above all.
     """
     headings = [heading for heading in rows[0] if heading != "label"]
+    height, width = rows[0][headings[0]].shape[:2]
+    cell = 1.9 / max(height, width)  # inches a pixel
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.9 * len(headings), 1.95 * len(rows) + 0.7), layout="constrained")
+        figure = Figure(
+            figsize=(max(cell * width, 1) * len(headings), (cell * height + 0.05) * len(rows) + 0.7),
+            layout="constrained",
+        )
         grid = figure.subplots(len(rows), len(headings), squeeze=False)
         for axes_row, row in zip(grid, rows, strict=True):
             for axes, heading in zip(axes_row, headings, strict=True):

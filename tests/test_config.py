@@ -64,7 +64,13 @@ def test_params_cannot_be_changed_once_read():
         ("train__epochs", "many", "train.epochs = 'many': input should be a valid integer"),
         ("data__validation_share", 1.0, "data.validation_share = 1.0: input should be less than 1"),
         ("data__ignore", [2], "data: the value 2 stands twice in classes and ignore"),
-        ("model__decoder__filters", [8], "decoder.filters needs one number for each of the 4 skip"),
+        ("model__decoder__filters", [8], "(the last of encoder.layers) to stride 2, which makes 4, and"),
+        ("model__encoder__name", "resnet50", "no encoder of this name; did you mean resnet50_v2? (the"),
+        ("model__encoder__name", ["a"], "model.encoder.name: no encoder of this name"),
+        ("model__encoder__layers", "all", "model.encoder.layers = 'all': input should be default, or"),
+        ("model__encoder__layers", ["a"], "model.encoder.layers: input should be default, or a list of"),
+        ("model__encoder__layers", ["a", "b"], "to stride 2, which makes 1, and has 4"),
+        ("model__decoder__name", "fpn", "model.decoder.name = 'fpn': input should be 'pix2pix', 'unet'"),
         ("model__encoder__trainable", "yes", "model.encoder.trainable = 'yes': input should be"),
         ("train__optimizer", "rmsprop", "train.optimizer = 'rmsprop': input should be 'adam', 'adamw'"),
         ("train__warmup_epochs", 20, "train: warmup_epochs = 20 leaves nothing of epochs = 20"),
@@ -75,6 +81,25 @@ def test_a_wrong_value_is_named_with_file_key_value_and_what_is_allowed(params_w
     with pytest.raises(ParamsError, match=re.escape(words)) as error:
         params_with(**{key: value})
     assert "params.yaml: " in str(error.value)
+
+
+def test_alpha_is_for_encoders_that_have_it(params_with):
+    changes = {"model__encoder__name": "resnet50_v2", "model__encoder__alpha": 0.5}
+    with pytest.raises(
+        ParamsError, match=r"model\.encoder\.alpha = 0\.5: resnet50_v2 comes in one width"
+    ):
+        params_with(**changes)
+    assert params_with(**{**changes, "model__encoder__alpha": 1}).model.encoder.alpha == 1
+
+
+@pytest.mark.parametrize(("filters", "layers"), [([9, 9, 9, 9], "default"), ([9, 9], ["a", "b"])])
+def test_an_encoder_that_begins_with_stride_4_has_a_doubling_more_than_skips(
+    params_with, filters, layers
+):
+    changes = {"model__encoder__name": "convnext_tiny", "model__encoder__layers": layers}
+    assert params_with(**changes, model__decoder__filters=filters)
+    with pytest.raises(ParamsError, match=f"which makes {len(filters)}, and has"):
+        params_with(**changes, model__decoder__filters=[9, *filters])
 
 
 def test_every_error_has_a_line_of_its_own(params_with):

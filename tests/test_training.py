@@ -12,6 +12,7 @@ from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.config import Params, load_params
 from segpipe.data.pipeline import Arrays
 from segpipe.data.records import Manifest
+from segpipe.families import FAMILIES
 from segpipe.modelfile import read_card
 from segpipe.pretrained import Backbone
 from segpipe.training import loop
@@ -22,7 +23,7 @@ from segpipe.training.saving import save_model
 from segpipe.unfinished import Unfinished
 
 COMMITTED = load_params(ROOT / "params.yaml")
-TAPS = COMMITTED.model.encoder.layers[:2]
+TAPS = FAMILIES["mobilenet_v2"].layers[:2]
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
 IDENTITY = {"params": {"seed": 0}, "records": "0", "encoder": None, "libraries": {}, "backend": "any"}
 
@@ -263,3 +264,8 @@ def test_resolved_params_hold_what_made_the_model_and_no_path(tmp_path):
     assert resolved["model"]["encoder"]["pretrained"] is True
     assert resolved["train"]["epochs"] == 3
     assert str(tmp_path) not in str(resolved)
+
+
+def test_resolved_params_name_the_layers_that_default_stands_for():
+    resolved = loop.resolved(COMMITTED, Backbone("convnext_tiny", 1.0, None))
+    assert resolved["model"]["encoder"]["layers"] == list(FAMILIES["convnext_tiny"].layers)

@@ -16,7 +16,18 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 FLOORS = [
     (
         "ground",
-        {"changes", "config", "classes", "metrics", "errors", "files", "locks", "nested", "words"},
+        {
+            "changes",
+            "config",
+            "classes",
+            "metrics",
+            "errors",
+            "families",
+            "files",
+            "locks",
+            "nested",
+            "words",
+        },
     ),
     ("data", {"data"}),
     ("model", {"model"}),
@@ -30,6 +41,8 @@ FLOORS = [
             "unfinished",
             "provenance",
             "devices",
+            "network",
+            "summary",
             "modelfile",
         },
     ),

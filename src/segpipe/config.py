@@ -14,6 +14,7 @@ from pydantic import Field, PlainValidator
 
 from segpipe.classes import ClassTable, MaskValue, SegmentationClass
 from segpipe.errors import ParamsError
+from segpipe.families import FAMILIES, doublings
 from segpipe.words import did_you_mean
 
 PARAMS_FILE = Path("params.yaml")
@@ -44,6 +45,21 @@ def _image_size(value: Any) -> int | tuple[int, int]:
     if any(edge % 32 for edge in edges):
         raise ValueError("input should be a multiple of 32")
     return value if type(value) is int else (edges[0], edges[1])
+
+
+def _family(value: Any) -> str:
+    if not isinstance(value, str) or value not in FAMILIES:
+        hint = did_you_mean(str(value), FAMILIES)
+        raise ValueError(f"no encoder of this name{hint} (there are {', '.join(FAMILIES)})")
+    return value
+
+
+def _layers(value: Any) -> Literal["default"] | tuple[str, ...]:
+    if value == "default":
+        return value
+    if isinstance(value, list | tuple) and len(value) > 1 and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    raise ValueError("input should be default, or a list of two layers or more, finest first")
 
 
 def _class_weights(value: Any) -> str | dict[str, float]:
@@ -135,16 +151,26 @@ class DataParams(_Section):
 class EncoderParams(_Section):
     """The encoder: the half of the U-Net that sees the image."""
 
-    name: Literal["mobilenet_v2"]
+    name: Annotated[str, PlainValidator(_family)]
     weights: Name
     alpha: Annotated[float, Field(gt=0, le=2)]
-    layers: Annotated[tuple[Name, ...], Field(min_length=2)]
+    layers: Annotated[Literal["default"] | tuple[str, ...], PlainValidator(_layers)]
     trainable: Literal["auto", True, False]
+
+    @pydantic.field_validator("alpha")
+    @classmethod
+    def _alpha_exists(cls, alpha: float, others: pydantic.ValidationInfo) -> float:
+        name = others.data.get("name")
+        if name and alpha != 1 and not FAMILIES[name].alpha:
+            with_alpha = ", ".join(name for name, family in FAMILIES.items() if family.alpha)
+            raise ValueError(f"{name} comes in one width: set it to 1.0 (it is for {with_alpha})")
+        return alpha
 
 
 class DecoderParams(_Section):
     """The decoder: the half of the U-Net that draws the mask."""
 
+    name: Literal["pix2pix", "unet", "light"]
     filters: Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
@@ -155,12 +181,13 @@ class ModelParams(_Section):
     decoder: DecoderParams
 
     @pydantic.model_validator(mode="after")
-    def _one_filter_count_a_skip(self) -> "ModelParams":
-        skips = len(self.encoder.layers) - 1
-        if len(self.decoder.filters) != skips:
+    def _one_filter_count_a_doubling(self) -> "ModelParams":
+        needed = doublings(self.encoder.name, self.encoder.layers)
+        if len(self.decoder.filters) != needed:
+            coarsest = 2 ** (needed + 1)
             raise ValueError(
-                f"decoder.filters needs one number for each of the {skips} skip connections "
-                f"(encoder.layers but the last), not {len(self.decoder.filters)}"
+                f"decoder.filters takes one for each doubling from stride {coarsest} (the last of "
+                f"encoder.layers) to stride 2, which makes {needed}, and has {len(self.decoder.filters)}"
             )
         return self
 

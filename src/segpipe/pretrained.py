@@ -3,6 +3,7 @@
 `encoder.json` says which network it is; the weights, if any, lie beside it in Keras 3's format.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import keras
 from segpipe.config import EncoderParams
 from segpipe.errors import UserError, brief
 from segpipe.files import read_json, replaces, sha256, write_json
-from segpipe.model.encoder import mobilenet_v2
+from segpipe.model import encoder
 
 _DESCRIPTION = "encoder.json"
 _WEIGHTS = "backbone.weights.h5"
@@ -35,9 +36,13 @@ class Backbone:
         """Whether the weights come from elsewhere."""
         return self.weights is not None
 
+    def architecture(self, size: tuple[int, int]) -> keras.Model:
+        """The network for one input size, its weights random."""
+        return encoder.backbone(self.name, size, self.alpha)
+
     def build(self, size: tuple[int, int]) -> keras.Model:
         """The network for one input size, with its weights."""
-        network = mobilenet_v2(size, self.alpha)
+        network = self.architecture(size)
         if self.weights:
             network.load_weights(self.weights)
         return network
@@ -80,14 +85,14 @@ def open_backbone(folder: Path) -> Backbone:
 
 def _load(params: EncoderParams) -> keras.Model:
     if params.weights == "imagenet":
-        return _imagenet(params.alpha)
+        return _imagenet(params)
     path = Path(params.weights)
     if not path.is_file():
         raise UserError(
             f"model.encoder.weights: there is no file {path}; set it to imagenet, none, "
             "or the path of a Keras weights file (.weights.h5 or .h5)"
         )
-    network = mobilenet_v2(_IMAGENET_SIZE, params.alpha)
+    network = encoder.backbone(params.name, _IMAGENET_SIZE, params.alpha)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Keras only warns of weights that it finds no layer for
@@ -100,19 +105,20 @@ def _load(params: EncoderParams) -> keras.Model:
     return network
 
 
-def _imagenet(alpha: float) -> keras.Model:
+def _imagenet(params: EncoderParams) -> keras.Model:
     try:
-        return keras.applications.MobileNetV2(
-            input_shape=(*_IMAGENET_SIZE, 3),
-            alpha=alpha,
-            include_top=False,
-            weights="imagenet",
-        )
-    except ValueError as error:  # an alpha that nobody has trained
-        raise UserError(f"model.encoder.alpha: {brief(error)}") from None
+        return encoder.backbone(params.name, _IMAGENET_SIZE, params.alpha, "imagenet")
     except Exception as error:
-        raise UserError(
-            f"the ImageNet weights could not be downloaded ({brief(error)}). "
-            "Set model.encoder.weights to the path of a weights file that you have "
-            "(mobilenet_v2 without top, .weights.h5 or .h5), or to none to start from random"
-        ) from None
+        if isinstance(error, ValueError) and "alpha" in str(error):  # one that nobody has trained
+            raise UserError(f"model.encoder.alpha: {brief(error)}") from None
+        raise UserError(_not_downloaded(params.name, brief(error))) from None
+
+
+def _not_downloaded(name: str, reason: str) -> str:
+    """What failed, and the way round; Keras' errors hold the address of the file that it wanted."""
+    address = re.search(r"https?://\S+\.h5", reason)
+    file = address[0].rpartition("/")[2] if address else f"a weights file of {name} without its top"
+    return (
+        f"the ImageNet weights could not be downloaded ({reason}). Fetch {file} where there is a "
+        "network and set model.encoder.weights to its path here, or to none to start from random"
+    )

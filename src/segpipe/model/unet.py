@@ -1,19 +1,27 @@
-"""The U-Net: an encoder, and a pix2pix-style decoder that draws the mask from its outputs."""
+"""The U-Net: an encoder, and a decoder that draws the mask from its outputs."""
 
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
-from segpipe.model.encoder import BATCH_NORM_MOMENTUM
+from segpipe.families import Scaling
+from segpipe.model.decoder import DECODERS
 
 
-def unet(encoder: keras.Model, filters: Sequence[int], classes: int) -> keras.Model:
+def unet(
+    encoder: keras.Model, scaling: Scaling, decoder: str, filters: Sequence[int], classes: int
+) -> keras.Model:
     """Join an encoder with a decoder that upsamples from its last output.
 
+    Where an encoder has nothing of stride 2 (ConvNeXt), the decoder's last step does without a skip
+    connection, as in segmentation_models.pytorch.
+
     Args:
-        encoder: takes float images in -1..1; outputs of stride 2, 4, 8, ..., finest first.
-        filters: channels of each upsampling step, coarsest first; one fewer than outputs.
+        encoder: takes float images, scaled; outputs of stride 2 or 4 and on, doubling, finest first.
+        scaling: what makes pixels of 0..255 what the encoder takes.
+        decoder: one of `DECODERS`.
+        filters: channels of each doubling of the resolution, coarsest first, up to stride 2.
         classes: number of classes N.
 
     Returns:
@@ -22,31 +30,14 @@ def unet(encoder: keras.Model, filters: Sequence[int], classes: int) -> keras.Mo
         https://arxiv.org/abs/1505.04597
     """
     image = keras.Input(encoder.input_shape[1:], dtype="uint8", name="image")
-    scaled = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(image)
+    scaled = layers.Rescaling(scaling.scale, scaling.offset, name="scale")(image)
     *skips, x = encoder(scaled)
-    for step, (width, skip) in enumerate(zip(filters, reversed(skips), strict=True), 1):
-        x = _upsample(x, width, f"up_{step}")
-        x = layers.Concatenate(name=f"join_{step}")([x, skip])
-    # Logits stay float32 under mixed precision: softmax and loss need the digits.
-    logits = layers.Conv2DTranspose(
-        classes, 3, strides=2, padding="same", dtype="float32", name="logits"
-    )(x)
-    return keras.Model(image, logits, name="unet")
+    skips = [*([None] if _finest_stride(encoder) == 4 else []), *skips]
+    steps = zip(filters, reversed(skips), strict=True)
+    for number, (width, skip) in enumerate(steps, 1):
+        x = DECODERS[decoder].step(x, skip, width, number)
+    return keras.Model(image, DECODERS[decoder].head(x, classes), name="unet")
 
 
-def _upsample(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """Double the resolution: transposed convolution, BatchNorm, ReLU.
-
-    As in pix2pix, https://arxiv.org/abs/1611.07004, appendix 6.1.
-    """
-    x = layers.Conv2DTranspose(
-        filters,
-        3,
-        strides=2,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
-        name=f"{name}_conv",
-    )(x)
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+def _finest_stride(encoder: keras.Model) -> int:
+    return encoder.input_shape[1] // encoder.outputs[0].shape[1]

@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from segpipe import devices, provenance
-from segpipe.config import EncoderParams, ModelParams, Params, TrainParams
+from segpipe.config import ModelParams, Params, TrainParams
 from segpipe.data import pipeline
 from segpipe.data.records import Manifest
 from segpipe.data.weights import class_weights
 from segpipe.errors import UserError, brief
+from segpipe.families import taps
 from segpipe.files import name_hash
-from segpipe.model.encoder import set_trainable, tap
 from segpipe.model.losses import cross_entropy
-from segpipe.model.unet import unet
+from segpipe.network import assemble, is_trainable
 from segpipe.pretrained import Backbone
 from segpipe.training.callbacks import (
     AveragedWeights,
@@ -90,9 +90,7 @@ def prepare(params: TrainParams) -> str:
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
     """The U-Net for some records on a backbone, weights drawn from `seed` or pretrained."""
     keras.utils.set_random_seed(seed)
-    encoder = tap(backbone.build(manifest.size), params.encoder.layers)
-    set_trainable(encoder, is_trainable(params.encoder, backbone), backbone.pretrained)
-    return unet(encoder, params.decoder.filters, len(manifest.classes))
+    return assemble(backbone, backbone.build(manifest.size), params, len(manifest.classes))
 
 
 def preview_samples(validation: pipeline.Arrays, count: int) -> Samples:
@@ -191,7 +189,7 @@ def _tensorboard(work: Work) -> list[keras.callbacks.Callback]:
 
 
 def resolved(params: Params, backbone: Backbone) -> dict:
-    """The params that made the model, with `auto` resolved and no path of this machine."""
+    """The params that made the model, with `auto` and `default` resolved and no path of this machine."""
     return {
         "seed": params.seed,
         "model": {
@@ -199,15 +197,10 @@ def resolved(params: Params, backbone: Backbone) -> dict:
                 "name": backbone.name,
                 "alpha": backbone.alpha,
                 "pretrained": backbone.pretrained,
-                "layers": list(params.model.encoder.layers),
+                "layers": list(taps(backbone.name, params.model.encoder.layers)),
                 "trainable": is_trainable(params.model.encoder, backbone),
             },
             "decoder": params.model.decoder.model_dump(mode="json"),
         },
         "train": params.train.model_dump(mode="json"),
     }
-
-
-def is_trainable(params: EncoderParams, backbone: Backbone) -> bool:
-    """What `model.encoder.trainable` comes to: `auto` trains only what is not pretrained."""
-    return not backbone.pretrained if params.trainable == "auto" else params.trainable

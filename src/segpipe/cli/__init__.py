@@ -40,6 +40,7 @@ for command in (
     review.compare,
     results.baseline,
     model.info,
+    model.model,
     runs.runs,
 ):
     app.command()(command)

@@ -1,12 +1,20 @@
 """Commands on a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
+from rich.console import Console
 
+from segpipe.cli import tables
 from segpipe.modelfile import read_card
+from segpipe.words import extent
+
+if TYPE_CHECKING:
+    import keras
+
+    from segpipe.config import Params
 
 
 def info(
@@ -16,3 +24,85 @@ def info(
 ) -> None:
     """Show what made a model: scores, classes, params, data, libraries (as YAML)."""
     print(yaml.safe_dump(read_card(model), sort_keys=False, allow_unicode=True), end="")
+
+
+def model(
+    layers: Annotated[
+        bool, typer.Option("--layers", help="List the encoder's layers and their strides instead.")
+    ] = False,
+) -> None:
+    """Show what the network that params.yaml asks for costs: size, parameters, MACs, memory.
+
+    Needs no data and downloads no weights.
+    """
+    from segpipe.config import load_params
+    from segpipe.network import assemble  # takes seconds, for TensorFlow
+    from segpipe.pretrained import Backbone
+
+    params = load_params()
+    encoder, weights = params.model.encoder, params.model.encoder.weights
+    backbone = Backbone(encoder.name, encoder.alpha, None if weights == "none" else Path(weights))
+    inner = backbone.architecture(params.data.size)
+    if layers:
+        _print_layers(params, inner)
+    else:
+        _print_cost(params, assemble(backbone, inner, params.model, len(params.data.classes)))
+
+
+def _print_layers(params: "Params", inner: "keras.Model") -> None:
+    from segpipe.families import taps
+    from segpipe.model.encoder import strides
+
+    chosen = taps(params.model.encoder.name, params.model.encoder.layers)
+    outputs = {operation.name: operation.output for operation in inner.operations}
+    table = tables.table(
+        f"Layers of {params.model.encoder.name} (*: those that feed the decoder)",
+        "layer", "stride", "output",
+    )  # fmt: skip
+    for name, stride in strides(inner).items():
+        height, width, channels = outputs[name].shape[1:]
+        mark = " *" if name in chosen else ""
+        table.add_row(name + mark, str(stride), f"{height} x {width} x {channels}")
+    Console().print(table)
+
+
+def _print_cost(params: "Params", network: "keras.Model") -> None:
+    from segpipe import summary
+
+    size, batches = params.data.size, (params.train.batch_size, params.evaluate.batch_size)
+    parts, memory = summary.parts(network), summary.memory(network)
+    print(
+        f"{params.model.encoder.name} with the decoder {params.model.decoder.name}, "
+        f"{len(params.data.classes)} classes, {extent(size)}"
+    )
+    table = tables.table("", "", "output", "stride", "params", "MMAC")
+    for part in parts:
+        height, width = part.size
+        output = f"{height} x {width} x {part.channels}"
+        table.add_row(
+            part.name, output, str(size[0] // height), f"{part.params:,}", _millions(part.macs)
+        )
+    table.add_section()
+    total, trained = sum(part.params for part in parts), summary.count(network.trainable_weights)
+    table.add_row("total", "", "", f"{total:,}", _millions(sum(part.macs for part in parts)))
+    Console().print(table)
+    print(f"trainable params: {trained:,}; frozen: {total - trained:,}")
+    print(
+        f"memory for training in batches of {batches[0]}: {_gib(memory.training(batches[0]))} "
+        "(activations for the backward pass, weights, gradients, Adam's moments)"
+    )
+    print(
+        f"memory for inference in batches of {batches[1]}: {_gib(memory.inference(batches[1]))} "
+        "(skip connections, the widest layer, weights)"
+    )
+    print(
+        "Both are estimates from the graph's tensors: what the libraries need themselves comes on top."
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def _millions(macs: int) -> str:
+    return f"{macs / 1e6:,.1f}"

@@ -1,0 +1,101 @@
+"""The decoders: what they are made of, what they cost, and that they train wherever a model trains."""
+
+import keras
+import numpy as np
+import pytest
+
+from segpipe import summary
+from segpipe.families import FAMILIES
+from segpipe.model.decoder import DECODERS
+from segpipe.model.encoder import backbone, tap
+from segpipe.model.losses import cross_entropy
+from segpipe.model.unet import unet
+
+MOBILENET = FAMILIES["mobilenet_v2"]
+
+
+def build(
+    decoder, size=(64, 96), alpha=0.35, filters=(16, 12, 8, 4), classes=3, layers=MOBILENET.layers
+):
+    encoder = tap(backbone("mobilenet_v2", size, alpha), layers)
+    return unet(encoder, MOBILENET.scaling, decoder, filters, classes)
+
+
+def decoder_macs(network):
+    return sum(part.macs for part in summary.parts(network) if part.name != "encoder")
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_logits_have_the_size_of_the_image_and_are_float32_under_mixed_precision(decoder, rng):
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build(decoder)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    logits = network.predict_on_batch(rng.integers(0, 256, (2, 64, 96, 3), np.uint8))
+    assert logits.shape == (2, 64, 96, 3)
+    assert logits.dtype == np.float32
+    assert (
+        network.get_layer("up_1_relu" if decoder != "unet" else "up_1_relu_1").compute_dtype
+        == "bfloat16"
+    )
+    last = [layer for layer in network.layers if layer.name.startswith("logits")]
+    assert {layer.compute_dtype for layer in last} == {"float32"}
+
+
+def test_a_level_of_the_unet_is_an_up_convolution_and_two_convolutions():
+    """By hand, from 144 to 16 channels with a skip connection of 96: and BatchNorm's vectors."""
+    network = build("unet", alpha=1.0, filters=[16], layers=MOBILENET.layers[:2])
+    level = summary.parts(network)[1]
+    up = 2 * 2 * 144 * 16 + 16
+    first, second = 9 * (16 + 96) * 16, 9 * 16 * 16
+    assert level.params == up + first + second + 2 * 4 * 16
+    assert (level.name, level.size, level.channels) == ("decoder 1", (32, 48), 16)
+    positions = 32 * 48
+    assert level.macs == positions // 4 * 2 * 2 * 144 * 16 + positions * (first + second)
+
+
+def test_a_level_of_light_is_a_pointwise_and_a_depthwise_convolution():
+    network = build("light", alpha=1.0, filters=[16], layers=MOBILENET.layers[:2])
+    level = summary.parts(network)[1]
+    assert level.params == 144 * 16 + 9 * 16 + 4 * 16
+    positions = 32 * 48
+    assert level.macs == positions // 4 * 144 * 16 + positions * 9 * 16
+
+
+@pytest.mark.parametrize(
+    ("filters", "classes"), [((512, 256, 128, 64), 3), ((512, 256, 128, 64), 150), ((64, 32, 16, 8), 2)]
+)
+def test_light_costs_at_most_a_quarter_of_pix2pix(filters, classes):
+    settings = {"alpha": 1.0, "filters": filters, "classes": classes}
+    light, pix2pix = (decoder_macs(build(name, **settings)) for name in ("light", "pix2pix"))
+    assert light <= pix2pix / 4
+
+
+def test_an_encoder_without_stride_2_leaves_the_last_level_without_a_skip_connection():
+    family = FAMILIES["convnext_tiny"]
+    encoder = tap(backbone("convnext_tiny", (64, 96)), family.layers)
+    for decoder in DECODERS:
+        network = unet(encoder, family.scaling, decoder, [8, 8, 8, 4], 3)
+        assert network.output_shape == (None, 64, 96, 3)
+        joins = [layer.name for layer in network.layers if layer.name.startswith("join")]
+        assert joins == ["join_1", "join_2", "join_3"]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_xla_trains_it_as_tensorflow_does(decoder, rng):
+    """`UpSampling2D` has had no gradient under XLA. The encoder is small, because XLA takes its time."""
+    pixels = rng.integers(0, 256, (2, 32, 64, 3), np.uint8)
+    losses = {}
+    for compiled in (False, True):
+        keras.utils.set_random_seed(0)
+        image = keras.Input((32, 64, 3))
+        fine = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(image)
+        coarse = keras.layers.Conv2D(8, 3, strides=2, padding="same")(fine)
+        encoder = keras.Model(image, [fine, coarse], name="encoder")
+        network = unet(encoder, MOBILENET.scaling, decoder, [4], 3)
+        network.compile("sgd", loss=cross_entropy, jit_compile=compiled)
+        losses[compiled] = [network.train_on_batch(pixels, pixels[..., 0] % 3) for _ in range(3)]
+    assert np.isfinite(losses[True]).all()
+    assert losses[True] == pytest.approx(losses[False], rel=1e-3)

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from helpers import PETS
 
 from segpipe.config import FolderParams
 from segpipe.data.sources import folder
@@ -10,7 +11,7 @@ from segpipe.errors import UserError
 
 
 def names(root, layout="pairs", share=0.3):
-    found = list(folder.samples(FolderParams(path=str(root), layout=layout, test_share=share)))
+    found = list(folder.samples(FolderParams(path=str(root), layout=layout, test_share=share), PETS))
     return {split: [s.name for s in found if s.split == split] for split in ("test", "train")}
 
 
@@ -19,7 +20,7 @@ def test_test_comes_first_and_each_split_is_in_name_order(pairs):
     (pairs / "test.txt").write_text("photo 05\nphoto 01\n")
     assert names(pairs) == {"test": ["photo 01", "photo 05"], "train": ["photo 02", "photo 07"]}
     params = FolderParams(path=str(pairs), layout="pairs", test_share=0.3)
-    assert [s.split for s in folder.samples(params)] == ["test", "test", "train", "train"]
+    assert [s.split for s in folder.samples(params, PETS)] == ["test", "test", "train", "train"]
 
 
 def test_adding_files_moves_no_sample_between_the_splits(pairs):

@@ -2,9 +2,12 @@
 
 import io
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
+import yaml
 from helpers import PETS, draw_photo
 from PIL import Image
 
@@ -20,7 +23,7 @@ from segpipe.errors import UserError
 
 def fetch(root, out, skip_bad=False, layout="pairs"):
     params = FolderParams(path=str(root), layout=layout, test_share=0.3)
-    return write_raw("a test", folder.samples(params), PETS, skip_bad, 100, out, processes=1)
+    return write_raw("a test", folder.samples(params, PETS), PETS, skip_bad, 100, out, processes=1)
 
 
 def problems_of(root, out):
@@ -28,7 +31,8 @@ def problems_of(root, out):
     with pytest.raises(UserError) as error:
         fetch(root, out)
     assert not out.exists()
-    named = str(error.value).splitlines()[1:]
+    lines = str(error.value).splitlines()[1:]
+    named = [line for line in lines if "data.classes: - {" not in line and "(or list" not in line]
     left_out = fetch(root, out, skip_bad=True)["left_out"]
     assert [f"  {p['problem']}" for p in left_out] == named
     return [line.strip() for line in named]
@@ -360,3 +364,91 @@ def test_a_mask_in_colours_is_read_as_its_colours_in_any_lossless_format(kind, t
     image, mask = ((tmp_path / name).read_bytes() for name in ("image.png", f"mask.{suffix}"))
     _, colours, _ = decode_pair(image, mask, "image", "mask", by_colour=True)
     assert (COLOURS.to_indices(colours) == indices).all()
+
+
+@pytest.mark.parametrize(("kind", "format_"), [("images", "GIF"), ("images", "PNG"), ("images", "WEBP"),
+                                               ("masks", "GIF")])  # fmt: skip
+def test_an_animation_is_reported_with_its_frames(pairs, tmp_path, kind, format_):
+    path = some(pairs, kind)
+    frames = [Image.new("L", (40, 30), level) for level in (1, 100, 200)]
+    frames[0].save(path, format_, save_all=True, append_images=frames[1:])
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert problem == f"{kind}/{path.name}: an animation of 3 frames; expected one picture"
+
+
+def test_the_second_picture_in_a_phones_jpeg_is_no_animation(pairs, tmp_path):
+    image = some(pairs, "images")
+    photo = Image.open(image)
+    photo.save(image, "MPO", save_all=True, append_images=[photo.resize((20, 15))])
+    assert fetch(pairs, tmp_path / "raw")["left_out"] == []
+
+
+def test_a_cmyk_photograph_becomes_rgb(pairs, tmp_path):
+    image = some(pairs, "images")
+    Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(image, "JPEG", quality=100)
+    fetch(pairs, tmp_path / "raw")
+    kept = np.asarray(decode_rgb(sample(tmp_path / "raw", image.stem)["image"]))
+    assert abs(kept.astype(int) - [255, 0, 0]).max() <= 4, "no cyan, all magenta and yellow: red"
+
+
+def test_a_picture_beyond_pillows_limit_is_reported_with_its_pixels(pairs, tmp_path):
+    """A few bytes of header promise it; nothing of that size is ever in memory."""
+    image = some(pairs, "images")
+    small = io.BytesIO()
+    Image.new("1", (8, 8)).save(small, "PNG")
+    header = struct.pack(">II", 20_000, 10_000) + small.getvalue()[24:29]
+    checked = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
+    image.write_bytes(small.getvalue()[:16] + header + checked + small.getvalue()[33:])
+    (problem,) = problems_of(pairs, tmp_path / "raw")
+    assert problem == (
+        "images/photo 00.jpg: a picture of 200000000 pixels; expected 178956970 at most; cut it into "
+        "parts"
+    )
+
+
+def message_of(pairs, tmp_path, table=PETS):
+    params = FolderParams(path=str(pairs), layout="pairs", test_share=0.3)
+    with pytest.raises(UserError) as error:
+        write_raw(
+            "a test", folder.samples(params, table), table, False, 100, tmp_path / "raw", processes=1
+        )
+    return str(error.value)
+
+
+def test_unknown_values_are_summed_over_all_masks_with_a_line_to_add_for_each(pairs, tmp_path):
+    """1200 pixels in each of 12 masks: 144 of 14400 are 1 %."""
+    for name, value, count in (("00", 7, 100), ("01", 7, 44), ("02", 9, 72)):
+        path = pairs / f"masks/photo {name}.png"
+        mask = np.array(Image.open(path))
+        mask.flat[:count] = value
+        Image.fromarray(mask).save(path)
+    message = message_of(pairs, tmp_path)
+    assert "2 values or labels that the class table lacks (or list values in data.ignore):" in message
+    assert message.endswith(
+        "  7: 1 % of all pixels, in 2 masks; to make it a class, add to data.classes: "
+        "- {name: class_7, value: 7, colour: '#009e73'}\n"
+        "  9: 0.5 % of all pixels, in 1 masks; to make it a class, add to data.classes: "
+        "- {name: class_9, value: 9, colour: '#cc79a7'}"
+    )
+    rows = [yaml.safe_load(line.split("data.classes: ")[1]) for line in message.splitlines()[-2:]]
+    added = [SegmentationClass(**row) for (row,) in rows]
+    fetched = ClassTable((*PETS.classes, *added))
+    params = FolderParams(path=str(pairs), layout="pairs", test_share=0.3)
+    found = folder.samples(params, fetched)
+    write_raw("a test", found, fetched, False, 100, tmp_path / "raw", processes=1)
+
+
+def test_unknown_colours_are_offered_as_they_are(pairs, tmp_path):
+    table = ClassTable(
+        (SegmentationClass("a", "#010101", "#010101"), SegmentationClass("b", "#020202", "#020202"))
+    )
+    message = message_of(pairs, tmp_path, table)
+    assert "- {name: class_030303, value: '#030303', colour: '#030303'}" in message
+
+
+def test_a_photograph_in_the_place_of_a_mask_is_called_one(pairs, tmp_path):
+    for path in (pairs / "masks").iterdir():
+        Image.open(pairs / "images" / f"{path.stem}.jpg").convert("L").save(path)
+    message = message_of(pairs, tmp_path)
+    assert " more; expected 1 = pet" in message.splitlines()[1]
+    assert "so many values are not classes: is this a photograph, or a mask saved as JPEG" in message

@@ -197,7 +197,7 @@ def test_records_without_a_manifest_are_no_records(tmp_path):
 
 def test_the_records_of_the_real_photographs_keep_their_class_shares(pet_dir, tmp_path):
     params = FolderParams(path=str(pet_dir), layout="oxford", test_share=0.3)
-    write_raw("a test", folder.samples(params), PETS, False, 100, tmp_path / "raw")
+    write_raw("a test", folder.samples(params, PETS), PETS, False, 100, tmp_path / "raw")
     manifest = write_records(
         tmp_path / "raw", PETS, (128, 128), "stretch", 0.1, 100, tmp_path / "records"
     )

@@ -99,7 +99,7 @@ class FolderParams(_Section):
     """The user's own data (`data.source: folder`)."""
 
     path: Name
-    layout: Literal["oxford", "pairs"]
+    layout: Literal["pairs", "splits", "carvana", "voc", "oxford", "coco", "labelme"]
     test_share: Share
 
 
@@ -301,6 +301,15 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ParamsError(f"{path} is not YAML: {reason} (a colour needs quotes: '#e69f00')") from None
+    return check_params(content, path)
+
+
+def check_params(content: Any, path: Path) -> Params:
+    """The params that a file's content gives.
+
+    Raises:
+        ParamsError: as `load_params` does.
+    """
     try:
         return Params.model_validate(content)
     except pydantic.ValidationError as error:

@@ -1,13 +1,15 @@
 """Decoding images and masks: content decides the format, not the file name."""
 
 import io
+import re
 import struct
+import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from segpipe.data.codec import encode_png
-from segpipe.data.sample import Problem
+from segpipe.data.sample import BadSampleError
 
 _KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
 """What every later reader decodes to the same RGB pixels: these bytes are kept as they are."""
@@ -29,12 +31,11 @@ _TURNS = {
 _READABLE = "a whole image (JPEG, PNG, GIF, BMP or WebP)"
 
 
-class BadSampleError(Exception):
-    """A sample that cannot be used; carries the `Problem`."""
+_OR_COLOURS = "; for masks in colours, `segpipe init-data` lists these as '#rrggbb' for data.classes"
 
-    def __init__(self, file: str, found: str, expected: str) -> None:
-        super().__init__(file, found, expected)
-        self.problem = Problem(file, found, expected)
+
+class InColoursError(BadSampleError):
+    """A mask in colours, where one channel of class values was wanted."""
 
 
 def decode_pair(
@@ -76,15 +77,30 @@ def decode_pair(
     return rgb, values, image if kept else encode_png(rgb)
 
 
+def open_lazily(data: bytes) -> Image.Image:
+    """Read an image's header alone: its format, mode and size. Raises what Pillow raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is not yet wrong
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
 def _open(data: bytes, file: str) -> Image.Image:
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)
     try:
-        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        picture = open_lazily(data)
+        # Phones put more pictures behind the one of a JPEG; the first is the photograph.
+        if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
+            raise BadSampleError(file, f"an animation of {frames} frames", "one picture")
         picture.load()
+    except Image.DecompressionBombError as error:
+        pixels, limit = re.findall(r"\d+", str(error))
+        raise BadSampleError(
+            file, f"a picture of {pixels} pixels", f"{limit} at most; cut it into parts"
+        ) from None
     except UnidentifiedImageError:
         raise BadSampleError(file, "no image format that Pillow reads", _READABLE) from None
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise BadSampleError(file, f"an unreadable image ({error})", _READABLE) from None
     return picture
 
@@ -93,7 +109,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
     """The picture in 8-bit RGB, alpha dropped; 16-bit grey keeps its upper 8 bits."""
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:
@@ -105,9 +121,8 @@ def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:
         # Grey stored as RGB is common (WebP knows nothing else); an alpha channel says nothing.
         colours = values[..., :3] if drawing.mode in ("RGB", "RGBA") else values[..., :1]
         if drawing.mode == "CMYK" or (colours != colours[..., :1]).any():
-            raise BadSampleError(
-                file, f"a colour picture (mode {drawing.mode})", "one channel of class values"
-            )
+            found = f"a colour picture (mode {drawing.mode})"
+            raise InColoursError(file, found, f"one channel of class values{_OR_COLOURS}")
         values = colours[..., 0]
     if values.max() > 255:
         raise BadSampleError(
@@ -120,7 +135,8 @@ def _gif_levels(drawing: Image.Image, file: str) -> Image.Image:
     """The grey levels of a GIF: its writers renumber the palette, so that indices mean nothing."""
     colours = np.asarray(drawing.convert("RGB"))
     if (colours != colours[..., :1]).any():
-        raise BadSampleError(file, "a GIF in colours", "grey levels that are class values, or a PNG")
+        expected = f"grey levels that are class values, or a PNG{_OR_COLOURS}"
+        raise InColoursError(file, "a GIF in colours", expected)
     return drawing.convert("L")
 
 

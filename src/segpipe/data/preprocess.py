@@ -100,7 +100,8 @@ def resize_sample(
 def _split_of(features: dict, source: str, validation_share: float) -> Split:
     if source == "test":
         return "test"
-    return "val" if name_hash(features["name"].decode(), "val") < validation_share else "train"
+    together = features.get("group", features["name"]).decode()
+    return "val" if name_hash(together, "val") < validation_share else "train"
 
 
 class _Counter:

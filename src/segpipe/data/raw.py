@@ -1,23 +1,28 @@
 """`data/raw`: checked samples as canonical shards, byte for byte the same for the same input.
 
-A sample holds `name`, `image` (encoded, upright, RGB) and `mask` (a PNG of the file's own values).
+A sample holds `name`, `image` (encoded, upright, RGB) and `mask` (a PNG of the file's own values), and
+`group` where it must not be parted from others.
 `summary.json` lists the shards by split, and what was left out and why.
 """
 
 import functools
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL import Image
 from rich.progress import track
 
 from segpipe.classes import ClassTable
 from segpipe.data import tfrecord
 from segpipe.data.codec import encode_png
-from segpipe.data.integrity import BadSampleError, decode_pair
+from segpipe.data.integrity import decode_pair
+from segpipe.data.naming import proposed_rows
 from segpipe.data.parallel import ordered_map
-from segpipe.data.sample import Problem, Sample
+from segpipe.data.sample import BadSampleError, Problem, Sample
 from segpipe.errors import UserError
 from segpipe.files import replaces, write_json
 
@@ -26,6 +31,12 @@ SPLITS = ("test", "train")
 
 SUMMARY = "summary.json"
 _SHOWN = 20
+_BAND = 256
+"""Rows of a picture that are hashed at once."""
+_PHOTOGRAPH = (
+    "  ... so many values are not classes: is this a photograph, or a mask saved as JPEG, whose "
+    "compression changes values? Save masks as PNG"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class Checked:
     mask: bytes
     pixels: str
     """SHA-256 of the decoded image: equal pictures in different files are equal here."""
+    area: int
+    """The mask's pixels."""
 
 
 @dataclass
@@ -44,12 +57,15 @@ class _Inspection:
     """What the checks across samples need to remember."""
 
     problems: list[Problem] = field(default_factory=list)
+    area: int = 0
+    """The pixels of all masks that were read."""
     names: dict[str, str] = field(default_factory=dict)
     test_pictures: dict[str, str] = field(default_factory=dict)
 
     def good(self, results: Iterable[Checked | Problem]) -> Iterator[Checked]:
         """Yield the samples to keep; the rest is remembered as problems."""
         for result in results:
+            self.area += result.area
             problem = result if isinstance(result, Problem) else self._clash(result)
             if problem:
                 self.problems.append(problem)
@@ -104,10 +120,10 @@ def write_raw(
         partial.mkdir()
         shards = _write_by_split(good, partial, shard_mb)
         if inspection.problems and not skip_bad:
-            raise UserError(_list(inspection.problems))
+            raise UserError(_list(inspection, table))
         for split in SPLITS:
             if not shards[split]:
-                raise UserError(_empty(split, inspection.problems))
+                raise UserError(_empty(split, inspection, table))
         summary = {
             "source": source,
             "splits": {
@@ -139,14 +155,25 @@ def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
         return Problem(file, f"unreadable ({error.strerror or error})", "a readable file")
     except BadSampleError as error:
         return error.problem
+    area = picture.width * picture.height
     if unknown := table.unknown_values(values):
-        counts = ", ".join(f"{value} ({count} pixels)" for value, count in unknown.items())
+        counts = [f"{value} ({count} pixels)" for value, count in unknown.items()]
+        more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
         return Problem(
-            sample.mask, f"mask values outside the class table: {counts}",
+            sample.mask, f"mask values outside the class table: {', '.join(counts[:_SHOWN])}{more}",
             f"{table.describe()} (data.classes, data.ignore)",
+            dict(itertools.islice(unknown.items(), 256)), area,
         )  # fmt: skip
-    pixels = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
-    return Checked(sample, kept, encode_png(values), pixels)
+    return Checked(sample, kept, encode_png(values), _digest(picture), area)
+
+
+def _digest(picture: Image.Image) -> str:
+    """SHA-256 of size and pixels, taken in bands: a large picture is in memory once."""
+    digest = hashlib.sha256(repr(picture.size).encode())
+    for top in range(0, picture.height, _BAND):
+        bottom = min(top + _BAND, picture.height)
+        digest.update(picture.crop((0, top, picture.width, bottom)).tobytes())
+    return digest.hexdigest()
 
 
 def _write_by_split(good: Iterable[Checked], folder: Path, shard_mb: float) -> dict[str, list[dict]]:
@@ -157,23 +184,50 @@ def _write_by_split(good: Iterable[Checked], folder: Path, shard_mb: float) -> d
     def of(split: str) -> Iterator[tfrecord.Features]:
         nonlocal waiting
         while waiting and waiting.sample.split == split:
-            name = waiting.sample.name.encode()
-            yield {"name": name, "image": waiting.image, "mask": waiting.mask}
+            sample = waiting.sample
+            group: tfrecord.Features = {"group": sample.group.encode()} if sample.group else {}
+            yield {"name": sample.name.encode(), "image": waiting.image, "mask": waiting.mask, **group}
             waiting = next(stream, None)
 
     return {split: tfrecord.write_shards(folder, split, of(split), shard_mb) for split in SPLITS}
 
 
-def _list(problems: list[Problem]) -> str:
+def _list(inspection: _Inspection, table: ClassTable) -> str:
+    problems = inspection.problems
     shown = "\n".join(f"  {problem}" for problem in problems[:_SHOWN])
     more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
     return (
         f"{len(problems)} bad samples; mend them, or set data.on_bad to skip to leave them out:\n"
-        f"{shown}{more}"
+        f"{shown}{more}{_unknown(inspection, table)}"
     )
 
 
-def _empty(split: str, problems: list[Problem]) -> str:
-    if not problems:
+def _unknown(inspection: _Inspection, table: ClassTable) -> str:
+    """What all masks together hold that the table lacks, each with a line that would make it a class."""
+    pixels: Counter[str | int] = Counter()
+    masks: Counter[str | int] = Counter()
+    for problem in inspection.problems:
+        pixels.update(problem.unknown)
+        masks.update(problem.unknown.keys())
+    if not pixels:
+        return ""
+    most = pixels.most_common(_SHOWN)
+    rows = proposed_rows((value for value, _ in most), table)
+    lines = [
+        f"  {value}: {_share(count, inspection.area)} of all pixels, in {masks[value]} masks; "
+        f"to make it a class, add to data.classes: - {row}"
+        for (value, count), row in zip(most, rows, strict=False)
+    ]
+    head = f"{len(pixels)} values or labels that the class table lacks (or list values in data.ignore):"
+    return "\n".join(["", head, *lines, *([_PHOTOGRAPH] if len(pixels) > _SHOWN else [])])
+
+
+def _share(count: int, area: int) -> str:
+    """A share in per cent that never looks like nothing."""
+    return f"{100 * count / area:.3g} %" if area else "0 %"
+
+
+def _empty(split: str, inspection: _Inspection, table: ClassTable) -> str:
+    if not inspection.problems:
         return f"the {split} split holds no sample"
-    return f"no good sample is left in the {split} split. {_list(problems)}"
+    return f"no good sample is left in the {split} split. {_list(inspection, table)}"

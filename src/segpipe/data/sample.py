@@ -1,8 +1,8 @@
 """What sources yield: samples that can be read anywhere, and problems found on the way."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Split = Literal["train", "test"]
 
@@ -18,7 +18,9 @@ class Content(Protocol):
 class Sample:
     """A named image with its mask, not yet read.
 
-    `image` and `mask` are how messages call the two: paths relative to the source's folder.
+    `image` and `mask` are how messages call the two: paths relative to the source's folder. Samples of
+    equal `group` stay together where validation is cut from training; without one, a sample stands for
+    itself.
     """
 
     name: str
@@ -26,26 +28,41 @@ class Sample:
     image: str
     mask: str
     content: Content
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A sample that cannot be used: in which file, what was found, what was expected."""
+    """A sample that cannot be used: in which file, what was found, what was expected.
+
+    Where the class table lacks something of the mask, `unknown` has it (a value, a colour or a label)
+    with its pixels, and `area` is the mask's.
+    """
 
     file: str
     found: str
     expected: str
+    unknown: dict[Any, int] = field(default_factory=dict)
+    area: int = 0
 
     def __post_init__(self) -> None:
         """Make every text printable: file names may hold anything."""
-        for field in fields(self):
-            text = getattr(self, field.name).encode("utf-8", "backslashreplace").decode()
+        for name in ("file", "found", "expected"):
+            text = getattr(self, name).encode("utf-8", "backslashreplace").decode()
             printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-            object.__setattr__(self, field.name, printable)
+            object.__setattr__(self, name, printable)
 
     def __str__(self) -> str:
         """One line for a person."""
         return f"{self.file}: {self.found}; expected {self.expected}"
+
+
+class BadSampleError(Exception):
+    """A sample that cannot be used; carries the `Problem`."""
+
+    def __init__(self, file: str, found: str, expected: str, **unknown: Any) -> None:
+        super().__init__(file, found, expected)
+        self.problem = Problem(file, found, expected, **unknown)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from segpipe.config import DataParams
+from segpipe.config import DataParams, class_table
 from segpipe.data.sample import Problem, Sample
 
 
@@ -20,7 +20,7 @@ def open_source(data: DataParams) -> Iterator[Sample | Problem]:
     if data.source == "folder":
         from segpipe.data.sources import folder
 
-        return folder.samples(data.folder)
+        return folder.samples(data.folder, class_table(data))
     if data.source == "synthetic":
         from segpipe.data.sources import synthetic
 

@@ -26,6 +26,7 @@ FLOORS = [
             "files",
             "locks",
             "nested",
+            "paramsfile",
             "words",
         },
     ),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import segpipe
-from segpipe.cli import model, results, review, runs
+from segpipe.cli import data, model, results, review, runs
 from segpipe.errors import exits_cleanly
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ def _options(
 
 
 for command in (
+    data.init_data,
+    data.data,
     results.scores,
     review.check,
     review.compare,

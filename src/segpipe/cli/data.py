@@ -1,0 +1,123 @@
+"""Commands on the data: what is in a folder, what is in the records."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from segpipe.cli import tables
+from segpipe.config import PARAMS_FILE, load_params
+
+_SHOWN = 20
+
+
+def init_data(
+    folder: Annotated[Path, typer.Argument(metavar="PATH", help="Folder with images and masks.")],
+    write: Annotated[bool, typer.Option("--write", help="Put it into params.yaml.")] = False,
+) -> None:
+    """Look at your own images and masks, and propose the section `data` of params.yaml."""
+    from segpipe.data.survey import survey  # takes half a second, for Pillow and pydantic
+    from segpipe.data.survey.remarks import remarks
+    from segpipe.paramsfile import as_yaml, write_params
+
+    params = load_params()
+    found = survey(folder, params.data.folder.test_share, params.data.validation_share)
+    _print_found(found, [*remarks(found, params.train.batch_size)])
+    proposed = {"data": found.data(_as_params_say(folder))}
+    print(as_yaml(proposed), end="")
+    if write:
+        write_params(PARAMS_FILE, proposed)
+        print(f"\nwritten to {PARAMS_FILE}; next: give the classes names, then `dvc repro`")
+    else:
+        print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {shlex.quote(str(folder))} --write")
+
+
+def _as_params_say(folder: Path) -> str:
+    """A path as it works in every clone: relative where the folder is in this one."""
+    absolute = Path(os.path.abspath(folder))  # noqa: PTH100  a link stays what it is
+    inside = absolute.is_relative_to(Path.cwd())
+    return (absolute.relative_to(Path.cwd()) if inside else absolute).as_posix()
+
+
+def _print_found(found: Any, remarks: list[str]) -> None:
+    (layout, reason), *others = found.layouts.items()
+    splits = ", ".join(f"{count} {split}" for split, count in found.splits().items())
+    print(f"layout:  {layout} ({reason})")
+    for other, why in others:
+        print(f"         or {other} ({why})")
+    print(f"samples: {splits}")
+    print(f"images:  {_sizes([look.size for look in found.looks])}")
+    print(f"masks:   {found.proposal.kind}")
+    if found.names:
+        print(f"names:   from {found.names.file}")
+    Console().print(_values(found.proposal))
+    _print_some(f"{len(found.problems)} bad samples, which fetch will not take:", found.problems)
+    for remark in remarks:
+        print(f"note: {remark}")
+    print()
+
+
+def _print_some(heading: str, lines: list[Any]) -> None:
+    if lines:
+        print(heading)
+        for line in lines[:_SHOWN]:
+            print(f"  {line}")
+        if len(lines) > _SHOWN:
+            print(f"  ... and {len(lines) - _SHOWN} more")
+
+
+def _sizes(sizes: list[tuple[int, int]]) -> str:
+    """Smallest, middle and largest by area, as width x height, which file managers show."""
+    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    if low == high == middle:
+        return f"{low[1]}x{low[0]} px"
+    shown = (f"{width}x{height}" for height, width in (low, middle, high))
+    return "{} px the smallest, {} the median, {} the largest".format(*shown)
+
+
+def _values(proposal: Any) -> Any:
+    """The values of the masks: what they shall be, their pixels, how many masks hold them."""
+    table = tables.table("", "value", "class", "pixels", "masks")
+    rows = [(c.value, c.name) for c in proposal.table.classes]
+    for value, name in [*rows, *((value, "(ignored)") for value in proposal.table.ignore)]:
+        seen = proposal.found.get(value)
+        share = f"{100 * seen.share:.4g} %" if seen else "none seen"
+        table.add_row(str(value), name, share, str(seen.masks if seen else 0))
+    return table
+
+
+def data(
+    records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = Path(
+        "data/records"
+    ),
+) -> None:
+    """Show what is in the records: splits, shares and weights of the classes, what was left out."""
+    from segpipe.data.records import read_manifest  # takes a moment, for NumPy
+    from segpipe.data.weights import class_weights, without_pixels
+    from segpipe.words import extent
+
+    manifest = read_manifest(records)
+    weighting = load_params().train.class_weights
+    print(f"source:  {manifest.source}")
+    print(f"size:    {extent(manifest.size)}, {manifest.resize}")
+    splits = tables.table("Splits", "split", "samples", "pixels ignored")
+    for name, split in manifest.splits.items():
+        splits.add_row(name, str(split["samples"]), f"{100 * split['ignored_share']:.4g} %")
+    classes = tables.table(
+        "Classes", "class", "value", *(f"% of {n}" for n in manifest.splits), "weight"
+    )
+    weights = class_weights(weighting, manifest) or [1.0] * len(manifest.classes)
+    for row, weight in zip(manifest.classes.classes, weights, strict=True):
+        shares = (f"{100 * split['class_shares'][row.name]:.4g}" for split in manifest.splits.values())
+        classes.add_row(row.name, str(row.value), *shares, f"{weight:.4g}")
+    Console().print(splits, classes)
+    if isinstance(weighting, str):
+        print(f"weights: train.class_weights = {weighting}")
+    for name in without_pixels(manifest.splits["train"]):
+        print(f"class {name} has no pixel in the training split: nothing will learn it")
+    lines = [left["problem"] for left in manifest.left_out]
+    _print_some(f"{len(lines)} samples were left out:", lines)

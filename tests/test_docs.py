@@ -7,10 +7,12 @@ from pathlib import Path
 
 import dvc
 import hydra
+import numpy as np
 import pytest
 import scmrepo
 from helpers import ROOT, commit, environment, git, set_params, with_venv
 from markdown_it import MarkdownIt
+from own_folders import FOLDERS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = ("# Needs a network.", "# Needs a GPU.")
@@ -38,6 +40,7 @@ def clone(changed_project, tmp_path):
     git(project, "switch -q main")
     gates = [{"metric": "original.mean_iou", "min": 0.01, "max_drop": 0.5}]
     set_params(project, {"gates": gates})
+    FOLDERS["binary"][1](project / "my_data", np.random.default_rng(0))
     commit(project)
     return with_venv(project)
 

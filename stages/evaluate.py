@@ -12,7 +12,7 @@ from segpipe.devices import take_gpu
 from segpipe.errors import exits_cleanly
 from segpipe.evaluation import Evaluation, absent_classes
 from segpipe.files import replaces, write_json, write_text
-from segpipe.prediction import load_model
+from segpipe.prediction.network import load_model
 
 RESULTS = Path("results/evaluate")
 SHARD_MB = 100

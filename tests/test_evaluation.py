@@ -16,7 +16,7 @@ from segpipe.data.raw import write_raw
 from segpipe.data.sources import synthetic
 from segpipe.errors import UserError
 from segpipe.evaluation import Evaluation, absent_classes
-from segpipe.prediction import log_softmax, mask_at_size
+from segpipe.prediction.masks import log_softmax, mask_at_size
 
 
 class Oracle:

@@ -21,7 +21,7 @@ from segpipe.data.records import open_records
 from segpipe.errors import UserError
 from segpipe.files import sha256
 from segpipe.modelfile import read_card
-from segpipe.prediction import load_model
+from segpipe.prediction.network import load_model
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """segpipe: image segmentation as a reproducible DVC pipeline."""
 
+import importlib
 import os
+from typing import Any
 
 # Read by TensorFlow and JAX at import. Start-up notices would drown the stages' own one-line errors; and
 # both would claim the whole memory of a GPU, which a second process may need a part of.
@@ -9,3 +11,13 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 __version__ = "0.2.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`segpipe.load_model`, looked up when it is asked for.
+
+    An import here would bring TensorFlow into every command, and be a dep of every stage.
+    """
+    if name == "load_model":
+        return importlib.import_module("segpipe.prediction.predictor").load_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from segpipe import metrics
 from segpipe.classes import IGNORE
 from segpipe.data import records
 from segpipe.errors import UserError
-from segpipe.prediction import log_softmax, mask_at_size
+from segpipe.prediction.masks import log_softmax, mask_at_size
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From uint8 images [n, height, width, 3] to float32 logits [n, height, width, classes]."""

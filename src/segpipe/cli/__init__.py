@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import segpipe
-from segpipe.cli import data, model, results, review, runs
+from segpipe.cli import data, model, predict, results, review, runs
 from segpipe.errors import exits_cleanly
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ for command in (
     results.baseline,
     model.info,
     model.model,
+    predict.predict,
     runs.runs,
 ):
     app.command()(command)

@@ -84,6 +84,20 @@ def open_lazily(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
+def decode_image(image: bytes, file: str) -> Image.Image:
+    """Decode an image alone, to the RGB pixels that `decode_pair` gives.
+
+    Raises:
+        BadSampleError: it cannot be read; `file` is how the error calls it.
+    """
+    return upright_rgb(_open(image, file))
+
+
+def upright_rgb(picture: Image.Image) -> Image.Image:
+    """A picture that Pillow opened in 8-bit RGB, as its EXIF orientation says; alpha is dropped."""
+    return _upright(_rgb(picture), _orientation(picture))
+
+
 def _open(data: bytes, file: str) -> Image.Image:
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)

@@ -1,0 +1,52 @@
+"""The command that predicts on pictures."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from segpipe.errors import UserError
+from segpipe.modelfile import read_card
+
+
+def predict(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders, globs.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for what is written.")],
+    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = Path(
+        "models/model.keras"
+    ),
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Average with the mirrored picture; twice the work.")
+    ] = False,
+    tile: Annotated[
+        bool,
+        typer.Option("--tile", help="Large pictures at their own resolution, in overlapping tiles."),
+    ] = False,
+    probabilities: Annotated[
+        Literal["npz", "png"] | None, typer.Option(help="Write probabilities too, in 16 bits.")
+    ] = None,
+) -> None:
+    """Predict on pictures: masks, coloured overlays, a table of class shares.
+
+    Exit code 1: some pictures could not be read (they are listed, the rest is done).
+    """
+    from segpipe.prediction.inputs import find
+
+    sources = find(inputs, out)
+    read_card(model)
+    from segpipe.devices import take_gpu
+    from segpipe.prediction import folder  # takes four seconds, for TensorFlow
+    from segpipe.prediction.predictor import load_model
+
+    take_gpu()
+    predictor = load_model(model)
+    outcome = folder.predict_files(predictor, sources, out, folder.Options(tta, tile, probabilities))
+    print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
+    if outcome.failed:
+        more = outcome.failed - len(outcome.reasons)
+        lines = [*outcome.reasons, *([f"... and {more} more"] if more else [])]
+        listed = "".join(f"\n  {line}" for line in lines)
+        raise UserError(
+            f"{outcome.failed} of {len(sources)} pictures could not be read, all listed in "
+            f"{out / folder.FAILED}; the others are done:{listed}"
+        )

@@ -1,0 +1,50 @@
+"""From what a network says of its input to the classes of a picture's own pixels."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from segpipe.config import Resize
+from segpipe.data.resize import content_box
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities over the last axis, in the logits' float type."""
+    by_class = np.ascontiguousarray(np.moveaxis(logits, -1, 0))  # sums over a short last axis are slow
+    shifted = by_class - by_class.max(0)
+    return np.moveaxis(shifted - np.log(np.exp(shifted).sum(0)), 0, -1)
+
+
+def mask_at_size(probabilities: np.ndarray, original: tuple[int, int], how: Resize) -> np.ndarray:
+    """The most probable class of each pixel of the original picture; of equal ones, the first.
+
+    Args:
+        probabilities: float32 [height, width, classes] at network size.
+        original: the picture's height and width in pixels.
+        how: how the picture became the network's input.
+
+    Returns:
+        Class indices, uint8 of the original size.
+    """
+    channels = channels_at_size(probabilities, original, how)
+    best = next(channels).copy()
+    mask = np.zeros(original, np.uint8)
+    for index, channel in enumerate(channels, 1):
+        np.copyto(mask, np.uint8(index), where=channel > best)
+        np.maximum(best, channel, out=best)
+    return mask
+
+
+def channels_at_size(
+    probabilities: np.ndarray, original: tuple[int, int], how: Resize
+) -> Iterator[np.ndarray]:
+    """The probabilities at the picture's own size: float32 [height, width], one class after another.
+
+    The part of the network's input that shows the picture is scaled bilinearly, antialiased where the
+    picture is smaller than that. One class at a time: a large picture has room for no more.
+    """
+    box = content_box(original, (probabilities.shape[0], probabilities.shape[1]), how)
+    for channel in np.moveaxis(probabilities[box.within], -1, 0):
+        scaled = Image.fromarray(channel).resize(original[::-1], Image.Resampling.BILINEAR)
+        yield np.asarray(scaled)

@@ -1,0 +1,58 @@
+"""A saved model's network, checked against its card."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import segpipe
+from segpipe.classes import ClassTable
+from segpipe.config import Resize
+from segpipe.data.records import Manifest
+from segpipe.errors import UserError, brief
+from segpipe.modelfile import read_card
+
+
+def load_model(path: Path, manifest: Manifest) -> keras.Model:
+    """Load a model and check that it is one for these records.
+
+    Raises:
+        UserError: the file is missing, cannot be read here, or is a model for other images or classes.
+    """
+    card = read_card(path)
+    trained_for = _described(ClassTable.from_json(card), card["image_size"], card["resize"])
+    needed = _described(manifest.classes, manifest.size, manifest.resize)
+    if trained_for != needed:
+        raise UserError(
+            f"{path} was trained for {trained_for}, but the records have {needed}; "
+            "train it on these records"
+        )
+    return load_network(path, card)
+
+
+def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
+    """Load the network beside a card: uint8 images [n, height, width, 3] to float32 logits.
+
+    Raises:
+        UserError: Keras cannot read it, or it is not what the card says.
+    """
+    try:
+        model = keras.models.load_model(path, compile=False)
+        found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: cannot be read by Keras {keras.__version__} and segpipe {segpipe.__version__} "
+            f"({brief(error)}); it was saved by Keras {card['libraries']['keras']} and segpipe "
+            f"{card['segpipe']}: install those, or train it again"
+        ) from None
+    size = card["image_size"]
+    expected = ("unet", "uint8", (None, *size, 3), (None, *size, len(card["classes"])))
+    if found != expected:
+        raise UserError(f"{path}: holds a network {found}, but its card says {expected}")
+    return model
+
+
+def _described(table: ClassTable, size: Sequence[int], how: Resize) -> str:
+    return f"{table.describe()} at {size[0]} x {size[1]} px ({how})"

@@ -1,0 +1,199 @@
+"""A saved model as a function from pictures of any size to masks of the same size."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+
+from segpipe.classes import ClassTable
+from segpipe.config import Resize
+from segpipe.data.resize import resize_image
+from segpipe.errors import UserError
+from segpipe.modelfile import read_card
+from segpipe.prediction.images import as_rgb
+from segpipe.prediction.masks import channels_at_size, log_softmax, mask_at_size
+from segpipe.prediction.network import load_network
+from segpipe.prediction.tiles import blended
+
+Allocate = Callable[[tuple[int, ...], type], np.ndarray]
+"""Makes an array of a shape and a type; `numpy.empty` is one."""
+
+_BATCH = 32
+_INPUT = _BATCH * 128 * 128
+"""Pixels that the network sees at once, at most: its memory grows with them."""
+_OUTPUT = 1 << 24
+"""Logits that it gives at once, at most: 64 MB."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the network says of a picture that it saw as a whole: logits, and how to get to its size."""
+
+    views: np.ndarray
+    original: tuple[int, int]
+    resize: Resize
+
+    def mask(self) -> np.ndarray:
+        """Class indices, uint8 [height, width]."""
+        return mask_at_size(_mean_softmax(self.views), self.original, self.resize)
+
+    def channels(self) -> Iterator[np.ndarray]:
+        """Probabilities, float32 [height, width], one class after another."""
+        return channels_at_size(_mean_softmax(self.views), self.original, self.resize)
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """What the network says of a picture that it saw in tiles."""
+
+    indices: np.ndarray
+    probabilities: np.ndarray | None
+
+    def mask(self) -> np.ndarray:
+        """Class indices, uint8 [height, width]."""
+        return self.indices
+
+    def channels(self) -> Iterator[np.ndarray]:
+        """Probabilities, float32 [height, width], one class after another, where they were kept."""
+        yield from () if self.probabilities is None else self.probabilities
+
+
+def load_model(path: Path | str = "models/model.keras") -> "Predictor":
+    """Load a model that segpipe saved, to predict with.
+
+    Raises:
+        UserError: the file is missing, or no model that can be read here.
+    """
+    card = read_card(Path(path))
+    return Predictor(load_network(Path(path), card), card)
+
+
+class Predictor:
+    """A saved model, ready to predict.
+
+    `classes` is its class table: what the indices in masks mean, with names and colours. `size` is the
+    height and width of the network's input, `resize` how pictures get there (stretch or pad).
+    """
+
+    def __init__(self, network: keras.Model, card: dict[str, Any]) -> None:
+        self.classes = ClassTable.from_json(card)
+        height, width = card["image_size"]
+        self.size: tuple[int, int] = (height, width)
+        self.resize: Resize = card["resize"]
+        self._network = network
+
+    @property
+    def batch_size(self) -> int:
+        """How many images are predicted at once: 32 of 128 x 128 px, fewer larger ones."""
+        pixels = self.size[0] * self.size[1]
+        return max(1, min(_BATCH, _INPUT // pixels, _OUTPUT // (pixels * len(self.classes))))
+
+    def predict(self, images: Any, *, tta: bool = False, tile: bool = False) -> Any:
+        """The class of each pixel.
+
+        Args:
+            images: a path, a Pillow image, or a uint8 array: RGB [height, width, 3], grey [height,
+                width] or [height, width, 1], RGBA [height, width, 4] (alpha is dropped); or several,
+                as a list of any of these or an array [n, height, width, channels].
+            tta: average the probabilities of each image and its mirror image (test-time augmentation).
+            tile: predict large images at their own resolution, in overlapping tiles of `size`.
+
+        Returns:
+            The mask, class indices as uint8 [height, width] of the image's size; for several images a
+            list of masks.
+
+        Raises:
+            UserError: an image is none of these, or cannot be read.
+        """
+        masks = (result.mask() for result in self._results(images, tta, tile, None))
+        return list(masks) if _several(images) else next(masks)
+
+    def predict_probabilities(self, images: Any, *, tta: bool = False, tile: bool = False) -> Any:
+        """The probability of each class at each pixel, float32 [height, width, classes].
+
+        Arguments and errors are those of `predict`; the mask is the argmax.
+        """
+        results = self._results(images, tta, tile, np.empty)
+        scores = (np.stack(list(result.channels()), -1) for result in results)
+        return list(scores) if _several(images) else next(scores)
+
+    def fit(self, picture: Image.Image) -> np.ndarray:
+        """The network's view of an RGB picture: uint8 [*size, 3]."""
+        return np.asarray(resize_image(picture, self.size, self.resize))
+
+    def views(self, images: np.ndarray, tta: bool) -> np.ndarray:
+        """Logits of uint8 images [n, *size, 3]: float32 [n, views, *size, classes], mirrored ones last.
+
+        Raises:
+            UserError: the network gives something else than numbers.
+        """
+        seen = [self._network.predict_on_batch(images)]
+        if tta:
+            seen.append(self._network.predict_on_batch(images[:, :, ::-1])[:, :, ::-1])
+        logits = np.stack(seen, 1)
+        if not np.isfinite(logits).all():
+            raise UserError(
+                "the model predicts NaN or infinity; train it again, with a lower train.learning_rate"
+            )
+        return logits
+
+    def whole(self, views: np.ndarray, original: tuple[int, int]) -> Whole:
+        """What the logits of a picture's views say of it.
+
+        Args:
+            views: float32 [views, *size, classes], of one image.
+            original: the picture's height and width.
+        """
+        return Whole(views, original, self.resize)
+
+    def tiled(self, picture: Image.Image, tta: bool, keep: Allocate | None) -> Whole | Tiled:
+        """Predict a picture in tiles; as a whole where it is no larger than one.
+
+        Args:
+            picture: RGB.
+            tta: as in `predict`.
+            keep: where to keep the probabilities; None does not.
+        """
+        original = (picture.height, picture.width)
+        if original[0] <= self.size[0] and original[1] <= self.size[1]:
+            (views,) = self.views(self.fit(picture)[None], tta)
+            return self.whole(views, original)
+        indices = np.empty(original, np.uint8)
+        kept = keep((len(self.classes), *original), np.float32) if keep else None
+        top = 0
+
+        def probabilities(images: np.ndarray) -> np.ndarray:
+            return np.stack([_mean_softmax(views) for views in self.views(images, tta)])
+
+        for band in blended(probabilities, picture, self.size, len(self.classes), self.batch_size):
+            rows = slice(top, top := top + len(band))
+            indices[rows] = band.argmax(-1)
+            if kept is not None:
+                kept[:, rows] = np.moveaxis(band, -1, 0)
+        return Tiled(indices, kept)
+
+    def _results(
+        self, images: Any, tta: bool, tile: bool, keep: Allocate | None
+    ) -> Iterator[Whole | Tiled]:
+        pictures = (as_rgb(image) for image in (images if _several(images) else [images]))
+        if tile:
+            for picture in pictures:
+                yield self.tiled(picture, tta, keep)
+        while some := list(islice(pictures, self.batch_size)):
+            views = self.views(np.stack([self.fit(picture) for picture in some]), tta)
+            for picture, seen in zip(some, views, strict=True):
+                yield self.whole(seen, (picture.height, picture.width))
+
+
+def _mean_softmax(views: np.ndarray) -> np.ndarray:
+    """From the logits of an image's views, float32 [views, *size, classes], to mean probabilities."""
+    return np.exp(log_softmax(views)).mean(0)
+
+
+def _several(images: Any) -> bool:
+    return isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4

@@ -1,0 +1,70 @@
+"""Large pictures in pieces of the network's size, which overlap and are blended."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image
+
+_OVERLAP = 1 / 4
+"""The least part of a tile's edge that it shares with the next."""
+
+
+def starts(length: int, tile: int) -> list[int]:
+    """Where tiles begin along an edge: evenly spread, the last one ending with the edge."""
+    if length <= tile:
+        return [0]
+    count = 1 + -(-(length - tile) // int(tile * (1 - _OVERLAP)))
+    return [position * (length - tile) // (count - 1) for position in range(count)]
+
+
+def weights(begins: list[int], tile: int) -> np.ndarray:
+    """How much each tile counts along an edge: float64 [tiles, tile].
+
+    A Hann window, divided by the sum of those that overlap: at each pixel the weights add up to 1,
+    and where a tile is alone its weight is exactly 1.
+    """
+    window = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
+    total = np.zeros(begins[-1] + tile)
+    for begin in begins:
+        total[begin : begin + tile] += window
+    return np.stack([window / total[begin : begin + tile] for begin in begins])
+
+
+def blended(
+    predict: Callable[[np.ndarray], np.ndarray],
+    picture: Image.Image,
+    tile: tuple[int, int],
+    classes: int,
+    batch: int,
+) -> Iterator[np.ndarray]:
+    """Predict a picture tile by tile, at its own resolution.
+
+    Args:
+        predict: from uint8 images [n, *tile, 3] to float32 probabilities [n, *tile, classes].
+        picture: RGB of any size; where it is smaller than a tile, the tile is filled up with black.
+        tile: height and width.
+        classes: their number.
+        batch: how many tiles are predicted at once.
+
+    Yields:
+        The probabilities from top to bottom, float32 [rows, width, classes]: what no later tile
+        touches. No more than a row of tiles is kept.
+    """
+    height, width = tile
+    tops, lefts = starts(picture.height, height), starts(picture.width, width)
+    by_row, by_column = weights(tops, height), weights(lefts, width)
+    columns = list(zip(lefts, by_column, strict=True))
+    below = np.zeros((0, lefts[-1] + width, classes), np.float32)
+    for (top, end), row_weight in zip(pairwise([*tops, picture.height]), by_row, strict=True):
+        band = np.zeros((height, *below.shape[1:]), np.float32)
+        band[: len(below)] = below
+        for first in range(0, len(columns), batch):
+            some = columns[first : first + batch]
+            boxes = [(left, top, left + width, top + height) for left, _ in some]
+            predicted = predict(np.stack([np.asarray(picture.crop(box)) for box in boxes]))
+            for (left, column_weight), part in zip(some, predicted, strict=True):
+                weight = np.outer(row_weight, column_weight).astype(np.float32)
+                band[:, left : left + width] += part * weight[..., None]
+        yield band[: end - top, : picture.width]
+        below = band[end - top :]

@@ -68,7 +68,7 @@ def _expand(given: str) -> tuple[Path, list[Path]]:
         return path.parent, [path]
     wild = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
     base, pattern = Path(*path.parts[:wild]), Path(*path.parts[wild:])
-    files = sorted(match for match in base.glob(str(pattern)) if match.is_file())
+    files = sorted(match for match in base.glob(str(pattern)) if match.is_file() and not _shadow(match))
     if not files:
         raise UserError(f"{given}: matches no file; `**` stands for folders of any depth")
     return base, files
@@ -77,9 +77,14 @@ def _expand(given: str) -> tuple[Path, list[Path]]:
 def _images(folder: Path) -> Iterator[Path]:
     for where, _, names in os.walk(folder):
         for name in names:
-            # ._NAME files are what macOS leaves in archives.
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("._"):
-                yield Path(where, name)
+            path = Path(where, name)
+            if path.suffix.lower() in SUFFIXES and not _shadow(path):
+                yield path
+
+
+def _shadow(path: Path) -> bool:
+    """Whether a file is one of those that macOS leaves beside others in archives."""
+    return path.name.startswith("._")
 
 
 def _check_apart(given: str, base: Path, out: Path) -> None:

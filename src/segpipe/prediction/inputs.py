@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from segpipe.data.sources.folder import SUFFIXES
+from segpipe.data.sources.folder.matching import SUFFIXES, is_image
 from segpipe.errors import UserError
 
 MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"
@@ -78,7 +78,7 @@ def _images(folder: Path) -> Iterator[Path]:
     for where, _, names in os.walk(folder):
         for name in names:
             path = Path(where, name)
-            if path.suffix.lower() in SUFFIXES and not _shadow(path):
+            if is_image(path):
                 yield path
 
 

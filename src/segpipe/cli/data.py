@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from segpipe.cli import tables
-from segpipe.config import PARAMS_FILE, load_params
 
 _SHOWN = 20
 
@@ -19,7 +18,8 @@ def init_data(
     write: Annotated[bool, typer.Option("--write", help="Put it into params.yaml.")] = False,
 ) -> None:
     """Look at your own images and masks, and propose the section `data` of params.yaml."""
-    from segpipe.data.survey import survey  # takes half a second, for Pillow and pydantic
+    from segpipe.config import PARAMS_FILE, load_params  # takes half a second, for NumPy and pydantic
+    from segpipe.data.survey import survey
     from segpipe.data.survey.remarks import remarks
     from segpipe.paramsfile import as_yaml, write_params
 
@@ -96,7 +96,8 @@ def data(
     ),
 ) -> None:
     """Show what is in the records: splits, shares and weights of the classes, what was left out."""
-    from segpipe.data.records import read_manifest  # takes a moment, for NumPy
+    from segpipe.config import load_params  # takes half a second, for NumPy and pydantic
+    from segpipe.data.records import read_manifest
     from segpipe.data.weights import class_weights, without_pixels
     from segpipe.words import extent
 

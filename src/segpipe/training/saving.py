@@ -8,9 +8,7 @@ from typing import Any
 import keras
 
 from segpipe.files import replaces
-from segpipe.modelfile import CARD
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
+from segpipe.modelfile import CARD, write_member
 
 
 def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
@@ -32,8 +30,8 @@ def _rewrite(source: Path, target: Path, card: dict[str, Any]) -> None:
             content = dated.read(name)
             if name.endswith(".json"):
                 content = json.dumps(_timeless(json.loads(content), {})).encode()
-            canonical.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-        canonical.writestr(zipfile.ZipInfo(CARD, _EPOCH), json.dumps(card, ensure_ascii=False))
+            write_member(canonical, name, content)
+        write_member(canonical, CARD, json.dumps(card, ensure_ascii=False))
 
 
 def _timeless(config: Any, numbers: dict[int, int]) -> Any:

@@ -59,10 +59,11 @@ plots: setup ## Draw curves, scores and pictures on a page that needs no network
 	dvc config --local plots.html_template plots/page.html
 	dvc plots show
 
-bench: setup ## Measure what checkpoints, stateless augmentation and predicting on files cost, as ratios
+bench: setup ## Measure what checkpoints, augmentation, predicting on files and exports cost, as ratios
 	python benchmarks/checkpoints.py
 	python benchmarks/augmentation.py
 	python benchmarks/prediction.py
+	python benchmarks/export.py
 
 review: setup ## Check this change against BASE and compare the two: logs/review
 	rm -rf logs/review && mkdir -p logs/review

@@ -39,7 +39,7 @@ def clone(changed_project, tmp_path):
     shutil.copytree(changed_project, project, symlinks=True)
     git(project, "switch -q main")
     gates = [{"metric": "original.mean_iou", "min": 0.01, "max_drop": 0.5}]
-    set_params(project, {"gates": gates})
+    set_params(project, {"gates": gates, "export.max_drop": 1.0})
     FOLDERS["binary"][1](project / "my_data", np.random.default_rng(0))
     commit(project)
     return with_venv(project)

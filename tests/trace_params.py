@@ -1,6 +1,6 @@
 """Run a stage and print, as JSON, which leaves of the params its code looked at.
 
-Usage: python trace_params.py STAGE, in a project's root.
+Usage: python trace_params.py STAGE [ARGUMENT...], in a project's root.
 """
 
 import json
@@ -41,6 +41,7 @@ seen: set[str] = set()
 params = Traced(config.load_params(), "", seen)
 config.load_params = lambda: params
 try:
+    sys.argv[:2] = [str(STAGE)]
     runpy.run_path(str(STAGE), run_name="__main__")
 finally:
     print("READ", json.dumps(sorted(seen)))

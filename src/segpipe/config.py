@@ -15,6 +15,7 @@ from pydantic import Field, PlainValidator
 from segpipe.classes import ClassTable, MaskValue, SegmentationClass
 from segpipe.errors import ParamsError
 from segpipe.families import FAMILIES, doublings
+from segpipe.formats import ExportFormat
 from segpipe.words import did_you_mean
 
 PARAMS_FILE = Path("params.yaml")
@@ -248,6 +249,14 @@ class ReportParams(_Section):
     worst: Annotated[Integer, Field(ge=0, le=100)]
 
 
+class ExportParams(_Section):
+    """The model in other formats (`segpipe export`)."""
+
+    max_drop: Annotated[float, Field(ge=0, le=1)]
+    calibration_samples: Count
+    formats: tuple[ExportFormat, ...]
+
+
 class GateParams(_Section):
     """What one metric must reach before a change is merged (`segpipe check`)."""
 
@@ -272,6 +281,7 @@ class Params(_Section):
     train: TrainParams
     evaluate: EvaluateParams
     report: ReportParams
+    export: ExportParams
     gates: tuple[GateParams, ...]
 
     @pydantic.model_validator(mode="after")

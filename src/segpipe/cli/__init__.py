@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import segpipe
-from segpipe.cli import data, model, predict, results, review, runs
+from segpipe.cli import data, export, model, predict, results, review, runs
 from segpipe.errors import exits_cleanly
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ for command in (
     model.info,
     model.model,
     predict.predict,
+    export.export,
     runs.runs,
 ):
     app.command()(command)

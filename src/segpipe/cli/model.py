@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Annotated[Path, typer.Argument(help="A model that segpipe saved.")] = Path(
+    model: Annotated[Path, typer.Argument(help="A model that segpipe saved or exported.")] = Path(
         "models/model.keras"
     ),
 ) -> None:

@@ -1,0 +1,76 @@
+"""The command that exports a model."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from segpipe.cli import tables
+from segpipe.errors import UserError
+from segpipe.formats import ExportFormat
+from segpipe.words import percent, score, signed
+
+
+def export(
+    to: Annotated[list[ExportFormat], typer.Option(help="A format; may be given again.")],
+    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = Path(
+        "models/model.keras"
+    ),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Where to; models/export/FORMAT by default."),
+    ] = None,
+) -> None:
+    """Take a model away: write it for other runtimes, and prove in each that it is as good.
+
+    Exit code 1: an export loses more mean IoU than export.max_drop, and was not written.
+    """
+    if out and len(to) > 1:
+        raise typer.BadParameter("--out names one export; give one --to with it")
+    from segpipe.config import load_params
+    from segpipe.data.records import open_records
+
+    params, manifest = load_params().export, open_records(Path("data/records"))
+    from segpipe.export import run  # takes seconds, for TensorFlow
+
+    targets = {name: out or run.default_target(name) for name in (format_.value for format_ in to)}
+    for name, target in targets.items():
+        run.FORMATS[name].check(target)
+    print(f"scoring {model}", flush=True)
+    trained = run.open_trained(model, manifest)
+    rows, written, dropped = {"keras": trained.findings}, [], []
+    for name, target in targets.items():
+        print(f"exporting to {name}, and scoring that", flush=True)
+        try:
+            rows[name] = run.export_to(trained, name, params, target)
+            written.append(f"wrote {target}")
+        except run.Dropped as error:
+            rows[name] = error.findings
+            dropped.append(str(error))
+    Console().print(_table(rows))
+    print(*written, sep="\n")
+    if dropped:
+        raise UserError("\n       ".join(dropped))
+
+
+def _table(rows: dict[str, dict[str, Any]]) -> Table:
+    """The findings on a model and its exports, the model first."""
+    first = next(iter(rows.values()))
+    table = tables.table(
+        f"On {first['images']} test images. changed: pixels of another class; differ: logits, at most; "
+        f"ms: one image on {first['threads']} threads",
+        "", "mean IoU", "to keras", "changed", "differ", "size", "ms",
+    )  # fmt: skip
+    for name, found in rows.items():
+        compared = ["", "", ""]
+        if "drop" in found:
+            changed, differ = percent(found["changed"]), f"{found['largest_difference']:.2g}"
+            compared = [signed(round(-found["drop"], 4) + 0.0), changed, differ]  # + 0.0: no minus zero
+        table.add_row(
+            name, score(found["original"]["mean_iou"]), *compared,
+            decimal(found["bytes"]), f"{found['latency_ms']:.1f}",
+        )  # fmt: skip
+    return table

@@ -1,0 +1,83 @@
+"""LiteRT's (TensorFlow Lite's) file for phones: as float32, or quantised to 8-bit integers."""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.progress import track
+
+from segpipe.export.network import IMAGE, LOGITS, Images, named, quiet, signature
+from segpipe.modelfile import CARD, write_member
+
+
+def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
+    """Write a float32 model that takes one image: delegates refuse a batch of unknown size."""
+    _convert(named(model), "uint8", card, path, [tf.lite.OpsSet.TFLITE_BUILTINS])
+
+
+def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
+    """Write a model that computes with integers alone, weights scaled by channel, calibrated on images.
+
+    It takes one uint8 image and gives int8 logits: the largest is the class; scale and zero point are
+    the output's. Source: https://arxiv.org/abs/1712.05877
+    """
+    # Calibration needs float pixels: their cast to float would be an op that no integer can do.
+    pixels = keras.Input(model.input_shape[1:], dtype="float32", name=IMAGE)
+    network = keras.models.clone_model(named(model), input_tensors=[pixels])
+    network.set_weights(model.get_weights())
+    _convert(
+        network, "float32", card, path, [tf.lite.OpsSet.TFLITE_BUILTINS_INT8],
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: _calibration(images()),
+        inference_input_type=tf.uint8,
+        inference_output_type=tf.int8,
+    )  # fmt: skip
+
+
+def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """What the written model predicts, its integers scaled back to logits."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with quiet():
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+        run = interpreter.get_signature_runner()
+    scale, zero_point = run.get_output_details()[LOGITS]["quantization"]
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        logits = np.concatenate([run(**{IMAGE: image[None]})[LOGITS] for image in images])
+        if logits.dtype == np.float32:
+            return logits
+        return (logits.astype(np.float32) - zero_point) * np.float32(scale)
+
+    return predict
+
+
+def _convert(
+    network: keras.Model, dtype: str, card: dict[str, Any], path: Path, ops: list, **settings: Any
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder, "model.tflite")  # Keras insists on the suffix
+        with quiet():
+            network.export(
+                converted, format="litert", verbose=False, input_signature=signature(network, 1, dtype),
+                target_spec={"supported_ops": ops}, **settings,
+            )  # fmt: skip
+        path.write_bytes(converted.read_bytes())
+    # A zip archive at the end, as TensorFlow Lite's metadata has it: interpreters do not look there.
+    with zipfile.ZipFile(path, "a") as archive:
+        write_member(archive, CARD, json.dumps(card, ensure_ascii=False))
+
+
+def _calibration(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    for image in track(images, "Calibrating"):
+        pixels = image.astype(np.float32)
+        # A black and a white pixel: the input's range is then 0..255, and uint8 pixels fit as they are.
+        pixels[0, 0], pixels[-1, -1] = 0, 255
+        yield [pixels[None]]

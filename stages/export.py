@@ -1,0 +1,29 @@
+"""Stage `export`: the model in another format, in `models/export`, proven on the test split."""
+
+import _stage  # noqa: F401
+
+import sys
+from pathlib import Path
+
+from segpipe.config import load_params
+from segpipe.data.records import open_records
+from segpipe.errors import exits_cleanly
+from segpipe.export import run
+
+
+@exits_cleanly
+def main() -> None:
+    """Read params and the format's name, export, say how good it is."""
+    params, name = load_params().export, sys.argv[1]
+    target = run.default_target(name)
+    run.FORMATS[name].check(target)
+    trained = run.open_trained(Path("models/model.keras"), open_records(Path("data/records")))
+    found = run.export_to(trained, name, params, target)
+    print(
+        f"{target}: mean IoU {found['original']['mean_iou']:.4f}, {-found['drop']:+.4f} to the model's; "
+        f"{found['bytes'] / 1e6:.1f} MB, {found['latency_ms']:.1f} ms an image"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from segpipe.errors import UserError
 from segpipe.export.runtimes import FORMATS
 from segpipe.formats import ExportFormat
 from segpipe.modelfile import read_card
+from segpipe.prediction.predictor import load_model
 from segpipe.training.saving import save_model
 
 FILES = {
@@ -136,6 +137,12 @@ def test_info_shows_the_models_card_and_what_the_export_takes_and_gives(exported
     batch = 1 if "tflite" in name else "any"
     assert (said["format"], said["input"]["shape"]) == (name, [batch, 32, 32, 3])
     assert said["output"]["type"] == ("int8" if name == "tflite-int8" else "float32")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_segpipe_loads_the_model_itself_and_says_so_of_an_export(exported, name):
+    with pytest.raises(UserError, match=r"an export; give the \.keras file that it was made from"):
+        load_model(exported[0] / FILES[name])
 
 
 def test_a_card_is_read_without_any_runtime(exported):

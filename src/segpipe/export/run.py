@@ -19,7 +19,7 @@ from segpipe.export.network import IMAGE, LOGITS
 from segpipe.export.runtimes import FORMATS, Format
 from segpipe.files import name_hash, replaces, write_json
 from segpipe.modelfile import read_card
-from segpipe.prediction import load_model
+from segpipe.prediction.network import load_model
 
 MODELS, RESULTS = Path("models/export"), Path("results/export")
 

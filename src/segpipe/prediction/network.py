@@ -36,8 +36,13 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
     """Load the network beside a card: uint8 images [n, height, width, 3] to float32 logits.
 
     Raises:
-        UserError: Keras cannot read it, or it is not what the card says.
+        UserError: it is an export, Keras cannot read it, or it is not what the card says.
     """
+    if path.is_dir() or not _is_keras(path):
+        raise UserError(
+            f"{path}: an export; give the .keras file that it was made from, or use it in its own "
+            "runtime (docs/export.md)"
+        )
     try:
         model = keras.models.load_model(path, compile=False)
         found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
@@ -52,6 +57,14 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
     if found != expected:
         raise UserError(f"{path}: holds a network {found}, but its card says {expected}")
     return model
+
+
+def _is_keras(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "config.json" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def _described(table: ClassTable, size: Sequence[int], how: Resize) -> str:

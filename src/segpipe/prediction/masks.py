@@ -27,19 +27,19 @@ def mask_at_size(probabilities: np.ndarray, original: tuple[int, int], how: Resi
     Returns:
         Class indices, uint8 of the original size.
     """
-    channels = channels_at_size(probabilities, original, how)
-    best = next(channels).copy()
+    lead = probabilities[..., 1:] - probabilities[..., :1]  # over the first class: one less to scale
+    most = np.zeros(original, np.float32)
     mask = np.zeros(original, np.uint8)
-    for index, channel in enumerate(channels, 1):
-        np.copyto(mask, np.uint8(index), where=channel > best)
-        np.maximum(best, channel, out=best)
+    for index, channel in enumerate(channels_at_size(lead, original, how), 1):
+        np.copyto(mask, np.uint8(index), where=channel > most)
+        np.maximum(most, channel, out=most)
     return mask
 
 
 def channels_at_size(
     probabilities: np.ndarray, original: tuple[int, int], how: Resize
 ) -> Iterator[np.ndarray]:
-    """The probabilities at the picture's own size: float32 [height, width], one class after another.
+    """Probabilities at the picture's own size: float32 [height, width], one class after another.
 
     The part of the network's input that shows the picture is scaled bilinearly, antialiased where the
     picture is smaller than that. One class at a time: a large picture has room for no more.

@@ -271,6 +271,23 @@ def make_copy_without_exports(source, target):
     return target
 
 
+@pytest.mark.parametrize(
+    ("name", "layer", "message"),
+    [
+        ("tflite-int8", keras.layers.LayerNormalization(), "has no integer form; export tflite"),
+        ("tflite-int8", keras.ops.erf, "TensorFlow Lite lacks an operation of this network"),
+        ("onnx", keras.layers.Conv2D(6, 3, padding="same", groups=3), "ONNX lacks an operation of this"),
+    ],
+)
+def test_a_network_that_a_format_cannot_hold_is_refused_in_one_line(tmp_path, rng, name, layer, message):
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
+    network = keras.Model(image, keras.layers.Conv2D(2, 1)(layer(scaled)))
+    images = list(rng.integers(0, 256, (2, 32, 32, 3), np.uint8))
+    with pytest.raises(UserError, match=message):
+        FORMATS[name].write(network, {}, lambda: images, tmp_path / "model")
+
+
 def test_params_and_exports_know_the_same_formats():
     assert [format_.value for format_ in ExportFormat] == list(FORMATS) == list(FILES)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import numpy as np
 
+from segpipe.errors import UserError, brief
+
 IMAGE, LOGITS = "image", "logits"
 """What every export calls its input and its output."""
 
@@ -28,6 +30,17 @@ def signature(model: keras.Model, batch: int | None, dtype: str = "uint8") -> li
 
 
 @contextlib.contextmanager
+def refuses(error: type[Exception], format_: str) -> Iterator[None]:
+    """Make of a converter's error a UserError: the format has not all that the network needs."""
+    try:
+        yield
+    except error as reason:
+        raise UserError(
+            f"{format_} lacks an operation of this network ({brief(reason)}); choose another format"
+        ) from None
+
+
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep what converters say from standard error, C++ included; it comes out where they fail."""
     with tempfile.TemporaryFile() as said, warnings.catch_warnings():
@@ -37,6 +50,8 @@ def quiet() -> Iterator[None]:
         os.dup2(said.fileno(), 2)
         try:
             yield
+        except UserError:
+            raise
         except BaseException:
             said.seek(0)
             os.write(standard_error, said.read())

@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from rich.progress import track
+from tensorflow.lite.python.convert_phase import ConverterError
 
-from segpipe.export.network import IMAGE, LOGITS, Images, named, quiet, signature
+from segpipe.errors import UserError
+from segpipe.export.network import IMAGE, LOGITS, Images, named, quiet, refuses, signature
 from segpipe.modelfile import CARD, write_member
 
 
@@ -26,6 +28,9 @@ def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: P
 
     It takes one uint8 image and gives int8 logits: the largest is the class; scale and zero point are
     the output's. Source: https://arxiv.org/abs/1712.05877
+
+    Raises:
+        UserError: an operation of the network has no integer form.
     """
     # Calibration needs float pixels: their cast to float would be an op that no integer can do.
     pixels = keras.Input(model.input_shape[1:], dtype="float32", name=IMAGE)
@@ -38,6 +43,8 @@ def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: P
         inference_input_type=tf.uint8,
         inference_output_type=tf.int8,
     )  # fmt: skip
+    if floats := _floats(path):  # the converter leaves them without a word
+        raise UserError(f"tflite-int8: {floats[0]} of the network has no integer form; export tflite")
 
 
 def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -64,7 +71,7 @@ def _convert(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder, "model.tflite")  # Keras insists on the suffix
-        with quiet():
+        with quiet(), refuses(ConverterError, "TensorFlow Lite"):
             network.export(
                 converted, format="litert", verbose=False, input_signature=signature(network, 1, dtype),
                 target_spec={"supported_ops": ops}, **settings,
@@ -73,6 +80,15 @@ def _convert(
     # A zip archive at the end, as TensorFlow Lite's metadata has it: interpreters do not look there.
     with zipfile.ZipFile(path, "a") as archive:
         write_member(archive, CARD, json.dumps(card, ensure_ascii=False))
+
+
+def _floats(path: Path) -> list[str]:
+    """The float tensors of a file, by name."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates add tensors of their own
+    tensors = Interpreter(str(path), experimental_op_resolver_type=plain).get_tensor_details()
+    return [tensor["name"] for tensor in tensors if tensor["dtype"] == np.float32]
 
 
 def _calibration(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:

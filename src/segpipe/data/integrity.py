@@ -11,6 +11,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from segpipe.data.codec import encode_png
 from segpipe.data.sample import BadSampleError
 
+# Large is not yet wrong; and filters set around each call do not go with threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 _KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
 """What every later reader decodes to the same RGB pixels: these bytes are kept as they are."""
 
@@ -29,8 +32,6 @@ _TURNS = {
 """What makes a picture upright, by EXIF orientation."""
 
 _READABLE = "a whole image (JPEG, PNG, GIF, BMP or WebP)"
-
-
 _OR_COLOURS = "; for masks in colours, `segpipe init-data` lists these as '#rrggbb' for data.classes"
 
 
@@ -79,9 +80,7 @@ def decode_pair(
 
 def open_lazily(data: bytes) -> Image.Image:
     """Read an image's header alone: its format, mode and size. Raises what Pillow raises."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is not yet wrong
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 def decode_image(image: bytes, file: str) -> Image.Image:

@@ -318,10 +318,10 @@ def test_bad_samples_are_listed_and_odd_ones_remarked(tmp_path, rng):
     ]  # fmt: skip
     said = [*remarks(found, 1)]
     assert sorted(line for line in said if "images " in line) == [
-        "1 images in CMYK: turned to RGB without a colour profile",
-        "1 images of 16 bits: the upper 8 are kept, which these hardly use: scale them to the full "
+        "images (1) with 16 bits: the upper 8 are kept, which these hardly use: scale them to the full "
         "range",
-        "1 images with an alpha channel: it is dropped",
+        "images (1) with CMYK: turned to RGB without a colour profile",
+        "images (1) with an alpha channel: it is dropped",
         "images are not square: data.image_size: [128, 160] keeps their shape",
     ]
 

@@ -95,9 +95,9 @@ def _remark(stored: Image.Image, picture: Image.Image) -> str:
     if stored.mode.startswith("I"):
         dark = ", which these hardly use: scale them to the full range"
         hardly = int(np.asarray(picture).max()) < 32
-        return "images of 16 bits: the upper 8 are kept" + (dark if hardly else "")
+        return "16 bits: the upper 8 are kept" + (dark if hardly else "")
     if stored.mode == "CMYK":
-        return "images in CMYK: turned to RGB without a colour profile"
+        return "CMYK: turned to RGB without a colour profile"
     if "A" in stored.mode or "transparency" in stored.info:
-        return "images with an alpha channel: it is dropped"
+        return "an alpha channel: it is dropped"
     return ""

@@ -67,7 +67,7 @@ def _on_masks(found: Survey) -> Iterator[str]:
 
 def _on_images(found: Survey) -> Iterator[str]:
     for remark, count in Counter(look.remark for look in found.looks if look.remark).items():
-        yield f"{count} {remark}"
+        yield f"images ({count}) with {remark}"
     aspects = sorted(look.size[1] / look.size[0] for look in found.looks)
     middle = statistics.median(aspects)
     if aspects[-1] > 1.25 * aspects[0]:

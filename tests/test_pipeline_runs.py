@@ -170,9 +170,7 @@ def test_an_experiment_in_a_copy_of_the_repository_runs_the_copys_code(project):
     commit(project)
     report = project / "stages/report.py"
     tell = "import segpipe; print(segpipe.__file__)"
-    report.write_text(
-        report.read_text().replace("import pandas as pd\n", f"import pandas as pd\n{tell}\n")
-    )
+    report.write_text(report.read_text().replace("import yaml\n", f"import yaml\n{tell}\n"))
     result = run("dvc", "exp", "run", "--temp", "-S", "report.samples=3", cwd=project)
     assert result.returncode == 0, result.stdout + result.stderr
     (used,) = re.findall(r"\S+/src/segpipe/__init__\.py", result.stdout)

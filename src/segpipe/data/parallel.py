@@ -36,19 +36,30 @@ def ordered_map(
     # Spawned, not forked: a fork of a process with TensorFlow's threads in it can hang.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(processes, context, initializer=_end_with_parent)
-    pending: deque[Future[Result]] = deque()
+
+    def submit(item: Item) -> Future[Result]:
+        with _deaf_to_ctrl_c():  # workers inherit it: the parent alone ends the work
+            return executor.submit(function, item)
+
     try:
-        for item in items:
-            with _deaf_to_ctrl_c():  # workers inherit it: the parent alone ends the work
-                pending.append(executor.submit(function, item))
-            if len(pending) > 4 * processes:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        yield from in_order(submit, items, 4 * processes)
     except BrokenProcessPool:
         raise UserError("a worker process died, for want of memory perhaps; run it again") from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def in_order(
+    submit: Callable[[Item], Future[Result]], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """Submit items one by one and yield results in their order, at most `ahead` more under way."""
+    pending: deque[Future[Result]] = deque()
+    for item in items:
+        pending.append(submit(item))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def usable_cores() -> int:

@@ -4,20 +4,19 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from rich.progress import track
 
 from segpipe.data.integrity import BadSampleError, decode_image
-from segpipe.data.parallel import usable_cores
+from segpipe.data.parallel import in_order, usable_cores
 from segpipe.data.sample import Problem
 from segpipe.files import replaces
 from segpipe.prediction import outputs
@@ -26,9 +25,6 @@ from segpipe.prediction.predictor import Predictor, Tiled, Whole
 
 SHARES, FAILED = "shares.csv", "failed.csv"
 _SHOWN = 20
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -95,11 +91,13 @@ class Work:
         pool = ThreadPoolExecutor(usable_cores())
         try:
             if self.options.tile:
-                yield from ordered_map(pool, self.write, self.in_tiles(sources), 0)
+                yield from in_order(lambda one: pool.submit(self.write, one), self.in_tiles(sources), 0)
             else:
                 batch = self.predictor.batch_size
-                shrunk = ordered_map(pool, self.shrink, sources, 2 * batch)
-                yield from ordered_map(pool, self.write, self.in_batches(shrunk), batch)
+                shrunk = in_order(lambda one: pool.submit(self.shrink, one), sources, 2 * batch)
+                yield from in_order(
+                    lambda one: pool.submit(self.write, one), self.in_batches(shrunk), batch
+                )
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -192,19 +190,6 @@ def predict_files(
     if not outcome.failed:
         (out / FAILED).unlink()
     return outcome
-
-
-def ordered_map(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """Yield `function(item)` in the order of `items`, working on at most `ahead` more than that."""
-    pending: deque[Future[Result]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 def _read(source: Source) -> Image.Image | Failed:

@@ -22,6 +22,7 @@ from segpipe.model.losses import cross_entropy
 from segpipe.pretrained import Backbone
 from segpipe.training import loop
 from segpipe.training.optimizer import build_optimizer
+from segpipe.training.phases import phases
 from segpipe.training.progress import Progress, save
 from segpipe.training.scores import RunningScores
 from segpipe.unfinished import Unfinished
@@ -40,8 +41,9 @@ def main() -> None:
     network = loop.build_model(backbone, model_params, manifest, params.seed)
     training, validation = (_noise(count, manifest) for count in (300, 30))
     steps = pipeline.steps_per_epoch(training, params.train.batch_size)
+    (phase,) = phases(params.train, trains_encoder=False)
     network.compile(
-        build_optimizer(network, params.train, steps),
+        build_optimizer(network.trainable_variables, {}, params.train, phase, steps),
         loss=cross_entropy,
         metrics=[RunningScores(len(table))],
         jit_compile=False,
@@ -54,7 +56,11 @@ def main() -> None:
             start = time.perf_counter()
             network.fit(
                 pipeline.train_batches(
-                    training, params.train.batch_size, range(epoch, epoch + 1), params.seed, True
+                    training,
+                    params.train.batch_size,
+                    range(epoch, epoch + 1),
+                    params.seed,
+                    params.train.augment,
                 ),
                 steps_per_epoch=steps,
                 validation_data=pipeline.validation_batches(validation, params.train.batch_size),

@@ -12,7 +12,7 @@ import yaml
 from segpipe import grids, provenance
 from segpipe.classes import ClassTable
 from segpipe.config import load_params
-from segpipe.data.pipeline import load
+from segpipe.data.pipeline import load, subset
 from segpipe.data.records import open_records
 from segpipe.devices import take_gpu
 from segpipe.errors import exits_cleanly
@@ -39,7 +39,8 @@ def main() -> None:
         take_gpu()
         device = loop.prepare(params.train)
         print(device)
-        data = load(manifest, "train"), load(manifest, "val")
+        training = subset(load(manifest, "train"), params.train.samples)
+        data = training, load(manifest, "val")
         shown = loop.preview_samples(data[1], params.train.previews.samples)
         # DVC empties the results before it runs the stage; what lies with the run outlasts that.
         previews = run.folder / "previews"
@@ -56,7 +57,8 @@ def main() -> None:
         write_text(RESULTS / "history.csv", pd.DataFrame(progress.history).to_csv(index=False))
         write_text(RESULTS / "params.yaml", yaml.safe_dump(resolved, sort_keys=False))
         write_json(RESULTS / "summary.json", progress.summary(params.train))
-        write_json(LOGS / "train.json", {**circumstances, "device": device, "seconds": progress.seconds})
+        log = {"fingerprint": run.fingerprint, **circumstances, "device": device}
+        write_json(LOGS / "train.json", {**log, "seconds": progress.seconds})
     print(f"best validation mean IoU {progress.best_mean_iou:.4f}, in epoch {progress.best_epoch}")
 
 

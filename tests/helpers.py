@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 from PIL import Image
 
 from segpipe.classes import ClassTable, SegmentationClass
+from segpipe.config import DecoderParams
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,6 +43,12 @@ TINY = {
     "report.worst": 1,
 }
 """Params with which every stage takes seconds."""
+
+
+def decoder(name: str, filters: Sequence[int], **changes: object) -> DecoderParams:
+    """A decoder with BatchNorm, where nothing else is said."""
+    content = {"normalization": "batch", "batch_norm_momentum": 0.9, **changes}
+    return DecoderParams(name=name, filters=tuple(filters), **content)
 
 
 def draw_photo(rng: np.random.Generator, width: int, height: int) -> tuple[Image.Image, Image.Image]:

@@ -144,8 +144,9 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
     assert result.returncode == 2
     assert error_line(result) == (
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
-        "(allowed here: epochs, batch_size, optimizer, learning_rate, schedule, warmup_epochs, "
-        "weight_decay, clip_norm, ema, class_weights, flip, early_stopping, max_minutes, "
+        "(allowed here: epochs, fine_tuning, samples, batch_size, optimizer, learning_rate, "
+        "schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, class_weights, "
+        "augment, early_stopping, max_minutes, "
         "deterministic, threads, tensorboard, previews)\n"
     )
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from helpers import ROOT, error_line, make_project, run_stage
+from helpers import ROOT, decoder, error_line, make_project, run_stage
 from keras import applications, layers, ops
 
 from segpipe.config import EncoderParams, ModelParams, load_params
@@ -44,7 +44,7 @@ def with_encoder(**changes):
     return ModelParams.model_validate(
         {
             "encoder": {**PARAMS.encoder.model_dump(), "alpha": 1.0, **changes},
-            "decoder": {"name": "light", "filters": [8, 8, 8, 8]},
+            "decoder": decoder("light", [8, 8, 8, 8]),
         }
     )
 
@@ -233,11 +233,11 @@ def changed_layers(encoder, before):
     }
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("drawn_by", DECODERS)
 @pytest.mark.parametrize("name", some_quick("mobilenet_v3_small"))
-def test_every_encoder_trains_with_every_decoder_and_is_saved_whole(name, decoder, rng, tmp_path):
+def test_every_encoder_trains_with_every_decoder_and_is_saved_whole(name, drawn_by, rng, tmp_path):
     params = with_encoder(trainable=True)
-    params = params.model_copy(update={"decoder": params.decoder.model_copy(update={"name": decoder})})
+    params = params.model_copy(update={"decoder": params.decoder.model_copy(update={"name": drawn_by})})
     keras.utils.set_random_seed(0)
     network = assemble(Backbone(name, 1.0, None), backbone(name, SIZE), params, 3)
     encoder = network.get_layer("encoder")

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, decoder
 from PIL import Image
 
 from segpipe import metrics
@@ -25,7 +25,7 @@ def mobilenet(size, alpha):
 
 
 def build(size=(32, 32), alpha=0.35, layers=LAYERS, filters=(16, 12, 8, 4), classes=3):
-    return unet(tap(mobilenet(size, alpha), layers), SCALING, "pix2pix", filters, classes)
+    return unet(tap(mobilenet(size, alpha), layers), SCALING, decoder("pix2pix", filters), classes)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (96, 64), (160, 160)])
@@ -41,7 +41,7 @@ def test_the_committed_params_make_the_tutorials_network():
     assert [output.shape[1:] for output in encoder.outputs] == [
         (64, 64, 96), (32, 32, 144), (16, 16, 192), (8, 8, 576), (4, 4, 320),
     ]  # fmt: skip
-    network = unet(encoder, SCALING, PARAMS.decoder.name, PARAMS.decoder.filters, 3)
+    network = unet(encoder, SCALING, PARAMS.decoder, 3)
     widths = [network.get_layer(f"up_{step}_conv").filters for step in (1, 2, 3, 4)]
     assert widths == [512, 256, 128, 64]
 
@@ -79,7 +79,7 @@ def test_what_training_changes_in_the_encoder(trainable, pretrained, moving, tra
     keras.utils.set_random_seed(0)
     encoder = tap(mobilenet((32, 32), 0.35), LAYERS[:2])
     set_trainable(encoder, trainable, pretrained)
-    network = unet(encoder, SCALING, "pix2pix", [8], 3)
+    network = unet(encoder, SCALING, decoder("pix2pix", [8]), 3)
     before = {w.path: w.numpy().copy() for w in encoder.weights}
     network.compile("adam", loss=cross_entropy)
     images = rng.integers(0, 256, (4, 32, 32, 3), np.uint8)

@@ -4,15 +4,14 @@ from itertools import chain
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers import ROOT
 
-from segpipe.data import augment
-from segpipe.data.pipeline import Arrays, steps_per_epoch, train_batches, validation_batches
+from segpipe.config import load_params
+from segpipe.data.pipeline import Arrays, steps_per_epoch, subset, train_batches, validation_batches
 from segpipe.errors import UserError
 
 COUNT = 20
+FLIP = load_params(ROOT / "params.yaml").train.augment.model_copy(update={"flip": True})
 
 
 @pytest.fixture
@@ -23,10 +22,10 @@ def arrays(rng):
     return Arrays(images, images[..., 0].copy(), [str(n) for n in range(COUNT)])
 
 
-def epochs(arrays, count=3, seed=0, batch=4, flip=True):
+def epochs(arrays, count=3, seed=0, batch=4, params=FLIP):
     """The batches by epoch, as arrays."""
     steps = steps_per_epoch(arrays, batch)
-    batches = list(train_batches(arrays, batch, range(count), seed, flip).as_numpy_iterator())
+    batches = list(train_batches(arrays, batch, range(count), seed, params).as_numpy_iterator())
     assert len(batches) == steps * count
     return [batches[n * steps : (n + 1) * steps] for n in range(count)]
 
@@ -59,7 +58,10 @@ def test_about_half_is_mirrored_and_another_half_in_every_epoch(arrays):
 
 
 def test_flip_false_mirrors_nothing(arrays):
-    assert not any(any(mirrored(epoch, arrays).values()) for epoch in epochs(arrays, flip=False))
+    assert not any(
+        any(mirrored(epoch, arrays).values())
+        for epoch in epochs(arrays, params=FLIP.model_copy(update={"flip": False}))
+    )
 
 
 def test_every_sample_comes_once_an_epoch_in_a_new_order(arrays):
@@ -82,7 +84,7 @@ def test_one_seed_gives_one_run_and_another_another(arrays):
 
 
 def test_an_epoch_does_not_depend_on_those_before_it(arrays):
-    resumed = list(train_batches(arrays, 4, range(2, 3), 0, True).as_numpy_iterator())
+    resumed = list(train_batches(arrays, 4, range(2, 3), 0, FLIP).as_numpy_iterator())
     for (images, masks), (same_images, same_masks) in zip(resumed, epochs(arrays, 5)[2], strict=True):
         assert (images == same_images).all()
         assert (masks == same_masks).all()
@@ -102,19 +104,21 @@ def test_validation_sees_every_sample_once_in_order_and_unchanged(arrays):
     assert (np.concatenate([masks for _, masks in batches]) == arrays.masks).all()
 
 
-@given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=30)
-def test_flip_is_numpys_flip_eagerly_and_inside_map(batch, height, width, seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (batch, height, width, 3), np.uint8)
-    masks = rng.integers(0, 256, (batch, height, width), np.uint8)
-    chosen = rng.random(batch) < 0.5
-    expected = images.copy(), masks.copy()
-    for kind in expected:
-        kind[chosen] = kind[chosen][:, :, ::-1]
-    eager = augment.flip(images, masks, tf.constant(chosen))
-    mapped = next(iter(tf.data.Dataset.from_tensors((images, masks, chosen)).map(augment.flip)))
-    for result in (eager, mapped):
-        for got, want in zip(result, expected, strict=True):
-            assert got.dtype == want.dtype
-            assert (got.numpy() == want).all()
+def test_a_subset_is_the_same_samples_whatever_their_order_and_more_only_adds(arrays):
+    backwards = Arrays(arrays.images[::-1], arrays.masks[::-1], arrays.names[::-1])
+    few, more = subset(arrays, 5), subset(arrays, 9)
+    assert len(few.names) == 5
+    assert {*few.names} < {*more.names}
+    assert {*subset(backwards, 5).names} == {*few.names}
+    assert (
+        [int(name) for name in few.names]
+        == few.images[:, 0, 0, 1].tolist()
+        == sorted(int(name) for name in few.names)
+    ), "images go with their names, in the split's order"
+    assert (few.masks == few.images[..., 0]).all()
+
+
+def test_a_subset_of_none_is_all_and_of_too_many_an_error(arrays):
+    assert subset(arrays, 0).names == arrays.names
+    with pytest.raises(UserError, match=r"train\.samples = 21, but the training split has 20 samples"):
+        subset(arrays, 21)

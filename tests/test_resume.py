@@ -32,8 +32,11 @@ from segpipe.unfinished import Unfinished
 
 SGD = {"epochs": 4, "optimizer": "sgd", "weight_decay": 0.001, "previews": {"samples": 2, "every": 2}}
 ALL = {
-    "epochs": 4, "optimizer": "adamw", "schedule": "cosine", "warmup_epochs": 1, "weight_decay": 0.01,
-    "clip_norm": 1.0, "ema": 0.9, "early_stopping": {"patience": 3}, "learning_rate": 0.01,
+    "levels": 2, "epochs": 4, "optimizer": "adamw", "schedule": "cosine", "warmup_epochs": 1,
+    "weight_decay": 0.01, "layer_decay": 0.5, "clip_norm": 1.0, "ema": 0.9, "learning_rate": 0.01,
+    "early_stopping": {"patience": 3},
+    "loss": {"lovasz": 0.5, "label_smoothing": 0.1, "boundary_weight": 1.0, "deep_supervision": 0.5},
+    "augment": {"scale": [0.5, 2.0], "rotation": 20.0, "contrast": 0.3, "hue": 0.1, "blur": 0.5},
 }  # fmt: skip
 
 
@@ -58,6 +61,11 @@ def results(outcome):
     return [w.tobytes() for w in network.get_weights()], rows
 
 
+TWO_PHASES = ALL | {
+    "epochs": 2, "fine_tuning": {"epochs": 2, "learning_rate": 0.001}, "layer_decay": 0.5,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("changes", [SGD, ALL], ids=["sgd", "all"])
 def test_a_resumed_run_ends_with_the_same_bits(arrays, tmp_path, capsys, changes):  # noqa: F811
     params = with_changes(**changes)
@@ -72,6 +80,31 @@ def test_a_resumed_run_ends_with_the_same_bits(arrays, tmp_path, capsys, changes
     logged = pd.read_csv(tmp_path / "stopped/live/plots/metrics/val_loss.tsv", sep="\t")
     assert logged["step"].tolist() == [0, 1, 2, 3], "the live log holds each epoch once"
     assert (tmp_path / "stopped/live/report.html").is_file()
+
+
+@pytest.mark.parametrize("stopped_in", [2, 3, 4], ids=["first phase", "between phases", "second phase"])
+def test_a_run_of_two_phases_resumes_in_either_and_between_them(arrays, tmp_path, stopped_in):  # noqa: F811
+    params = with_changes(frozen=True, **TWO_PHASES, previews={"samples": 2, "every": 1})
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    whole = train(arrays, tmp_path / "whole", params)
+    with pytest.raises(Stopped):
+        train(arrays, tmp_path / "stopped", params, stop_in(stopped_in))
+    assert results(train(arrays, tmp_path / "stopped", params)) == results(whole)
+
+
+def test_a_run_of_two_phases_goes_back_over_the_border_where_its_newest_checkpoint_is_lost(
+    arrays,  # noqa: F811
+    tmp_path,
+):
+    params = with_changes(frozen=True, **TWO_PHASES)
+    whole = results(train(arrays, tmp_path, params))
+    newest, before = Unfinished(tmp_path / "run").checkpoints
+    shutil.copy(before, before.with_name("epoch-0002.npz"))  # as of the first phase: it is not
+    newest.unlink()
+    before.unlink()
+    assert train(arrays, tmp_path, params)[1].epoch == 4, "one that does not fit is set aside"
+    assert results(train(arrays, tmp_path, params)) == whole
 
 
 def test_a_run_stopped_after_its_last_epoch_only_hands_over(arrays, tmp_path):  # noqa: F811
@@ -110,6 +143,10 @@ def run_of_three(tmp_path, network):
     return found
 
 
+def as_it_is(epoch):
+    """What readies the network for an epoch: it has its optimizer already."""
+
+
 def state_of(network):
     return [*network.variables, *network.optimizer.variables]
 
@@ -117,7 +154,7 @@ def state_of(network):
 def test_a_checkpoint_brings_back_model_optimizer_history_and_best_to_the_bit(run_of_three, network):
     for variable in state_of(network):
         variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
-    restored = restore(run_of_three, network)
+    restored = restore(run_of_three, network, as_it_is)
     assert {float(keras.ops.min(v)) for v in state_of(network)} == {3.0}
     assert len(state_of(network)) == 7 + 2 + 3 * 4, (
         "weights and random state; counters; three slots each"
@@ -135,9 +172,9 @@ def test_the_last_two_checkpoints_are_kept(run_of_three):
 def test_what_a_killed_write_left_is_no_obstacle(run_of_three, network):
     half = run_of_three.folder / ".epoch-0004.npz.partial"
     half.write_bytes(b"half of it")
-    assert restore(run_of_three, network).epoch == 3
+    assert restore(run_of_three, network, as_it_is).epoch == 3
     save(run_of_three, Progress(4), network)
-    assert restore(run_of_three, network).epoch == 4
+    assert restore(run_of_three, network, as_it_is).epoch == 4
     assert not half.exists()
 
 
@@ -172,7 +209,7 @@ def test_no_flipped_bit_in_a_checkpoint_goes_unnoticed_or_stops_the_run(run_of_t
     spoiled = bytearray(content)
     spoiled[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     newest.write_bytes(spoiled)
-    state = restore(run_of_three, network)
+    state = restore(run_of_three, network, as_it_is)
     newest.write_bytes(content)
     assert {float(keras.ops.min(v)) for v in state_of(network)} == {float(state.epoch)}
     assert state.epoch in (2, 3)  # 3 where the bit has no meaning, such as in a date
@@ -186,12 +223,12 @@ def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_the_one_before_is_use
 ):
     newest, before = run_of_three.checkpoints
     damage(newest)
-    assert restore(run_of_three, network).epoch == 2
+    assert restore(run_of_three, network, as_it_is).epoch == 2
     assert {float(keras.ops.min(v)) for v in state_of(network)} == {2.0}
     assert capsys.readouterr().out.startswith(f"warning: {newest} cannot be read (")
     assert newest.with_suffix(".unreadable").exists()
     damage(before)
-    assert restore(run_of_three, network) == Progress(), "with none left, the run begins again"
+    assert restore(run_of_three, network, as_it_is) == Progress(), "with none left, the run begins again"
 
 
 # From here on through the true entry points, on real processes.

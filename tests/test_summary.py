@@ -5,7 +5,7 @@ import re
 import keras
 import pytest
 import tensorflow as tf
-from helpers import make_project
+from helpers import decoder, make_project
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from typer.testing import CliRunner
@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from segpipe import summary
 from segpipe.cli import app
 from segpipe.families import FAMILIES
+from segpipe.model.decoder import DECODERS
 from segpipe.model.encoder import backbone, set_trainable, tap
 from segpipe.model.unet import unet
 
@@ -49,11 +50,11 @@ def profiled_macs(network):
     return total / 2
 
 
-@pytest.mark.parametrize("decoder", ["pix2pix", "unet", "light"])
-def test_macs_of_a_whole_network_are_those_of_tensorflow_s_profiler(decoder):
+@pytest.mark.parametrize("name", DECODERS)
+def test_macs_of_a_whole_network_are_those_of_tensorflow_s_profiler(name):
     family = FAMILIES["mobilenet_v3_small"]
     encoder = tap(backbone("mobilenet_v3_small", (64, 96)), family.layers)
-    network = unet(encoder, family.scaling, decoder, (32, 16, 8, 8), 5)
+    network = unet(encoder, family.scaling, decoder(name, [32, 16, 8, 8]), 5)
     assert summary.macs(network) == profiled_macs(network)
     assert summary.macs(network) == sum(part.macs for part in summary.parts(network))
 
@@ -81,7 +82,7 @@ def small():
     family = FAMILIES["mobilenet_v2"]
     encoder = tap(backbone("mobilenet_v2", (32, 64), 0.35), family.layers[:2])
     set_trainable(encoder, trainable=False, pretrained=True)
-    return unet(encoder, family.scaling, "pix2pix", [8], 3)
+    return unet(encoder, family.scaling, decoder("pix2pix", [8]), 3)
 
 
 def test_parts_are_the_encoder_the_levels_and_the_logits(small):
@@ -113,7 +114,7 @@ def test_training_the_encoder_takes_more_memory(small):
     frozen = summary.memory(small)
     family = FAMILIES["mobilenet_v2"]
     encoder = tap(backbone("mobilenet_v2", (32, 64), 0.35), family.layers[:2])
-    trained = summary.memory(unet(encoder, family.scaling, "pix2pix", [8], 3))
+    trained = summary.memory(unet(encoder, family.scaling, decoder("pix2pix", [8]), 3))
     assert trained.kept > frozen.kept
     assert trained.trained > frozen.trained
     assert trained.widest == frozen.widest
@@ -162,6 +163,7 @@ def test_the_decoder_costs_what_the_notes_say_it_does():
     """494 million at 128 px for the committed params, 91 million the encoder, worked out before."""
     family = FAMILIES["mobilenet_v2"]
     encoder = tap(backbone("mobilenet_v2", (128, 128)), family.layers)
-    inner, *decoder = summary.parts(unet(encoder, family.scaling, "pix2pix", (512, 256, 128, 64), 3))
+    params = decoder("pix2pix", [512, 256, 128, 64])
+    inner, *rest = summary.parts(unet(encoder, family.scaling, params, 3))
     assert round(inner.macs / 1e6) == 91
-    assert round(sum(part.macs for part in decoder) / 1e6) == 494
+    assert round(sum(part.macs for part in rest) / 1e6) == 494

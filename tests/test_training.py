@@ -1,6 +1,7 @@
 """The training run: the best model is kept, its file is canonical, its history is complete."""
 
 import os
+from functools import partial
 
 import keras
 import numpy as np
@@ -13,25 +14,31 @@ from segpipe.config import Params, load_params
 from segpipe.data.pipeline import Arrays
 from segpipe.data.records import Manifest
 from segpipe.families import FAMILIES
+from segpipe.model.encoder import backbone, depths, tap
 from segpipe.modelfile import read_card
 from segpipe.pretrained import Backbone
 from segpipe.training import loop
 from segpipe.training.callbacks import HISTORY, AveragedWeights, Diverged, Recorder
 from segpipe.training.optimizer import build_optimizer, learning_rate
+from segpipe.training.phases import phases
 from segpipe.training.progress import Progress
 from segpipe.training.saving import save_model
 from segpipe.unfinished import Unfinished
 
 COMMITTED = load_params(ROOT / "params.yaml")
-TAPS = FAMILIES["mobilenet_v2"].layers[:2]
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
 IDENTITY = {"params": {"seed": 0}, "records": "0", "encoder": None, "libraries": {}, "backend": "any"}
 
 
-def with_changes(**train: object) -> Params:
+def with_changes(frozen: bool = False, levels: int = 1, **train: object) -> Params:
+    """The committed params for a tiny network; a section of `train` keeps what is not changed."""
     content = COMMITTED.model_dump()
-    content["model"]["encoder"]["layers"], content["model"]["decoder"]["filters"] = TAPS, [8]
-    content["train"] |= {"epochs": 3, "batch_size": 4, **train}
+    content["model"]["encoder"]["trainable"] = False if frozen else "auto"
+    content["model"]["encoder"]["layers"] = FAMILIES["mobilenet_v2"].layers[: levels + 1]
+    content["model"]["decoder"]["filters"] = [8] * levels
+    for key, value in {"epochs": 3, "batch_size": 4, **train}.items():
+        section = content["train"][key]
+        content["train"][key] = section | value if isinstance(section, dict) else value
     return Params.model_validate(content)
 
 
@@ -121,16 +128,17 @@ def test_the_moving_average_is_validated_and_the_weights_themselves_are_trained_
 
 def test_the_learning_rate_warms_up_in_a_line_and_falls_by_cosine():
     params = with_changes(schedule="cosine", warmup_epochs=1, learning_rate=0.8).train
-    rates = [float(learning_rate(params, 4)(step)) for step in range(13)]
+    (phase,) = phases(params, True)
+    rates = [float(learning_rate(params, phase, 4)(step)) for step in range(13)]
     expected = [0, 0.2, 0.4, 0.6, *(0.4 * (1 + np.cos(np.pi * n / 8)) for n in range(9))]
     assert rates == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_constant_learning_rate_is_constant_after_its_warm_up():
     params = with_changes(warmup_epochs=2, learning_rate=0.8).train
-    assert [float(learning_rate(params, 1)(step)) for step in range(4)] == pytest.approx(
-        [0, 0.4, 0.8, 0.8]
-    )
+    (phase,) = phases(params, True)
+    rates = [float(learning_rate(params, phase, 1)(step)) for step in range(4)]
+    assert rates == pytest.approx([0, 0.4, 0.8, 0.8])
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
@@ -139,7 +147,7 @@ def test_weight_decay_shrinks_kernels_and_nothing_else(name):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, bias_initializer="ones")])
     kernel = model.get_weights()[0]
     params = with_changes(optimizer=name, weight_decay=0.5, learning_rate=0.1).train
-    optimizer = build_optimizer(model, params, 1)
+    optimizer = build_optimizer(model.trainable_variables, {}, params, *phases(params, True), 1)
     optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])
     assert model.get_weights()[0] == pytest.approx(0.95 * kernel, rel=1e-6)
     assert (model.get_weights()[1] == 1).all()
@@ -150,8 +158,88 @@ def test_gradients_are_clipped_by_their_common_norm():
     moves by 1.9 times that."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
     params = with_changes(optimizer="sgd", clip_norm=1.0, learning_rate=1.0).train
-    build_optimizer(model, params, 1).apply([keras.ops.full((1, 1), 3.0), keras.ops.full((1,), 4.0)])
+    optimizer = build_optimizer(model.trainable_variables, {}, params, *phases(params, True), 1)
+    optimizer.apply([keras.ops.full((1, 1), 3.0), keras.ops.full((1,), 4.0)])
     assert [w.item() for w in model.get_weights()] == pytest.approx([-0.6 * 1.9, -0.8 * 1.9])
+
+
+def two_resolutions():
+    """A network of an encoder with two outputs and a decoder, of a weight each, all 1."""
+    dense = partial(keras.layers.Dense, 1, use_bias=False, kernel_initializer="ones")
+    x = keras.Input((1,))
+    fine = dense(name="fine")(x)
+    encoder = keras.Model(x, [fine, dense(name="coarse")(fine)], name="encoder")
+    outer = keras.Input((1,))
+    return keras.Model(outer, dense(name="decoder")(encoder(outer)[1]))
+
+
+def test_the_learning_rate_decays_by_resolution_from_the_decoder_on():
+    """Nesterov's first step is 1.9 times the gradient, here 1, at the rate 0.1 times 1, 1/2, 1/4."""
+    model = two_resolutions()
+    params = with_changes(optimizer="sgd", learning_rate=0.1, layer_decay=0.5).train
+    optimizer = build_optimizer(
+        model.trainable_variables, depths(model.get_layer("encoder")), params, *phases(params, True), 1
+    )
+    optimizer.apply([keras.ops.ones((1, 1))] * 3)
+    moved = {v.path.split("/")[-2]: 1 - v.numpy().item() for v in model.trainable_variables}
+    assert moved == pytest.approx({"decoder": 0.19, "coarse": 0.095, "fine": 0.0475})
+
+
+def test_weight_decay_follows_the_learning_rate_of_its_layer():
+    model = two_resolutions()
+    params = with_changes(weight_decay=0.5, learning_rate=0.1, layer_decay=0.5).train
+    optimizer = build_optimizer(
+        model.trainable_variables, depths(model.get_layer("encoder")), params, *phases(params, True), 1
+    )
+    optimizer.apply([keras.ops.zeros((1, 1))] * 3)
+    left = {v.path.split("/")[-2]: v.numpy().item() for v in model.trainable_variables}
+    assert left == pytest.approx({"decoder": 0.95, "coarse": 0.975, "fine": 0.9875})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_variable_of_an_encoder_lies_at_one_of_its_resolutions(name):
+    encoder = tap(backbone(name, (64, 64)), FAMILIES[name].layers)
+    found = depths(encoder)
+    assert {variable.path for variable in encoder.variables} == {*found}
+    assert {*found.values()} == {*range(1, len(encoder.outputs) + 1)}
+
+
+def encoder_weights_of(network):
+    """Those that are trained when the encoder is, and all that BatchNorm holds."""
+    norms, others = [], []
+    for layer in network.get_layer("encoder").layers:
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        (norms if is_norm else others).extend(layer.get_weights())
+    return [w.tobytes() for w in norms], [w.tobytes() for w in others]
+
+
+def test_fine_tuning_trains_the_encoder_after_the_decoder_and_leaves_its_batch_norm_alone(
+    arrays, tmp_path
+):
+    """The statistics, too: in Keras 3 `training=False` alone does not keep them."""
+    params = with_changes(
+        frozen=True, epochs=2, fine_tuning={"epochs": 1, "learning_rate": 0.01}, learning_rate=0.1
+    )
+    network = new_network(arrays, params)
+    seen = []
+    (norms, others) = encoder_weights_of(network)
+    _, progress = train(
+        arrays, tmp_path, params, lambda e, _: seen.append(encoder_weights_of(network)), network
+    )
+    assert [norm == norms for norm, _ in seen] == [True] * 4
+    assert [other == others for _, other in seen] == [True, True, True, False]
+    assert [row["learning_rate"] for row in progress.history] == [0.1, 0.1, 0.01]
+
+
+def test_fine_tuning_starts_its_own_schedule():
+    params = with_changes(
+        epochs=2, schedule="cosine", learning_rate=0.8, fine_tuning={"epochs": 4, "learning_rate": 0.2}
+    ).train
+    first, second = phases(params, False)
+    assert (first.epochs, first.trains_encoder) == (range(2), False)
+    assert (second.epochs, second.trains_encoder) == (range(2, 6), True)
+    rates = [float(learning_rate(params, second, 1)(step)) for step in range(5)]
+    assert rates == pytest.approx([0.1 * (1 + np.cos(np.pi * n / 4)) for n in range(5)], abs=1e-7)
 
 
 def test_early_stopping_ends_a_run_that_no_longer_improves(arrays, tmp_path):

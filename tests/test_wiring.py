@@ -31,6 +31,7 @@ FLOORS = [
             "metrics",
             "nested",
             "paramsfile",
+            "recipes",
             "words",
         },
     ),

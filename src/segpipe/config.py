@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import yaml
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 
 from segpipe.classes import ClassTable, MaskValue, SegmentationClass
 from segpipe.errors import ParamsError
@@ -74,9 +74,20 @@ def _class_weights(value: Any) -> str | dict[str, float]:
     raise ValueError(f"input should be {', '.join(map(repr, WEIGHTINGS))} or weights by class name")
 
 
+def _least_and_most(factors: tuple[float, float]) -> tuple[float, float]:
+    if factors[0] > factors[1]:
+        raise ValueError("input should be [least, most]")
+    return factors
+
+
 Integer = Annotated[int, Field(strict=True)]  # not true, not "3"
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[Integer, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Share0 = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(ge=0.1, le=10)]
+Factors = Annotated[tuple[Factor, Factor], AfterValidator(_least_and_most)]
 # One error for a value that is neither kind, where pydantic would give one a kind.
 MaskValueParam = Annotated[MaskValue, PlainValidator(_mask_value)]
 ImageSize = Annotated[int | tuple[int, int], PlainValidator(_image_size)]
@@ -171,8 +182,10 @@ class EncoderParams(_Section):
 class DecoderParams(_Section):
     """The decoder: the half of the U-Net that draws the mask."""
 
-    name: Literal["pix2pix", "unet", "light"]
+    name: Literal["pix2pix", "unet", "light", "fpn"]
     filters: Annotated[tuple[Count, ...], Field(min_length=1)]
+    normalization: Literal["batch", "group"]
+    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]
 
 
 class ModelParams(_Section):
@@ -200,6 +213,59 @@ class PreviewParams(_Section):
     every: Count
 
 
+class AugmentParams(_Section):
+    """How training images may be changed, new every epoch."""
+
+    flip: bool
+    scale: Factors
+    aspect: Annotated[float, Field(ge=1, le=4)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    brightness: Part
+    contrast: Part
+    saturation: Part
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    blur: Part
+    grey: Part
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels come to lie between those of the source."""
+        return self.scale != (1, 1) or self.aspect != 1 or self.rotation > 0
+
+    @property
+    def recolours(self) -> bool:
+        """Whether anything but their place changes."""
+        changes = (self.brightness, self.contrast, self.saturation, self.hue, self.blur, self.grey)
+        return any(changes)
+
+
+class LossParams(_Section):
+    """What training minimises: a weighted sum of losses, and how they look at pixels."""
+
+    cross_entropy: Weight
+    focal: Weight
+    dice: Weight
+    lovasz: Weight
+    focal_gamma: Weight
+    label_smoothing: Share0
+    boundary_weight: Weight
+    boundary_sigma: Annotated[float, Field(gt=0, le=16)]
+    deep_supervision: Weight
+
+    @pydantic.model_validator(mode="after")
+    def _is_a_loss(self) -> "LossParams":
+        if not any((self.cross_entropy, self.focal, self.dice, self.lovasz)):
+            raise ValueError("one of cross_entropy, focal, dice and lovasz must be above 0")
+        return self
+
+
+class FineTuningParams(_Section):
+    """The second phase: the encoder is trained too."""
+
+    epochs: Annotated[Integer, Field(ge=0)]
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+
+
 class EarlyStoppingParams(_Section):
     """When to give up on a run that no longer improves."""
 
@@ -210,16 +276,20 @@ class TrainParams(_Section):
     """The training run."""
 
     epochs: Count
+    fine_tuning: FineTuningParams
+    samples: Annotated[Integer, Field(ge=0)]
     batch_size: Count
     optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     schedule: Literal["constant", "cosine"]
     warmup_epochs: Annotated[Integer, Field(ge=0)]
-    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Share0
     clip_norm: Annotated[float, Field(ge=0)]
-    ema: Annotated[float, Field(ge=0, lt=1)]
+    ema: Share0
+    loss: LossParams
     class_weights: ClassWeights
-    flip: bool
+    augment: AugmentParams
     early_stopping: EarlyStoppingParams
     max_minutes: Annotated[float, Field(ge=0)]
     deterministic: bool
@@ -227,19 +297,33 @@ class TrainParams(_Section):
     tensorboard: bool
     previews: PreviewParams
 
+    @property
+    def total_epochs(self) -> int:
+        """Those of all phases together."""
+        return self.epochs + self.fine_tuning.epochs
+
     @pydantic.model_validator(mode="after")
     def _warm_up_ends_before_the_run(self) -> "TrainParams":
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs = {self.warmup_epochs} leaves nothing of epochs = {self.epochs}"
-            )
+        for name, epochs in (("epochs", self.epochs), ("fine_tuning.epochs", self.fine_tuning.epochs)):
+            if epochs and self.warmup_epochs >= epochs:
+                raise ValueError(
+                    f"warmup_epochs = {self.warmup_epochs} leaves nothing of {name} = {epochs}"
+                )
         return self
+
+
+class TtaParams(_Section):
+    """Test-time augmentation: each image is seen in several ways, and the probabilities are averaged."""
+
+    flip: bool
+    scales: Annotated[tuple[Annotated[float, Field(ge=0.25, le=4)], ...], Field(min_length=1)]
 
 
 class EvaluateParams(_Section):
     """The scoring run."""
 
     batch_size: Count
+    tta: TtaParams
 
 
 class ReportParams(_Section):

@@ -24,7 +24,7 @@ def assemble(backbone: Backbone, inner: keras.Model, params: ModelParams, classe
     encoder = tap(inner, taps(backbone.name, params.encoder.layers))
     set_trainable(encoder, is_trainable(params.encoder, backbone), backbone.pretrained)
     scaling = FAMILIES[backbone.name].scaling
-    return unet(encoder, scaling, params.decoder.name, params.decoder.filters, classes)
+    return unet(encoder, scaling, params.decoder, classes)
 
 
 def is_trainable(params: EncoderParams, backbone: Backbone) -> bool:

@@ -6,8 +6,11 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import track
 
-from segpipe.data import augment, records
+from segpipe.config import AugmentParams
+from segpipe.data import records
+from segpipe.data.augment import DRAWS, augment
 from segpipe.errors import UserError
+from segpipe.files import name_hash
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,27 @@ def load(manifest: records.Manifest, split: records.Split) -> Arrays:
     return Arrays(images, masks, names)
 
 
+def subset(arrays: Arrays, count: int) -> Arrays:
+    """Some samples of a split, in its order: the first by hash of the name, so that more only adds.
+
+    Args:
+        arrays: the split.
+        count: how many; 0 for all.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    names = arrays.names
+    if count > len(names):
+        raise UserError(
+            f"train.samples = {count}, but the training split has {len(names)} samples; 0 takes all"
+        )
+    chosen = sorted(
+        sorted(range(len(names)), key=lambda i: name_hash(names[i], "subset"))[: count or None]
+    )
+    return Arrays(arrays.images[chosen], arrays.masks[chosen], [names[i] for i in chosen])
+
+
 def steps_per_epoch(arrays: Arrays, batch_size: int) -> int:
     """The number of batches that `train_batches` gives an epoch.
 
@@ -48,11 +72,11 @@ def steps_per_epoch(arrays: Arrays, batch_size: int) -> int:
 
 
 def train_batches(
-    arrays: Arrays, batch_size: int, epochs: range, seed: int, flip: bool
+    arrays: Arrays, batch_size: int, epochs: range, seed: int, params: AugmentParams
 ) -> tf.data.Dataset:
     """All batches of some epochs, counted from 0, one epoch after another.
 
-    The order of an epoch and what is mirrored in it depend on seed, epoch and sample only. The
+    The order of an epoch and how its samples are changed depend on seed, epoch and sample only. The
     last, smaller batch of an epoch is left out: every step then has one shape, and BatchNorm never
     sees a handful of images. Which samples that leaves out is new every epoch.
 
@@ -65,13 +89,13 @@ def train_batches(
 
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
-        order_key, flip_key = tf.unstack(tf.random.split(tf.cast(key, tf.int32), 2))
+        order_key, draw_key = tf.unstack(tf.random.split(tf.cast(key, tf.int32), 2))
         order = tf.random.experimental.stateless_shuffle(tf.range(count), order_key)
-        mirrored = tf.random.stateless_uniform([count], flip_key) < 0.5
+        draws = tf.random.stateless_uniform([count, DRAWS], draw_key)
 
         def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            picked = tf.gather(images, chosen), tf.gather(masks, chosen)
-            return augment.flip(*picked, tf.gather(mirrored, chosen)) if flip else picked
+            picked, its_masks = tf.gather(images, chosen), tf.gather(masks, chosen)
+            return augment(picked, its_masks, tf.gather(draws, chosen), params)
 
         chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
         return chosen.map(batch, num_parallel_calls=tf.data.AUTOTUNE)

@@ -11,7 +11,7 @@ from segpipe.families import FAMILIES
 from segpipe.words import did_you_mean
 
 BATCH_NORM_MOMENTUM = 0.9
-"""For every BatchNorm that is trained here. Keras' 0.99, and MobileNetV2's 0.999, need thousands of
+"""For every BatchNorm of a trained encoder. Keras' 0.99, and MobileNetV2's 0.999, need thousands of
 steps until inference sees what training saw; a small data set trains for hundreds."""
 
 _LISTED = 12
@@ -72,6 +72,21 @@ def tap(network: keras.Model, layers: Sequence[str]) -> keras.Model:
         expected *= 2
     outputs = {operation.name: operation.output for operation in network.operations}
     return keras.Model(network.input, [outputs[name] for name in layers], name="encoder")
+
+
+def depths(encoder: keras.Model) -> dict[str, int]:
+    """How many resolutions lie between each variable's layer and the decoder, by the variable's path.
+
+    1 for what comes after the last output but one, up to the number of outputs for the finest layers.
+    """
+    resolutions = len(encoder.outputs)
+    tapped = {output._keras_history.operation.name for output in encoder.outputs}
+    found, passed = {}, 0
+    for operation in encoder.operations:
+        for variable in getattr(operation, "variables", ()):
+            found[variable.path] = resolutions - min(passed, resolutions - 1)
+        passed += operation.name in tapped
+    return found
 
 
 def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> None:

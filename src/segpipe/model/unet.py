@@ -1,17 +1,16 @@
 """The U-Net: an encoder, and a decoder that draws the mask from its outputs."""
 
-from collections.abc import Sequence
+import re
 
 import keras
 from keras import layers
 
+from segpipe.config import DecoderParams
 from segpipe.families import Scaling
-from segpipe.model.decoder import DECODERS
+from segpipe.model.decoder import DECODERS, normalization
 
 
-def unet(
-    encoder: keras.Model, scaling: Scaling, decoder: str, filters: Sequence[int], classes: int
-) -> keras.Model:
+def unet(encoder: keras.Model, scaling: Scaling, params: DecoderParams, classes: int) -> keras.Model:
     """Join an encoder with a decoder that upsamples from its last output.
 
     Where an encoder has nothing of stride 2 (ConvNeXt), the decoder's last step does without a skip
@@ -20,8 +19,7 @@ def unet(
     Args:
         encoder: takes float images, scaled; outputs of stride 2 or 4 and on, doubling, finest first.
         scaling: what makes pixels of 0..255 what the encoder takes.
-        decoder: one of `DECODERS`.
-        filters: channels of each doubling of the resolution, coarsest first, up to stride 2.
+        params: the decoder; of its filters one for each doubling of the resolution up to stride 2.
         classes: number of classes N.
 
     Returns:
@@ -33,10 +31,17 @@ def unet(
     scaled = layers.Rescaling(scaling.scale, scaling.offset, name="scale")(image)
     *skips, x = encoder(scaled)
     skips = [*([None] if _finest_stride(encoder) == 4 else []), *skips]
-    steps = zip(filters, reversed(skips), strict=True)
+    decoder, norm = DECODERS[params.name], normalization(params)
+    steps = zip(params.filters, reversed(skips), strict=True)
     for number, (width, skip) in enumerate(steps, 1):
-        x = DECODERS[decoder].step(x, skip, width, number)
-    return keras.Model(image, DECODERS[decoder].head(x, classes), name="unet")
+        x = decoder.step(x, skip, width, number, norm)
+    return keras.Model(image, decoder.head(x, classes), name="unet")
+
+
+def level(name: str) -> int | None:
+    """The level of a U-Net's decoder, from 1, that a layer belongs to, by its name; None for others."""
+    found = re.match(r"(?:up|join)_(\d+)", name)
+    return int(found[1]) if found else None
 
 
 def _finest_stride(encoder: keras.Model) -> int:

@@ -132,6 +132,10 @@ class AveragedWeights(keras.callbacks.Callback):
         for variable, value in zip(self.model.trainable_variables, self.trained, strict=True):
             variable.assign(value)
 
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Put them back again: Keras ends `fit` with the averages in, and another phase may follow."""
+        self.on_test_end()
+
 
 class Previews(keras.callbacks.Callback):
     """Has the predictions for the same few images drawn, before training and every n-th epoch."""
@@ -192,7 +196,7 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(self, progress: Progress, params: TrainParams, steps: int) -> None:
         super().__init__()
-        self.progress, self.epochs, self.steps = progress, params.epochs, steps
+        self.progress, self.epochs, self.steps = progress, params.total_epochs, steps
         self.batch = params.batch_size
         self.bar = rich.progress.Progress(
             rich.progress.TextColumn("epoch {task.fields[epoch]}"),

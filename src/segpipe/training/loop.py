@@ -1,7 +1,6 @@
 """One training run, from records and an encoder to the best model and its history."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -16,7 +15,9 @@ from segpipe.data.weights import class_weights
 from segpipe.errors import UserError, brief
 from segpipe.families import taps
 from segpipe.files import name_hash
-from segpipe.model.losses import cross_entropy
+from segpipe.model.encoder import depths, set_trainable
+from segpipe.model.losses import segmentation_loss
+from segpipe.model.supervision import DeeplySupervised
 from segpipe.network import assemble, is_trainable
 from segpipe.pretrained import Backbone
 from segpipe.training.callbacks import (
@@ -33,6 +34,7 @@ from segpipe.training.callbacks import (
     open_live_log,
 )
 from segpipe.training.optimizer import build_optimizer
+from segpipe.training.phases import Phase, phases
 from segpipe.training.progress import Progress, describe_start, restore
 from segpipe.training.saving import save_model
 from segpipe.training.scores import RunningScores
@@ -67,6 +69,11 @@ class Work:
     preview: Preview
     logs: Path
     """Folder of the live logs, which are no result."""
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return pipeline.steps_per_epoch(self.training, self.params.batch_size)
 
     def card(self, progress: Progress) -> dict:
         """What the saved model carries about itself."""
@@ -115,21 +122,25 @@ def train(network: keras.Model, work: Work) -> Progress:
             TensorFlow cannot do.
         Diverged: the loss became NaN or infinite. The best model so far is left with the run.
     """
-    params = work.params
-    steps = pipeline.steps_per_epoch(work.training, params.batch_size)
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    network.compile(
-        build_optimizer(network, params, steps),
-        loss=partial(cross_entropy, weights=class_weights(params.class_weights, work.manifest)),
-        metrics=[RunningScores(len(work.manifest.classes))],
-        jit_compile="auto" if on_gpu else False,  # XLA halves this model's speed on a CPU
-    )
-    progress = restore(work.run, network)
+    params, encoder = work.params, network.get_layer("encoder")
+    weight = params.loss.deep_supervision
+    learner = DeeplySupervised(network, weight) if weight else network
+    planned = phases(params, encoder.trainable)
+
+    def compile_for(epoch: int) -> None:
+        _compile(learner, encoder, work, next(phase for phase in planned if epoch in phase.epochs))
+
+    progress = restore(work.run, learner, compile_for)
     print(describe_start(work.run, progress, params), flush=True)
     try:
-        if not progress.why_stop(params):
-            _fit(network, work, progress, steps)
+        for phase in planned:
+            if progress.epoch in phase.epochs and not progress.why_stop(params):
+                if progress.epoch == phase.epochs.start:
+                    _compile(learner, encoder, work, phase)
+                _fit(learner, work, progress, phase.epochs.stop)
     except Diverged as error:
+        if progress.best_epoch:
+            learner.set_weights(progress.best_weights)
         kept = _keep_best(network, work, progress)
         mend = "lower train.learning_rate or set train.clip_norm"
         raise Diverged(f"{error}; {kept}; {mend}") from None
@@ -137,15 +148,30 @@ def train(network: keras.Model, work: Work) -> Progress:
         if not params.deterministic:
             raise
         raise UserError(f"train.deterministic: {brief(error)}; set it to false") from None
-    network.set_weights(progress.best_weights)
+    learner.set_weights(progress.best_weights)
     return progress
 
 
-def _fit(network: keras.Model, work: Work, progress: Progress, steps: int) -> None:
+def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phase) -> None:
+    """Prepare for a phase, with a new optimizer."""
     params = work.params
-    to_do = range(progress.epoch, params.epochs)
-    batches = pipeline.train_batches(work.training, params.batch_size, to_do, work.seed, params.flip)
-    with open_live_log(work.logs / "live") as live, Watch(progress, params, steps) as watch:
+    if encoder.trainable != phase.trains_encoder:
+        set_trainable(encoder, phase.trains_encoder, pretrained=True)
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    learner.compile(
+        build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
+        loss=segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
+        metrics=[RunningScores(len(work.manifest.classes))],
+        jit_compile="auto" if on_gpu else False,  # XLA halves this model's speed on a CPU
+    )
+
+
+def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None:
+    """Train on from where `progress` is up to the epoch `end`."""
+    params = work.params
+    to_do = range(progress.epoch, end)
+    batches = pipeline.train_batches(work.training, params.batch_size, to_do, work.seed, params.augment)
+    with open_live_log(work.logs / "live") as live, Watch(progress, params, work.steps) as watch:
         callbacks = [
             FiniteLoss(),
             Orphaned(),
@@ -157,11 +183,11 @@ def _fit(network: keras.Model, work: Work, progress: Progress, steps: int) -> No
             watch,
             Checkpoints(work.run, progress, params),
         ]
-        network.fit(
+        learner.fit(
             batches,
             initial_epoch=to_do.start,
             epochs=to_do.stop,
-            steps_per_epoch=steps,
+            steps_per_epoch=work.steps,
             shuffle=False,  # the data set has its own order
             verbose=0,
             validation_data=pipeline.validation_batches(work.validation, params.batch_size),
@@ -172,7 +198,6 @@ def _fit(network: keras.Model, work: Work, progress: Progress, steps: int) -> No
 def _keep_best(network: keras.Model, work: Work, progress: Progress) -> str:
     if not progress.best_epoch:
         return "no epoch was finished before"
-    network.set_weights(progress.best_weights)
     path = work.run.folder / "best.keras"
     try:
         save_model(network, path, work.card(progress))

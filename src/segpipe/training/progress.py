@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Progress:
     def why_stop(self, params: TrainParams) -> str | None:
         """The param that ends the run after this epoch, or None; all else it remembers nothing of."""
         patience = params.early_stopping.patience
-        if self.epoch >= params.epochs:
+        if self.epoch >= params.total_epochs:
             return "epochs"
         if patience and self.epoch - self.best_epoch >= patience:
             return "early_stopping.patience"
@@ -54,7 +55,7 @@ class Progress:
 def save(run: Unfinished, progress: Progress, network: keras.Model) -> None:
     """Write a checkpoint, prove it readable, and only then remove the one before the last."""
     arrays = [*_values(network), *progress.best_weights]
-    plain = asdict(replace(progress, best_weights=[])) | {"arrays": len(arrays)}
+    plain = asdict(replace(progress, best_weights=[])) | {"best": len(progress.best_weights)}
     path = run.folder / f"epoch-{progress.epoch:04d}.npz"
     with replaces(path) as partial:
         with partial.open("wb") as file:
@@ -66,14 +67,20 @@ def save(run: Unfinished, progress: Progress, network: keras.Model) -> None:
         old.unlink()
 
 
-def restore(run: Unfinished, network: keras.Model) -> Progress:
-    """Put the newest checkpoint that can be read into a compiled network; a fresh start without one.
+def restore(run: Unfinished, network: keras.Model, compile_for: Callable[[int], None]) -> Progress:
+    """Put the newest checkpoint that can be read into the network; a fresh start without one.
 
     One that cannot be read is set aside with a warning.
+
+    Args:
+        run: whose checkpoints.
+        network: gets the values of its variables and of its optimizer's.
+        compile_for: gives the network the optimizer of an epoch, counted from 0.
     """
     for path in run.checkpoints:
         try:
-            progress, values = _read(path, len(_variables(network)))
+            progress, values = _read(path)
+            compile_for(progress.epoch - 1)
             _assign(network, values)
         except Exception as error:  # there is no end to what a flipped bit can make of an archive
             path.replace(path.with_suffix(".unreadable"))
@@ -100,18 +107,20 @@ def _assign(network: keras.Model, values: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def _read(path: Path, count: int) -> tuple[Progress, list[np.ndarray]]:
+def _read(path: Path) -> tuple[Progress, list[np.ndarray]]:
     with np.load(path, allow_pickle=False) as archive:
         plain: dict[str, Any] = json.loads(str(archive["progress"]))
-        arrays = [archive[f"arr_{number}"] for number in range(plain.pop("arrays"))]
-    return Progress(**(plain | {"best_weights": arrays[count:]})), arrays[:count]
+        arrays = [archive[f"arr_{number}"] for number in range(len(archive.files) - 1)]
+    values = len(arrays) - plain.pop("best")
+    return Progress(**(plain | {"best_weights": arrays[values:]})), arrays[:values]
 
 
 def describe_start(run: Unfinished, progress: Progress, params: TrainParams) -> str:
     """One line on where the run begins."""
     if not progress.epoch:
-        return f"training run {run.fingerprint}, {params.epochs} epochs"
+        return f"training run {run.fingerprint}, {params.total_epochs} epochs"
     ago = duration(run.age)
     return (
-        f"resuming run {run.fingerprint} after epoch {progress.epoch} of {params.epochs}, left {ago} ago"
+        f"resuming run {run.fingerprint} after epoch {progress.epoch} of {params.total_epochs}, "
+        f"left {ago} ago"
     )

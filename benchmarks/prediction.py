@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -40,8 +41,8 @@ class MasksOnly(Work):
         return Done(predicted.source, mask.shape, np.bincount(mask.ravel()))
 
 
-def build() -> Predictor:
-    """The model of params.yaml, as if it was loaded."""
+def build() -> tuple[keras.Model, Predictor]:
+    """The model of params.yaml, bare and as if it was loaded."""
     params = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
     table, size = class_table(params.data), params.data.size
     encoder = params.model.encoder.model_copy(update={"trainable": False})
@@ -52,7 +53,7 @@ def build() -> Predictor:
         manifest,
         params.seed,
     )
-    return Predictor(network, {"image_size": size, "resize": "stretch", **table.to_json()})
+    return network, Predictor(network, {"image_size": size, "resize": "stretch", **table.to_json()})
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -71,12 +72,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         sources = find([f"{photographs}/images"], out)[:IMAGES]
-        predictor = build()
+        network, predictor = build()
         images = np.stack([one.image for one in map(Work(predictor, out, Options()).shrink, sources)])
 
         def bare() -> None:
             for first in range(0, len(images), BATCH):
-                predictor._network.predict_on_batch(images[first : first + BATCH])
+                network.predict_on_batch(images[first : first + BATCH])
 
         runs = {
             "the bare model": bare,

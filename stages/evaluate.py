@@ -13,6 +13,7 @@ from segpipe.errors import exits_cleanly
 from segpipe.evaluation import Evaluation, absent_classes
 from segpipe.files import replaces, write_json, write_text
 from segpipe.prediction.network import load_model
+from segpipe.prediction.tta import augmented
 
 RESULTS = Path("results/evaluate")
 SHARD_MB = 100
@@ -25,7 +26,8 @@ def main() -> None:
     manifest = open_records(Path("data/records"))
     take_gpu()
     model = load_model(Path("models/model.keras"), manifest)
-    evaluation = Evaluation(model.predict_on_batch, manifest, params.batch_size)
+    predict = augmented(model, params.tta.flip, params.tta.scales)
+    evaluation = Evaluation(predict, manifest, params.batch_size)
     predicted = (
         {"name": name.encode(), "mask": encode_png(mask)} for name, mask in evaluation.predictions()
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PETS, environment, make_project, run
+from helpers import PETS, environment, make_project, run, run_stage, set_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -139,11 +139,13 @@ def test_a_written_mask_is_one_that_training_would_read_as_the_same_classes(tabl
 
 def scores_of_masks(out, truth, table):
     """Score written masks by their name: truth holds class indices."""
-    total = np.zeros((len(table),) * 2, np.int64)
+    total, boundaries = np.zeros((len(table),) * 2, np.int64), 0
     for name, indices in truth.items():
         mask = table.to_indices(np.asarray(Image.open(out / f"masks/{name}.png")))
         total += metrics.confusion_matrix(indices, mask, len(table))
-    return metrics.summarise(total, table.names)
+        boundaries += metrics.boundary_counts(indices, mask, len(table))
+    scores = metrics.summarise(total, table.names)
+    return {**scores, "boundary_f1": metrics.summarise_boundaries(boundaries)}
 
 
 def original_scores(project):
@@ -151,8 +153,23 @@ def original_scores(project):
     return {key: value for key, value in content["original"].items() if key != "interval"}
 
 
-def test_the_test_split_scores_exactly_what_metrics_json_says(finished_project, tmp_path, predict):
-    project = finished_project
+@pytest.mark.parametrize(
+    ("flip", "scales", "options"),
+    [(False, [1.0], []), (True, [1.0, 2.0], ["--tta", "--scales", "1,2"])],
+    ids=["one look", "four looks"],
+)
+def test_the_test_split_scores_exactly_what_metrics_json_says(
+    finished_project, tmp_path, predict, model, flip, scales, options
+):
+    """By a random model, which knows every class."""
+    project = tmp_path / "project"
+    shutil.copytree(finished_project, project, symlinks=True)
+    (project / "models/model.keras").unlink()
+    shutil.copy(model, project / "models")
+    set_params(project, {"evaluate.tta.flip": flip, "evaluate.tta.scales": scales})
+    result = run_stage("evaluate", project)
+    assert result.returncode == 0, result.stderr
+    assert min(original_scores(project)["iou"].values()) > 0
     photos, out = tmp_path / "photos", tmp_path / "out"
     (photos / "sub").mkdir(parents=True)
     for shard in (project / "data/raw").glob("test-*"):
@@ -160,7 +177,7 @@ def test_the_test_split_scores_exactly_what_metrics_json_says(finished_project, 
             (photos / "sub" / f"{sample['name'].decode()}.png").write_bytes(sample["image"])
     manifest = records.open_records(project / "data/records")
     truth = {f"sub/{s['name']}": s["original_mask"] for s in records.read(manifest, "test")}
-    code, _, _ = predict(photos, "-o", out, "--model", project / "models/model.keras")
+    code, _, _ = predict(photos, "-o", out, *options)
     assert code == 0
     assert scores_of_masks(out, truth, manifest.classes) == original_scores(project)
 
@@ -360,12 +377,15 @@ def test_names_of_any_bytes_and_any_length_are_kept(predict, photos, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["npz", "png"])
-@pytest.mark.parametrize("options", [[], ["--tile"], ["--tta"]])
+@pytest.mark.parametrize("options", [[], ["--tile"], ["--tta"], ["--scales", "1,2"]])
 def test_probabilities_come_back_in_16_bits(predict, model, photos, tmp_path, how, options):
     out = tmp_path / "out"
     assert predict(photos, "-o", out, "--probabilities", how, *options)[0] == 0
     expected = load_model(model).predict_probabilities(
-        photos / "trip/one.jpg", tile="--tile" in options, tta="--tta" in options
+        photos / "trip/one.jpg",
+        tile="--tile" in options,
+        tta="--tta" in options,
+        scales=(1.0, 2.0) if "--scales" in options else (1.0,),
     )
     stem = out / "probabilities/trip/one"
     if how == "npz":
@@ -401,6 +421,25 @@ def test_tiles_on_the_command_line_are_those_of_python(predict, model, tmp_path,
     mask = np.asarray(Image.open(tmp_path / "out/masks/large.png"))
     assert (mask == predictor.predict(pixels, tile=True) + 1).all()
     assert (mask != predictor.predict(pixels) + 1).any()
+
+
+@pytest.mark.parametrize(
+    ("scales", "words"),
+    [
+        ("1;2", "--scales 1;2: expected numbers with commas, such as 1,1.25"),
+        ("", "--scales : expected numbers"),
+        ("1,0", "a scale of 0; expected 0.25 to 4"),
+        ("1,1.25", "the scales 1 and 1.25 both come to 32 x 32 px, because edges are multiples of 32;"),
+    ],
+)
+def test_scales_that_cannot_be_meant_are_refused_before_anything_is_done(
+    predict, photos, tmp_path, scales, words
+):
+    code, _, complained = predict(photos, "-o", tmp_path / "out", "--scales", scales)
+    assert code == 1
+    assert complained.startswith(f"error: {words}")
+    assert complained.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_memory_does_not_grow_with_the_number_of_files(model, tmp_path, rng):

@@ -1,4 +1,4 @@
-"""Predicting from Python: images of any kind and size, tiles, averages of views."""
+"""Predicting from Python: images of any kind and size, tiles, averages of looks."""
 
 import sys
 import tracemalloc
@@ -63,7 +63,7 @@ def test_an_image_of_any_size_gets_a_mask_of_its_size(predictor, rng):
 def test_the_mask_is_the_scaled_softmax_of_the_resized_image(predictor, rng):
     image = photo(rng, 50, 70)
     seen = np.asarray(resize_image(Image.fromarray(image), (32, 64), "stretch"))
-    logits = predictor._network(seen[None])[0]
+    logits = network((32, 64), 5)(seen[None])[0]
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     assert (predictor.predict(image) == mask_at_size(probabilities, (50, 70), "stretch")).all()
 
@@ -128,7 +128,8 @@ def test_what_is_no_image_is_an_error_that_teaches(predictor, image, words):
 
 def test_probabilities_add_up_to_one_and_the_mask_is_their_argmax(predictor, rng):
     images = [photo(rng, 45, 33), photo(rng, 100, 150)]
-    for options in ({}, {"tta": True}, {"tile": True}, {"tta": True, "tile": True}):
+    looks = {"tta": True, "scales": (1.0, 2.0)}
+    for options in ({}, {"tta": True}, {"tile": True}, looks, {**looks, "tile": True}):
         masks = predictor.predict(images, **options)
         scores = predictor.predict_probabilities(images, **options)
         for mask, score in zip(masks, scores, strict=True):
@@ -143,6 +144,24 @@ def test_tta_is_the_mean_over_the_image_and_its_mirror_image(predictor, rng):
     assert abs(one - other[:, ::-1]).max() > 0.1, "the network is not symmetric"
     averaged = predictor.predict_probabilities(image, tta=True)
     np.testing.assert_allclose(averaged, (one + other[:, ::-1]) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("tile", [False, True])
+def test_scales_are_the_mean_over_what_each_gives(predictor, rng, tile):
+    """In tiles too: those are blended linearly."""
+    image = photo(rng, 70, 100)
+    one, two = (predictor.predict_probabilities(image, scales=[s], tile=tile) for s in (1.0, 2.0))
+    assert abs(one - two).max() > 0.1, "the network sees other neighbours"
+    averaged = predictor.predict_probabilities(image, scales=[1.0, 2.0], tile=tile)
+    np.testing.assert_allclose(averaged, (one + two) / 2, atol=1e-5)
+    mask = predictor.predict(image, scales=[1.0, 2.0], tile=tile)
+    assert (mask == averaged.argmax(-1)).all()
+
+
+def test_a_scale_that_cannot_be_meant_is_refused(predictor, rng):
+    for scales, words in (([0], "a scale of 0; expected 0.25 to 4"), ([1, 1.1], "both come to 32 x 64")):
+        with pytest.raises(UserError, match=words):
+            predictor.predict(photo(rng, 5, 5), scales=scales)
 
 
 EDGES = st.integers(1, 3000)
@@ -275,5 +294,6 @@ def test_a_model_that_this_keras_cannot_read_is_refused_with_the_versions(saved)
 def test_a_network_that_gives_no_numbers_is_an_error(rng):
     broken = network((32, 64))
     broken.set_weights([np.full_like(weight, np.nan) for weight in broken.get_weights()])
-    with pytest.raises(UserError, match="the model predicts NaN or infinity"):
-        Predictor(broken, card((32, 64))).predict(photo(rng, 5, 5))
+    for scales in ([1.0], [1.0, 2.0]):
+        with pytest.raises(UserError, match="the model predicts NaN or infinity"):
+            Predictor(broken, card((32, 64))).predict(photo(rng, 5, 5), scales=scales)

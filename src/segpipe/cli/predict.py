@@ -18,6 +18,10 @@ def predict(
     tta: Annotated[
         bool, typer.Option("--tta", help="Average with the mirrored picture; twice the work.")
     ] = False,
+    scales: Annotated[
+        str,
+        typer.Option(metavar="A,B", help="Average over these sizes, as factors of the network's input."),
+    ] = "1",
     tile: Annotated[
         bool,
         typer.Option("--tile", help="Large pictures at their own resolution, in overlapping tiles."),
@@ -32,6 +36,7 @@ def predict(
     """
     from segpipe.prediction.inputs import find
 
+    factors = _factors(scales)
     sources = find(inputs, out)
     read_card(model)
     from segpipe.devices import take_gpu
@@ -40,7 +45,8 @@ def predict(
 
     take_gpu()
     predictor = load_model(model)
-    outcome = folder.predict_files(predictor, sources, out, folder.Options(tta, tile, probabilities))
+    options = folder.Options(tta, factors, tile, probabilities)
+    outcome = folder.predict_files(predictor, sources, out, options)
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
     if outcome.failed:
         more = outcome.failed - len(outcome.reasons)
@@ -50,3 +56,10 @@ def predict(
             f"{outcome.failed} of {len(sources)} pictures could not be read, all listed in "
             f"{out / folder.FAILED}; the others are done:{listed}"
         )
+
+
+def _factors(scales: str) -> list[float]:
+    try:
+        return [float(scale) for scale in scales.split(",")]
+    except ValueError:
+        raise UserError(f"--scales {scales}: expected numbers with commas, such as 1,1.25") from None

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from segpipe.data import records
-from segpipe.evaluation import Evaluation, Predict
+from segpipe.evaluation import Evaluation
+from segpipe.prediction.masks import Predict
 
 BATCH_SIZE = 32
 TIMED = 30

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 from segpipe.errors import UserError
-from segpipe.evaluation import Predict
 from segpipe.export import onnx, savedmodel, tflite
 from segpipe.export.network import Images
+from segpipe.prediction.masks import Predict
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Options:
     """How to predict, and what to write beside masks, overlays and shares."""
 
     tta: bool = False
+    scales: Sequence[float] = (1.0,)
     tile: bool = False
     probabilities: outputs.Format | None = None
 
@@ -85,6 +86,7 @@ class Work:
 
     def __init__(self, predictor: Predictor, out: Path, options: Options) -> None:
         self.predictor, self.out, self.options = predictor, out, options
+        self.look = predictor.looking(options.tta, options.scales)
 
     def results(self, sources: Iterable[Source]) -> Generator[Done | Failed, None, None]:
         """Yield what became of each picture, in order; a few at a time are under way."""
@@ -113,10 +115,10 @@ class Work:
         stream = iter(pictures)
         while some := list(islice(stream, self.predictor.batch_size)):
             images = [one.image for one in some if isinstance(one, Shrunk)]
-            views = iter(self.predictor.views(np.stack(images), self.options.tta) if images else [])
+            logits: Iterator[np.ndarray] = iter(self.look(np.stack(images)) if images else [])
             for one in some:
                 if isinstance(one, Shrunk):
-                    yield Predicted(one.source, self.predictor.whole(next(views), one.original))
+                    yield Predicted(one.source, self.predictor.whole(next(logits), one.original))
                 else:
                     yield one
 
@@ -128,7 +130,7 @@ class Work:
             if isinstance(picture, Failed):
                 yield picture
             else:
-                result = self.predictor.tiled(picture, self.options.tta, keep)
+                result = self.predictor.tiled(picture, self.look, keep)
                 del picture  # before another thread reads it again
                 yield Predicted(source, result)
 
@@ -163,17 +165,17 @@ def predict_files(
     What cannot be read is left out and listed in a second table; the rest is done.
 
     Raises:
-        UserError: the model gives something else than numbers.
+        UserError: a scale cannot be looked at, or the model gives something else than numbers.
         OSError: something cannot be written.
     """
-    names = predictor.classes.names
+    names, work = predictor.classes.names, Work(predictor, out, options)
     outcome = Outcome()
     with (
         _table(
             out / SHARES, ["path", "height", "width", *(f"share_{name}" for name in names)]
         ) as shares,
         _table(out / FAILED, ["path", "reason"]) as failed,
-        contextlib.closing(Work(predictor, out, options).results(sources)) as results,
+        contextlib.closing(work.results(sources)) as results,
     ):
         for result in track(results, "Predicting", total=len(sources)):
             path = os.fspath(result.source.path)

@@ -1,6 +1,6 @@
 """From what a network says of its input to the classes of a picture's own pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -8,12 +8,20 @@ from PIL import Image
 from segpipe.config import Resize
 from segpipe.data.resize import content_box
 
+Predict = Callable[[np.ndarray], np.ndarray]
+"""From uint8 images [n, height, width, 3] to float32 logits [n, height, width, classes]."""
+
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-probabilities over the last axis, in the logits' float type."""
     by_class = np.ascontiguousarray(np.moveaxis(logits, -1, 0))  # sums over a short last axis are slow
     shifted = by_class - by_class.max(0)
     return np.moveaxis(shifted - np.log(np.exp(shifted).sum(0)), 0, -1)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, in the logits' float type."""
+    return np.exp(log_softmax(logits))
 
 
 def mask_at_size(probabilities: np.ndarray, original: tuple[int, int], how: Resize) -> np.ndarray:

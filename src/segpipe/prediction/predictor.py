@@ -1,6 +1,7 @@
 """A saved model as a function from pictures of any size to masks of the same size."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,10 @@ from segpipe.data.resize import resize_image
 from segpipe.errors import UserError
 from segpipe.modelfile import read_card
 from segpipe.prediction.images import as_rgb
-from segpipe.prediction.masks import channels_at_size, log_softmax, mask_at_size
+from segpipe.prediction.masks import Predict, channels_at_size, mask_at_size, softmax
 from segpipe.prediction.network import load_network
 from segpipe.prediction.tiles import blended
+from segpipe.prediction.tta import augmented
 
 Allocate = Callable[[tuple[int, ...], type], np.ndarray]
 """Makes an array of a shape and a type; `numpy.empty` is one."""
@@ -34,17 +36,17 @@ _OUTPUT = 1 << 24
 class Whole:
     """What the network says of a picture that it saw as a whole: logits, and how to get to its size."""
 
-    views: np.ndarray
+    logits: np.ndarray
     original: tuple[int, int]
     resize: Resize
 
     def mask(self) -> np.ndarray:
         """Class indices, uint8 [height, width]."""
-        return mask_at_size(_mean_softmax(self.views), self.original, self.resize)
+        return mask_at_size(softmax(self.logits), self.original, self.resize)
 
     def channels(self) -> Iterator[np.ndarray]:
         """Probabilities, float32 [height, width], one class after another."""
-        return channels_at_size(_mean_softmax(self.views), self.original, self.resize)
+        return channels_at_size(softmax(self.logits), self.original, self.resize)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Predictor:
         height, width = card["image_size"]
         self.size: tuple[int, int] = (height, width)
         self.resize: Resize = card["resize"]
-        self._network = network
+        self._augmented = functools.cache(functools.partial(augmented, network))
 
     @property
     def batch_size(self) -> int:
@@ -93,7 +95,9 @@ class Predictor:
         pixels = self.size[0] * self.size[1]
         return max(1, min(_BATCH, _INPUT // pixels, _OUTPUT // (pixels * len(self.classes))))
 
-    def predict(self, images: Any, *, tta: bool = False, tile: bool = False) -> Any:
+    def predict(
+        self, images: Any, *, tta: bool = False, scales: Sequence[float] = (1.0,), tile: bool = False
+    ) -> Any:
         """The class of each pixel.
 
         Args:
@@ -101,6 +105,8 @@ class Predictor:
                 width] or [height, width, 1], RGBA [height, width, 4] (alpha is dropped); or several,
                 as a list of any of these or an array [n, height, width, channels].
             tta: average the probabilities of each image and its mirror image (test-time augmentation).
+            scales: average over these sizes too, as factors of `size`, 0.25 to 4; each edge is rounded
+                to a multiple of 32.
             tile: predict large images at their own resolution, in overlapping tiles of `size`.
 
         Returns:
@@ -108,17 +114,19 @@ class Predictor:
             list of masks.
 
         Raises:
-            UserError: an image is none of these, or cannot be read.
+            UserError: an image is none of these, or cannot be read; or two scales come to one size.
         """
-        masks = (result.mask() for result in self._results(images, tta, tile, None))
+        masks = (result.mask() for result in self._results(images, tta, scales, tile, None))
         return list(masks) if _several(images) else next(masks)
 
-    def predict_probabilities(self, images: Any, *, tta: bool = False, tile: bool = False) -> Any:
+    def predict_probabilities(
+        self, images: Any, *, tta: bool = False, scales: Sequence[float] = (1.0,), tile: bool = False
+    ) -> Any:
         """The probability of each class at each pixel, float32 [height, width, classes].
 
         Arguments and errors are those of `predict`; the mask is the argmax.
         """
-        results = self._results(images, tta, tile, np.empty)
+        results = self._results(images, tta, scales, tile, np.empty)
         scores = (np.stack(list(result.channels()), -1) for result in results)
         return list(scores) if _several(images) else next(scores)
 
@@ -126,49 +134,55 @@ class Predictor:
         """The network's view of an RGB picture: uint8 [*size, 3]."""
         return np.asarray(resize_image(picture, self.size, self.resize))
 
-    def views(self, images: np.ndarray, tta: bool) -> np.ndarray:
-        """Logits of uint8 images [n, *size, 3]: float32 [n, views, *size, classes], mirrored ones last.
+    def looking(self, tta: bool, scales: Sequence[float]) -> Predict:
+        """The network as a function that looks as `predict` is asked to.
+
+        It takes images of `size` and raises a UserError where the network gives something else than
+        numbers.
 
         Raises:
-            UserError: the network gives something else than numbers.
+            UserError: a scale is not 0.25 to 4, or two come to one size.
         """
-        seen = [self._network.predict_on_batch(images)]
-        if tta:
-            seen.append(self._network.predict_on_batch(images[:, :, ::-1])[:, :, ::-1])
-        logits = np.stack(seen, 1)
-        if not np.isfinite(logits).all():
-            raise UserError(
-                "the model predicts NaN or infinity; train it again, with a lower train.learning_rate"
-            )
-        return logits
+        predict = self._augmented(tta, tuple(scales))
 
-    def whole(self, views: np.ndarray, original: tuple[int, int]) -> Whole:
-        """What the logits of a picture's views say of it.
+        def checked(images: np.ndarray) -> np.ndarray:
+            logits = predict(images)
+            if not np.isfinite(logits).all():
+                raise UserError(
+                    "the model predicts NaN or infinity; train it again, with a lower "
+                    "train.learning_rate"
+                )
+            return logits
+
+        return checked
+
+    def whole(self, logits: np.ndarray, original: tuple[int, int]) -> Whole:
+        """What the logits of a picture say of it.
 
         Args:
-            views: float32 [views, *size, classes], of one image.
+            logits: float32 [*size, classes].
             original: the picture's height and width.
         """
-        return Whole(views, original, self.resize)
+        return Whole(logits, original, self.resize)
 
-    def tiled(self, picture: Image.Image, tta: bool, keep: Allocate | None) -> Whole | Tiled:
+    def tiled(self, picture: Image.Image, look: Predict, keep: Allocate | None) -> Whole | Tiled:
         """Predict a picture in tiles; as a whole where it is no larger than one.
 
         Args:
             picture: RGB.
-            tta: as in `predict`.
+            look: what `looking` gives.
             keep: where to keep the probabilities; None does not.
         """
         original = (picture.height, picture.width)
         if original[0] <= self.size[0] and original[1] <= self.size[1]:
-            (views,) = self.views(self.fit(picture)[None], tta)
-            return self.whole(views, original)
+            (logits,) = look(self.fit(picture)[None])
+            return self.whole(logits, original)
         indices = np.empty(original, np.uint8)
         kept = keep((len(self.classes), *original), np.float32) if keep else None
         top = 0
 
         def probabilities(images: np.ndarray) -> np.ndarray:
-            return np.stack([_mean_softmax(views) for views in self.views(images, tta)])
+            return softmax(look(images))
 
         for band in blended(probabilities, picture, self.size, len(self.classes), self.batch_size):
             rows = slice(top, top := top + len(band))
@@ -178,21 +192,17 @@ class Predictor:
         return Tiled(indices, kept)
 
     def _results(
-        self, images: Any, tta: bool, tile: bool, keep: Allocate | None
+        self, images: Any, tta: bool, scales: Sequence[float], tile: bool, keep: Allocate | None
     ) -> Iterator[Whole | Tiled]:
+        look = self.looking(tta, scales)
         pictures = (as_rgb(image) for image in (images if _several(images) else [images]))
         if tile:
             for picture in pictures:
-                yield self.tiled(picture, tta, keep)
+                yield self.tiled(picture, look, keep)
         while some := list(islice(pictures, self.batch_size)):
-            views = self.views(np.stack([self.fit(picture) for picture in some]), tta)
-            for picture, seen in zip(some, views, strict=True):
-                yield self.whole(seen, (picture.height, picture.width))
-
-
-def _mean_softmax(views: np.ndarray) -> np.ndarray:
-    """From the logits of an image's views, float32 [views, *size, classes], to mean probabilities."""
-    return np.exp(log_softmax(views)).mean(0)
+            logits = look(np.stack([self.fit(picture) for picture in some]))
+            for picture, of_one in zip(some, logits, strict=True):
+                yield self.whole(of_one, (picture.height, picture.width))
 
 
 def _several(images: Any) -> bool:

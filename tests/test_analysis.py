@@ -6,6 +6,7 @@ import pandas as pd
 from segpipe import metrics
 from segpipe.nested import flat
 from segpipe.report.analysis import (
+    by_kind,
     by_size,
     by_subject,
     chosen_samples,
@@ -69,6 +70,38 @@ def test_the_subject_is_the_first_class_and_an_image_without_counted_pixels_is_i
         (share, share, 1) for share in (0.1, 0.2, 0.3, 0.4)
     ]
     assert by_subject(table_of([np.zeros((2, 2), int)]), ["a", "b"]) == []
+
+
+def kinds_of(*names, matrices=None):
+    """The kinds of images of these names, all with the same counts unless given."""
+    return by_kind(table_of(matrices or [[[2, 0], [0, 2]]] * len(names), name=names), ["a", "b"])
+
+
+def numbered(kind, count=5):
+    return [f"{kind}_{number}" for number in range(count)]
+
+
+def test_images_of_a_kind_are_scored_from_their_summed_pixels_and_the_worst_kind_comes_first():
+    right, wrong, half = [[2, 0], [0, 2]], [[0, 2], [2, 0]], [[9, 9], [0, 18]]
+    names = [*numbered("great_pyrenees"), *numbered("ragdoll", 6)]
+    matrices = [right, right, right, right, half, *[wrong] * 3, *[right] * 3]
+    ragdoll, pyrenees = kinds_of(*names, matrices=matrices)
+    assert (ragdoll.name, ragdoll.images) == ("ragdoll", 6)
+    assert (pyrenees.name, pyrenees.images) == ("great_pyrenees", 5)
+    assert pyrenees.scores == metrics.summarise(np.array([[17, 9], [0, 26]]), ["a", "b"])
+    assert ragdoll.scores["pixel_accuracy"] == 1 / 2
+
+
+def test_kinds_of_fewer_than_five_images_and_names_without_a_number_are_left_out():
+    names = [*numbered("cat"), *numbered("dog"), *numbered("fox", 4), "dog", "_7", "dog-8", "dog_9b"]
+    assert [(kind.name, kind.images) for kind in kinds_of(*names)] == [("cat", 5), ("dog", 5)]
+
+
+def test_one_kind_or_very_many_are_no_kinds():
+    assert kinds_of(*numbered("IMG", 50)) == []
+    assert kinds_of("photo 1", "photo 2") == []
+    assert len(kinds_of(*(name for n in range(40) for name in numbered(f"kind {n}")))) == 40
+    assert kinds_of(*(name for n in range(41) for name in numbered(f"kind {n}"))) == []
 
 
 def test_mistakes_come_with_the_most_frequent_first():

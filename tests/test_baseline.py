@@ -45,7 +45,11 @@ def test_another_number_of_test_images_is_another_test(images, said):
 
 def test_changes_name_what_either_side_lacks():
     before = {"original.mean_iou": 0.5, "original.iou.cat": 0.25, "loss": 1.0}
-    found = {c.name: c for c in compared(before, scores_of(0.75, 0.7, 0.8, dog=0.5), 30)}
+    scores = scores_of(0.75, 0.7, 0.8, dog=0.5)
+    scores["original"]["boundary_f1"] = {"2px": 0.5, "5px": 0.75}
+    found = {c.name: c for c in compared(before, scores, 30)}
+    outlines = found["boundary F1 within 5 px"]
+    assert (outlines.before, outlines.after) == (None, 0.75)
     assert found["mean IoU"].difference == 0.25
     assert found["loss (lower is better)"].difference == -0.5
     cat, dog = found["IoU of cat"], found["IoU of dog"]

@@ -124,7 +124,7 @@ def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
     matrix = evaluation.confusion().pivot(index="truth", columns="prediction", values="pixels")
     names = PETS.names
     found = evaluation.metrics()["original"]
-    del found["interval"]
+    del found["interval"], found["boundary_f1"]
     scores = metrics.summarise(matrix.loc[names, names].to_numpy(), names)
     assert scores == found
     for row, pixels in enumerate(("hits", "truth", "predicted")):
@@ -138,12 +138,40 @@ def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
 def test_scores_by_class_are_those_worked_out_by_hand_and_empty_where_there_is_none(make_manifest):
     evaluation = Evaluation(None, make_manifest(), 1)
     evaluation.original[:] = [[6, 2, 0], [1, 1, 0], [0, 0, 0]]
+    evaluation.boundaries[0, :, 0] = (
+        8,
+        2,
+        4,
+        2,
+    )  # true ones and those found, predicted ones and right ones
+    evaluation.boundaries[1, :, 0] = 8, 8, 4, 4
+    evaluation.boundaries[:, 0, 1] = 4
     assert evaluation.per_class().to_csv(index=False).splitlines() == [
-        "class,iou,dice,precision,recall",
-        f"pet,{6 / 9},{12 / 15},{6 / 7},{6 / 8}",
-        f"background,{1 / 4},{2 / 5},{1 / 3},{1 / 2}",
-        "border,,,,",
+        "class,iou,dice,precision,recall,"
+        "boundary_precision_2px,boundary_recall_2px,boundary_f1_2px,"
+        "boundary_precision_5px,boundary_recall_5px,boundary_f1_5px",
+        f"pet,{6 / 9},{12 / 15},{6 / 7},{6 / 8},{1 / 2},{1 / 4},{1 / 3},1.0,1.0,1.0",
+        f"background,{1 / 4},{2 / 5},{1 / 3},{1 / 2},,0.0,0.0,,0.0,0.0",
+        "border,,,,,,,,,,",
     ]
+
+
+def test_boundaries_are_scored_at_original_size_and_summed_over_the_images(make_manifest):
+    manifest = make_manifest(size=(64, 64))
+    assert evaluate(manifest)[0].metrics()["original"]["boundary_f1"]["2px"] > 0.98
+    model = Oracle(manifest)
+    model.samples = {image: np.roll(mask, 4, 1) for image, mask in model.samples.items()}
+    evaluation, _ = evaluate(manifest, model=model)
+    total = 0
+    for sample in records.read(manifest, "test"):
+        probabilities = np.exp(log_softmax(model.predict(sample["image"][None])[0]))
+        truth = sample["original_mask"]
+        mask = mask_at_size(probabilities, truth.shape, "stretch")
+        total += metrics.boundary_counts(truth, mask, 3)
+    found = evaluation.metrics()["original"]["boundary_f1"]
+    assert found == metrics.summarise_boundaries(total)
+    assert found["2px"] < found["5px"] < 1
+    assert evaluation.per_class()["boundary_f1_2px"].mean() == pytest.approx(found["2px"])
 
 
 def test_calibration_tells_how_sure_the_model_was_and_how_often_right(make_manifest):

@@ -173,3 +173,145 @@ def test_a_band_is_the_chessboard_distance_to_the_nearest_pixel_of_another_class
 
 def test_without_a_boundary_every_pixel_is_far_from_it():
     assert (metrics.boundary_bands(np.zeros((4, 5), np.uint8)) == len(metrics.BANDS) - 1).all()
+
+
+def square(shift=0):
+    """A square of class 1, 8 by 8, on class 0: its outline has 28 pixels, the ground around it 36."""
+    mask = np.zeros((24, 24), np.uint8)
+    mask[4:12, 4 + shift : 12 + shift] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("shift", "ground", "within_2px"),
+    [
+        (0, 36, 28),
+        (1, 36, 28),
+        (2, 36, 28),
+        # Off are the far side (8, of the ground 10) and what of the near one is over 2 px from its ends.
+        (3, 36 - 10 - 4, 28 - 8 - 2),
+    ],
+)
+def test_the_outline_of_a_shifted_square_is_right_up_to_the_tolerance(shift, ground, within_2px):
+    counts = metrics.boundary_counts(square(), square(shift), 2)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [
+        [[36, 28], [ground, within_2px]] * 2,
+        [[36, 28], [36, 28]] * 2,
+    ]
+    scores = metrics.boundary_scores(counts)
+    for name in ("precision", "recall", "f1"):
+        assert scores[name] == pytest.approx(np.array([[ground / 36, within_2px / 28], [1, 1]]))
+    assert metrics.summarise_boundaries(counts) == {
+        "2px": pytest.approx((ground / 36 + within_2px / 28) / 2),
+        "5px": 1,
+    }
+
+
+def test_the_edge_of_the_picture_is_no_boundary():
+    halves = np.array([[0, 0, 1, 1]] * 5, np.uint8)
+    assert metrics.boundary_counts(halves, halves, 2).tolist() == [[[5, 5]] * 4] * 2
+    assert not metrics.boundary_counts(halves, np.ones_like(halves), 2)[:, 2:].any()
+
+
+def test_f1_is_the_harmonic_mean_of_precision_and_recall():
+    scores = metrics.boundary_scores(np.array([[8], [2], [4], [3]]))
+    assert (scores["precision"], scores["recall"]) == (3 / 4, 2 / 8)
+    assert scores["f1"] == pytest.approx(2 / (4 / 3 + 8 / 2))
+
+
+def test_a_class_without_boundaries_has_no_boundary_score_and_one_on_one_side_alone_scores_zero():
+    truth, prediction = square(), square()
+    prediction[20:, 20:] = 3
+    counts = metrics.boundary_counts(truth, prediction, 4)
+    f1 = metrics.boundary_scores(counts)["f1"]
+    # Around the new square of 4 by 4 in the corner run 9 pixels of ground, far from any true boundary.
+    assert f1[0].tolist() == pytest.approx([2 / (45 / 36 + 1), 1, np.nan, 0], nan_ok=True)
+    assert metrics.summarise_boundaries(counts)["2px"] == pytest.approx((2 / (45 / 36 + 1) + 1) / 3)
+    missed = metrics.boundary_scores(metrics.boundary_counts(prediction, truth, 4))["f1"]
+    assert missed[0].tolist() == pytest.approx(f1[0].tolist(), nan_ok=True)
+    empty = metrics.boundary_counts(np.zeros((4, 5), np.uint8), np.zeros((4, 5), np.uint8), 2)
+    assert metrics.summarise_boundaries(empty) == {"2px": None, "5px": None}
+
+
+@pytest.mark.parametrize("predicted_there", [0, 1, 2])
+def test_ignored_pixels_are_no_boundary_pixels_and_to_touch_them_makes_none(predicted_there):
+    truth = np.array([[0, 0, IGNORE, IGNORE, 1, 1, 0, 0]], np.uint8)
+    prediction = np.where(truth == IGNORE, predicted_there, truth)
+    prediction[0, 3] = 2
+    # Of class 1 the pixel at 5, of class 0 that at 6; those at 1 and 4 touch ignored ones alone.
+    assert metrics.boundary_counts(truth, prediction, 3).tolist() == [[[1, 1, 0]] * 4] * 2
+
+
+def test_boundary_pixels_are_summed_over_images_and_not_their_scores():
+    fits = np.array([[0] * 15 + [1] * 15], np.uint8)
+    truth, misses = (np.array([[0] * n + [1] * (30 - n)] * 3, np.uint8) for n in (5, 20))
+    total = metrics.boundary_counts(fits, fits, 2) + metrics.boundary_counts(truth, misses, 2)
+    assert metrics.boundary_scores(total)["f1"].tolist() == [[1 / 4] * 2] * 2  # and not (1 + 0) / 2
+
+
+truths_with_ignored = hnp.arrays(np.uint8, (6, 14), elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
+known = hnp.arrays(np.uint8, (6, 14), elements=st.integers(0, 3))
+
+
+def slow_boundary_counts(truth, prediction, classes):
+    """The definition, pixel by pixel."""
+    pixels = [*np.ndindex(truth.shape)]
+
+    def distance(a, b):
+        return max(abs(a[0] - b[0]), abs(a[1] - b[1]))
+
+    def boundary(mask, c):
+        of_class = [p for p in pixels if truth[p] != IGNORE and mask[p] == c]
+        others = [p for p in pixels if truth[p] != IGNORE and mask[p] != c]
+        return [p for p in of_class if any(distance(p, o) == 1 for o in others)]
+
+    counts = np.zeros((len(metrics.TOLERANCES), 4, classes), int)
+    for c in range(classes):
+        sides = boundary(truth, c), boundary(prediction, c)
+        for row, tolerance in enumerate(metrics.TOLERANCES):
+            for first, (these, those) in zip((0, 2), (sides, sides[::-1]), strict=True):
+                near = [p for p in these if any(distance(p, q) <= tolerance for q in those)]
+                counts[row, first : first + 2, c] = len(these), len(near)
+    return counts
+
+
+@settings(deadline=None, max_examples=50)
+@given(truths_with_ignored, known)
+def test_boundary_counts_are_those_of_a_slow_and_plain_count(truth, prediction):
+    found = metrics.boundary_counts(truth, prediction, 4)
+    assert (found == slow_boundary_counts(truth, prediction, 4)).all()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.data())
+def test_boundary_counts_of_large_regions_are_those_of_a_slow_count(data):
+    """Few boundaries, far apart: what noise does not have."""
+    truth, prediction = (
+        data.draw(hnp.arrays(np.uint8, (2, 4), elements=st.integers(0, 2))).repeat(4, 0).repeat(5, 1)
+        for _ in range(2)
+    )
+    found = metrics.boundary_counts(truth, prediction, 3)
+    assert (found == slow_boundary_counts(truth, prediction, 3)).all()
+
+
+@given(truths_with_ignored, known)
+def test_boundaries_of_a_perfect_prediction_score_one_whatever_it_says_of_ignored_pixels(truth, there):
+    counts = metrics.boundary_counts(truth, np.where(truth == IGNORE, there, truth), 4)
+    f1 = metrics.boundary_scores(counts)["f1"]
+    assert (f1[~np.isnan(f1)] == 1).all()
+
+
+@given(known, known)
+def test_boundary_f1_is_the_same_with_truth_and_prediction_exchanged(one, two):
+    there, back = (
+        metrics.boundary_scores(metrics.boundary_counts(*masks, 4))["f1"]
+        for masks in ((one, two), (two, one))
+    )
+    np.testing.assert_allclose(there, back)
+
+
+@given(truths_with_ignored, known)
+def test_a_larger_tolerance_never_lowers_a_boundary_score(truth, prediction):
+    for score in metrics.boundary_scores(metrics.boundary_counts(truth, prediction, 4)).values():
+        assert (np.diff(score, axis=0)[:, ~np.isnan(score[0])] >= 0).all()

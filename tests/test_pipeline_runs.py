@@ -139,9 +139,10 @@ def test_metrics_are_as_the_contract_says(finished_project):
     scores = json.loads((finished_project / "results/evaluate/metrics.json").read_text())
     assert set(scores) == {"images", "loss", "calibration_error", "network", "original"}
     means = {"pixel_accuracy", "mean_iou", "mean_dice"}
-    for size, more in (("network", set()), ("original", {"interval"})):
+    for size, more in (("network", set()), ("original", {"interval", "boundary_f1"})):
         assert set(scores[size]) == means | {"iou", "dice"} | more
         assert set(scores[size]["iou"]) == {"pet", "background", "border"}
+    assert set(scores["original"]["boundary_f1"]) == {"2px", "5px"}
     interval = scores["original"]["interval"]
     assert set(interval) == means
     assert all(

@@ -42,6 +42,7 @@ def make_results(table, names, baseline=None):
     scores = {size: summarise(matrix, table.names) for size in ("network", "original")}
     interval = {"low": 0.5, "high": 0.75}
     scores["original"]["interval"] = dict.fromkeys(metrics.MEANS, interval)
+    scores["original"]["boundary_f1"] = {"2px": 0.5, "5px": 0.625}
     scores |= {"loss": 0.25, "calibration_error": 0.0625, "images": len(names)}
     history = pd.DataFrame(
         {
@@ -65,14 +66,19 @@ def make_results(table, names, baseline=None):
         pd.DataFrame({"low": [0.0, 0.5], "high": [0.5, 1.0], "pixels": [0, 160],
                       "confidence": [np.nan, 0.9], "accuracy": [np.nan, 0.84375]}),
         pd.DataFrame({"distance": ["1", ">1"], "share": [0.25, 0.75], "accuracy": [0.5, np.nan]}),
+        pd.DataFrame(
+            {f"boundary_{name}_{t}px": [0.125 * t, 0.75, *[np.nan] * (len(table) - 2)]
+             for t in (2, 5) for name in ("precision", "recall", "f1")},
+            table.names,
+        ),
         baseline or {},
     )  # fmt: skip
 
 
-def write(folder, table=PETS, baseline=None):
-    """Write a report on three images, one of which has an odd name."""
-    names = ["photo 1", "photo 2", ODD]
-    split = {"samples": 3, "class_shares": dict.fromkeys(table.names, 0.25), "ignored_share": 0.25}
+def write(folder, table=PETS, baseline=None, names=("photo 1", "photo 2", ODD), ignored=0.25):
+    """Write a report on images of those names, by default three, one of which has an odd one."""
+    names = [*names]
+    split = {"samples": 3, "class_shares": dict.fromkeys(table.names, 0.25), "ignored_share": ignored}
     left_out = [{"file": "bad.jpg", "problem": f"{ODD}: an empty file"}]
     manifest = Manifest(
         folder, "a test", (32, 32), "stretch", table,
@@ -218,9 +224,26 @@ def test_markdown_shows_scores_and_links_figures_that_exist(report):
     assert "| pet | background | 9.4 % |" in markdown  # 15 of 160 pixels
     assert "| 0.50–1.00 | 160 | 0.9000 | 0.8438 |" in markdown
     assert "| \\>1 | 75.0 % | – |" in markdown
+    assert "| boundary F1 within 2 px | 0.5000 | – | – |" in markdown
+    assert f"| background |{' 0.7500 |' * 6}" in markdown
+    assert f"| border |{' – |' * 6}" in markdown
     linked = re.findall(r"\]\((figures/\w+\.png)\)", markdown)
     assert len(linked) == FIGURES
     assert all((report / path).is_file() for path in linked)
+
+
+def test_kinds_that_the_names_tell_have_a_table_of_their_own(tmp_path):
+    names = [f"{kind}_{number}" for kind in ("Ragdoll", "beagle") for number in range(5)]
+    markdown = (write(tmp_path / "report", names=names) / "report.md").read_text()
+    _, table = markdown.split("### By kind, as the names tell it\n")
+    accuracy = 135 / 160
+    assert f"| Ragdoll | 5 | {accuracy:.4f} | 0.7197 | 0.6667 | 0.7727 | absent |" in table
+
+
+def test_where_pixels_are_ignored_the_report_says_that_their_boundaries_do_not_count(report, tmp_path):
+    said = "Boundaries with ignored pixels do not count"
+    assert said in (report / "report.md").read_text()
+    assert said not in (write(tmp_path / "report", ignored=0.0) / "report.md").read_text()
 
 
 def test_without_a_baseline_the_report_says_how_to_make_one(report):

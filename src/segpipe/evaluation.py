@@ -1,6 +1,6 @@
 """Scoring a model on the test split, at network size and at each picture's own size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -11,10 +11,7 @@ from segpipe import metrics
 from segpipe.classes import IGNORE
 from segpipe.data import records
 from segpipe.errors import UserError
-from segpipe.prediction.masks import log_softmax, mask_at_size
-
-Predict = Callable[[np.ndarray], np.ndarray]
-"""From uint8 images [n, height, width, 3] to float32 logits [n, height, width, classes]."""
+from segpipe.prediction.masks import Predict, log_softmax, mask_at_size
 
 
 class Evaluation:
@@ -25,6 +22,7 @@ class Evaluation:
         self.names = manifest.classes.names
         self.network = np.zeros((len(self.names),) * 2, np.int64)
         self.original = np.zeros_like(self.network)
+        self.boundaries = np.zeros((len(metrics.TOLERANCES), 4, len(self.names)), np.int64)
         self._loss = 0.0
         self._calibration = np.zeros((3, metrics.BINS))
         self._by_distance = np.zeros((2, len(metrics.BANDS)), np.int64)  # pixels, right ones
@@ -63,6 +61,7 @@ class Evaluation:
             "network": metrics.summarise(self.network, self.names),
             "original": {
                 **metrics.summarise(self.original, self.names),
+                "boundary_f1": metrics.summarise_boundaries(self.boundaries),
                 "interval": metrics.intervals(np.stack(self._counts)),
             },
         }
@@ -82,6 +81,12 @@ class Evaluation:
         """One row a class, scored at original size on all images together; NaN: no score."""
         scores = (metrics.iou, metrics.dice, metrics.precision, metrics.recall)
         by_class = {score.__name__: score(self.original) for score in scores}
+        of_boundaries = metrics.boundary_scores(self.boundaries)
+        by_class |= {
+            f"boundary_{name}_{tolerance}px": found[row]
+            for row, tolerance in enumerate(metrics.TOLERANCES)
+            for name, found in of_boundaries.items()
+        }
         return pd.DataFrame({"class": self.names, **by_class})
 
     def confusion(self) -> pd.DataFrame:
@@ -131,6 +136,7 @@ class Evaluation:
         at_size = mask_at_size(np.exp(log_probabilities), original.shape, self.manifest.resize)
         confusion = metrics.confusion_matrix(original, at_size, len(self.names))
         self.original += confusion
+        self.boundaries += metrics.boundary_counts(original, at_size, len(self.names))
         self._images.append((sample["name"], *original.shape))
         self._counts.append(metrics.counts(confusion))
         return prediction

@@ -1,8 +1,11 @@
-"""Scores from a confusion matrix: statistics first, then pure functions of them.
+"""Scores of masks: statistics first, then pure functions of them.
 
 A confusion matrix here is int64 [N, N], rows the truth, columns the prediction, in pixels. Matrices of
-several images add up, and every score of a data set comes from the one summed matrix.
+several images add up, and every score of a data set comes from the one summed matrix; so it is with the
+counts of boundary pixels.
 """
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +18,8 @@ _AT_ONCE = 100  # bounds the memory of the resampling
 BINS = 15
 BANDS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, None))
 """Distances to a class boundary, in pixels, from and up to; the last has no end."""
+TOLERANCES = (2, 5)
+"""How far a boundary may be off and still be right, in pixels."""
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -184,11 +189,71 @@ def boundary_bands(mask: np.ndarray) -> np.ndarray:
     bands = np.full(mask.shape, len(BANDS) - 1, np.uint8)
     distance = 1
     for band, (_, farthest) in enumerate(BANDS[:-1]):
-        while distance < farthest:
-            near = _over_neighbours(near, np.maximum)
-            distance += 1
+        near, distance = _grown(near, farthest - distance), farthest
         bands[near & (bands == len(BANDS) - 1)] = band
     return bands
+
+
+def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Count boundary pixels by class, and how many of them lie near the other mask's.
+
+    A boundary pixel touches another class, if only at a corner; the picture's edge is no boundary. It is
+    near where the other mask has a boundary pixel of its class within the tolerance, by the chessboard's
+    distance. Pixels whose truth is 255 are cut out of both masks: they are no boundary pixels, and to
+    touch them makes none. So nothing that is predicted there counts.
+
+    Args:
+        truth: class indices 0..classes-1 or 255, uint8 [H, W].
+        prediction: class indices 0..classes-1, uint8 [H, W].
+        classes: the number of classes N.
+
+    Returns:
+        True boundary pixels and those found, predicted ones and those right, for each of `TOLERANCES`,
+        int64 [tolerances, 4, N]; those of several images add up.
+    """
+    boundaries = [_boundary(mask) for mask in (truth, np.where(truth == IGNORE, truth, prediction))]
+    counts = np.zeros((len(TOLERANCES), 4, classes), np.int64)
+    for c in np.flatnonzero(np.bincount(np.ravel(boundaries))[:IGNORE]):
+        true, predicted = _cropped([boundary == c for boundary in boundaries])
+        near_true, near_predicted = true, predicted
+        for row, (nearer, tolerance) in enumerate(pairwise((0, *TOLERANCES))):
+            near_true = _grown(near_true, tolerance - nearer)
+            near_predicted = _grown(near_predicted, tolerance - nearer)
+            pixels = (true, true & near_predicted, predicted, predicted & near_true)
+            counts[row, :, c] = [np.count_nonzero(p) for p in pixels]
+    return counts
+
+
+def boundary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Boundary F1 score (Csurka et al. 2013, "What is a good evaluation measure for semantic
+    segmentation?"), here of counts summed over the images, and what it is made of.
+
+    Args:
+        counts: [..., 4, N] as `boundary_counts` gives them.
+
+    Returns:
+        `precision` (the share of predicted boundary pixels that are right), `recall` (of true ones that
+        are found) and `f1`, their harmonic mean, by class, float64 [..., N]. NaN where there are no such
+        pixels; F1 is 0 where only the truth or only the prediction has any.
+    """
+    true, found, predicted, right = np.moveaxis(counts, -2, 0)
+    precision, recall = ratio(right, predicted), ratio(found, true)
+    f1 = np.nan_to_num(ratio(2 * precision * recall, precision + recall))
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": np.where(true + predicted > 0, f1, np.nan),
+    }
+
+
+def summarise_boundaries(counts: np.ndarray) -> dict[str, float | None]:
+    """The mean boundary F1 over the classes that have one, by tolerance (`2px`, ...); None without any.
+
+    Args:
+        counts: [tolerances, 4, N] as `boundary_counts` gives them.
+    """
+    means = mean_present(boundary_scores(counts)["f1"])
+    return {f"{t}px": _plain(mean) for t, mean in zip(TOLERANCES, means, strict=True)}
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -206,6 +271,29 @@ def _over_neighbours(picture: np.ndarray, extreme: np.ufunc) -> np.ndarray:
     extreme(both[:, 1:], rows[:, :-1], out=both[:, 1:])
     extreme(both[:, :-1], rows[:, 1:], out=both[:, :-1])
     return both
+
+
+def _grown(picture: np.ndarray, steps: int) -> np.ndarray:
+    """The highest of each pixel and all that are as many steps away or fewer, [H, W]."""
+    for _ in range(steps):
+        picture = _over_neighbours(picture, np.maximum)
+    return picture
+
+
+def _boundary(mask: np.ndarray) -> np.ndarray:
+    """The class of each pixel that touches another class, 255 elsewhere, uint8 [H, W]."""
+    known = mask != IGNORE
+    lowest = _over_neighbours(mask, np.minimum)  # 255 is above every class
+    highest = _over_neighbours(mask * known, np.maximum)
+    return np.where(known & (lowest != highest), mask, np.uint8(IGNORE))
+
+
+def _cropped(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """Cut bool [H, W] down to the box around what is set in any of them."""
+    union = np.logical_or.reduce(pictures)
+    rows, columns = (np.flatnonzero(union.any(axis)) for axis in (1, 0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return [picture[box] for picture in pictures]
 
 
 def _interval(values: np.ndarray) -> dict[str, float | None]:

@@ -24,6 +24,8 @@ def scores(
     )
     for name in ("pixel_accuracy", "mean_iou", "mean_dice"):
         table.add_row(name, score(original[name]), score(network[name]))
+    for tolerance, f1 in original["boundary_f1"].items():
+        table.add_row(f"boundary_f1.{tolerance}", score(f1), "–")
     for name in original["iou"]:
         table.add_row(f"iou.{name}", score(original["iou"][name]), score(network["iou"][name]))
     Console().print(table)

@@ -10,6 +10,9 @@ import pandas as pd
 from segpipe import metrics
 from segpipe.files import name_hash
 
+FEWEST_IMAGES, MOST_KINDS = 5, 40
+"""Of how many images a kind's score says something, and how many kinds a table can show."""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -25,6 +28,8 @@ class Results:
     """Pixels, rows the truth, columns the prediction."""
     calibration: pd.DataFrame
     by_distance: pd.DataFrame
+    by_class: pd.DataFrame
+    """Scores at original size, by class name."""
     baseline: dict[str, float | None]
     """The scores to beat by dotted key; empty where there are none yet."""
 
@@ -33,11 +38,24 @@ class Results:
 class Group:
     """Images that have something in common, scored together."""
 
-    low: float
-    high: float
     images: int
     scores: dict[str, Any]
     """As `metrics.summarise` gives them."""
+
+
+@dataclass(frozen=True)
+class Quarter(Group):
+    """Images with values from `low` to `high`."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Kind(Group):
+    """Images whose names begin alike."""
+
+    name: str
 
 
 def chosen_samples(names: Iterable[str], count: int) -> list[str]:
@@ -50,7 +68,7 @@ def worst_samples(per_image: pd.DataFrame, count: int) -> list[str]:
     return per_image.sort_values(["mean_iou", "name"])["name"].head(count).tolist()
 
 
-def quarters(values: np.ndarray, counts: np.ndarray, names: list[str]) -> list[Group]:
+def quarters(values: np.ndarray, counts: np.ndarray, names: list[str]) -> list[Quarter]:
     """The images in four groups of about equal number, from low values to high.
 
     Images of equal value stay together, so that groups may be unequal, or fewer than four.
@@ -70,21 +88,38 @@ def quarters(values: np.ndarray, counts: np.ndarray, names: list[str]) -> list[G
         if (members := group_of == number).any():
             low, high = values[members].min().item(), values[members].max().item()
             scores = metrics.summarise_counts(counts[members].sum(0), names)
-            groups.append(Group(low, high, int(members.sum()), scores))
+            groups.append(Quarter(int(members.sum()), scores, low, high))
     return groups
 
 
-def by_size(per_image: pd.DataFrame, names: list[str]) -> list[Group]:
+def by_size(per_image: pd.DataFrame, names: list[str]) -> list[Quarter]:
     """Quarters of the test images by area in pixels."""
     area = (per_image["height"] * per_image["width"]).to_numpy(np.float64)
     return quarters(area, _counts(per_image, names), names)
 
 
-def by_subject(per_image: pd.DataFrame, names: list[str]) -> list[Group]:
+def by_subject(per_image: pd.DataFrame, names: list[str]) -> list[Quarter]:
     """Quarters of the test images by the share of the first class in the counted pixels."""
     counts = _counts(per_image, names)
     truth = counts[:, 1]
     return quarters(metrics.ratio(truth[:, 0], truth.sum(1)), counts, names)
+
+
+def by_kind(per_image: pd.DataFrame, names: list[str]) -> list[Kind]:
+    """The test images by what their names say before a last `_number`, the lowest mean IoU first.
+
+    Only kinds of at least `FEWEST_IMAGES` images; none at all where that is one kind or more than
+    `MOST_KINDS`, as such names hardly tell what is in the picture.
+    """
+    counts, kinds = _counts(per_image, names), []
+    kind_of = per_image["name"].str.extract(r"^(.*[^_])_+\d+$", expand=False)
+    for kind, members in kind_of.groupby(kind_of).indices.items():
+        if len(members) >= FEWEST_IMAGES:
+            scores = metrics.summarise_counts(counts[members].sum(0), names)
+            kinds.append(Kind(len(members), scores, str(kind)))
+    if not 2 <= len(kinds) <= MOST_KINDS:
+        return []
+    return sorted(kinds, key=lambda kind: (kind.scores["mean_iou"] or 0, kind.name))
 
 
 def mix_ups(confusion: pd.DataFrame, most: int) -> list[tuple[str, str, float]]:

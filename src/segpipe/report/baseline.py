@@ -8,6 +8,7 @@ from typing import Any
 from segpipe.changes import Change
 from segpipe.errors import UserError
 from segpipe.files import read_json, write_json
+from segpipe.metrics import TOLERANCES
 from segpipe.nested import flat
 from segpipe.report.analysis import lowest
 from segpipe.words import score
@@ -64,6 +65,7 @@ def compared(before: dict[str, float | None], scores: dict[str, Any], most_class
         "original.mean_iou": "mean IoU",
         "original.mean_dice": "mean Dice",
         "original.pixel_accuracy": "pixel accuracy",
+        **{f"original.boundary_f1.{t}px": f"boundary F1 within {t} px" for t in TOLERANCES},
         **{f"original.iou.{name}": f"IoU of {name}" for name in classes},
         "loss": "loss (lower is better)",
         "calibration_error": "calibration error (lower is better)",

@@ -7,22 +7,26 @@ import pandas as pd
 
 from segpipe.blocks import Block, Figure, Section, Table, Text
 from segpipe.classes import ClassTable
+from segpipe.data.records import Manifest
+from segpipe.metrics import TOLERANCES
 from segpipe.report import analysis, plots
-from segpipe.report.analysis import Group, Results
+from segpipe.report.analysis import Kind, Quarter, Results
 from segpipe.words import percent, score, some_of
 
 
-def failures(results: Results, table: ClassTable, size: str) -> list[Block]:
-    """Sections by class, image size, share of the subject, distance to a boundary, and confidence.
+def failures(results: Results, manifest: Manifest, size: str) -> list[Block]:
+    """Sections by class, image size, share of the subject, kind, distance to a boundary, and confidence.
 
     Args:
         results: tables of training and evaluation.
-        table: the classes; the subject is the first.
+        manifest: what the records are; of its classes, the subject is the first.
         size: the network's, in words.
     """
+    table = manifest.classes
     subject = table.names[0]
     of_size = analysis.by_size(results.per_image, table.names)
     of_share = analysis.by_subject(results.per_image, table.names)
+    kinds = analysis.by_kind(results.per_image, table.names)
     return [
         Section("classes", "By class", _by_class(results, table, size)),
         Section(
@@ -37,7 +41,12 @@ def failures(results: Results, table: ClassTable, size: str) -> list[Block]:
                 "subject", f"share of {subject} (%)", of_share, table, lambda share: f"{100 * share:.1f}"
             ),
         ),
-        Section("boundaries", "Near the boundaries", _boundaries(results.by_distance)),
+        *([Section("kinds", "By kind, as the names tell it", [_kinds(kinds, table)])] if kinds else []),
+        Section(
+            "boundaries",
+            "Near the boundaries",
+            [*_outlines(results, manifest), *_by_distance(results.by_distance)],
+        ),
         Section("calibration", "Is it as sure as it is right?", _calibration(results)),
     ]
 
@@ -80,7 +89,7 @@ def _by_class(results: Results, table: ClassTable, size: str) -> list[Block]:
 
 
 def _groups(
-    name: str, what: str, groups: list[Group], table: ClassTable, said: Callable[[float], str]
+    name: str, what: str, groups: list[Quarter], table: ClassTable, said: Callable[[float], str]
 ) -> list[Block]:
     subject = table.names[0]
     ranges = [(said(group.low), said(group.high)) for group in groups]
@@ -105,7 +114,56 @@ def _groups(
     ]
 
 
-def _boundaries(table: pd.DataFrame) -> list[Block]:
+def _kinds(kinds: list[Kind], table: ClassTable) -> Table:
+    shown = table.names if len(table) <= plots.MOST_LINES else table.names[:1]
+    rows = [
+        [kind.name, str(kind.images), score(kind.scores["pixel_accuracy"]),
+         score(kind.scores["mean_iou"]), *(score(kind.scores["iou"][name]) for name in shown)]
+        for kind in kinds
+    ]  # fmt: skip
+    return Table(
+        "Test images by what their names say before the number, the lowest mean IoU first; kinds of "
+        f"fewer than {analysis.FEWEST_IMAGES} images are left out",
+        ["kind", "images", "pixel accuracy", "mean IoU", *(f"IoU of {name}" for name in shown)],
+        rows,
+    )
+
+
+def _outlines(results: Results, manifest: Manifest) -> list[Block]:
+    means = results.scores["original"]["boundary_f1"]
+    said = " and ".join(f"{score(means[f'{t}px'])} where near means {t} px" for t in TOLERANCES)
+    ignored = (
+        " Boundaries with ignored pixels do not count: where these lie between the classes, as a band "
+        "around each object, little is left to score, and the boundary F1 says little."
+        if manifest.splits["test"]["ignored_share"]
+        else ""
+    )
+    columns = {
+        f"boundary_{name}_{t}px": f"{label}, {t}\N{NO-BREAK SPACE}px"
+        for t in TOLERANCES
+        for name, label in (("precision", "right"), ("recall", "found"), ("f1", "F1"))
+    }
+    by_class = results.by_class[[*columns]].astype(object)
+    by_class = by_class.where(by_class.notna(), None)
+    shown = analysis.lowest(by_class[f"boundary_f1_{TOLERANCES[0]}px"].to_dict(), plots.MOST_CLASSES)
+    some = some_of(len(shown), len(manifest.classes), "lowest", "results/evaluate/per_class.csv")
+    return [
+        Text(
+            "The boundary F1 says how well outlines fit, from 0 to 1. A point on an outline that the "
+            "model drew is right if a true outline of that class is near, and a true one is found if a "
+            "drawn one is near. The F1 is 1 if all are right (precision) and all are found (recall). "
+            f"Its mean over the classes is {said}, at original size.{ignored}"
+        ),
+        Table(
+            f"Outlines of each class: right and found within a tolerance, at original size{some}",
+            ["class", *columns.values()],
+            [[name, *(score(value, "–") for value in by_class.loc[name])] for name in shown],
+            manifest.classes.colours,
+        ),
+    ]
+
+
+def _by_distance(table: pd.DataFrame) -> list[Block]:
     rows = [
         [row.distance, percent(row.share), score(None if np.isnan(row.accuracy) else row.accuracy, "–")]
         for row in table.itertuples()

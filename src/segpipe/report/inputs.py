@@ -39,6 +39,8 @@ def read_results(folder: Path, baseline: Path, settings: dict[str, Any], names: 
         pixels.pivot(index="truth", columns="prediction", values="pixels").loc[names, names],
         pd.read_csv(evaluate / "calibration.csv"),
         pd.read_csv(evaluate / "by_distance.csv", dtype={"distance": str}),
+        pd.read_csv(evaluate / "per_class.csv", dtype={"class": str}, index_col="class",
+                    keep_default_na=False, na_values=[""]),
         read_baseline(baseline),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The report's figures: tables and arrays in, figures out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -90,7 +91,7 @@ def class_scores(iou: dict[str, float | None], table: ClassTable) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def groups(found: list[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
+def groups(found: Sequence[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
     """Mean IoU of each group and, where they are few, each class's in its colour."""
     figure, axes = _panel(2.8)
     positions = range(len(found))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from segpipe.blocks import Block, Figure, Headline, Points, Section, Table, Text
 from segpipe.data.records import Manifest
+from segpipe.metrics import TOLERANCES
 from segpipe.nested import flat
 from segpipe.report import plots
 from segpipe.report.analysis import Results
@@ -32,7 +33,7 @@ def tell(
         Section(
             "baseline", "Is it better than last time?", _compared(results, manifest.classes.colours)
         ),
-        Section("failures", "Where does it fail?", failures(results, manifest.classes, size)),
+        Section("failures", "Where does it fail?", failures(results, manifest, size)),
         Section("worst", "Which images are the worst?", worst),
         Section("training", "How did training go?", _curves(results)),
         Section("params", "Which params made it?", [_params(results)]),
@@ -83,6 +84,10 @@ def _scores(results: Results, size: str) -> list[Block]:
         [label, score(original[key]), _between(interval[key]), score(network[key])]
         for key, label in MEANS.items()
     ]
+    boundaries = [
+        [f"boundary F1 within {t} px", score(original["boundary_f1"][f"{t}px"]), "–", "–"]
+        for t in TOLERANCES
+    ]
     loss = [
         [label, "–", "–", score(results.scores[key])]
         for key, label in (("loss", "loss (nats)"), ("calibration_error", "calibration error"))
@@ -92,11 +97,12 @@ def _scores(results: Results, size: str) -> list[Block]:
         Table(
             "Scores on the test split",
             ["score", "at original size", "95 % interval", f"at {size}"],
-            means + loss,
+            means + boundaries + loss,
         ),
         Text(
-            "Each score comes from one confusion matrix summed over all images. A class in no true and "
-            "no predicted mask is called absent and left out of the means. The interval is a bootstrap "
+            "Each score comes from one confusion matrix summed over all images, the boundary F1 from "
+            "boundary pixels summed likewise: it says how well outlines fit. A class in no true and no "
+            "predicted mask is called absent and left out of the means. The interval is a bootstrap "
             "over the test images: what other images of the kind would have given."
         ),
     ]

@@ -16,7 +16,7 @@ BASE ?= origin/main
 # Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
 HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice|interval)|calibration_error|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
-.PHONY: help setup demo remote-demo test test-all repro experiments plots review bench lint format lock clean
+.PHONY: help setup demo remote-demo test test-all repro experiments ablation plots review bench lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ repro: setup ## Run the pipeline as params.yaml says
 experiments: setup ## Compare the experiments: what was changed, and what it gave
 	dvc exp show --only-changed --precision 4 --sort-by original.mean_iou --sort-order desc --drop '$(HIDDEN)'
 
+ablation: setup ## Train what the tables of docs/quality.md have no results of, and write them
+	python experiments/run.py; code=$$?; python experiments/table.py && exit $$code
+
 plots: setup ## Draw curves, scores and pictures on a page that needs no network; dvc plots diff then does too
 	python -m segpipe.plotpage .dvc/plots/page.html
 	dvc config --local plots.html_template plots/page.html
@@ -87,4 +90,4 @@ lock: setup ## Resolve requirements.lock anew from pyproject.toml
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## Remove what this Makefile made, and no data or results
-	rm -rf .venv .demo .remote-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .remote-demo .experiments .pytest_cache .mypy_cache .ruff_cache .hypothesis

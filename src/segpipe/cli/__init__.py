@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import segpipe
-from segpipe.cli import data, export, model, predict, results, review, runs
+from segpipe.cli import data, export, model, predict, recipes, results, review, runs
 from segpipe.errors import exits_cleanly
 
 app = typer.Typer(
@@ -46,5 +46,6 @@ for command in (
     predict.predict,
     export.export,
     runs.runs,
+    recipes.recipe,
 ):
     app.command()(command)

@@ -1,0 +1,145 @@
+"""Writes the results of experiments into docs/quality.md, between its markers: tables, and a curve.
+
+A result counts where its params are still those of its row.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from _results import FOLDER, ROOT, Experiment, Result, everything, names
+
+from segpipe import grids, recipes
+from segpipe.errors import UserError, exits_cleanly
+from segpipe.files import write_text
+
+PAGE = ROOT / "docs/quality.md"
+CURVE = ROOT / "docs/images/quality-curve.png"
+SEEDS = 3
+"""How many seeds a row is expected to have."""
+
+
+@exits_cleanly
+def main() -> None:
+    """Fill the markers."""
+    parts = recipes.ablation(FOLDER)
+    results = load()
+    if results.empty:
+        print("no result yet; `python experiments/run.py` writes them")
+        return
+    tables = {
+        "recipes": table(results, {"": {name: f"`{name}`" for name in recipes.recipes(FOLDER)}}),
+        "ablation": table(
+            results, {part.part: {row.name: row.label for row in part.rows} for part in parts}
+        ),
+        "curve": curve(results),
+    }
+    text = PAGE.read_text(encoding="utf-8")
+    for name, content in tables.items():
+        text = between_markers(text, name, content)
+    write_text(PAGE, text)
+
+
+def load() -> pd.DataFrame:
+    """Scores, a row a result: its `name`, and what the tables have a column of; NaN: not measured."""
+    known, found = names(), []
+    for result in everything():
+        experiment = Experiment(result["name"], result["seed"])
+        if experiment.name in known and experiment.settings.items() <= result["params"].items():
+            found.append(scores(result))
+        else:
+            print(f"left out: {experiment}, whose params are those of no row as it is now")
+    return pd.DataFrame(found)
+
+
+def scores(result: Result) -> dict:
+    """The numbers of one result."""
+    original = result["metrics"]["original"]
+    boundary = original.get("boundary_f1", {})
+    return {
+        "name": result["name"],
+        "images": result["images"]["train"],
+        "val mean IoU": result["summary"]["val_mean_iou"],
+        "accuracy": original["pixel_accuracy"],
+        "mean IoU": original["mean_iou"],
+        **{f"IoU, {name}": iou for name, iou in original["iou"].items()},
+        "boundary F1, 2 px": boundary.get("2px"),
+        "5 px": boundary.get("5px"),
+        "calibration error": result["metrics"]["calibration_error"],
+        "training, s": result["training"]["seconds"],
+    }
+
+
+def table(results: pd.DataFrame, parts: dict[str, dict[str, str]]) -> str:
+    """Markdown: mean ± standard deviation over the seeds.
+
+    Args:
+        results: as `load` gives them.
+        parts: the labels of rows by name, by the heading that they stand under.
+    """
+    columns = [column for column in results if column not in ("name", "images")]
+    lines = [row_of(["", *columns]), row_of(["---", *["---:"] * len(columns)])]
+    for heading, labels in parts.items():
+        lines += [row_of([f"**{heading}**", *[""] * len(columns)])] if heading else []
+        for name, label in labels.items():
+            own = results[results["name"] == name]
+            counted = "" if len(own) >= SEEDS else f" (n = {len(own)})"
+            cells = [cell(own[column], 0 if column == "training, s" else 3) for column in columns]
+            lines.append(row_of([label + counted, *cells]))
+    return "\n".join(lines)
+
+
+def row_of(cells: list[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def cell(values: pd.Series, digits: int) -> str:
+    """Mean ± standard deviation (of a sample); the mean alone of one value."""
+    values = values.dropna().astype(float)
+    if values.empty:
+        return "–"
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
+
+
+def curve(results: pd.DataFrame) -> str:
+    """Draw mean IoU over the number of training images; Markdown that shows the figure."""
+    shown = results[results["name"].str.match(r"samples-\d+$|default$")]
+    if shown.empty:
+        return "No results yet."
+    by_count = shown.groupby("images")["mean IoU"].agg(["mean", "std"])
+    with mpl.rc_context(grids.STYLE):
+        figure = Figure(figsize=(4.2, 2.8), layout="constrained")
+        axes = figure.subplots()
+        axes.errorbar(
+            by_count.index, by_count["mean"], by_count["std"].fillna(0), color="#0072b2", marker="o"
+        )
+        axes.set(xscale="log", xlabel="training images", ylabel="mean IoU")
+        axes.set_xticks(by_count.index, map(str, by_count.index))
+        axes.minorticks_off()
+    grids.save(figure, CURVE)
+    return f"![Mean IoU by number of training images]({CURVE.relative_to(PAGE.parent).as_posix()})"
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """A page with other content between two of its comments.
+
+    Raises:
+        UserError: it has no such comments.
+    """
+    start, end = f"<!-- table: {name} -->", "<!-- end -->"
+    marked = re.compile(rf"({re.escape(start)}\n).*?({re.escape(end)})", re.DOTALL)
+    if not marked.search(text):
+        raise UserError(f"{PAGE}: no {start} with an {end} after it; put both where the table goes")
+    return marked.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text)
+
+
+if __name__ == "__main__":
+    main()

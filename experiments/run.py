@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+import pandas as pd
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -163,6 +164,7 @@ def outcome() -> dict[str, Any]:
         "images": {split: records["splits"][split]["samples"] for split in ("val", "test")}
         | {"train": samples},
         "metrics": read_json(CLONE / "results/evaluate/metrics.json", "evaluate"),
+        "confusion": pd.read_csv(CLONE / "results/evaluate/confusion.csv").to_dict("records"),
         "summary": read_json(CLONE / "results/train/summary.json", "train"),
         "training": training(card["fingerprint"]),
         "versions": {"python": platform.python_version(), **card["libraries"]},

@@ -21,6 +21,8 @@ from segpipe.files import write_text
 
 PAGE = ROOT / "docs/quality.md"
 CURVE = ROOT / "docs/images/quality-curve.png"
+SUBJECT = ("pet", "border")
+"""The classes that together are what a binary mask shows."""
 SEEDS = 3
 """How many seeds a row is expected to have."""
 
@@ -69,11 +71,25 @@ def scores(result: Result) -> dict:
         "accuracy": original["pixel_accuracy"],
         "mean IoU": original["mean_iou"],
         **{f"IoU, {name}": iou for name, iou in original["iou"].items()},
+        "binary IoU": binary_iou(pd.DataFrame(result["confusion"])),
         "boundary F1, 2 px": boundary.get("2px"),
         "5 px": boundary.get("5px"),
         "calibration error": result["metrics"]["calibration_error"],
         "training, s": result["training"]["seconds"],
     }
+
+
+def binary_iou(pairs: pd.DataFrame) -> float | None:
+    """IoU of pet and border as one class, as others score Oxford-IIIT Pet; None of other classes.
+
+    Args:
+        pairs: `pixels` by `truth` and `prediction`.
+    """
+    if {*pairs["truth"]} != {*SUBJECT, "background"}:
+        return None
+    of_truth, of_prediction = pairs["truth"].isin(SUBJECT), pairs["prediction"].isin(SUBJECT)
+    either, both = pairs[of_truth | of_prediction], pairs[of_truth & of_prediction]
+    return both["pixels"].sum() / either["pixels"].sum()
 
 
 def table(results: pd.DataFrame, parts: dict[str, dict[str, str]]) -> str:

@@ -25,6 +25,14 @@ ABLATION = """
 """
 
 
+CONFUSION = [
+    {"truth": truth, "prediction": prediction, "pixels": pixels}
+    for truth, row in {"pet": (50, 5, 5), "background": (4, 80, 6), "border": (10, 10, 30)}.items()
+    for prediction, pixels in zip(("pet", "background", "border"), row, strict=True)
+]
+"""As one class, pet and border are right on 95 pixels, of 110 in the truth and 105 in the prediction."""
+
+
 @pytest.fixture
 def project(tmp_path):
     """A tiny project with one recipe and four rows, the last of which cannot run."""
@@ -57,6 +65,7 @@ def put_result(project, name, seed, mean_iou, images=100, **params):
     result = {
         "name": name, "seed": seed, "params": settings, "images": {"train": images},
         "metrics": {"original": original, "calibration_error": 0.05},
+        "confusion": CONFUSION,
         "summary": {"val_mean_iou": 0.5}, "training": {"seconds": 100 + 10 * seed},
     }  # fmt: skip
     path = project / f"experiments/results/{name}-{seed}.json"
@@ -91,10 +100,11 @@ def test_tables_hold_mean_and_standard_deviation_over_seeds(project):
         "boundary F1, 2 px": "–",
         "5 px": "–",
         "calibration error": "0.050 ± 0.000",
+        "binary IoU": "0.792 ± 0.000",  # 95 / (110 + 105 - 95)
         "training, s": "110 ± 10",
     }
     assert table["hotter (n = 1)"][2] == "0.500"
-    assert table["8 images (n = 0)"] == ["–"] * 9
+    assert table["8 images (n = 0)"] == ["–"] * 10
     assert list(table) == [
         "", "---", "**One part**", "the default", "hotter (n = 1)",
         "**Another**", "8 images (n = 0)", "too big (n = 0)",

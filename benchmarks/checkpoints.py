@@ -40,7 +40,7 @@ def main() -> None:
     model_params = params.model.model_copy(update={"encoder": encoder})
     network = loop.build_model(backbone, model_params, manifest, params.seed)
     training, validation = (_noise(count, manifest) for count in (300, 30))
-    steps = pipeline.steps_per_epoch(training, params.train.batch_size)
+    steps = pipeline.steps_per_pass(training, params.train.batch_size)
     (phase,) = phases(params.train, trains_encoder=False)
     network.compile(
         build_optimizer(network.trainable_variables, {}, params.train, phase, steps),
@@ -58,7 +58,7 @@ def main() -> None:
                 pipeline.train_batches(
                     training,
                     params.train.batch_size,
-                    range(epoch, epoch + 1),
+                    range(epoch * steps, (epoch + 1) * steps),
                     params.seed,
                     params.train.augment,
                 ),

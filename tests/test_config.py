@@ -70,7 +70,13 @@ def test_params_cannot_be_changed_once_read():
         ("model__encoder__layers", "all", "model.encoder.layers = 'all': input should be default, or"),
         ("model__encoder__layers", ["a"], "model.encoder.layers: input should be default, or a list of"),
         ("model__encoder__layers", ["a", "b"], "to stride 2, which makes 1, and has 4"),
-        ("model__decoder__name", "fpn", "model.decoder.name = 'fpn': input should be 'pix2pix', 'unet'"),
+        ("model__decoder__name", "deeplab", "model.decoder.name = 'deeplab': input should be 'pix2pix'"),
+        ("train__augment__scale", [2.0, 1.0], "scale: input should be [least, most], and 2.0 is above 1.0"),
+        ("train__augment__scale", [0.0, 1.0], "augment.scale.0 = 0.0: input should be greater"),
+        ("train__augment__hue", 0.6, "augment.hue = 0.6: input should be less than or equal to 0.5"),
+        ("train__loss__cross_entropy", 0, "train.loss: one of cross_entropy, focal, dice and"),
+        ("train__layer_decay", 0, "train.layer_decay = 0: input should be greater than 0"),
+        ("train__fine_tuning", {"epochs": 1, "learning_rate": 0}, "fine_tuning.learning_rate = 0:"),
         ("model__encoder__trainable", "yes", "model.encoder.trainable = 'yes': input should be"),
         ("train__optimizer", "rmsprop", "train.optimizer = 'rmsprop': input should be 'adam', 'adamw'"),
         ("train__warmup_epochs", 20, "train: warmup_epochs = 20 leaves nothing of epochs = 20"),
@@ -144,10 +150,10 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
     assert result.returncode == 2
     assert error_line(result) == (
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
-        "(allowed here: epochs, fine_tuning, samples, batch_size, optimizer, learning_rate, "
-        "schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, class_weights, "
-        "augment, early_stopping, max_minutes, "
-        "deterministic, threads, tensorboard, previews)\n"
+        "(allowed here: epochs, fine_tuning, samples, steps_per_epoch, batch_size, optimizer, "
+        "learning_rate, schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, "
+        "class_weights, augment, early_stopping, max_minutes, deterministic, threads, tensorboard, "
+        "previews)\n"
     )
 
 

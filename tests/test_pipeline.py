@@ -7,7 +7,7 @@ import pytest
 from helpers import ROOT
 
 from segpipe.config import load_params
-from segpipe.data.pipeline import Arrays, steps_per_epoch, subset, train_batches, validation_batches
+from segpipe.data.pipeline import Arrays, steps_per_pass, subset, train_batches, validation_batches
 from segpipe.errors import UserError
 
 COUNT = 20
@@ -24,8 +24,8 @@ def arrays(rng):
 
 def epochs(arrays, count=3, seed=0, batch=4, params=FLIP):
     """The batches by epoch, as arrays."""
-    steps = steps_per_epoch(arrays, batch)
-    batches = list(train_batches(arrays, batch, range(count), seed, params).as_numpy_iterator())
+    steps = steps_per_pass(arrays, batch)
+    batches = list(train_batches(arrays, batch, range(count * steps), seed, params).as_numpy_iterator())
     assert len(batches) == steps * count
     return [batches[n * steps : (n + 1) * steps] for n in range(count)]
 
@@ -83,9 +83,13 @@ def test_one_seed_gives_one_run_and_another_another(arrays):
     assert order(first[0]) != order(other[0])
 
 
-def test_an_epoch_does_not_depend_on_those_before_it(arrays):
-    resumed = list(train_batches(arrays, 4, range(2, 3), 0, FLIP).as_numpy_iterator())
-    for (images, masks), (same_images, same_masks) in zip(resumed, epochs(arrays, 5)[2], strict=True):
+@pytest.mark.parametrize("start", [0, 3, 5, 7, 12])
+def test_any_step_can_be_the_first(arrays, start):
+    """Of passes of 5 steps: at the border of two, and within one."""
+    whole = list(train_batches(arrays, 4, range(17), 0, FLIP).as_numpy_iterator())
+    rest = list(train_batches(arrays, 4, range(start, 17), 0, FLIP).as_numpy_iterator())
+    assert len(rest) == 17 - start
+    for (images, masks), (same_images, same_masks) in zip(whole[start:], rest, strict=True):
         assert (images == same_images).all()
         assert (masks == same_masks).all()
 
@@ -94,7 +98,7 @@ def test_a_batch_larger_than_the_split_is_an_error(arrays):
     with pytest.raises(
         UserError, match=r"train\.batch_size = 21 is larger than the training split of 20"
     ):
-        steps_per_epoch(arrays, 21)
+        steps_per_pass(arrays, 21)
 
 
 def test_validation_sees_every_sample_once_in_order_and_unchanged(arrays):

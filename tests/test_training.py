@@ -80,6 +80,13 @@ def test_history_has_a_row_an_epoch_and_the_contracts_columns(arrays, tmp_path):
     assert all(0 <= row[column] <= 1 for row in rows for column in HISTORY if "iou" in column)
 
 
+def test_an_epoch_may_have_any_number_of_steps(arrays, tmp_path):
+    """The optimizer counts them; a pass over the 12 samples would be 3."""
+    network, progress = train(arrays, tmp_path, with_changes(epochs=2, steps_per_epoch=4))
+    assert progress.epoch == 2
+    assert int(network.optimizer.iterations) == 8
+
+
 def test_training_learns(arrays, tmp_path):
     _, progress = train(arrays, tmp_path, with_changes(epochs=15, learning_rate=0.01))
     assert progress.history[-1]["loss"] < 0.5 * progress.history[0]["loss"]

@@ -76,7 +76,7 @@ def _class_weights(value: Any) -> str | dict[str, float]:
 
 def _least_and_most(factors: tuple[float, float]) -> tuple[float, float]:
     if factors[0] > factors[1]:
-        raise ValueError("input should be [least, most]")
+        raise ValueError(f"input should be [least, most], and {factors[0]} is above {factors[1]}")
     return factors
 
 
@@ -278,6 +278,7 @@ class TrainParams(_Section):
     epochs: Count
     fine_tuning: FineTuningParams
     samples: Annotated[Integer, Field(ge=0)]
+    steps_per_epoch: Annotated[Integer, Field(ge=0)]
     batch_size: Count
     optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, le=10)]

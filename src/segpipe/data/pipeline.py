@@ -56,8 +56,8 @@ def subset(arrays: Arrays, count: int) -> Arrays:
     return Arrays(arrays.images[chosen], arrays.masks[chosen], [names[i] for i in chosen])
 
 
-def steps_per_epoch(arrays: Arrays, batch_size: int) -> int:
-    """The number of batches that `train_batches` gives an epoch.
+def steps_per_pass(arrays: Arrays, batch_size: int) -> int:
+    """The number of whole batches in which `train_batches` gives each sample at most once.
 
     Raises:
         UserError: the batch is larger than the split.
@@ -72,36 +72,43 @@ def steps_per_epoch(arrays: Arrays, batch_size: int) -> int:
 
 
 def train_batches(
-    arrays: Arrays, batch_size: int, epochs: range, seed: int, params: AugmentParams
+    arrays: Arrays, batch_size: int, steps: range, seed: int, params: AugmentParams
 ) -> tf.data.Dataset:
-    """All batches of some epochs, counted from 0, one epoch after another.
+    """The batches of some steps of a run, which passes over the samples again and again.
 
-    The order of an epoch and how its samples are changed depend on seed, epoch and sample only. The
-    last, smaller batch of an epoch is left out: every step then has one shape, and BatchNorm never
-    sees a handful of images. Which samples that leaves out is new every epoch.
+    The order of a pass and how its samples are changed depend on seed, pass and sample only, not on the
+    step that a process begins with. The last, smaller batch of a pass is left out: every step then has
+    one shape, and BatchNorm never sees a handful of images. Which samples that leaves out is new in
+    every pass.
+
+    Args:
+        arrays: the training split.
+        batch_size: samples a step.
+        steps: which, counted from 0 at the run's beginning.
+        seed: decides order and augmentation.
+        params: the augmentation.
 
     Yields:
         images uint8 [batch, H, W, 3] and masks uint8 [batch, H, W].
     """
-    count = len(arrays.names)
+    count, a_pass = len(arrays.names), steps_per_pass(arrays, batch_size)
     with tf.device("CPU"):  # a batch at a time goes to the accelerator, not the data set
         images, masks = tf.constant(arrays.images), tf.constant(arrays.masks)
 
-    def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        key = tf.stack([tf.constant(seed, tf.int64), epoch])
+    def of_pass(number: tf.Tensor) -> tf.data.Dataset:
+        key = tf.stack([tf.constant(seed, tf.int64), number])
         order_key, draw_key = tf.unstack(tf.random.split(tf.cast(key, tf.int32), 2))
         order = tf.random.experimental.stateless_shuffle(tf.range(count), order_key)
-        draws = tf.random.stateless_uniform([count, DRAWS], draw_key)
+        draws = tf.gather(tf.random.stateless_uniform([count, DRAWS], draw_key), order)
+        samples = tf.data.Dataset.from_tensor_slices((order, draws))
+        return samples.batch(batch_size, drop_remainder=True)
 
-        def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            picked, its_masks = tf.gather(images, chosen), tf.gather(masks, chosen)
-            return augment(picked, its_masks, tf.gather(draws, chosen), params)
+    def augmented(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return augment(tf.gather(images, chosen), tf.gather(masks, chosen), draws, params)
 
-        chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
-        return chosen.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-
-    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
-    return numbers.flat_map(of_epoch).prefetch(tf.data.AUTOTUNE)
+    passes = tf.data.Dataset.range(steps.start // a_pass, -(-steps.stop // a_pass))
+    batches = passes.flat_map(of_pass).skip(steps.start % a_pass).take(len(steps))
+    return batches.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(arrays: Arrays, batch_size: int) -> tf.data.Dataset:

@@ -73,7 +73,8 @@ class Work:
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        return pipeline.steps_per_epoch(self.training, self.params.batch_size)
+        a_pass = pipeline.steps_per_pass(self.training, self.params.batch_size)
+        return self.params.steps_per_epoch or a_pass
 
     def card(self, progress: Progress) -> dict:
         """What the saved model carries about itself."""
@@ -169,8 +170,8 @@ def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phas
 def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None:
     """Train on from where `progress` is up to the epoch `end`."""
     params = work.params
-    to_do = range(progress.epoch, end)
-    batches = pipeline.train_batches(work.training, params.batch_size, to_do, work.seed, params.augment)
+    steps = range(progress.epoch * work.steps, end * work.steps)
+    batches = pipeline.train_batches(work.training, params.batch_size, steps, work.seed, params.augment)
     with open_live_log(work.logs / "live") as live, Watch(progress, params, work.steps) as watch:
         callbacks = [
             FiniteLoss(),
@@ -185,8 +186,8 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
         ]
         learner.fit(
             batches,
-            initial_epoch=to_do.start,
-            epochs=to_do.stop,
+            initial_epoch=progress.epoch,
+            epochs=end,
             steps_per_epoch=work.steps,
             shuffle=False,  # the data set has its own order
             verbose=0,

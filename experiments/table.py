@@ -126,8 +126,13 @@ def cell(values: pd.Series, digits: int) -> str:
 
 
 def curve(results: pd.DataFrame) -> str:
-    """Draw mean IoU over the number of training images; Markdown that shows the figure."""
-    shown = results[results["name"].str.match(r"samples-\d+$|default$")]
+    """Draw mean IoU over the number of training images; Markdown that shows the figure.
+
+    Of the rows named `samples-...`, and of what they have fewer than.
+    """
+    rows = [row for part in recipes.ablation(FOLDER) for row in part.rows]
+    fewer = [row for row in rows if row.name.startswith("samples-")]
+    shown = results[results["name"].isin({name for row in fewer for name in (row.name, row.base)})]
     if shown.empty:
         return "No results yet."
     by_count = shown.groupby("images")["mean IoU"].agg(["mean", "std"])

@@ -11,8 +11,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from segpipe import recipes
 from segpipe.classes import ClassTable, SegmentationClass
-from segpipe.config import DecoderParams
+from segpipe.config import DecoderParams, Params
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +25,10 @@ PETS = ClassTable(
     )
 )
 
-TINY = {
+TUTORIAL = recipes.settings("tutorial", ROOT / "experiments")
+"""Params of the plainest recipe, so that tests do not depend on what params.yaml holds just now."""
+
+TINY = TUTORIAL | {
     "data.source": "synthetic",
     "data.synthetic.train": 24,
     "data.synthetic.test": 6,
@@ -78,6 +82,13 @@ def make_project(path: Path, **params: object) -> Path:
     return path
 
 
+def plain_params() -> Params:
+    """The committed params, but for the tutorial's recipe in place of the default."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    _set(content, TUTORIAL)
+    return Params.model_validate(content)
+
+
 def git(project: Path, arguments: str) -> str:
     """Run Git and return what it printed."""
     command = ["git", *arguments.split()]
@@ -94,13 +105,17 @@ def set_params(project: Path, params: dict[str, object]) -> None:
     """Set dotted keys in a project's `params.yaml`."""
     path = project / "params.yaml"
     content = yaml.safe_load(path.read_text())
+    _set(content, params)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def _set(content: dict, params: dict[str, object]) -> None:
     for key, value in params.items():
         *sections, last = key.split(".")
         section = content
         for name in sections:
             section = section[name]
         section[last] = value
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def with_venv(project: Path) -> Path:

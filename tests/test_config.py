@@ -24,11 +24,10 @@ def params_with(tmp_path):
     return load
 
 
-def test_committed_params_are_the_tutorials_job():
+def test_committed_params_are_the_tutorials_data_and_encoder():
     params = load_params(ROOT / "params.yaml")
     assert params.data.source == "oxford_iiit_pet"
     assert params.data.image_size == 128
-    assert (params.train.epochs, params.train.batch_size) == (20, 64)
     assert (params.model.encoder.name, params.model.encoder.weights) == ("mobilenet_v2", "imagenet")
     assert [(c.value, c.name) for c in params.data.classes] == [
         (1, "pet"),
@@ -71,7 +70,7 @@ def test_params_cannot_be_changed_once_read():
         ("model__encoder__layers", ["a"], "model.encoder.layers: input should be default, or a list of"),
         ("model__encoder__layers", ["a", "b"], "to stride 2, which makes 1, and has 4"),
         ("model__decoder__name", "deeplab", "model.decoder.name = 'deeplab': input should be 'pix2pix'"),
-        ("train__augment__scale", [2.0, 1.0], "scale: input should be [least, most], and 2.0 is above 1.0"),
+        ("train__augment__scale", [2.0, 1.0], "should be [least, most], and 2.0 is above 1.0"),
         ("train__augment__scale", [0.0, 1.0], "augment.scale.0 = 0.0: input should be greater"),
         ("train__augment__hue", 0.6, "augment.hue = 0.6: input should be less than or equal to 0.5"),
         ("train__loss__cross_entropy", 0, "train.loss: one of cross_entropy, focal, dice and"),

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from helpers import ROOT, decoder, error_line, make_project, run_stage
+from helpers import ROOT, decoder, error_line, make_project, plain_params, run_stage
 from keras import applications, layers, ops
 
-from segpipe.config import EncoderParams, ModelParams, load_params
+from segpipe.config import EncoderParams, ModelParams
 from segpipe.errors import UserError
 from segpipe.families import FAMILIES
 from segpipe.model.decoder import DECODERS
@@ -19,7 +19,7 @@ from segpipe.network import assemble
 from segpipe.pretrained import Backbone, fetch_backbone
 from segpipe.training.saving import save_model
 
-PARAMS: ModelParams = load_params(ROOT / "params.yaml").model
+PARAMS: ModelParams = plain_params().model
 SIZE = (64, 96)
 
 

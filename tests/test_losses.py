@@ -6,14 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT
+from helpers import plain_params
 
 from segpipe import metrics
 from segpipe.classes import IGNORE
-from segpipe.config import load_params
 from segpipe.model.losses import Boundary, cross_entropy, dice, focal, lovasz, segmentation_loss
 
-PARAMS = load_params(ROOT / "params.yaml").train.loss
+PARAMS = plain_params().train.loss
 NOTHING = dict.fromkeys(("cross_entropy", "focal", "dice", "lovasz"), 0.0)
 LOSSES = {
     "cross_entropy": {"cross_entropy": 1.0},

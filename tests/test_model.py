@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, decoder
+from helpers import decoder, plain_params
 from PIL import Image
 
 from segpipe import metrics
-from segpipe.config import EncoderParams, ModelParams, load_params
+from segpipe.config import EncoderParams, ModelParams
 from segpipe.errors import UserError
 from segpipe.families import FAMILIES
 from segpipe.model.encoder import backbone, set_trainable, tap
@@ -16,7 +16,7 @@ from segpipe.model.unet import unet
 from segpipe.pretrained import fetch_backbone
 from segpipe.training.scores import RunningScores
 
-PARAMS: ModelParams = load_params(ROOT / "params.yaml").model
+PARAMS: ModelParams = plain_params().model
 LAYERS, SCALING = FAMILIES["mobilenet_v2"].layers, FAMILIES["mobilenet_v2"].scaling
 
 

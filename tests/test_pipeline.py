@@ -4,14 +4,13 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import plain_params
 
-from segpipe.config import load_params
 from segpipe.data.pipeline import Arrays, steps_per_pass, subset, train_batches, validation_batches
 from segpipe.errors import UserError
 
 COUNT = 20
-FLIP = load_params(ROOT / "params.yaml").train.augment.model_copy(update={"flip": True})
+FLIP = plain_params().train.augment.model_copy(update={"flip": True})
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import yaml
-from helpers import ROOT, commit, error_line, git, run, set_params
+from helpers import ROOT, commit, error_line, git, plain_params, run, set_params
 
 from segpipe import recipes
 from segpipe.config import load_params
@@ -69,6 +69,19 @@ def test_all_recipes_set_every_param_that_decides_quality_and_nothing_else():
     assert list(recipes.recipes(ROOT / "experiments")) == NAMES
     for name in NAMES:
         assert settings(name).keys() == expected, name
+
+
+def test_the_tutorial_is_its_own_recipe():
+    """As the page has it: 128 px, 20 passes, batches of 64, Adam at its default rate, random flips."""
+    params = plain_params()
+    train = params.train
+    assert (params.data.image_size, params.evaluate.tta.flip) == (128, False)
+    assert (train.epochs, train.steps_per_epoch, train.batch_size) == (20, 0, 64)
+    assert (train.optimizer, train.learning_rate, train.schedule) == ("adam", 0.001, "constant")
+    assert (train.augment.flip, train.augment.moves, train.augment.recolours) == (True, False, False)
+    assert (train.ema, train.weight_decay, train.loss.cross_entropy) == (0, 0, 1)
+    assert params.model.decoder.name == "pix2pix"
+    assert params.model.encoder.trainable == "auto"
 
 
 def test_the_default_recipe_is_what_params_yaml_says():

@@ -3,10 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, decoder
+from helpers import decoder, plain_params
 
 from segpipe.classes import IGNORE
-from segpipe.config import load_params
 from segpipe.errors import UserError
 from segpipe.families import FAMILIES
 from segpipe.model.decoder import DECODERS
@@ -33,7 +32,7 @@ def build(name="pix2pix", filters=FILTERS):
 
 def supervise(network, weight=0.4):
     model = DeeplySupervised(network, weight)
-    loss = segmentation_loss(load_params(ROOT / "params.yaml").train.loss)
+    loss = segmentation_loss(plain_params().train.loss)
     model.compile("sgd", loss=loss, metrics=[RunningScores(3)], jit_compile=False)
     return model
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT
+from helpers import plain_params
 
 from segpipe.classes import ClassTable, SegmentationClass
-from segpipe.config import Params, load_params
+from segpipe.config import Params
 from segpipe.data.pipeline import Arrays
 from segpipe.data.records import Manifest
 from segpipe.families import FAMILIES
@@ -25,7 +25,7 @@ from segpipe.training.progress import Progress
 from segpipe.training.saving import save_model
 from segpipe.unfinished import Unfinished
 
-COMMITTED = load_params(ROOT / "params.yaml")
+COMMITTED = plain_params()
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
 IDENTITY = {"params": {"seed": 0}, "records": "0", "encoder": None, "libraries": {}, "backend": "any"}
 

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, error_line, run_stage, set_params
+from helpers import error_line, plain_params, run_stage, set_params
 
-from segpipe.config import EncoderParams, ModelParams, load_params
+from segpipe.config import EncoderParams, ModelParams
 from segpipe.errors import UserError
 from segpipe.model.decoder import DECODERS
 from segpipe.network import assemble
@@ -14,7 +14,7 @@ from segpipe.prediction.tta import at_size, augmented, sizes
 from segpipe.pretrained import Backbone
 from segpipe.training.saving import save_model
 
-PARAMS: ModelParams = load_params(ROOT / "params.yaml").model
+PARAMS: ModelParams = plain_params().model
 LN3 = np.log(3)
 """Where a pixel is white, the second of two classes has this logit: 3/4 against 1/4."""
 

@@ -78,7 +78,7 @@ def test_params_cannot_be_changed_once_read():
         ("train__fine_tuning", {"epochs": 1, "learning_rate": 0}, "fine_tuning.learning_rate = 0:"),
         ("model__encoder__trainable", "yes", "model.encoder.trainable = 'yes': input should be"),
         ("train__optimizer", "rmsprop", "train.optimizer = 'rmsprop': input should be 'adam', 'adamw'"),
-        ("train__warmup_epochs", 20, "train: warmup_epochs = 20 leaves nothing of epochs = 20"),
+        ("train__warmup_epochs", 21, "train: warmup_epochs = 21 is more than epochs = 20"),
         ("train__early_stopping", 3, "train.early_stopping = 3: a section, with the keys patience"),
     ],
 )  # fmt: skip

@@ -141,6 +141,13 @@ def test_the_learning_rate_warms_up_in_a_line_and_falls_by_cosine():
     assert rates == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_run_may_be_all_warm_up():
+    params = with_changes(epochs=1, warmup_epochs=1, schedule="cosine", learning_rate=0.8).train
+    (phase,) = phases(params, True)
+    rates = [float(learning_rate(params, phase, 4)(step)) for step in range(5)]
+    assert rates == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+
+
 def test_a_constant_learning_rate_is_constant_after_its_warm_up():
     params = with_changes(warmup_epochs=2, learning_rate=0.8).train
     (phase,) = phases(params, True)

@@ -304,12 +304,10 @@ class TrainParams(_Section):
         return self.epochs + self.fine_tuning.epochs
 
     @pydantic.model_validator(mode="after")
-    def _warm_up_ends_before_the_run(self) -> "TrainParams":
+    def _warm_up_ends_with_the_run(self) -> "TrainParams":
         for name, epochs in (("epochs", self.epochs), ("fine_tuning.epochs", self.fine_tuning.epochs)):
-            if epochs and self.warmup_epochs >= epochs:
-                raise ValueError(
-                    f"warmup_epochs = {self.warmup_epochs} leaves nothing of {name} = {epochs}"
-                )
+            if epochs and self.warmup_epochs > epochs:
+                raise ValueError(f"warmup_epochs = {self.warmup_epochs} is more than {name} = {epochs}")
         return self
 
 

@@ -82,7 +82,7 @@ def learning_rate(
     warmup = params.warmup_epochs * steps
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else phase.learning_rate,
-        decay_steps=len(phase.epochs) * steps - warmup,
+        decay_steps=max(1, len(phase.epochs) * steps - warmup),
         alpha=0.0 if params.schedule == "cosine" else 1.0,
         warmup_target=phase.learning_rate if warmup else None,
         warmup_steps=warmup,

@@ -133,9 +133,9 @@ def curve(results: pd.DataFrame) -> str:
     rows = [row for part in recipes.ablation(FOLDER) for row in part.rows]
     fewer = [row for row in rows if row.name.startswith("samples-")]
     shown = results[results["name"].isin({name for row in fewer for name in (row.name, row.base)})]
-    if shown.empty:
-        return "No results yet."
     by_count = shown.groupby("images")["mean IoU"].agg(["mean", "std"])
+    if len(by_count) < 2:
+        return "No results yet."
     with mpl.rc_context(grids.STYLE):
         figure = Figure(figsize=(4.2, 2.8), layout="constrained")
         axes = figure.subplots()

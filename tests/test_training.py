@@ -7,14 +7,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import plain_params
+from helpers import ROOT, plain_params
 
 from segpipe.classes import ClassTable, SegmentationClass
-from segpipe.config import Params
+from segpipe.config import Params, load_params
 from segpipe.data.pipeline import Arrays
 from segpipe.data.records import Manifest
 from segpipe.families import FAMILIES
 from segpipe.model.encoder import backbone, depths, tap
+from segpipe.model.losses import segmentation_loss
 from segpipe.modelfile import read_card
 from segpipe.pretrained import Backbone
 from segpipe.training import loop
@@ -27,6 +28,7 @@ from segpipe.unfinished import Unfinished
 
 COMMITTED = plain_params()
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
+PHOTOS = Manifest(None, "a test", (128, 128), "stretch", TABLE, {}, [])
 IDENTITY = {"params": {"seed": 0}, "records": "0", "encoder": None, "libraries": {}, "backend": "any"}
 
 
@@ -352,6 +354,26 @@ def test_the_saved_file_loads_without_segpipe_and_predicts_the_same(arrays, tmp_
 def test_auto_trains_the_encoder_only_without_pretrained_weights(setting, weights, trained):
     params = COMMITTED.model.encoder.model_copy(update={"trainable": setting})
     assert loop.is_trainable(params, Backbone("mobilenet_v2", 1.0, weights)) == trained
+
+
+def test_a_full_sized_network_has_the_same_gradients_each_time():
+    """At 128 px and 16 a batch: TensorFlow's graph optimizer reorders sums only where they are large."""
+    loop.prepare(COMMITTED.train)
+    params = load_params(ROOT / "params.yaml")
+    network = loop.build_model(Backbone("mobilenet_v2", 1.0, None), params.model, PHOTOS, params.seed)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (16, 128, 128, 3), np.uint8)
+    masks = (images[..., 0] > 127).astype(np.uint8)
+    loss = segmentation_loss(params.train.loss)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            value = loss(masks, network(images, training=True))
+        return tape.gradient(value, [v.value for v in network.trainable_variables])
+
+    found = {b"".join(g.numpy().tobytes() for g in gradients()) for _ in range(8)}
+    assert len(found) == 1
 
 
 def test_without_a_gpu_it_says_that_it_runs_on_the_cpu():

@@ -89,6 +89,9 @@ def prepare(params: TrainParams) -> str:
         tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
+        # It makes large sums of gradients anew, in whatever order their parts come, and so to other bits
+        # each time. Op determinism does not keep it from that. Speed is the same without it.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         devices.let_go()  # there may be one that this TensorFlow lacks the libraries for
         return "no GPU found: running on the CPU"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]

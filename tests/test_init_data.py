@@ -218,7 +218,7 @@ def test_without_write_nothing_is_written_and_the_proposal_is_yaml(tmp_path, rng
     for fact in (
         "layout:  splits (train/ and trainannot/, ", "samples: 12 train, 1 val, 4 test", "40x30 px",
         "colours (PNG RGB)", "label_colors.txt", "val/ joins training",
-        "train.batch_size = 64 is more than the 12 training samples: set it to 2",
+        "train.batch_size = 16 is more than the 12 training samples: set it to 2",
     ):  # fmt: skip
         assert fact in result.stdout, fact
 

@@ -82,7 +82,14 @@ def test_a_resumed_run_ends_with_the_same_bits(arrays, tmp_path, capsys, changes
     assert (tmp_path / "stopped/live/report.html").is_file()
 
 
-@pytest.mark.parametrize("stopped_in", [2, 3, 4], ids=["first phase", "between phases", "second phase"])
+@pytest.mark.parametrize(
+    "stopped_in",
+    [
+        pytest.param(2, id="first phase", marks=pytest.mark.slow),
+        pytest.param(3, id="between phases"),
+        pytest.param(4, id="second phase", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_of_two_phases_resumes_in_either_and_between_them(arrays, tmp_path, stopped_in):  # noqa: F811
     params = with_changes(frozen=True, **TWO_PHASES, previews={"samples": 2, "every": 1})
     for name in ("whole", "stopped"):
@@ -93,6 +100,7 @@ def test_a_run_of_two_phases_resumes_in_either_and_between_them(arrays, tmp_path
     assert results(train(arrays, tmp_path / "stopped", params)) == results(whole)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_phases_goes_back_over_the_border_where_its_newest_checkpoint_is_lost(
     arrays,  # noqa: F811
     tmp_path,

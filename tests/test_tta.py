@@ -185,8 +185,9 @@ def build(encoder, decoder, size, classes=5):
     [
         *(("mobilenet_v2", decoder) for decoder in DECODERS),
         ("mobilenet_v3_small", "light"),  # squeezes and excites
-        ("efficientnet_v2_b0", "light"),  # the same, by another layer
-        ("convnext_tiny", "light"),  # networks in networks
+        # The same, by another layer; and networks in networks.
+        pytest.param("efficientnet_v2_b0", "light", marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", "light", marks=pytest.mark.slow),
     ],
 )
 def test_at_another_size_a_saved_network_is_what_one_built_for_that_size_would_be(

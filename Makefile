@@ -4,8 +4,10 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 
-# What the demo changes in params.yaml: the built-in drawings, small, and a small encoder from random weights.
+# What the demo changes in params.yaml: the built-in drawings, small, and a small encoder from random weights, which
+# in so few steps learns more from pictures that stay in place.
 DEMO := data.source=synthetic data.image_size=96 train.epochs=5 train.learning_rate=0.003 train.layer_decay=1.0 \
+  train.ema=0.9 'train.augment.scale=[1.0,1.0]' train.augment.aspect=1.0 train.augment.rotation=0.0 \
   model.encoder.weights=none model.encoder.alpha=0.35 'model.decoder.filters=[64,32,16]' \
   'model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu,block_13_expand_relu]'
 

@@ -89,7 +89,7 @@ def prepare(params: TrainParams) -> str:
         tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        # It makes large sums of gradients anew, in whatever order their parts come, and so to other bits
+        # Grappler lets large sums of gradients add up in whatever order their parts come: to other bits
         # each time. Op determinism does not keep it from that. Speed is the same without it.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         devices.let_go()  # there may be one that this TensorFlow lacks the libraries for

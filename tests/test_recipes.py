@@ -92,7 +92,8 @@ def test_the_default_recipe_is_what_params_yaml_says():
 def test_recipes_and_rows_are_params_that_the_pipeline_takes(tmp_path, name):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     set_params(tmp_path, settings(name))
-    load_params(tmp_path / "params.yaml")
+    read = load_params(tmp_path / "params.yaml").model_dump(mode="json")
+    assert settings(name).items() <= flat(read).items()
 
 
 def test_every_row_has_a_name_of_its_own_and_one_named_as_a_recipe_is_that_recipe():

@@ -84,7 +84,7 @@ Integer = Annotated[int, Field(strict=True)]  # not true, not "3"
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[Integer, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
-Share0 = Annotated[float, Field(ge=0, lt=1)]
+ShareOrZero = Annotated[float, Field(ge=0, lt=1)]
 Part = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(ge=0.1, le=10)]
 Factors = Annotated[tuple[Factor, Factor], AfterValidator(_least_and_most)]
@@ -247,7 +247,7 @@ class LossParams(_Section):
     dice: Weight
     lovasz: Weight
     focal_gamma: Weight
-    label_smoothing: Share0
+    label_smoothing: ShareOrZero
     boundary_weight: Weight
     boundary_sigma: Annotated[float, Field(gt=0, le=16)]
     deep_supervision: Weight
@@ -285,9 +285,9 @@ class TrainParams(_Section):
     schedule: Literal["constant", "cosine"]
     warmup_epochs: Annotated[Integer, Field(ge=0)]
     layer_decay: Annotated[float, Field(gt=0, le=1)]
-    weight_decay: Share0
+    weight_decay: ShareOrZero
     clip_norm: Annotated[float, Field(ge=0)]
-    ema: Share0
+    ema: ShareOrZero
     loss: LossParams
     class_weights: ClassWeights
     augment: AugmentParams

@@ -58,6 +58,8 @@ def test_params_cannot_be_changed_once_read():
         ("train__class_weights", {"bordr": 2}, "names 'bordr', which is no class; did you mean border?"),
         ("train__class_weights", {"border": 0}, "train.class_weights: the weight of 'border' is 0; exp"),
         ("train__class_weights", "even", "train.class_weights = 'even': input should be 'none', 'bal"),
+        ("evaluate__tta__scales", [1, 0], "tta.scales.1 = 0: input should be greater than or equal to"),
+        ("evaluate__tta__scales", [1, 1.1], "tta.scales: the scales 1 and 1.1 both come to 128 x"),
         ("data__image_size", 0, "data.image_size = 0: input should be greater than or equal to 32"),
         ("train__learning_rate", -1, "train.learning_rate = -1: input should be greater than 0"),
         ("train__epochs", "many", "train.epochs = 'many': input should be a valid integer"),

@@ -3,15 +3,16 @@
 import keras
 import numpy as np
 import pytest
-from helpers import error_line, plain_params, run_stage, set_params
+from helpers import plain_params
 
 from segpipe.config import EncoderParams, ModelParams
 from segpipe.errors import UserError
 from segpipe.model.decoder import DECODERS
 from segpipe.network import assemble
 from segpipe.prediction.masks import softmax
-from segpipe.prediction.tta import at_size, augmented, sizes
+from segpipe.prediction.tta import at_size, augmented
 from segpipe.pretrained import Backbone
+from segpipe.scales import sizes
 from segpipe.training.saving import save_model
 
 PARAMS: ModelParams = plain_params().model
@@ -211,18 +212,3 @@ def test_a_network_at_another_size_has_no_weights_of_its_own():
     model = left()
     sized = at_size(model, (64, 96))
     assert [id(weight) for weight in sized.weights] == [id(weight) for weight in model.weights]
-
-
-def test_the_stage_refuses_scales_in_one_line(finished_project, tmp_path):
-    project = tmp_path / "project"
-    project.mkdir()
-    for name in ("src", "stages", "data", "models"):
-        (project / name).symlink_to(finished_project / name)
-    (project / "params.yaml").write_text((finished_project / "params.yaml").read_text())
-    set_params(project, {"evaluate.tta.scales": [1.0, 0]})
-    refused = "error: params.yaml: evaluate.tta.scales.1 = 0: input should be greater than or equal to 0"
-    assert error_line(run_stage("evaluate", project)).startswith(refused)
-    set_params(project, {"evaluate.tta.scales": [1.0, 1.2]})
-    line = error_line(run_stage("evaluate", project))
-    assert line.startswith("error: the scales 1 and 1.2 both come to 32 x 32 px")
-    assert line.count("\n") == 1

@@ -32,6 +32,7 @@ FLOORS = [
             "nested",
             "paramsfile",
             "recipes",
+            "scales",
             "words",
         },
     ),

@@ -13,9 +13,10 @@ import yaml
 from pydantic import AfterValidator, Field, PlainValidator
 
 from segpipe.classes import ClassTable, MaskValue, SegmentationClass
-from segpipe.errors import ParamsError
+from segpipe.errors import ParamsError, UserError
 from segpipe.families import FAMILIES, doublings
 from segpipe.formats import ExportFormat
+from segpipe.scales import sizes
 from segpipe.words import did_you_mean
 
 PARAMS_FILE = Path("params.yaml")
@@ -376,6 +377,14 @@ class Params(_Section):
                     f"train.class_weights names {name!r}, which is no class"
                     f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
                 )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _looks_differ(self) -> "Params":
+        try:
+            sizes(self.data.size, self.evaluate.tta.scales)
+        except UserError as error:
+            raise ValueError(f"evaluate.tta.scales: {error}") from None
         return self
 
 

@@ -7,11 +7,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from segpipe.errors import UserError
 from segpipe.prediction.masks import Predict
-
-_MULTIPLE = 32
-"""What an encoder's edges are multiples of."""
+from segpipe.scales import sizes
 
 
 def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Predict:
@@ -20,7 +17,7 @@ def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Pred
     Args:
         network: from uint8 images [n, H, W, 3] to float32 logits [n, H, W, classes].
         flip: whether to look at mirror images.
-        scales: sizes to look at, as factors of H and W; see `sizes`.
+        scales: sizes to look at, as factors of H and W; see `segpipe.scales`.
 
     Returns:
         A function of the same images to float32 logits of the same shape. They are the logarithm of the
@@ -45,28 +42,6 @@ def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Pred
         return ops.convert_to_numpy(total - math.log(len(networks) * len(steps)))
 
     return predict
-
-
-def sizes(size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int]]:
-    """What `scales` make of a network's height and width: to the nearest multiple of 32, at least 32.
-
-    Raises:
-        UserError: a scale is not 0.25 to 4, two come to the same size, or there is none.
-    """
-    if not scales:
-        raise UserError("no scale to look at; 1 is the network's own size")
-    found: dict[tuple[int, int], float] = {}
-    for scale in scales:
-        if not 0.25 <= scale <= 4:
-            raise UserError(f"a scale of {scale:g}; expected 0.25 to 4")
-        height, width = (_MULTIPLE * max(1, int(scale * edge / _MULTIPLE + 0.5)) for edge in size)
-        if (height, width) in found:
-            raise UserError(
-                f"the scales {found[height, width]:g} and {scale:g} both come to {height} x {width} px, "
-                f"because edges are multiples of {_MULTIPLE}; leave one of them out"
-            )
-        found[height, width] = scale
-    return list(found)
 
 
 def at_size(network: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:

@@ -11,7 +11,6 @@ without top) are set, they are used, else what params.yaml says. Results name no
 import argparse
 import fcntl
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -20,17 +19,25 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-import pandas as pd
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import ROOT, Experiment, Result, everything, names
+from _results import (
+    ROOT,
+    Experiment,
+    asked,
+    cpu,
+    everything,
+    is_done,
+    names,
+    outcome,
+    recorded,
+)
 
 from segpipe import recipes
 from segpipe.errors import UserError, exits_cleanly
 from segpipe.files import read_json, write_json
-from segpipe.modelfile import read_card
 from segpipe.words import did_you_mean, duration, score
 
 SCRATCH = ROOT / ".experiments"
@@ -45,10 +52,10 @@ def main() -> None:
         if signal.getsignal(stop) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(stop, lambda number, frame: sys.exit(128 + number))
     with lock():
-        asked = [Experiment(name, seed) for seed in arguments.seeds for name in arguments.rows]
-        to_do = [experiment for experiment in asked if not is_done(experiment, arguments.set)]
+        wanted = [Experiment(name, seed) for seed in arguments.seeds for name in arguments.rows]
+        to_do = [experiment for experiment in wanted if not is_done(experiment, arguments.set)]
         revision = refresh_clone()
-        print(f"{len(to_do)} of {len(asked)} experiments have no result yet; commit {revision[:7]}")
+        print(f"{len(to_do)} of {len(wanted)} experiments have no result yet; commit {revision[:7]}")
         failed = []
         for number, experiment in enumerate(to_do):
             print(f"{number + 1} of {len(to_do)}: {experiment}{time_left(to_do[number:])}", flush=True)
@@ -97,12 +104,6 @@ def lock() -> TextIO:
     return file
 
 
-def is_done(experiment: Experiment, on_top: recipes.Settings) -> bool:
-    """Whether there is a result of these very params."""
-    result = experiment.result()
-    return result is not None and result["params"] == recorded(experiment, on_top)
-
-
 def refresh_clone() -> str:
     """Have a clone of the last commit, with the project's cache; return the commit."""
     if not CLONE.is_dir():
@@ -113,24 +114,7 @@ def refresh_clone() -> str:
     return git(CLONE, "rev-parse", "HEAD").strip()
 
 
-def asked_of_dvc(experiment: Experiment, on_top: recipes.Settings) -> recipes.Settings:
-    """What an experiment changes: where its data are, its own params, what was asked for on top."""
-    where: recipes.Settings = {}
-    if folder := os.environ.get("SEGPIPE_PET_DIR"):
-        path = str(Path(folder).resolve())
-        where |= {"data.source": "folder", "data.folder.path": path, "data.folder.layout": "oxford"}
-    if weights := os.environ.get("SEGPIPE_ENCODER_WEIGHTS"):
-        where["model.encoder.weights"] = str(Path(weights).resolve())
-    return where | experiment.settings | on_top
-
-
-def recorded(experiment: Experiment, on_top: recipes.Settings) -> recipes.Settings:
-    """What a result says of its params: all but paths of this machine."""
-    asked = asked_of_dvc(experiment, on_top)
-    return {key: value for key, value in asked.items() if not str(value).startswith("/")}
-
-
-def run(experiment: Experiment, on_top: recipes.Settings, revision: str) -> Result:
+def run(experiment: Experiment, on_top: recipes.Settings, revision: str) -> dict[str, Any]:
     """Run one experiment and write its result.
 
     Raises:
@@ -139,36 +123,21 @@ def run(experiment: Experiment, on_top: recipes.Settings, revision: str) -> Resu
     git(CLONE, "reset", "--quiet", "--hard")
     dvc("exp", "remove", str(experiment), check=False)  # of an earlier try with other params
     start = time.monotonic()
-    options = [w for word in recipes.words(asked_of_dvc(experiment, on_top)) for w in ("-S", word)]
+    options = [w for word in recipes.words(asked(experiment, on_top)) for w in ("-S", word)]
     run_dvc(experiment, *options, "evaluate")
+    found = outcome(CLONE)
     result = {
         "name": experiment.name,
         "seed": experiment.seed,
         "params": recorded(experiment, on_top),
-        **outcome(),
+        **found,
+        "training": training(found["fingerprint"]),
         "elapsed": round(time.monotonic() - start, 1),
         "revision": revision,
         "machine": {"cores": os.cpu_count(), "cpu": cpu()},
     }
     write_json(experiment.path, result)
     return result
-
-
-def outcome() -> dict[str, Any]:
-    """What lies in the clone after an experiment."""
-    card = read_card(CLONE / "models/model.keras")
-    records = read_json(CLONE / "data/records/manifest.json", "preprocess")
-    samples = card["params"]["train"]["samples"] or records["splits"]["train"]["samples"]
-    return {
-        "source": records["source"],
-        "images": {split: records["splits"][split]["samples"] for split in ("val", "test")}
-        | {"train": samples},
-        "metrics": read_json(CLONE / "results/evaluate/metrics.json", "evaluate"),
-        "confusion": pd.read_csv(CLONE / "results/evaluate/confusion.csv").to_dict("records"),
-        "summary": read_json(CLONE / "results/train/summary.json", "train"),
-        "training": training(card["fingerprint"]),
-        "versions": {"python": platform.python_version(), **card["libraries"]},
-    }
 
 
 def training(fingerprint: str) -> dict[str, Any]:
@@ -182,7 +151,7 @@ def training(fingerprint: str) -> dict[str, Any]:
         write_json(kept / f"{log['fingerprint']}.json", log)
     path = kept / f"{fingerprint}.json"
     found = read_json(path, "train") if path.is_file() else {}
-    return {"fingerprint": fingerprint, "seconds": found.get("seconds"), "device": found.get("device")}
+    return {"seconds": found.get("seconds"), "device": found.get("device")}
 
 
 def run_dvc(experiment: Experiment, *arguments: str) -> None:
@@ -211,20 +180,13 @@ def time_left(to_do: list[Experiment]) -> str:
     """Words on how long experiments will take: as with another seed, else as others on average."""
     took: dict[str, list[float]] = {}
     for result in everything():
-        took.setdefault(result["name"], []).append(result["elapsed"])
+        if result["elapsed"]:
+            took.setdefault(result["name"], []).append(result["elapsed"])
     if not took:
         return ""
     average = statistics.mean(seconds for several in took.values() for seconds in several)
     left = sum(statistics.mean(took.get(experiment.name, [average])) for experiment in to_do)
     return f", {duration(left)} left"
-
-
-def cpu() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor())
 
 
 def git(folder: Path, *arguments: str) -> str:

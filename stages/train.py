@@ -12,7 +12,7 @@ import yaml
 from segpipe import grids, provenance
 from segpipe.classes import ClassTable
 from segpipe.config import load_params
-from segpipe.data.pipeline import load, subset
+from segpipe.data.arrays import load, subset
 from segpipe.data.records import open_records
 from segpipe.devices import take_gpu
 from segpipe.errors import exits_cleanly

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from PIL import Image
 from segpipe import recipes
 from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.config import DecoderParams, Params
+from segpipe.unfinished import Unfinished
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -153,3 +156,26 @@ def error_line(result: subprocess.CompletedProcess[str]) -> str:
     assert "Traceback" not in result.stderr, result.stderr
     assert "error: " in result.stderr, result.stderr
     return result.stderr[result.stderr.rindex("error: ") :]
+
+
+def runs_of(project: Path) -> list[Unfinished]:
+    """The unfinished runs of a project, in no order."""
+    return [Unfinished(p) for p in (project / ".dvc/tmp/segpipe/runs").glob("*") if p.is_dir()]
+
+
+def start(project: Path, *command: str, epoch: int = 2, **extra: str) -> subprocess.Popen[str]:
+    """Start a command and return once a run has a checkpoint of `epoch`."""
+    process = subprocess.Popen(
+        command, cwd=project, env=environment(**extra), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    while not any(found.epoch >= epoch for found in runs_of(project)):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    return process
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
+    """End a command and all that it started; what it printed."""
+    os.killpg(process.pid, how)
+    return process.communicate()[0]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers import plain_params
 
-from segpipe.data.pipeline import Arrays, steps_per_pass, subset, train_batches, validation_batches
+from segpipe.data.arrays import Arrays, steps_per_pass, subset
+from segpipe.data.pipeline import train_batches, validation_batches
 from segpipe.errors import UserError
 
 COUNT = 20

@@ -15,12 +15,15 @@ import pandas as pd
 import pytest
 from helpers import (
     commit,
+    end,
     environment,
     error_line,
     make_project,
     run,
     run_stage,
+    runs_of,
     set_params,
+    start,
     with_venv,
 )
 from hypothesis import HealthCheck, given, settings
@@ -247,27 +250,6 @@ def project(finished_project, tmp_path):
     shutil.copytree(finished_project, tmp_path / "project", symlinks=True)
     set_params(tmp_path / "project", {"train.epochs": 3000})
     return tmp_path / "project"
-
-
-def runs_of(project):
-    return [Unfinished(p) for p in (project / ".dvc/tmp/segpipe/runs").glob("*") if p.is_dir()]
-
-
-def start(project, *command, epoch=2, **options):
-    """Start a command and return once a run has a checkpoint of `epoch`."""
-    process = subprocess.Popen(
-        command, cwd=project, env=environment(), start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
-    )  # fmt: skip
-    while not any(found.epoch >= epoch for found in runs_of(project)):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
-    return process
-
-
-def end(process, how):
-    os.killpg(process.pid, how)
-    return process.communicate()[0]
 
 
 STAGE = (sys.executable, "stages/train.py")

@@ -1,17 +1,20 @@
 """The training run: the best model is kept, its file is canonical, its history is complete."""
 
 import os
+import signal
+import sys
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT, plain_params
+from helpers import ROOT, plain_params, run
 
+from segpipe import errors
 from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.config import Params, load_params
-from segpipe.data.pipeline import Arrays
+from segpipe.data.arrays import Arrays
 from segpipe.data.records import Manifest
 from segpipe.families import FAMILIES
 from segpipe.model.encoder import backbone, depths, tap
@@ -393,3 +396,41 @@ def test_resolved_params_hold_what_made_the_model_and_no_path(tmp_path):
 def test_resolved_params_name_the_layers_that_default_stands_for():
     resolved = loop.resolved(COMMITTED, Backbone("convnext_tiny", 1.0, None))
     assert resolved["model"]["encoder"]["layers"] == list(FAMILIES["convnext_tiny"].layers)
+
+
+LOST = """
+import os, signal
+from segpipe.errors import exits_cleanly, raise_lost_interrupt
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+@exits_cleanly
+def main():
+    raise_lost_interrupt()
+    Finalised()
+    print("went on", flush=True)
+    raise_lost_interrupt()
+    print("and on", flush=True)
+
+main()
+"""
+
+
+def test_an_interrupt_that_python_lost_is_raised_where_it_is_looked_for(tmp_path):
+    done = run(sys.executable, "-c", LOST, cwd=tmp_path)
+    assert done.stdout == "went on\n"
+    assert done.returncode == -signal.SIGINT
+
+
+def test_training_ends_after_the_step_in_which_an_interrupt_was_lost(arrays, tmp_path, monkeypatch):
+    seen = []
+
+    def draw(epoch, masks):
+        seen.append(epoch)
+        monkeypatch.setattr(errors, "_interrupted", epoch == 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(arrays, tmp_path, draw=draw)
+    assert seen == [0, 1]

@@ -25,6 +25,19 @@ class ParamsError(UserError):
     exit_code = 2
 
 
+_interrupted = False
+"""Whether Ctrl-C came."""
+
+
+def raise_lost_interrupt() -> None:
+    """Raise the KeyboardInterrupt of a Ctrl-C again, for loops that go on for hours.
+
+    Python loses it where it comes while an object is finalised, or in a call back from compiled code.
+    """
+    if _interrupted:
+        raise KeyboardInterrupt
+
+
 def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
     """Wrap an entry point: what a user can mend ends in one line on stderr, not in a traceback.
 
@@ -35,15 +48,8 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def wrapped() -> None:
-        interrupted = False
-
-        def interrupt(signum: int, frame: FrameType | None) -> None:
-            nonlocal interrupted
-            interrupted = True
-            raise KeyboardInterrupt
-
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGINT, _interrupt)
         try:
             main()
         except UserError as error:
@@ -53,11 +59,17 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             what = f"{where}{error.strerror or error}"
             sys.exit(_complain(f"{what}; mend that and run the same command again", 1))
         except Exception:
-            if interrupted:  # compiled code, TensorFlow's for one, may turn it into another error
+            if _interrupted:  # compiled code, TensorFlow's for one, may turn it into another error
                 raise KeyboardInterrupt from None
             raise
 
     return wrapped
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
 
 
 def _complain(message: str, exit_code: int) -> int:

@@ -18,7 +18,7 @@ from segpipe.files import sha256
 from segpipe.modelfile import CARD_FORMAT
 from segpipe.pretrained import Backbone
 
-_LIBRARIES = ("keras", "numpy", "tensorflow")
+_LIBRARIES = ("keras", "numpy", keras.config.backend())
 
 
 def identity(

@@ -5,15 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import dvclive
 import keras
 import numpy as np
 import rich.progress
 
 from segpipe.config import TrainParams
-from segpipe.errors import UserError
+from segpipe.errors import UserError, raise_lost_interrupt
 from segpipe.training.progress import Progress, save
 from segpipe.unfinished import Unfinished
 from segpipe.words import duration
@@ -51,6 +49,14 @@ class FiniteLoss(keras.callbacks.Callback):
     def _check(self, loss: float, when: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} {when}")
+
+
+class Interrupted(keras.callbacks.Callback):
+    """Ends the run after the step in which Ctrl-C came, should it have been lost there."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Look after every step."""
+        raise_lost_interrupt()
 
 
 class Orphaned(keras.callbacks.Callback):
@@ -126,6 +132,8 @@ class AveragedWeights(keras.callbacks.Callback):
         """Put the averages in."""
         self.trained = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        for variable in self.model.trainable_variables:  # JAX would let validation use the averages up
+            variable.assign(keras.ops.copy(variable.value))
 
     def on_test_end(self, logs: Logs = None) -> None:
         """Put the weights back."""
@@ -158,37 +166,6 @@ class Previews(keras.callbacks.Callback):
     def _draw(self, epoch: int) -> None:
         logits = self.model.predict_on_batch(self.images)
         self.draw(epoch, logits.argmax(-1).astype(np.uint8))
-
-
-class LiveLog(keras.callbacks.Callback):
-    """Writes DVCLive's log and page while training goes on; no out of the stage."""
-
-    def __init__(self, live: dvclive.Live, progress: Progress) -> None:
-        super().__init__()
-        self.live, self.progress = live, progress
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        """Log anew what earlier processes did: they may have logged an epoch that was not kept."""
-        for step, row in enumerate(self.progress.history):
-            self.live.step = step
-            self._log(row)
-        if self.progress.history:
-            self.live.next_step()  # writes the page, once
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Log the epoch."""
-        self._log(self.progress.history[-1])
-        self.live.next_step()
-
-    def _log(self, row: dict[str, float]) -> None:
-        for name, value in row.items():
-            if name != "epoch":
-                self.live.log_metric(name, value)
-
-
-def open_live_log(folder: Path) -> dvclive.Live:
-    """A live log that leaves the pipeline alone: DVCLive would edit dvc.yaml and save an experiment."""
-    return dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html")
 
 
 class Watch(keras.callbacks.Callback):

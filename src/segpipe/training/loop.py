@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from segpipe import devices, provenance
+from segpipe import provenance
 from segpipe.config import ModelParams, Params, TrainParams
-from segpipe.data import pipeline
+from segpipe.data.arrays import Arrays, steps_per_pass
 from segpipe.data.records import Manifest
 from segpipe.data.weights import class_weights
 from segpipe.errors import UserError, brief
@@ -25,14 +25,14 @@ from segpipe.training.callbacks import (
     Checkpoints,
     Diverged,
     FiniteLoss,
-    LiveLog,
+    Interrupted,
     Orphaned,
     Preview,
     Previews,
     Recorder,
     Watch,
-    open_live_log,
 )
+from segpipe.training.live import live_log
 from segpipe.training.optimizer import build_optimizer
 from segpipe.training.phases import Phase, phases
 from segpipe.training.progress import Progress, describe_start, restore
@@ -57,8 +57,8 @@ class Work:
     identity: dict
     """All that decides what the run gives."""
     manifest: Manifest
-    training: pipeline.Arrays
-    validation: pipeline.Arrays
+    training: Arrays
+    validation: Arrays
     params: TrainParams
     seed: int
     """Decides order and augmentation."""
@@ -73,7 +73,7 @@ class Work:
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        a_pass = pipeline.steps_per_pass(self.training, self.params.batch_size)
+        a_pass = steps_per_pass(self.training, self.params.batch_size)
         return self.params.steps_per_epoch or a_pass
 
     def card(self, progress: Progress) -> dict:
@@ -81,21 +81,20 @@ class Work:
         return provenance.card(self.identity, self.manifest, progress.summary(self.params))
 
 
+def backend() -> ModuleType:
+    """What differs by Keras' backend: `on_tensorflow` or `on_jax`, which hold the same names."""
+    if keras.config.backend() == "jax":
+        from segpipe.training import on_jax
+
+        return on_jax
+    from segpipe.training import on_tensorflow
+
+    return on_tensorflow
+
+
 def prepare(params: TrainParams) -> str:
-    """Have TensorFlow compute as the params ask, before it computes anything; say on what, in words."""
-    if params.threads:
-        tf.config.threading.set_intra_op_parallelism_threads(params.threads)
-    if params.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        # Grappler lets large sums of gradients add up in whatever order their parts come: to other bits
-        # each time. Op determinism does not keep it from that. Speed is the same without it.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        devices.let_go()  # there may be one that this TensorFlow lacks the libraries for
-        return "no GPU found: running on the CPU"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return f"running on {', '.join(names)}"
+    """Have Keras compute as the params ask, before it computes anything; say on what, in words."""
+    return backend().prepare(params)
 
 
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
@@ -104,7 +103,7 @@ def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, see
     return assemble(backbone, backbone.build(manifest.size), params, len(manifest.classes))
 
 
-def preview_samples(validation: pipeline.Arrays, count: int) -> Samples:
+def preview_samples(validation: Arrays, count: int) -> Samples:
     """The same few samples every time: the first by hash of the name."""
     first = sorted(range(len(validation.names)), key=lambda i: name_hash(validation.names[i]))[:count]
     names = [validation.names[i] for i in first]
@@ -148,7 +147,7 @@ def train(network: keras.Model, work: Work) -> Progress:
         kept = _keep_best(network, work, progress)
         mend = "lower train.learning_rate or set train.clip_norm"
         raise Diverged(f"{error}; {kept}; {mend}") from None
-    except tf.errors.UnimplementedError as error:
+    except backend().Unsupported as error:
         if not params.deterministic:
             raise
         raise UserError(f"train.deterministic: {brief(error)}; set it to false") from None
@@ -161,12 +160,11 @@ def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phas
     params = work.params
     if encoder.trainable != phase.trains_encoder:
         set_trainable(encoder, phase.trains_encoder, pretrained=True)
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
     learner.compile(
         build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
         loss=segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
         metrics=[RunningScores(len(work.manifest.classes))],
-        jit_compile="auto" if on_gpu else False,  # XLA halves this model's speed on a CPU
+        jit_compile=backend().jit_compile(),
     )
 
 
@@ -174,16 +172,17 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
     """Train on from where `progress` is up to the epoch `end`."""
     params = work.params
     steps = range(progress.epoch * work.steps, end * work.steps)
-    batches = pipeline.train_batches(work.training, params.batch_size, steps, work.seed, params.augment)
-    with open_live_log(work.logs / "live") as live, Watch(progress, params, work.steps) as watch:
+    batches = backend().train_batches(work.training, params.batch_size, steps, work.seed, params.augment)
+    with live_log(work.logs / "live", progress) as live, Watch(progress, params, work.steps) as watch:
         callbacks = [
             FiniteLoss(),
+            Interrupted(),
             Orphaned(),
             Recorder(progress),
             Previews(work.previewed, params.previews.every, work.preview),
             *([AveragedWeights()] if params.ema else []),  # after those that look at what it puts in
             *_tensorboard(work),
-            LiveLog(live, progress),
+            *live,
             watch,
             Checkpoints(work.run, progress, params),
         ]
@@ -194,7 +193,7 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
             steps_per_epoch=work.steps,
             shuffle=False,  # the data set has its own order
             verbose=0,
-            validation_data=pipeline.validation_batches(work.validation, params.batch_size),
+            validation_data=backend().validation_batches(work.validation, params.batch_size),
             callbacks=callbacks,
         )
 

@@ -27,7 +27,8 @@ class RunningScores(keras.Metric):
         truth = ops.cast(mask, "int32")
         prediction = ops.cast(ops.argmax(logits, -1), "int32")
         cell = ops.where(ops.equal(truth, IGNORE), cells, truth * self.classes + prediction)
-        counts = ops.bincount(ops.reshape(cell, [-1]), minlength=cells + 1)[:cells]
+        cell = ops.reshape(cell, [-1])
+        counts = ops.segment_sum(ops.ones_like(cell), cell, cells + 1)[:cells]
         counts = ops.reshape(counts, [self.classes, self.classes])
         self.confusion.assign(self.confusion + ops.cast(counts, "float32"))
 

@@ -1,0 +1,84 @@
+"""Training on Keras' JAX backend, which needs no TensorFlow: its devices, and batches from arrays."""
+
+import math
+from collections.abc import Iterator
+
+import jax
+import keras
+import numpy as np
+
+from segpipe import devices
+from segpipe.config import AugmentParams, TrainParams
+from segpipe.data.arrays import Arrays, steps_per_pass
+from segpipe.data.augment import DRAWS, augment
+from segpipe.errors import UserError
+
+Unsupported = NotImplementedError
+"""What an operation raises that cannot be deterministic."""
+
+
+def prepare(params: TrainParams) -> str:
+    """Say on what JAX computes, in words; it takes no other params.
+
+    Raises:
+        UserError: `train.threads` or `train.deterministic` is set, which JAX reads from XLA_FLAGS.
+    """
+    if params.threads or params.deterministic:
+        raise UserError(
+            "train.threads and train.deterministic work with TensorFlow alone; set them to 0 and false"
+        )
+    device = jax.devices()[0]
+    if device.platform != "gpu":
+        devices.let_go()
+        return "no GPU found: running on the CPU"
+    return f"running on {device.device_kind}"
+
+
+def jit_compile() -> str | bool:
+    """Keras' `jit_compile`."""
+    return "auto"
+
+
+def train_batches(
+    arrays: Arrays, batch_size: int, steps: range, seed: int, params: AugmentParams
+) -> Iterator[tuple[jax.Array, jax.Array]]:
+    """As `segpipe.data.pipeline.train_batches`, but augmented on the accelerator.
+
+    The random numbers are others.
+    """
+    a_pass = steps_per_pass(arrays, batch_size)
+    changed = jax.jit(lambda images, masks, draws: augment(images, masks, draws, params))
+    number = -1
+    for step in steps:
+        if step // a_pass != number:
+            number = step // a_pass
+            order, draws = _of_pass(len(arrays.names), seed, number)
+        chosen = order[step % a_pass * batch_size :][:batch_size]
+        # Tensor cores would round coordinates to a tenth of a pixel.
+        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+            batch = changed(arrays.images[chosen], arrays.masks[chosen], draws[chosen])
+        yield batch
+
+
+def _of_pass(count: int, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order of a pass, and the draws of its samples."""
+    random = np.random.Generator(np.random.Philox(key=[seed, number]))
+    return random.permutation(count), random.random((count, DRAWS), np.float32)
+
+
+def validation_batches(arrays: Arrays, batch_size: int) -> keras.utils.PyDataset:
+    """Every sample once, in order; the last batch may be smaller."""
+    return _InOrder(arrays, batch_size)
+
+
+class _InOrder(keras.utils.PyDataset):
+    def __init__(self, arrays: Arrays, batch_size: int) -> None:
+        super().__init__()
+        self.arrays, self.batch_size = arrays, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.arrays.names) / self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        some = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return self.arrays.images[some], self.arrays.masks[some]

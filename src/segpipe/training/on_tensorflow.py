@@ -1,0 +1,34 @@
+"""Training on Keras' TensorFlow backend: its devices, and batches by tf.data."""
+
+import tensorflow as tf
+
+from segpipe import devices
+from segpipe.config import TrainParams
+from segpipe.data.pipeline import train_batches, validation_batches
+
+__all__ = ["Unsupported", "jit_compile", "prepare", "train_batches", "validation_batches"]
+
+Unsupported = tf.errors.UnimplementedError
+"""What an operation raises that cannot be deterministic."""
+
+
+def prepare(params: TrainParams) -> str:
+    """Have TensorFlow compute as the params ask, before it computes anything; say on what, in words."""
+    if params.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(params.threads)
+    if params.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        # Grappler lets large sums of gradients add up in whatever order their parts come: to other bits
+        # each time. Op determinism does not keep it from that. Speed is the same without it.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        devices.let_go()  # there may be one that this TensorFlow lacks the libraries for
+        return "no GPU found: running on the CPU"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return f"running on {', '.join(names)}"
+
+
+def jit_compile() -> str | bool:
+    """Keras' `jit_compile`: XLA halves this model's speed on a CPU."""
+    return "auto" if tf.config.list_physical_devices("GPU") else False

@@ -153,8 +153,8 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
         "(allowed here: epochs, fine_tuning, samples, steps_per_epoch, batch_size, optimizer, "
         "learning_rate, schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, "
-        "class_weights, augment, early_stopping, max_minutes, deterministic, threads, tensorboard, "
-        "previews)\n"
+        "class_weights, augment, early_stopping, max_minutes, backend, precision, jit, "
+        "steps_per_execution, deterministic, threads, tensorboard, previews)\n"
     )
 
 

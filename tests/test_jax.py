@@ -13,6 +13,7 @@ from helpers import end, error_line, make_project, run, run_stage, start
 
 from segpipe.config import AugmentParams
 from segpipe.data.augment import DRAWS, augment
+from segpipe.modelfile import read_card
 
 pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
 
@@ -44,6 +45,15 @@ def bare(tmp_path):
         error = f"raise ModuleNotFoundError('{name} is not here', name='{name}')"
         (folder / f"{name}.py").write_text(error)
     return {"PYTHONPATH": str(folder), "KERAS_BACKEND": "jax"}
+
+
+@pytest.mark.slow
+def test_the_backend_that_params_ask_for_is_taken(tmp_path):
+    project = make_project(tmp_path / "project", **{"train.backend": "jax"})
+    for stage in ("fetch", "fetch_encoder", "preprocess", "train", "evaluate"):
+        done = run_stage(stage, project, KERAS_BACKEND="tensorflow")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert read_card(project / "models/model.keras")["backend"] == "jax"
 
 
 def test_equal_draws_change_pictures_as_on_tensorflow(tmp_path, rng, bare):

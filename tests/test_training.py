@@ -16,6 +16,7 @@ from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.config import Params, load_params
 from segpipe.data.arrays import Arrays
 from segpipe.data.records import Manifest
+from segpipe.errors import UserError
 from segpipe.families import FAMILIES
 from segpipe.model.encoder import backbone, depths, tap
 from segpipe.model.losses import segmentation_loss
@@ -396,6 +397,50 @@ def test_resolved_params_hold_what_made_the_model_and_no_path(tmp_path):
 def test_resolved_params_name_the_layers_that_default_stands_for():
     resolved = loop.resolved(COMMITTED, Backbone("convnext_tiny", 1.0, None))
     assert resolved["model"]["encoder"]["layers"] == list(FAMILIES["convnext_tiny"].layers)
+
+
+def test_no_preview_is_drawn_where_none_is_asked_for(arrays, tmp_path):
+    drawn = []
+    params = with_changes(previews={"samples": 2, "every": 0})
+    train(arrays, tmp_path, params, draw=lambda epoch, masks: drawn.append(epoch))
+    assert not drawn
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_what_computed_in_16_bits_is_saved_to_compute_in_32(arrays, tmp_path, precision):
+    params = with_changes(precision=precision, ema=0.9, epochs=2)
+    loop.prepare(params.train)
+    try:
+        network, progress = train(arrays, tmp_path, params)
+        losses = [row["loss"] for row in progress.history]
+        assert losses[-1] < losses[0]
+        assert network.get_layer("up_1_conv").compute_dtype == precision
+        assert network.get_layer("up_1_conv").variable_dtype == "float32"
+        logits = network.predict_on_batch(arrays.images)
+        assert logits.dtype == np.float32
+        save_model(network, tmp_path / "model.keras", {})
+    finally:
+        keras.config.set_dtype_policy("float32")
+    saved = keras.models.load_model(tmp_path / "model.keras")
+    assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
+    assert {layer.compute_dtype for layer in saved.get_layer("encoder").layers} == {"float32"}
+    again = saved.predict_on_batch(arrays.images)
+    assert np.abs(again - logits).max() < 0.1 * np.abs(logits).max(), "16 bits, and no more, apart"
+
+
+def test_several_steps_an_execution_train_as_one_does(arrays, tmp_path):
+    (tmp_path / "one").mkdir()
+    _, one = train(arrays, tmp_path / "one")
+    (tmp_path / "three").mkdir()
+    _, three = train(arrays, tmp_path / "three", with_changes(steps_per_execution=3))
+    for before, after in zip(one.history, three.history, strict=True):
+        assert after == pytest.approx(before, rel=1e-4)
+
+
+def test_an_epoch_must_be_a_whole_number_of_executions(arrays, tmp_path):
+    message = r"train\.steps_per_execution = 2 does not divide the 3 steps of an epoch"
+    with pytest.raises(UserError, match=message):
+        train(arrays, tmp_path, with_changes(steps_per_execution=2))
 
 
 LOST = """

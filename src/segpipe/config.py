@@ -211,7 +211,7 @@ class PreviewParams(_Section):
     """The pictures that show the model learning."""
 
     samples: Annotated[Integer, Field(ge=1, le=32)]
-    every: Count
+    every: Annotated[Integer, Field(ge=0)]
 
 
 class AugmentParams(_Section):
@@ -294,6 +294,10 @@ class TrainParams(_Section):
     augment: AugmentParams
     early_stopping: EarlyStoppingParams
     max_minutes: Annotated[float, Field(ge=0)]
+    backend: Literal["auto", "tensorflow", "jax"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    jit: bool | Literal["auto"]
+    steps_per_execution: Count
     deterministic: bool
     threads: Annotated[Integer, Field(ge=0, le=1024)]
     tensorboard: bool

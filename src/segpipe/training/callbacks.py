@@ -199,14 +199,14 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Start the epoch's clock."""
-        self.start = time.monotonic()
+        self.start, self.done = time.monotonic(), epoch * self.steps
         self.bar.update(self.task, epoch=f"{epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Move on by a step."""
         rate = (batch + 1) * self.batch / (time.monotonic() - self.start)
         scores = f"loss {(logs or {})['loss']:.4f}, {self._validated()}{rate:.0f} images/s"
-        self.bar.update(self.task, advance=1, scores=scores)
+        self.bar.update(self.task, completed=self.done + batch + 1, scores=scores)
         self.rate = rate
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

@@ -40,6 +40,8 @@ from segpipe.training.saving import save_model
 from segpipe.training.scores import RunningScores
 from segpipe.unfinished import Unfinished
 
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -72,9 +74,20 @@ class Work:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches an epoch.
+
+        Raises:
+            UserError: the batch is larger than the training split, or an epoch is no whole number of
+                executions.
+        """
         a_pass = steps_per_pass(self.training, self.params.batch_size)
-        return self.params.steps_per_epoch or a_pass
+        steps = self.params.steps_per_epoch or a_pass
+        if steps % self.params.steps_per_execution:
+            raise UserError(
+                f"train.steps_per_execution = {self.params.steps_per_execution} does not divide the "
+                f"{steps} steps of an epoch; set one that does, or train.steps_per_epoch"
+            )
+        return steps
 
     def card(self, progress: Progress) -> dict:
         """What the saved model carries about itself."""
@@ -94,7 +107,13 @@ def backend() -> ModuleType:
 
 def prepare(params: TrainParams) -> str:
     """Have Keras compute as the params ask, before it computes anything; say on what, in words."""
+    keras.config.set_dtype_policy(_POLICIES[precision(params)])
     return backend().prepare(params)
+
+
+def precision(params: TrainParams) -> str:
+    """What `train.precision` comes to: `auto` is float32 until others are measured to be as good."""
+    return "float32" if params.precision == "auto" else params.precision
 
 
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
@@ -121,8 +140,8 @@ def train(network: keras.Model, work: Work) -> Progress:
         The history, which epoch was the best, and how long it took.
 
     Raises:
-        UserError: the batch is larger than the training split; or `train.deterministic` asks for what
-            TensorFlow cannot do.
+        UserError: the batch is larger than the training split; an epoch is no whole number of
+            executions; or `train.deterministic` asks for what TensorFlow cannot do.
         Diverged: the loss became NaN or infinite. The best model so far is left with the run.
     """
     params, encoder = work.params, network.get_layer("encoder")
@@ -164,13 +183,14 @@ def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phas
         build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
         loss=segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
         metrics=[RunningScores(len(work.manifest.classes))],
-        jit_compile=backend().jit_compile(),
+        steps_per_execution=params.steps_per_execution,
+        jit_compile=backend().jit_compile(params.jit),
     )
 
 
 def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None:
     """Train on from where `progress` is up to the epoch `end`."""
-    params = work.params
+    params, every = work.params, work.params.previews.every
     steps = range(progress.epoch * work.steps, end * work.steps)
     batches = backend().train_batches(work.training, params.batch_size, steps, work.seed, params.augment)
     with live_log(work.logs / "live", progress) as live, Watch(progress, params, work.steps) as watch:
@@ -179,7 +199,7 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
             Interrupted(),
             Orphaned(),
             Recorder(progress),
-            Previews(work.previewed, params.previews.every, work.preview),
+            *([Previews(work.previewed, every, work.preview)] if every else []),
             *([AveragedWeights()] if params.ema else []),  # after those that look at what it puts in
             *_tensorboard(work),
             *live,
@@ -230,5 +250,6 @@ def resolved(params: Params, backbone: Backbone) -> dict:
             },
             "decoder": params.model.decoder.model_dump(mode="json"),
         },
-        "train": params.train.model_dump(mode="json"),
+        "train": params.train.model_dump(mode="json")
+        | {"backend": keras.config.backend(), "precision": precision(params.train)},
     }

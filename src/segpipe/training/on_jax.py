@@ -34,9 +34,9 @@ def prepare(params: TrainParams) -> str:
     return f"running on {device.device_kind}"
 
 
-def jit_compile() -> str | bool:
-    """Keras' `jit_compile`."""
-    return "auto"
+def jit_compile(wanted: bool | str) -> bool | str:
+    """Keras' `jit_compile` for `train.jit`."""
+    return wanted
 
 
 def train_batches(

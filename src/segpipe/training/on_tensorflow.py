@@ -29,6 +29,8 @@ def prepare(params: TrainParams) -> str:
     return f"running on {', '.join(names)}"
 
 
-def jit_compile() -> str | bool:
-    """Keras' `jit_compile`: XLA halves this model's speed on a CPU."""
-    return "auto" if tf.config.list_physical_devices("GPU") else False
+def jit_compile(wanted: bool | str) -> bool | str:
+    """Keras' `jit_compile` for `train.jit`: XLA halves this model's speed on a CPU."""
+    if wanted == "auto" and not tf.config.list_physical_devices("GPU"):
+        return False
+    return wanted

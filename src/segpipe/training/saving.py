@@ -12,9 +12,12 @@ from segpipe.modelfile import CARD, write_member
 
 
 def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
-    """Save a model and its card for inference, atomically: no optimizer, save date or zip timestamps."""
+    """Save a model and its card for inference, atomically: no optimizer, save date or zip timestamps.
+
+    Whatever precision it was trained in, what is saved computes in float32, on any machine the same.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    inference = keras.Model(model.inputs, model.outputs, name=model.name)
+    inference = in_float32(keras.Model(model.inputs, model.outputs, name=model.name))
     dated = path.with_name(f".{path.stem}.partial.keras")
     try:
         inference.save(dated)
@@ -22,6 +25,19 @@ def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
             _rewrite(dated, partial, card)
     finally:
         dated.unlink(missing_ok=True)
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """A model with the same weights whose layers compute in float32."""
+
+    def plain(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer, clone_function=plain)
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    same: keras.Model = plain(model)
+    same.set_weights(model.get_weights())
+    return same
 
 
 def _rewrite(source: Path, target: Path, card: dict[str, Any]) -> None:

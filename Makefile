@@ -17,7 +17,7 @@ BASE ?= origin/main
 # Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
 HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice|interval)|calibration_error|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
-.PHONY: help setup demo remote-demo test test-all repro experiments ablation plots review bench lint format lock clean
+.PHONY: help setup demo remote-demo test test-all repro experiments ablation plots review bench bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ bench: setup ## Measure what checkpoints, augmentation, predicting on files and 
 	python benchmarks/augmentation.py
 	python benchmarks/prediction.py
 	python benchmarks/export.py
+
+bench-gpu: setup ## Measure training on a GPU with JAX: each precision, encoder frozen and trained, each batch size
+	python benchmarks/gpu.py
 
 review: setup ## Check this change against BASE and compare the two: logs/review
 	rm -rf logs/review && mkdir -p logs/review

@@ -17,8 +17,9 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from segpipe.config import AugmentParams
+from segpipe.data.arrays import Arrays
 from segpipe.data.augment import DRAWS, augment
-from segpipe.data.pipeline import Arrays, train_batches
+from segpipe.data.pipeline import train_batches
 
 COUNT, SIZE, BATCH, EPOCHS, PAIRS, PASSES = 300, 128, 64, 15, 41, 5
 MIRRORED = AugmentParams(

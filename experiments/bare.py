@@ -7,7 +7,6 @@ kept. Results say nothing of the time that training takes, since experiments sha
 
 import argparse
 import concurrent.futures
-import copy
 import functools
 import os
 import shutil
@@ -26,6 +25,7 @@ from _results import ROOT, Experiment, asked, cpu, is_done, names, outcome, reco
 from segpipe import recipes
 from segpipe.errors import UserError, exits_cleanly
 from segpipe.files import read_json, write_json
+from segpipe.nested import changed
 from segpipe.words import score
 
 SCRATCH = ROOT / ".experiments/bare"
@@ -66,10 +66,7 @@ def main() -> None:
 def _params(experiment: Experiment, on_top: recipes.Settings) -> dict[str, Any]:
     """The content of `params.yaml` for an experiment."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for key, value in (asked(experiment, on_top) | QUICKER).items():
-        *sections, name = key.split(".")
-        functools.reduce(dict.__getitem__, sections, params)[name] = copy.deepcopy(value)
-    return params
+    return changed(params, asked(experiment, on_top) | QUICKER)
 
 
 def _data_key(params: dict[str, Any]) -> str:

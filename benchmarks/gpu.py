@@ -1,0 +1,235 @@
+"""Training from arrays on one accelerator with Keras on JAX: images a second, and why not more.
+
+Needs no TensorFlow. Networks and step are those of the stage `train`; a cell of the grid is a precision,
+a frozen or a trained encoder, and a batch size. Its shares of the device's matrix rate and of its memory
+bandwidth (the roofline, https://doi.org/10.1145/1498765.1498785) are of what the device reaches in the
+same run with a large matrix product and a large copy. Operations are those of the step as it is written,
+bytes those of the step as it is compiled. The last line says what the input gives without a network.
+"""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+
+import argparse
+import concurrent.futures
+import datetime
+import itertools
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax import numpy as jnp
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from segpipe import recipes
+from segpipe.config import Params, load_params
+from segpipe.data.arrays import Arrays
+from segpipe.files import write_json
+from segpipe.model.encoder import backbone, depths
+from segpipe.model.losses import segmentation_loss
+from segpipe.nested import changed
+from segpipe.network import assemble
+from segpipe.pretrained import Backbone
+from segpipe.training import on_jax
+from segpipe.training.optimizer import build_optimizer
+from segpipe.training.phases import phases
+from segpipe.training.scores import RunningScores
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES, REPEATS = 3, 5
+ON_GPU = jax.default_backend() == "gpu"
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid."""
+
+    precision: str
+    trained: bool
+    batch: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step, compiled."""
+
+    cell: Cell
+    run: Any
+    state: Any
+    operations: float
+    moved: float
+    """Bytes from and to the device's memory."""
+    peak: float
+    """Bytes that it needs at once."""
+
+
+def main() -> None:
+    """Measure the grid, print the table, write it to `benchmarks/results/gpu.json`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--recipe", default="tutorial")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"], choices=POLICIES)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
+    arguments = parser.parse_args()
+    params = of_recipe(arguments.recipe)
+    cells = itertools.starmap(
+        Cell, itertools.product(arguments.precisions, (False, True), arguments.batches)
+    )
+    device = jax.devices()[0]
+    rates = {precision: matrix_rate(precision) for precision in arguments.precisions}
+    bandwidth = copy_rate()
+    print(f"{device.device_kind}: {bandwidth / 1e12:.3g} TB/s", end="")
+    print("".join(f", {name} {rate / 1e12:.3g} TFLOP/s" for name, rate in rates.items()), flush=True)
+    lowered = [(cell, *lower(cell, params, arguments.size)) for cell in cells]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        steps = list(pool.map(lambda parts: compiled(*parts), lowered))
+    print("precision encoder   batch   images/s   ms  matrix  memory  peak GB")
+    rows = []
+    for step in steps:
+        cell, seconds = step.cell, timed(step, arguments.seconds, arguments.size)
+        row = asdict(cell) | {
+            "images_per_second": cell.batch / seconds,
+            "matrix_share": step.operations / seconds / rates[cell.precision],
+            "memory_share": step.moved / seconds / bandwidth,
+            "peak_bytes": step.peak,
+        }
+        rows.append(row)
+        print(
+            f"{cell.precision:9} {'trained' if cell.trained else 'frozen':7} {cell.batch:7} "
+            f"{row['images_per_second']:10,.0f} {1e3 * seconds:6.1f} {row['matrix_share']:6.0%} "
+            f"{row['memory_share']:7.0%} {step.peak / 1e9:8.1f}",
+            flush=True,
+        )
+    fed = input_rate(params, arguments.batches[-1], arguments.size)
+    print(f"the input alone, batches of {arguments.batches[-1]}: {fed:,.0f} images/s")
+    result = {
+        "device": device.device_kind,
+        "recipe": arguments.recipe,
+        "size": arguments.size,
+        "versions": {"jax": jax.__version__, "keras": keras.__version__},
+        "date": datetime.date.today().isoformat(),
+        "matrix_rates": rates,
+        "memory_rate": bandwidth,
+        "input_images_per_second": fed,
+        "grid": rows,
+    }
+    write_json(ROOT / "benchmarks/results/gpu.json", result)
+
+
+def of_recipe(name: str) -> Params:
+    """The committed params, with a recipe's."""
+    committed = load_params(ROOT / "params.yaml").model_dump(mode="json")
+    return Params.model_validate(changed(committed, recipes.settings(name, ROOT / "experiments")))
+
+
+def lower(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
+    """The step of a cell, traced, and the state that it starts from."""
+    keras.config.set_dtype_policy(POLICIES[cell.precision])
+    encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
+    model = params.model.model_copy(update={"encoder": encoder})
+    inner = backbone(encoder.name, (size, size), encoder.alpha)
+    network = assemble(Backbone(encoder.name, encoder.alpha, Path("random")), inner, model, CLASSES)
+    (phase,) = phases(params.train, cell.trained)[:1]
+    variables = network.trainable_variables
+    network.compile(
+        build_optimizer(variables, depths(network.get_layer("encoder")), params.train, phase, 100),
+        loss=segmentation_loss(params.train.loss),
+        metrics=[RunningScores(CLASSES)],
+    )
+    images, masks = batch_of(cell.batch, size)
+    network._symbolic_build(data_batch=(images, masks))
+    state = network._get_jax_state(
+        trainable_variables=True, non_trainable_variables=True, optimizer_variables=True,
+        metrics_variables=True,
+    )  # fmt: skip
+    return jax.jit(network.train_step, donate_argnums=0).lower(state, (images, masks)), state
+
+
+def batch_of(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images and masks."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, size, size, 3), np.uint8)
+    return images, rng.integers(0, CLASSES, (count, size, size), np.uint8)
+
+
+def compiled(cell: Cell, lowered: Any, state: Any) -> Step:
+    """The step of a cell, ready to run."""
+    run = lowered.compile()
+    memory = run.memory_analysis()
+    peak = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+    moved = run.cost_analysis()["bytes accessed"]
+    return Step(
+        cell, run, state, lowered.cost_analysis()["flops"], moved, peak - memory.alias_size_in_bytes
+    )
+
+
+def timed(step: Step, seconds: float, size: int) -> float:
+    """Seconds a step: the median of some timings of many."""
+    batch = jax.device_put(batch_of(step.cell.batch, size))
+    state = jax.tree.map(jnp.copy, step.state)  # the step uses its state up
+
+    def take(count: int) -> float:
+        nonlocal state
+        start = time.perf_counter()
+        for _ in range(count):
+            _, state = step.run(state, batch)
+        jax.block_until_ready(state)
+        return (time.perf_counter() - start) / count
+
+    take(3)
+    count = max(3, round(seconds / take(3)))
+    return statistics.median(take(count) for _ in range(REPEATS))
+
+
+def matrix_rate(precision: str) -> float:
+    """Operations a second of a large matrix product."""
+    edge = 8192 if ON_GPU else 1024
+    dtype = jnp.float32 if precision == "float32" else precision
+    product = jax.jit(lambda a, b: a @ b)
+    a = jax.random.normal(jax.random.key(0), (edge, edge), dtype)
+    return 2 * edge**3 / fastest(lambda: product(a, a))
+
+
+def copy_rate() -> float:
+    """Bytes a second, read and written, of a large sum with a number."""
+    count = 1 << (28 if ON_GPU else 24)
+    plus_one = jax.jit(lambda x: x + 1)
+    x = jnp.zeros(count, jnp.float32)
+    return 8 * count / fastest(lambda: plus_one(x))
+
+
+def fastest(work: Any) -> float:
+    """Seconds that work takes at its best."""
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        jax.block_until_ready(work())
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def input_rate(params: Params, batch: int, size: int, steps: int = 20) -> float:
+    """Images a second of the input with the recipe's augmentation, the model taken out."""
+    images, masks = batch_of(2 * batch, size)
+    arrays = Arrays(images, masks, [str(number) for number in range(2 * batch)])
+    batches = on_jax.train_batches(arrays, batch, range(steps + 2), 0, params.train.augment)
+    jax.block_until_ready([next(batches), next(batches)])
+    start = time.perf_counter()
+    jax.block_until_ready(list(batches))
+    return steps * batch / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,9 @@
 Needs no TensorFlow. Networks and step are those of the stage `train`; a cell of the grid is a precision,
 a frozen or a trained encoder, and a batch size. Its shares of the device's matrix rate and of its memory
 bandwidth (the roofline, https://doi.org/10.1145/1498765.1498785) are of what the device reaches in the
-same run with a large matrix product and a large copy. Operations are those of the step as it is written,
-bytes those of the step as it is compiled. The last line says what the input gives without a network.
+same run with a large matrix product and a large copy. Operations are those of the convolutions as the
+step is written, bytes those of the step as it is compiled. Steps are sent one after another, without the
+look at the loss that `fit` takes in between. The last line says what the input gives without a network.
 """
 
 import os
@@ -15,6 +16,7 @@ import argparse
 import concurrent.futures
 import datetime
 import itertools
+import math
 import statistics
 import sys
 import time
@@ -38,7 +40,7 @@ from segpipe.model.losses import segmentation_loss
 from segpipe.nested import changed
 from segpipe.network import assemble
 from segpipe.pretrained import Backbone
-from segpipe.training import on_jax
+from segpipe.training import loop, on_jax
 from segpipe.training.optimizer import build_optimizer
 from segpipe.training.phases import phases
 from segpipe.training.scores import RunningScores
@@ -46,7 +48,6 @@ from segpipe.training.scores import RunningScores
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, REPEATS = 3, 5
 ON_GPU = jax.default_backend() == "gpu"
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def main() -> None:
     parser.add_argument("--recipe", default="tutorial")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
-    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"], choices=POLICIES)
+    parser.add_argument(
+        "--precisions", nargs="+", default=["float32", "bfloat16"], choices=loop.POLICIES
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
     arguments = parser.parse_args()
     params = of_recipe(arguments.recipe)
@@ -92,9 +95,9 @@ def main() -> None:
     bandwidth = copy_rate()
     print(f"{device.device_kind}: {bandwidth / 1e12:.3g} TB/s", end="")
     print("".join(f", {name} {rate / 1e12:.3g} TFLOP/s" for name, rate in rates.items()), flush=True)
-    lowered = [(cell, *lower(cell, params, arguments.size)) for cell in cells]
+    made = [(cell, *traced(cell, params, arguments.size)) for cell in cells]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        steps = list(pool.map(lambda parts: compiled(*parts), lowered))
+        steps = list(pool.map(lambda parts: compiled(*parts), made))
     print("precision encoder   batch   images/s   ms  matrix  memory  peak GB")
     rows = []
     for step in steps:
@@ -134,9 +137,9 @@ def of_recipe(name: str) -> Params:
     return Params.model_validate(changed(committed, recipes.settings(name, ROOT / "experiments")))
 
 
-def lower(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
-    """The step of a cell, traced, and the state that it starts from."""
-    keras.config.set_dtype_policy(POLICIES[cell.precision])
+def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
+    """The step of a cell, traced, and the state that it starts from; without the recipe's class weights."""
+    keras.config.set_dtype_policy(loop.POLICIES[cell.precision])
     encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
     model = params.model.model_copy(update={"encoder": encoder})
     inner = backbone(encoder.name, (size, size), encoder.alpha)
@@ -154,7 +157,7 @@ def lower(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
         trainable_variables=True, non_trainable_variables=True, optimizer_variables=True,
         metrics_variables=True,
     )  # fmt: skip
-    return jax.jit(network.train_step, donate_argnums=0).lower(state, (images, masks)), state
+    return jax.jit(network.train_step, donate_argnums=0).trace(state, (images, masks)), state
 
 
 def batch_of(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,15 +167,30 @@ def batch_of(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, CLASSES, (count, size, size), np.uint8)
 
 
-def compiled(cell: Cell, lowered: Any, state: Any) -> Step:
+def compiled(cell: Cell, step: Any, state: Any) -> Step:
     """The step of a cell, ready to run."""
-    run = lowered.compile()
+    run = step.lower().compile()
     memory = run.memory_analysis()
     peak = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+    peak -= memory.alias_size_in_bytes
     moved = run.cost_analysis()["bytes accessed"]
-    return Step(
-        cell, run, state, lowered.cost_analysis()["flops"], moved, peak - memory.alias_size_in_bytes
-    )
+    return Step(cell, run, state, operations(step.jaxpr.jaxpr), moved, peak)
+
+
+def operations(jaxpr: Any) -> float:
+    """Multiplications and additions of the convolutions in a traced function; JAX counts none on GPUs."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            (_, kernel), (out,) = equation.invars, equation.outvars
+            numbers = equation.params["dimension_numbers"]
+            taken = math.prod(kernel.aval.shape) / kernel.aval.shape[numbers.rhs_spec[0]]
+            # Zeros between the input's pixels, as of a transposed convolution, are not multiplied with.
+            total += 2 * math.prod(out.aval.shape) * taken / math.prod(equation.params["lhs_dilation"])
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            total += operations(inner) if hasattr(inner, "eqns") else 0
+    return total
 
 
 def timed(step: Step, seconds: float, size: int) -> float:

@@ -5,7 +5,6 @@ those that need the same records share them. What has its result is not run agai
 kept. Results say nothing of the time that training takes, since experiments share the GPU.
 """
 
-import argparse
 import concurrent.futures
 import functools
 import os
@@ -20,53 +19,62 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import ROOT, Experiment, asked, cpu, is_done, names, outcome, recorded
+from _results import ROOT, Experiment, asked, cpu, outcome, recorded
+from _runner import SCRATCH, end_when_told, lock, parse, parser, say_what_failed, without_result
 
 from segpipe import recipes
 from segpipe.errors import UserError, exits_cleanly
 from segpipe.files import read_json, write_json
 from segpipe.nested import changed
-from segpipe.words import score
+from segpipe.words import duration, score
 
-SCRATCH = ROOT / ".experiments/bare"
+BARE = SCRATCH / "bare"
 QUICKER = {"train.previews.every": 0, "evaluate.batch_size": 149}
-"""Params that change no result, and spare JAX compiling for more shapes."""
+"""Params that change no result, and shapes for JAX to compile: the pets' test split is 2 x 149."""
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 @exits_cleanly
 def main() -> None:
-    """Make the records, then run what has no result, the first seed of all before the second."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows or recipes; all by default")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument("--jobs", type=int, default=8, metavar="N", help="experiments at once")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="params on top")
-    arguments = parser.parse_args()
-    pairs = [text.partition("=") for text in arguments.set]
-    on_top = {key: yaml.safe_load(value) for key, _, value in pairs}
-    rows = arguments.rows or names()
-    to_do = [
-        experiment
-        for experiment in (Experiment(name, seed) for seed in arguments.seeds for name in rows)
-        if not is_done(experiment, on_top)
-    ]
-    shutil.rmtree(SCRATCH, ignore_errors=True)
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        params = {experiment: _params(experiment, on_top) for experiment in to_do}
-        needed = {_data_key(found): found for found in params.values()}
-        data = dict(zip(needed, pool.map(_make_data, needed.values(), range(len(needed))), strict=True))
-        work = functools.partial(_try, on_top)
-        failed = pool.map(work, to_do, params.values(), (data[_data_key(p)] for p in params.values()))
-    if messages := [message for message in failed if message]:
-        raise UserError("\n       ".join([f"{len(messages)} of {len(to_do)} failed:", *messages]))
+    """Make the records, then run what has no result; at the end say what failed."""
+    command_line = parser(__doc__)
+    command_line.add_argument("--jobs", type=int, default=8, metavar="N", help="experiments at once")
+    arguments = parse(command_line)
+    end_when_told()
+    with lock(), concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        to_do = without_result(arguments)
+        shutil.rmtree(BARE, ignore_errors=True)
+        try:
+            failed = list(_run_all(pool, to_do, arguments.set))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in _running.copy():
+                process.terminate()
+            raise
+    say_what_failed([message for message in failed if message], len(to_do))
+
+
+def _run_all(
+    pool: concurrent.futures.Executor, to_do: list[Experiment], on_top: recipes.Settings
+) -> list[str]:
+    """Run experiments, and say of each what went wrong, or nothing."""
+    params = [_params(experiment, on_top) for experiment in to_do]
+    needed = {_data_key(found): found for found in params}
+    data = dict(zip(needed, pool.map(_make_data, needed.values(), range(len(needed))), strict=True))
+    work = functools.partial(_try, on_top, _revision())
+    return list(pool.map(work, to_do, params, [data[_data_key(found)] for found in params]))
 
 
 def _params(experiment: Experiment, on_top: recipes.Settings) -> dict[str, Any]:
-    """The content of `params.yaml` for an experiment."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return changed(params, asked(experiment, on_top) | QUICKER)
+    """The content of `params.yaml` for an experiment, with paths that do not depend on where it lies."""
+    committed = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = changed(committed, asked(experiment, on_top) | QUICKER)
+    folder, encoder = params["data"]["folder"], params["model"]["encoder"]
+    folder["path"] = str(ROOT / folder["path"])
+    if encoder["weights"] not in ("imagenet", "none"):
+        encoder["weights"] = str(ROOT / encoder["weights"])
+    return params
 
 
 def _data_key(params: dict[str, Any]) -> str:
@@ -77,16 +85,18 @@ def _data_key(params: dict[str, Any]) -> str:
 
 def _make_data(params: dict[str, Any], number: int) -> Path:
     """The folder `data` with the records and the encoder for these params."""
-    folder = _pipeline(SCRATCH / f"data-{number}", params)
+    folder = _pipeline(BARE / f"data-{number}", params)
     for stage in ("fetch", "fetch_encoder", "preprocess"):
         _stage(stage, folder)
     return folder / "data"
 
 
-def _try(on_top: recipes.Settings, experiment: Experiment, params: dict[str, Any], data: Path) -> str:
+def _try(
+    on_top: recipes.Settings, revision: str | None, experiment: Experiment, params: dict, data: Path
+) -> str:
     """Run an experiment and write its result; give what went wrong, in words."""
     start = time.monotonic()
-    folder = _pipeline(SCRATCH / str(experiment), params)
+    folder = _pipeline(BARE / str(experiment), params)
     (folder / "data").symlink_to(data)
     try:
         for stage in ("train", "evaluate"):
@@ -94,23 +104,21 @@ def _try(on_top: recipes.Settings, experiment: Experiment, params: dict[str, Any
     except UserError as error:
         print(f"{experiment}: failed", flush=True)
         return f"{experiment}: {error}"
-    device = read_json(folder / "logs/train.json", "train")["device"]
+    log = read_json(folder / "logs/train.json", "train")
     result = {
         "name": experiment.name,
         "seed": experiment.seed,
         "params": recorded(experiment, on_top),
         **outcome(folder),
-        "training": {"seconds": None, "device": device},
+        "training": {"seconds": None, "device": log["device"]},
         "elapsed": None,
-        "revision": _revision(),
+        "revision": revision,
         "machine": {"cores": os.cpu_count(), "cpu": cpu()},
     }
     write_json(experiment.path, result)
     validated, tested = result["summary"]["val_mean_iou"], result["metrics"]["original"]["mean_iou"]
-    took = time.monotonic() - start
-    print(
-        f"{experiment}: mean IoU {score(tested)}, validated {score(validated)}, {took:.0f} s", flush=True
-    )
+    took = duration(time.monotonic() - start)
+    print(f"{experiment}: mean IoU {score(tested)}, validated {score(validated)}, {took}", flush=True)
     shutil.rmtree(folder)
     return ""
 
@@ -132,29 +140,36 @@ def _stage(name: str, folder: Path) -> None:
     """
     environment = os.environ | {
         "KERAS_BACKEND": "jax",
+        "DVC_ROOT": str(folder),  # where unfinished runs are kept
         "XDG_CACHE_HOME": str(folder / "cache"),  # or each would wait for the GPU that another has taken
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        # What a row with another seed, or another rate, compiles is often the same.
-        "JAX_COMPILATION_CACHE_DIR": str(SCRATCH / "compiled"),
+        # What a row with another seed compiles is the same.
+        "JAX_COMPILATION_CACHE_DIR": str(BARE / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     log = folder / f"{name}.log"
     with log.open("wb") as file:
-        done = subprocess.run(
-            [sys.executable, f"stages/{name}.py"], cwd=folder, env=environment, check=False,
-            stdout=file, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    if done.returncode:
+        command = [sys.executable, f"stages/{name}.py"]
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
+        _running.add(process)
+        process.wait()
+        _running.remove(process)
+    if process.returncode:
         last = (log.read_text(errors="replace").splitlines() or ["nothing was printed"])[-1]
         raise UserError(f"{last.removeprefix('error: ')} (all of it: {log})")
 
 
 def _revision() -> str | None:
-    """The commit; None where there is none."""
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or None
+    """The commit; None where there is none, or where files differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        revision, changes = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "src", "stages"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return None if changes else revision
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ Where SEGPIPE_PET_DIR (a folder in the pets' layout) and SEGPIPE_ENCODER_WEIGHTS
 without top) are set, they are used, else what params.yaml says. Results name no path of this machine.
 """
 
-import argparse
-import fcntl
 import os
 import signal
 import statistics
@@ -17,45 +15,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
-
-import yaml
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import (
-    ROOT,
-    Experiment,
-    asked,
-    cpu,
-    everything,
-    is_done,
-    names,
-    outcome,
-    recorded,
-)
+from _results import ROOT, Experiment, asked, cpu, everything, outcome, recorded
+from _runner import SCRATCH, end_when_told, lock, parse, parser, say_what_failed, without_result
 
 from segpipe import recipes
 from segpipe.errors import UserError, exits_cleanly
 from segpipe.files import read_json, write_json
-from segpipe.words import did_you_mean, duration, score
+from segpipe.words import duration, score
 
-SCRATCH = ROOT / ".experiments"
 CLONE = SCRATCH / "clone"
 
 
 @exits_cleanly
 def main() -> None:
     """Run what is asked for and has no result; at the end say what failed."""
-    arguments = parse()
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(stop) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(stop, lambda number, frame: sys.exit(128 + number))
+    arguments = parse(parser(__doc__))
+    end_when_told()
     with lock():
-        wanted = [Experiment(name, seed) for seed in arguments.seeds for name in arguments.rows]
-        to_do = [experiment for experiment in wanted if not is_done(experiment, arguments.set)]
+        to_do = without_result(arguments)
+        asked_for = len(arguments.rows) * len(arguments.seeds)
         revision = refresh_clone()
-        print(f"{len(to_do)} of {len(wanted)} experiments have no result yet; commit {revision[:7]}")
+        print(f"{len(to_do)} of {asked_for} experiments have no result yet; commit {revision[:7]}")
         failed = []
         for number, experiment in enumerate(to_do):
             print(f"{number + 1} of {len(to_do)}: {experiment}{time_left(to_do[number:])}", flush=True)
@@ -68,40 +52,7 @@ def main() -> None:
             except UserError as error:
                 failed.append(f"{experiment}: {error}")
                 print(f"  failed: {error}")
-    if failed:
-        raise UserError("\n       ".join([f"{len(failed)} of {len(to_do)} failed:", *failed]))
-
-
-def parse() -> argparse.Namespace:
-    """The command line; `rows` all of them by default, `set` a mapping."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    known = names()
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows or recipes; all by default")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="params on top")
-    arguments = parser.parse_args()
-    arguments.rows = arguments.rows or known
-    for name in arguments.rows:
-        if name not in known:
-            raise UserError(f"no row or recipe {name!r}{did_you_mean(name, known)}")
-    pairs = [text.partition("=") for text in arguments.set]
-    arguments.set = {key: yaml.safe_load(value) for key, _, value in pairs}
-    return arguments
-
-
-def lock() -> TextIO:
-    """A file that this process and what it runs hold locked, the latter also when this one is killed."""
-    SCRATCH.mkdir(exist_ok=True)
-    file = (SCRATCH / "lock").open("w", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"waiting for an experiment that runs in {SCRATCH} already", flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    os.set_inheritable(file.fileno(), True)
-    return file
+    say_what_failed(failed, len(to_do))
 
 
 def refresh_clone() -> str:

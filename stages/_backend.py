@@ -3,7 +3,9 @@
 import _stage  # noqa: F401
 
 import contextlib
+import importlib.util
 import os
+import sys
 
 from segpipe.config import load_params
 from segpipe.errors import UserError
@@ -11,3 +13,5 @@ from segpipe.errors import UserError
 with contextlib.suppress(UserError):  # the stage says what is wrong with the params
     if (backend := load_params().train.backend) != "auto":
         os.environ["KERAS_BACKEND"] = backend
+        if importlib.util.find_spec(backend) is None:
+            sys.exit(f"error: train.backend: {backend} is not installed here; see docs/gpu.md")

@@ -33,13 +33,13 @@ def main() -> None:
     """Read params, train from where an earlier process got to, write the model and what happened."""
     params = load_params()
     manifest, backbone = open_records(Path("data/records")), open_backbone(Path("data/encoder"))
-    take_gpu()
-    device = loop.prepare(params.train)
-    print(device)
     resolved = loop.resolved(params, backbone)
     identity = provenance.identity(resolved, manifest, backbone, _code())
     circumstances = provenance.circumstances()
     with claim(provenance.fingerprint(identity), identity) as run:
+        take_gpu()
+        device = loop.prepare(params.train)
+        print(device)
         training = subset(load(manifest, "train"), params.train.samples)
         data = training, load(manifest, "val")
         shown = loop.preview_samples(data[1], params.train.previews.samples)

@@ -1,6 +1,7 @@
 """The training run: the best model is kept, its file is canonical, its history is complete."""
 
 import os
+import shutil
 import signal
 import sys
 from functools import partial
@@ -27,7 +28,7 @@ from segpipe.training.callbacks import HISTORY, AveragedWeights, Diverged, Recor
 from segpipe.training.optimizer import build_optimizer, learning_rate
 from segpipe.training.phases import phases
 from segpipe.training.progress import Progress
-from segpipe.training.saving import save_model
+from segpipe.training.saving import in_float32, save_model
 from segpipe.unfinished import Unfinished
 
 COMMITTED = plain_params()
@@ -426,6 +427,35 @@ def test_what_computed_in_16_bits_is_saved_to_compute_in_32(arrays, tmp_path, pr
     assert {layer.compute_dtype for layer in saved.get_layer("encoder").layers} == {"float32"}
     again = saved.predict_on_batch(arrays.images)
     assert np.abs(again - logits).max() < 0.1 * np.abs(logits).max(), "16 bits, and no more, apart"
+
+
+def test_16_bits_with_a_scaled_loss_resume_where_they_were(arrays, tmp_path):
+    params = with_changes(precision="float16", ema=0.9, epochs=4)
+    loop.prepare(params.train)
+    try:
+        (tmp_path / "whole").mkdir()
+        _, whole = train(arrays, tmp_path / "whole", params)
+        shutil.copytree(tmp_path / "whole/run", tmp_path / "stopped/run")
+        (tmp_path / "stopped/run/epoch-0004.npz").unlink()
+        _, resumed = train(arrays, tmp_path / "stopped", params)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert [row["epoch"] for row in resumed.history] == [1, 2, 3, 4]
+    assert resumed.history == whole.history
+    assert not list((tmp_path / "stopped/run").glob("*.unreadable"))
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small", "efficientnet_v2_b0"])
+def test_any_encoder_is_saved_to_compute_in_32_bits(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = backbone(name, (32, 32))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    plain = in_float32(model)
+    assert {layer.compute_dtype for layer in plain._flatten_layers()} == {"float32"}
+    for before, after in zip(model.get_weights(), plain.get_weights(), strict=True):
+        assert (before == after).all()
 
 
 def test_several_steps_an_execution_train_as_one_does(arrays, tmp_path):

@@ -18,7 +18,11 @@ from segpipe.files import sha256
 from segpipe.modelfile import CARD_FORMAT
 from segpipe.pretrained import Backbone
 
-_LIBRARIES = ("keras", "numpy", keras.config.backend())
+_LIBRARIES = (
+    "keras",
+    "numpy",
+    *({"jax": ("jax", "jaxlib")}.get(keras.config.backend(), (keras.config.backend(),))),
+)
 
 
 def identity(

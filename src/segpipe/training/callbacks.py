@@ -32,7 +32,10 @@ class Diverged(UserError):
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Ends the run at the step whose loss is NaN or infinite, by raising `Diverged`."""
+    """Ends the run at the step, or the execution of several, whose loss is NaN or infinite.
+
+    It raises `Diverged`.
+    """
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Remember the epoch."""

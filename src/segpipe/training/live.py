@@ -1,6 +1,7 @@
 """The live log of a training run, by DVCLive."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +21,11 @@ def live_log(folder: Path, progress: Progress) -> Iterator[list[keras.callbacks.
 
     The log leaves the pipeline alone: by default DVCLive would edit dvc.yaml and save an experiment.
     """
-    try:
-        import dvclive
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("dvclive") is None:
         yield []
         return
+    import dvclive
+
     with dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html") as live:
         yield [LiveLog(live, progress)]
 

@@ -40,7 +40,8 @@ from segpipe.training.saving import save_model
 from segpipe.training.scores import RunningScores
 from segpipe.unfinished import Unfinished
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+"""Keras' names of what `train.precision` may be."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,26 @@ class Work:
 
 
 def backend() -> ModuleType:
-    """What differs by Keras' backend: `on_tensorflow` or `on_jax`, which hold the same names."""
-    if keras.config.backend() == "jax":
+    """What differs by Keras' backend: `on_tensorflow` or `on_jax`, which hold the same names.
+
+    Raises:
+        UserError: Keras is set to another backend.
+    """
+    name = keras.config.backend()
+    if name == "jax":
         from segpipe.training import on_jax
 
         return on_jax
-    from segpipe.training import on_tensorflow
+    if name == "tensorflow":
+        from segpipe.training import on_tensorflow
 
-    return on_tensorflow
+        return on_tensorflow
+    raise UserError(f"Keras is set to {name}; set train.backend to tensorflow or jax")
 
 
 def prepare(params: TrainParams) -> str:
     """Have Keras compute as the params ask, before it computes anything; say on what, in words."""
-    keras.config.set_dtype_policy(_POLICIES[precision(params)])
+    keras.config.set_dtype_policy(POLICIES[precision(params)])
     return backend().prepare(params)
 
 
@@ -186,6 +194,8 @@ def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phas
         steps_per_execution=params.steps_per_execution,
         jit_compile=backend().jit_compile(params.jit),
     )
+    # Keras has put ours into another one for float16, which has a state of its own.
+    learner.optimizer.build(learner.trainable_variables)
 
 
 def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None:

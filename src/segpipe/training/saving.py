@@ -28,14 +28,24 @@ def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """A model with the same weights whose layers compute in float32."""
+    """A model with the same weights whose layers compute in float32; the model itself where they do."""
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
 
-    def plain(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer, clone_function=plain)
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+    def plain(part: keras.Operation) -> keras.Operation:
+        if isinstance(part, keras.Sequential):  # cloned by Keras, its input would stay in 16 bits
+            return keras.Sequential([plain(layer) for layer in part.layers], name=part.name)
+        if isinstance(part, keras.Model):
+            return keras.models.clone_model(part, clone_function=plain)
+        precision = {"dtype": "float32"} if isinstance(part, keras.Layer) else {}
+        return type(part).from_config(part.get_config() | precision)
 
-    same: keras.Model = plain(model)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # that of the models themselves, which have no config
+    try:
+        same: keras.Model = plain(model)
+    finally:
+        keras.config.set_dtype_policy(policy)
     same.set_weights(model.get_weights())
     return same
 

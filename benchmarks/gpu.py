@@ -138,7 +138,7 @@ def of_recipe(name: str) -> Params:
 
 
 def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
-    """The step of a cell, traced, and the state that it starts from; without the recipe's class weights."""
+    """The step of a cell, traced, and the state that it starts from; class weights are left out."""
     keras.config.set_dtype_policy(loop.POLICIES[cell.precision])
     encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
     model = params.model.model_copy(update={"encoder": encoder})
@@ -178,7 +178,7 @@ def compiled(cell: Cell, step: Any, state: Any) -> Step:
 
 
 def operations(jaxpr: Any) -> float:
-    """Multiplications and additions of the convolutions in a traced function; JAX counts none on GPUs."""
+    """Multiplications and additions of a traced function's convolutions; JAX counts none on GPUs."""
     total = 0.0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":

@@ -62,6 +62,7 @@ def test_an_experiment_is_a_revision(changed_project, tmp_path):
     assert "| report.samples | 2 | 3 |" in (project / "logs/compare/compare.md").read_text()
 
 
+@pytest.mark.slow
 def test_predictions_of_another_size_are_compared_at_the_later_ones(tmp_path, changed_project):
     project = tmp_path / "project"
     shutil.copytree(changed_project, project, symlinks=True)
@@ -83,6 +84,7 @@ def test_an_unknown_revision_ends_in_one_line(pull_request):
     assert not (pull_request / "logs/compare").exists(), "nothing half-written"
 
 
+@pytest.mark.slow
 def test_other_pictures_under_the_same_names_are_not_compared(changed_project, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(changed_project, project, symlinks=True)

@@ -1,9 +1,9 @@
 """The live log of a training run, by DVCLive."""
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import keras
@@ -21,13 +21,22 @@ def live_log(folder: Path, progress: Progress) -> Iterator[list[keras.callbacks.
 
     The log leaves the pipeline alone: by default DVCLive would edit dvc.yaml and save an experiment.
     """
-    if importlib.util.find_spec("dvclive") is None:
+    dvclive = _dvclive()
+    if dvclive is None:
         yield []
         return
-    import dvclive
-
     with dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html") as live:
         yield [LiveLog(live, progress)]
+
+
+def _dvclive() -> ModuleType | None:
+    try:
+        import dvclive
+    except ModuleNotFoundError as error:
+        if error.name != "dvclive":
+            raise
+        return None
+    return dvclive
 
 
 class LiveLog(keras.callbacks.Callback):

@@ -154,7 +154,7 @@ def train(network: keras.Model, work: Work) -> Progress:
     """
     params, encoder = work.params, network.get_layer("encoder")
     weight = params.loss.deep_supervision
-    learner = DeeplySupervised(network, weight) if weight else network
+    learner = DeeplySupervised(network, weight) if weight else backend().fused(network)
     planned = phases(params, encoder.trainable)
 
     def compile_for(epoch: int) -> None:

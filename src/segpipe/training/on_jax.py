@@ -39,6 +39,11 @@ def jit_compile(wanted: bool | str) -> bool | str:
     return wanted
 
 
+def fused(network: keras.Model) -> keras.Model:
+    """What to train in a network's place: itself, as XLA fuses what can be."""
+    return network
+
+
 def train_batches(
     arrays: Arrays, batch_size: int, steps: range, seed: int, params: AugmentParams
 ) -> Iterator[tuple[jax.Array, jax.Array]]:

@@ -1,0 +1,117 @@
+"""The same network in fewer passes over memory, for TensorFlow on a CPU, which fuses little itself."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+_CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
+
+
+def fused(network: keras.Model) -> keras.Model:
+    """A network with the variables of another, that computes the same to float tolerance, for training.
+
+    Args:
+        network: a functional model of float32 layers, channels last, not compiled. It is what to save.
+    """
+    return keras.models.clone_model(
+        network, clone_function=lambda layer: layer, call_function=_call, recursive=True
+    )
+
+
+class Fused(layers.Layer):
+    """A convolution with the concatenation before it and the BatchNorm behind it, where there are any.
+
+    * What would be concatenated is convolved part by part, each with its share of the kernel: nothing is
+      copied, and there is no gradient for a part that nothing trained comes from, as a frozen encoder's.
+    * BatchNorm in inference mode is folded into kernel and bias (https://arxiv.org/abs/1712.05877,
+      section 3.2); in training it is one operation forward and one back.
+    """
+
+    def __init__(self, convolution: Any = None, norm: layers.BatchNormalization | None = None) -> None:
+        """At least one of the two, which have their variables already."""
+        super().__init__(name=norm.name if norm else convolution.name)
+        self.convolution, self.norm, self.built = convolution, norm, True
+
+    def call(self, parts: list[tf.Tensor], training: bool = False) -> tf.Tensor:
+        """From parts float32 [batch, h, w, C_i] to float32 [batch, h', w', C]."""
+        norm = self.norm
+        if norm is None:
+            return self._convolved(parts)
+        if training and norm.trainable:
+            return _normalized(self._convolved(parts), norm)
+        scale = tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+        scale = scale * norm.gamma if norm.scale else scale
+        shift = norm.beta - norm.moving_mean * scale if norm.center else -norm.moving_mean * scale
+        return self._convolved(parts, scale, shift)
+
+    def _convolved(
+        self, parts: list[tf.Tensor], scale: tf.Tensor | None = None, shift: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The convolution, each channel of it times `scale` plus `shift`."""
+        convolution = self.convolution
+        if convolution is None:
+            return parts[0] if scale is None else parts[0] * scale + shift
+        kernel, bias = convolution.kernel, convolution.bias if convolution.use_bias else None
+        if scale is not None:
+            kernel = kernel * _by_output(convolution, scale)
+            bias = shift if bias is None else bias * scale + shift
+        kernels = [kernel]
+        if len(parts) > 1:
+            inputs = 3 if isinstance(convolution, layers.Conv2DTranspose) else 2
+            kernels = tf.split(kernel, [part.shape[-1] for part in parts], inputs)
+        x = sum(_apply(convolution, part, k) for part, k in zip(parts, kernels, strict=True))
+        return x if bias is None else tf.nn.bias_add(x, bias)
+
+
+def _call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    """Call a layer of the new network, or what takes its place with those before it."""
+    if type(layer) in _CONVOLUTIONS and layer.activation is keras.activations.linear:
+        maker, given = _made_by(args[0])
+        splits = isinstance(maker, layers.Concatenate) and getattr(layer, "groups", 1) == 1
+        return Fused(layer)(given if splits else [args[0]])
+    if type(layer) is layers.BatchNormalization and not (layer.renorm or layer.synchronized):
+        maker, given = _made_by(args[0])
+        if isinstance(maker, Fused) and maker.norm is None:
+            return Fused(maker.convolution, layer)(given)
+        return Fused(norm=layer)([args[0]])
+    return layer(*args, **kwargs)
+
+
+def _made_by(tensor: keras.KerasTensor) -> tuple[keras.Operation, list[keras.KerasTensor]]:
+    """The operation that a tensor comes from, and what that was given."""
+    history = tensor._keras_history
+    return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
+
+
+def _apply(convolution: keras.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """A convolution's operation with another kernel, without its bias."""
+    options = {"padding": convolution.padding, "dilation_rate": convolution.dilation_rate}
+    if isinstance(convolution, layers.Conv2DTranspose):
+        options |= {"output_padding": convolution.output_padding}
+        return ops.conv_transpose(x, kernel, list(convolution.strides), **options)
+    operation = ops.depthwise_conv if isinstance(convolution, layers.DepthwiseConv2D) else ops.conv
+    return operation(x, kernel, convolution.strides, **options)
+
+
+def _by_output(convolution: keras.Layer, channels: tf.Tensor) -> tf.Tensor:
+    """One number an output channel, shaped so that a kernel can be multiplied with it."""
+    if isinstance(convolution, layers.DepthwiseConv2D):  # [h, w, inputs, multiplier]
+        return tf.reshape(channels, convolution.kernel.shape[2:])
+    if isinstance(convolution, layers.Conv2DTranspose):  # [h, w, outputs, inputs]
+        return channels[:, None]
+    return channels  # [h, w, inputs, outputs]
+
+
+def _normalized(x: tf.Tensor, norm: layers.BatchNormalization) -> tf.Tensor:
+    """By the statistics of the batch, which move those of the layer."""
+    channels = x.shape[-1]
+    gamma = norm.gamma if norm.scale else tf.ones(channels)
+    beta = norm.beta if norm.center else tf.zeros(channels)
+    y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=norm.epsilon)
+    count = tf.cast(tf.size(x) / channels, tf.float32)
+    variance *= (count - 1) / count  # it is the estimate for all pictures; Keras takes the batch's own
+    for moving, now in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+        moving.assign(moving * norm.momentum + now * (1 - norm.momentum))
+    return y

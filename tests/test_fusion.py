@@ -1,0 +1,135 @@
+"""What TensorFlow trains on a CPU in place of the saved network: the same, in fewer operations."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import decoder
+from keras import layers
+
+from segpipe.families import FAMILIES
+from segpipe.model.decoder import DECODERS
+from segpipe.model.encoder import backbone, set_trainable, tap
+from segpipe.model.unet import unet
+from segpipe.training.fusion import fused
+
+MOBILENET = FAMILIES["mobilenet_v2"]
+
+
+def build(rng, name, trainable=True, pretrained=True, family="mobilenet_v2", size=(64, 96)):
+    """A U-Net whose BatchNorm has seen something, and whose biases are not 0."""
+    keras.utils.set_random_seed(0)
+    alpha = 0.35 if FAMILIES[family].alpha else 1.0
+    encoder = tap(backbone(family, size, alpha), FAMILIES[family].layers)
+    set_trainable(encoder, trainable, pretrained)
+    for layer in encoder.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0
+    filters = [16, 12, 8, 4][: len(FAMILIES[family].layers) - 1]
+    filters += [4] * (4 - len(filters)) if FAMILIES[family].finest == 4 else []
+    network = unet(encoder, FAMILIES[family].scaling, decoder(name, filters), 3)
+    for variable in network.weights:
+        if variable.path.endswith(("moving_variance", "gamma")):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.path.endswith(("moving_mean", "beta", "bias")):
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    return network
+
+
+def step(model, network, images, direction):
+    """Logits in training, gradients of their scalar product with a direction, then the statistics moved
+    by the step, and logits in inference."""
+    before = network.get_weights()
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        loss = tf.reduce_mean(logits * direction)
+    gradients = tape.gradient(loss, [variable.value for variable in network.trainable_variables])
+    moved, after = network.get_weights(), model(images, training=False)
+    network.set_weights(before)
+    return [logits.numpy()], [gradient.numpy() for gradient in gradients], moved, [after.numpy()]
+
+
+def largest(arrays):
+    return max(np.abs(array).max() for array in arrays)
+
+
+def assert_close(ours, theirs, tolerance):
+    difference = largest([np.subtract(one, other) for one, other in zip(ours, theirs, strict=True)])
+    assert difference <= tolerance * largest(theirs)
+
+
+def assert_same(network, rng, of_gradients=1e-4):
+    """Those of a hundred layers that all learn differ more: a last digit decides kinks of ReLU."""
+    shape = (4, *network.input_shape[1:])
+    images = rng.integers(0, 256, shape, np.uint8)
+    direction = rng.normal(size=(*shape[:-1], 3)).astype(np.float32)
+    ours, theirs = (step(model, network, images, direction) for model in (fused(network), network))
+    for one, other, tolerance in zip(ours, theirs, (1e-4, of_gradients, 1e-4, 1e-4), strict=True):
+        assert_close(one, other, tolerance)
+
+
+@pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trained"])
+@pytest.mark.parametrize("name", DECODERS)
+def test_logits_gradients_and_statistics_are_those_of_the_network(name, trainable, rng):
+    assert_same(build(rng, name, trainable), rng)
+
+
+def test_an_encoder_that_learns_its_own_statistics_computes_the_same(rng):
+    assert_same(build(rng, "fpn", pretrained=False), rng, of_gradients=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_encoder_computes_the_same(family, rng):
+    assert_same(build(rng, "fpn", family=family), rng, of_gradients=0.05)
+
+
+def test_what_is_trained_are_the_variables_of_the_network_in_its_order(rng):
+    network = build(rng, "pix2pix")
+    ours = fused(network)
+    for kind in ("weights", "trainable_variables"):
+        pairs = zip(getattr(ours, kind), getattr(network, kind), strict=True)
+        assert all(one is other for one, other in pairs)
+
+
+def test_a_frozen_encoder_that_is_trained_later_is_normalized_by_its_batches_then(rng):
+    network = build(rng, "pix2pix", trainable=False, pretrained=False)
+    ours = fused(network)
+    set_trainable(network.get_layer("encoder"), True, pretrained=False)
+    images = rng.integers(0, 256, (4, 64, 96, 3), np.uint8)
+    logits = [[model(images, training=True).numpy()] for model in (ours, network)]
+    assert_close(*logits, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "unet"])
+def test_no_gradient_is_computed_for_skip_connections_of_a_frozen_encoder(name, rng):
+    """Each convolution needs one for its input but the first and those of skip connections."""
+
+    def input_gradients(model):
+        @tf.function
+        def train(images):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(model(images, training=True))
+            return tape.gradient(loss, [v.value for v in network.trainable_variables])
+
+        graph = train.get_concrete_function(tf.TensorSpec((4, 64, 96, 3), tf.uint8)).graph
+        results = [tensor.op.name for tensor in graph.outputs]
+        kept = tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), results)
+        inputs = "Conv2D" if name == "pix2pix" else "Conv2DBackpropInput"
+        gradients = [node.name for node in kept.node if node.op == inputs and "gradient" in node.name]
+        return sum(graph.get_operation_by_name(name).outputs[0].shape[-1] for name in gradients)
+
+    network = build(rng, name, trainable=False)
+    skips = sum(output.shape[-1] for output in network.get_layer("encoder").outputs[:-1])
+    assert input_gradients(network) - input_gradients(fused(network)) == skips
+
+
+def test_what_is_saved_needs_nothing_of_segpipe(rng, tmp_path):
+    network = build(rng, "pix2pix")
+    fused(network)
+    network.save(tmp_path / "model.keras")
+    kinds = {type(layer).__module__.partition(".")[0] for layer in network.layers}
+    assert kinds == {"keras"}
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    images = rng.integers(0, 256, (1, 64, 96, 3), np.uint8)
+    np.testing.assert_array_equal(loaded.predict_on_batch(images), network.predict_on_batch(images))

@@ -17,7 +17,7 @@ BASE ?= origin/main
 # Columns of `dvc exp show` that a reader can do without: files, and scores that follow the ones left.
 HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice|interval)|calibration_error|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
-.PHONY: help setup demo remote-demo test test-all repro experiments ablation plots review bench bench-gpu lint format lock clean
+.PHONY: help setup demo remote-demo test test-all repro experiments ablation plots review bench bench-check bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -63,11 +63,11 @@ plots: setup ## Draw curves, scores and pictures on a page that needs no network
 	dvc config --local plots.html_template plots/page.html
 	dvc plots show
 
-bench: setup ## Measure what checkpoints, augmentation, predicting on files and exports cost, as ratios
-	python benchmarks/checkpoints.py
-	python benchmarks/augmentation.py
-	python benchmarks/prediction.py
-	python benchmarks/export.py
+bench: setup ## Measure speed as ratios, on the CPU: a table, and benchmarks/results
+	python benchmarks/run.py
+
+bench-check: setup ## Measure, and fail where a ratio is worse than its bound
+	python benchmarks/run.py --check
 
 bench-gpu: setup ## Measure training on a GPU with JAX: each precision, encoder frozen and trained, each batch size
 	python benchmarks/gpu.py

@@ -18,34 +18,21 @@ import datetime
 import itertools
 import math
 import statistics
-import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import keras
 import numpy as np
+from _networks import ROOT, network, of_recipe
 from jax import numpy as jnp
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-
-from segpipe import recipes
-from segpipe.config import Params, load_params
+from segpipe.config import Params
 from segpipe.data.arrays import Arrays
 from segpipe.files import write_json
-from segpipe.model.encoder import backbone, depths
-from segpipe.model.losses import segmentation_loss
-from segpipe.nested import changed
-from segpipe.network import assemble
-from segpipe.pretrained import Backbone
 from segpipe.training import loop, on_jax
-from segpipe.training.optimizer import build_optimizer
-from segpipe.training.phases import phases
-from segpipe.training.scores import RunningScores
 
-ROOT = Path(__file__).resolve().parents[1]
 CLASSES, REPEATS = 3, 5
 ON_GPU = jax.default_backend() == "gpu"
 
@@ -131,33 +118,19 @@ def main() -> None:
     write_json(ROOT / "benchmarks/results/gpu.json", result)
 
 
-def of_recipe(name: str) -> Params:
-    """The committed params, with a recipe's."""
-    committed = load_params(ROOT / "params.yaml").model_dump(mode="json")
-    return Params.model_validate(changed(committed, recipes.settings(name, ROOT / "experiments")))
-
-
 def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
     """The step of a cell, traced, and the state that it starts from; class weights are left out."""
     keras.config.set_dtype_policy(loop.POLICIES[cell.precision])
     encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
     model = params.model.model_copy(update={"encoder": encoder})
-    inner = backbone(encoder.name, (size, size), encoder.alpha)
-    network = assemble(Backbone(encoder.name, encoder.alpha, Path("random")), inner, model, CLASSES)
-    (phase,) = phases(params.train, cell.trained)[:1]
-    variables = network.trainable_variables
-    network.compile(
-        build_optimizer(variables, depths(network.get_layer("encoder")), params.train, phase, 100),
-        loss=segmentation_loss(params.train.loss),
-        metrics=[RunningScores(CLASSES)],
-    )
+    made = network(params.model_copy(update={"model": model}), (size, size))
     images, masks = batch_of(cell.batch, size)
-    network._symbolic_build(data_batch=(images, masks))
-    state = network._get_jax_state(
+    made._symbolic_build(data_batch=(images, masks))
+    state = made._get_jax_state(
         trainable_variables=True, non_trainable_variables=True, optimizer_variables=True,
         metrics_variables=True,
     )  # fmt: skip
-    return jax.jit(network.train_step, donate_argnums=0).trace(state, (images, masks)), state
+    return jax.jit(made.train_step, donate_argnums=0).trace(state, (images, masks)), state
 
 
 def batch_of(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:

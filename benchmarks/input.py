@@ -1,0 +1,94 @@
+"""The input of training alone, the model taken out: images a second, against the training step's.
+
+300 images of 128 px in batches of `default`: with its augmentation, with every change that
+`train.augment` knows, and mirrored only. Being stateless, so that a run resumes to the bit, costs what
+the ratio to the same input with TensorFlow's stateful shuffle and random numbers says.
+"""
+
+import _bench
+
+import functools
+import statistics
+
+import numpy as np
+import tensorflow as tf
+from _networks import network, of_recipe
+
+from segpipe.config import AugmentParams
+from segpipe.data.arrays import Arrays, steps_per_pass
+from segpipe.data.augment import DRAWS, augment
+from segpipe.data.pipeline import train_batches
+from segpipe.training import on_tensorflow
+
+COUNT, PASSES, ROUNDS = 300, 6, 9
+MIRRORED = of_recipe("tutorial").train.augment
+EVERYTHING = AugmentParams(
+    flip=True, scale=[0.5, 2.0], aspect=1.3, rotation=15.0, brightness=0.3, contrast=0.3, saturation=0.3,
+    hue=0.05, blur=1.0, grey=0.1,
+)  # fmt: skip
+
+
+def stateful_batches(arrays: Arrays, batch_size: int) -> tf.data.Dataset:
+    """`train_batches` with random numbers that depend on how long the process has lived."""
+    images, masks = tf.constant(arrays.images), tf.constant(arrays.masks)
+
+    def of_pass(_: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.shuffle(tf.range(COUNT))
+
+        def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            draws = tf.random.uniform([batch_size, DRAWS])
+            return augment(tf.gather(images, chosen), tf.gather(masks, chosen), draws, MIRRORED)
+
+        chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+        return chosen.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    return tf.data.Dataset.range(PASSES).flat_map(of_pass).prefetch(tf.data.AUTOTUNE)
+
+
+def drain(batches: tf.data.Dataset) -> None:
+    """Take all batches and use none."""
+    for _ in batches:
+        pass
+
+
+def main() -> None:
+    """Run the rounds, print the ratios."""
+    params = of_recipe("default")
+    on_tensorflow.prepare(params.train)
+    size, batch_size = params.data.size, params.train.batch_size
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (COUNT, *size, 3), np.uint8)
+    arrays = Arrays(images, images[..., 0] % 3, [str(number) for number in range(COUNT)])
+    steps = range(PASSES * steps_per_pass(arrays, batch_size))
+    pipelines = {
+        name: train_batches(arrays, batch_size, steps, 0, changes)
+        for name, changes in {
+            "mirrored": MIRRORED, "as default": params.train.augment, "every change": EVERYTHING,
+        }.items()
+    }  # fmt: skip
+    pipelines["mirrored, stateful"] = stateful_batches(arrays, batch_size)
+    runs = {name: functools.partial(drain, batches) for name, batches in pipelines.items()}
+    model, batch = network(params), next(iter(pipelines["as default"]))
+
+    def train() -> None:
+        for _ in range(PASSES):
+            model.train_on_batch(*batch)
+
+    seconds = _bench.in_turns({**runs, "the training step": train}, ROUNDS)
+    drawn = {name: len(steps) * batch_size for name in runs}
+    drawn["the training step"] = PASSES * batch_size
+    step = _bench.ratio(seconds, "the training step", "as default")
+    _bench.publish(
+        "input",
+        {f"images/s, {name}": drawn[name] / statistics.median(seconds[name]) for name in seconds},
+        {
+            "as default / the training step, images/s": step * len(steps) / PASSES,
+            "stateless / stateful, mirrored, time": _bench.ratio(
+                seconds, "mirrored", "mirrored, stateful"
+            ),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

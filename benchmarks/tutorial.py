@@ -1,0 +1,88 @@
+"""The yardstick: the tutorial's recipe in plain TensorFlow and Keras, as its reader would write it.
+
+Photographs and masks are decoded and scaled to 128 px (bilinear, nearest), mirrored once, before they
+are cached as float32 in 0..1; batches of 64 come from a shuffled buffer. The network is a frozen
+MobileNetV2 with the pix2pix upsampler, trained by Adam on sparse cross-entropy. Nothing of segpipe is in
+it. Source of the recipe: https://www.tensorflow.org/tutorials/images/segmentation
+"""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+SIZE, BATCH, CLASSES = 128, 64, 3
+TAPS = (
+    "block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu",
+    "block_16_project",
+)  # fmt: skip
+FILTERS = (512, 256, 128, 64)
+
+
+def files(pets: Path, split: str) -> tuple[list[str], list[str]]:
+    """Paths of a split's photographs and masks: `trainval` or `test`."""
+    lines = (pets / f"annotations/{split}.txt").read_text(encoding="utf-8").splitlines()
+    names = [line.split()[0] for line in lines if line and not line.startswith("#")]
+    images = [str(pets / f"images/{name}.jpg") for name in names]
+    return images, [str(pets / f"annotations/trimaps/{name}.png") for name in names]
+
+
+def load(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """From encoded bytes to float32 [128, 128, 3] in 0..1 and a mask [128, 128, 1] of 0, 1, 2."""
+    picture = tf.image.resize(tf.io.decode_jpeg(image, channels=3), (SIZE, SIZE))
+    truth = tf.image.resize(tf.io.decode_png(mask, channels=1), (SIZE, SIZE), method="nearest")
+    return tf.cast(picture, tf.float32) / 255, truth - 1
+
+
+def load_mirrored(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `load`, half of them mirrored."""
+    picture, truth = load(image, mask)
+    if tf.random.uniform(()) > 0.5:
+        picture, truth = tf.image.flip_left_right(picture), tf.image.flip_left_right(truth)
+    return picture, truth
+
+
+def encoded(pets: Path, split: str) -> tf.data.Dataset:
+    """The files' bytes."""
+    paths = tf.data.Dataset.from_tensor_slices(files(pets, split))
+    return paths.map(
+        lambda image, mask: (tf.io.read_file(image), tf.io.read_file(mask)), tf.data.AUTOTUNE
+    )
+
+
+def train_batches(pets: Path) -> tf.data.Dataset:
+    """Batches without end."""
+    samples = encoded(pets, "trainval").map(load_mirrored, tf.data.AUTOTUNE)
+    return samples.cache().shuffle(1000).batch(BATCH).repeat().prefetch(tf.data.AUTOTUNE)
+
+
+def network(weights: str | None = None) -> keras.Model:
+    """Float images to logits, compiled. `weights`: a file of MobileNetV2's without top; None: random."""
+    encoder = keras.applications.MobileNetV2(
+        input_shape=(SIZE, SIZE, 3), include_top=False, weights=weights
+    )
+    taps = keras.Model(encoder.input, [encoder.get_layer(name).output for name in TAPS])
+    taps.trainable = False
+    image = keras.Input((SIZE, SIZE, 3))
+    *skips, x = taps(image)
+    for filters, skip in zip(FILTERS, reversed(skips), strict=True):
+        x = doubled(x, filters, use_bias=False)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        x = keras.layers.Concatenate()([x, skip])
+    model = keras.Model(image, doubled(x, CLASSES))
+    model.compile(
+        "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
+    return model
+
+
+def doubled(x: keras.KerasTensor, filters: int, **options: bool) -> keras.KerasTensor:
+    """A transposed convolution of stride 2."""
+    return keras.layers.Conv2DTranspose(
+        filters,
+        3,
+        strides=2,
+        padding="same",
+        kernel_initializer=keras.initializers.RandomNormal(0, 0.02),
+        **options,
+    )(x)

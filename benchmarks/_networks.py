@@ -29,23 +29,31 @@ def of_recipe(name: str) -> Params:
 
 
 def network(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
-    """The network of some params, its encoder as if it was pretrained, compiled; without class weights.
+    """The network of some params, its encoder as if it was pretrained.
 
     Args:
-        params: what is trained and how.
+        params: the encoder and the decoder, and how many classes.
         size: height and width of the input; by default the params'.
     """
-    encoder, train = params.model.encoder, params.train
-    source = Backbone(encoder.name, encoder.alpha, Path("random"))
+    encoder = params.model.encoder
     inner = backbone(encoder.name, size or params.data.size, encoder.alpha)
-    classes = len(class_table(params.data))
-    made = assemble(source, inner, params.model, classes)
-    first, *_ = phases(train, is_trainable(encoder, source))
-    variables = made.trainable_variables
-    made.compile(
-        build_optimizer(variables, depths(made.get_layer("encoder")), train, first, steps=100),
+    return assemble(_source(params), inner, params.model, len(class_table(params.data)))
+
+
+def learner(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
+    """What `train` trains in the network's place, compiled; without class weights."""
+    train, made = params.train, network(params, size)
+    of_encoder = depths(made.get_layer("encoder"))
+    first, *_ = phases(train, is_trainable(params.model.encoder, _source(params)))
+    trained = backend().fused(made)
+    trained.compile(
+        build_optimizer(trained.trainable_variables, of_encoder, train, first, steps=100),
         loss=segmentation_loss(train.loss),
-        metrics=[RunningScores(classes)],
+        metrics=[RunningScores(len(class_table(params.data)))],
         jit_compile=backend().jit_compile(train.jit),
     )
-    return made
+    return trained
+
+
+def _source(params: Params) -> Backbone:
+    return Backbone(params.model.encoder.name, params.model.encoder.alpha, Path("random"))

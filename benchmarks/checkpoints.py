@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _networks import network, of_recipe
+from _networks import learner, of_recipe
 
 from segpipe.data.arrays import Arrays, steps_per_pass
 from segpipe.data.pipeline import train_batches
@@ -32,7 +32,7 @@ def main() -> None:
     batches = train_batches(
         arrays, params.train.batch_size, range(steps), params.seed, params.train.augment
     )
-    model = network(params)
+    model = learner(params)
     progress = Progress(best_weights=model.get_weights())
     with tempfile.TemporaryDirectory(dir=".") as folder:
         run = Unfinished(Path(folder))

@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
-from _networks import ROOT, network, of_recipe
+from _networks import ROOT, learner, of_recipe
 from jax import numpy as jnp
 
 from segpipe.config import Params
@@ -123,7 +123,7 @@ def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
     keras.config.set_dtype_policy(loop.POLICIES[cell.precision])
     encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
     model = params.model.model_copy(update={"encoder": encoder})
-    made = network(params.model_copy(update={"model": model}), (size, size))
+    made = learner(params.model_copy(update={"model": model}), (size, size))
     images, masks = batch_of(cell.batch, size)
     made._symbolic_build(data_batch=(images, masks))
     state = made._get_jax_state(

@@ -12,7 +12,7 @@ import statistics
 
 import numpy as np
 import tensorflow as tf
-from _networks import network, of_recipe
+from _networks import learner, of_recipe
 
 from segpipe.config import AugmentParams
 from segpipe.data.arrays import Arrays, steps_per_pass
@@ -68,7 +68,7 @@ def main() -> None:
     }  # fmt: skip
     pipelines["mirrored, stateful"] = stateful_batches(arrays, batch_size)
     runs = {name: functools.partial(drain, batches) for name, batches in pipelines.items()}
-    model, batch = network(params), next(iter(pipelines["as default"]))
+    model, batch = learner(params), next(iter(pipelines["as default"]))
 
     def train() -> None:
         for _ in range(PASSES):

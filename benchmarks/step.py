@@ -9,7 +9,7 @@ import _bench
 
 import numpy as np
 import tutorial
-from _networks import network, of_recipe
+from _networks import learner, of_recipe
 
 from segpipe.training import on_tensorflow
 
@@ -23,8 +23,8 @@ def main() -> None:
     images = rng.integers(0, 256, (tutorial.BATCH, tutorial.SIZE, tutorial.SIZE, 3), np.uint8)
     masks = rng.integers(0, tutorial.CLASSES, images.shape[:3], np.uint8)
     floats = images.astype(np.float32) / 255
-    yardstick, same = tutorial.network(), network(of_recipe("tutorial"))
-    ours = network(of_recipe("default"))
+    yardstick, same = tutorial.network(), learner(of_recipe("tutorial"))
+    ours = learner(of_recipe("default"))
     seconds = _bench.in_turns(
         {
             "the tutorial": lambda: yardstick.train_on_batch(floats, masks),

@@ -1,5 +1,6 @@
 """What tests need to make data, to make a project, and to run its true entry points."""
 
+import io
 import os
 import shutil
 import signal
@@ -56,6 +57,11 @@ def decoder(name: str, filters: Sequence[int], **changes: object) -> DecoderPara
     """A decoder with BatchNorm, where nothing else is said."""
     content = {"normalization": "batch", "batch_norm_momentum": 0.9, **changes}
     return DecoderParams(name=name, filters=tuple(filters), **content)
+
+
+def decode_rgb(data: bytes) -> Image.Image:
+    """An encoded picture, at its full size."""
+    return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def draw_photo(rng: np.random.Generator, width: int, height: int) -> tuple[Image.Image, Image.Image]:

@@ -8,12 +8,12 @@ import zlib
 import numpy as np
 import pytest
 import yaml
-from helpers import PETS, draw_photo
+from helpers import PETS, decode_rgb, draw_photo
 from PIL import Image
 
 from segpipe.classes import ClassTable, SegmentationClass
 from segpipe.config import FolderParams
-from segpipe.data.codec import decode_png, decode_rgb
+from segpipe.data.codec import decode_png
 from segpipe.data.integrity import decode_pair
 from segpipe.data.raw import write_raw
 from segpipe.data.sources import folder

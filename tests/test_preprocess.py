@@ -1,10 +1,11 @@
 """Records: resized as promised, the same bytes always, a manifest that tells the truth."""
 
+import io
 import json
 
 import numpy as np
 import pytest
-from helpers import PETS
+from helpers import PETS, decode_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -12,10 +13,10 @@ from PIL import Image
 from segpipe.classes import IGNORE, ClassTable
 from segpipe.config import FolderParams, SyntheticParams
 from segpipe.data import records
-from segpipe.data.codec import decode_png, decode_rgb, encode_png
+from segpipe.data.codec import decode_png, encode_png
 from segpipe.data.preprocess import resize_sample, write_records
 from segpipe.data.raw import write_raw
-from segpipe.data.resize import content_box
+from segpipe.data.resize import content_box, decode_resized, resize_image
 from segpipe.data.sources import folder, synthetic
 from segpipe.data.tfrecord import read_shard
 from segpipe.errors import UserError
@@ -127,6 +128,19 @@ def test_images_are_scaled_with_antialiasing():
     image = np.frombuffer(resize_sample(features, PETS, (32, 32), "stretch", False)["image"], np.uint8)
     assert abs(image.astype(int) - 127).max() < 50, "stripes of one pixel become grey, not moire"
     assert abs(image.mean() - 127.5) < 2
+
+
+@pytest.mark.parametrize("how", ["stretch", "pad"])
+@pytest.mark.parametrize("size", [(130, 101), (250, 333), (1003, 701)])
+def test_a_large_jpeg_that_is_decoded_in_part_gives_the_picture_of_a_whole_one(size, how, pet_dir):
+    with Image.open(sorted((pet_dir / "images").glob("*.jpg"))[0]) as photograph:
+        buffer = io.BytesIO()
+        photograph.convert("RGB").resize(size).save(buffer, "JPEG", quality=95)
+    whole = resize_image(decode_rgb(buffer.getvalue()), (32, 64), how)
+    ours = decode_resized(buffer.getvalue(), (32, 64), how)
+    difference = np.abs(np.subtract(ours, whole, dtype=np.int16))
+    assert difference.mean() < 1, "of 255"
+    assert difference.max() < 20
 
 
 def test_test_records_carry_the_original_mask_and_size(raw, tmp_path):

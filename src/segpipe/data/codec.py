@@ -18,8 +18,3 @@ def encode_png(image: Image.Image | np.ndarray) -> bytes:
 def decode_png(data: bytes) -> np.ndarray:
     """Decode one of our own PNGs to a uint8 array, [height, width] or [height, width, 3]."""
     return np.asarray(Image.open(io.BytesIO(data)))
-
-
-def decode_rgb(data: bytes) -> Image.Image:
-    """Decode an image that passed `decode_pair` before."""
-    return Image.open(io.BytesIO(data)).convert("RGB")

@@ -10,11 +10,11 @@ from rich.progress import track
 from segpipe.classes import IGNORE, ClassTable
 from segpipe.config import Resize
 from segpipe.data import tfrecord
-from segpipe.data.codec import decode_png, decode_rgb, encode_png
+from segpipe.data.codec import decode_png, encode_png
 from segpipe.data.parallel import ordered_map
 from segpipe.data.raw import SUMMARY
 from segpipe.data.records import MANIFEST, Split
-from segpipe.data.resize import resize_image, resize_mask
+from segpipe.data.resize import decode_resized, resize_mask
 from segpipe.errors import UserError
 from segpipe.files import name_hash, read_json, replaces, write_json
 
@@ -88,7 +88,7 @@ def resize_sample(
 ) -> dict:
     """Make a record of a raw sample."""
     indices = table.to_indices(decode_png(features["mask"]))
-    image = resize_image(decode_rgb(features["image"]), size, how)
+    image = decode_resized(features["image"], size, how)
     mask = resize_mask(indices, size, how)
     record = {"name": features["name"], "image": image.tobytes(), "mask": mask.tobytes()}
     if with_original:

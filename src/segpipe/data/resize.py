@@ -4,6 +4,7 @@ Sizes are (height, width) in pixels. `stretch` fills the input and changes the a
 aspect, centres the picture, and fills the rest with black and ignored pixels.
 """
 
+import io
 from typing import NamedTuple
 
 import numpy as np
@@ -41,8 +42,30 @@ def content_box(original: tuple[int, int], size: tuple[int, int], how: Resize) -
 
 def resize_image(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
     """Scale an RGB picture to the input: bilinear, antialiased, pixel centres to pixel centres."""
+    return _resized(picture, content_box((picture.height, picture.width), size, how), size)
+
+
+def decode_resized(data: bytes, size: tuple[int, int], how: Resize) -> Image.Image:
+    """Decode an RGB image that is known to be good, scaled to the input as `resize_image` does.
+
+    Of a large JPEG a half, a quarter or an eighth of each edge is decoded, as long as that is twice what
+    is needed: the format makes it cheap. Values then differ by less than one of 255 on average, as those
+    of Pillow's `thumbnail` do.
+    """
+    picture = Image.open(io.BytesIO(data))
     box = content_box((picture.height, picture.width), size, how)
-    scaled = picture.resize((box.width, box.height), Image.Resampling.BILINEAR)
+    reduced = picture.draft("RGB", (2 * box.width, 2 * box.height))
+    return _resized(picture, box, size, reduced[1] if reduced else None)
+
+
+def _resized(
+    picture: Image.Image,
+    box: Box,
+    size: tuple[int, int],
+    part: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """A part of the picture, by default all of it, in its box."""
+    scaled = picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part)
     if box == (0, 0, *size):
         return scaled
     padded = Image.new("RGB", size[::-1])

@@ -1,0 +1,136 @@
+"""Preprocessing: images a second of the stage's work, against the tutorial's map on the same cores.
+
+Both begin with encoded pictures and masks. segpipe checks, decodes, scales, encodes and writes shards;
+the tutorial decodes, scales and mirrors, and writes nothing. Photographs are those of SEGPIPE_PET_DIR as
+they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time and memory grow with a
+hundred times as many drawings of 96 px.
+"""
+
+import _bench
+
+import multiprocessing
+import multiprocessing.connection
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+import tutorial
+from PIL import Image
+
+from segpipe.classes import ClassTable, SegmentationClass
+from segpipe.config import FolderParams, SyntheticParams
+from segpipe.data.preprocess import write_records
+from segpipe.data.raw import write_raw
+from segpipe.data.sample import Problem, Sample
+from segpipe.data.sources import folder, synthetic
+
+ROUNDS, LARGE, FEW, MANY = 5, 48, 300, 30_000
+PETS = ClassTable(
+    tuple(
+        SegmentationClass(name, value, colour)
+        for name, value, colour in (
+            ("pet", 1, "#0072b2"),
+            ("background", 2, "#999999"),
+            ("border", 3, "#e69f00"),
+        )
+    )
+)
+
+
+def main() -> None:
+    """Run the rounds, print the ratios."""
+    rows, ratios = {}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, pets in {
+            "photographs": _bench.photographs(),
+            "of 4000 x 3000": enlarged(_bench.photographs(), Path(scratch, "large")),
+        }.items():
+            found = folder.samples(FolderParams(path=str(pets), layout="oxford", test_share=0.2), PETS)
+            raw = Path(scratch, "raw")
+            images = prepare(found, raw)
+            theirs = tutorial.encoded(pets, "trainval").concatenate(tutorial.encoded(pets, "test"))
+            seconds = _bench.in_turns(
+                {
+                    "segpipe": lambda raw=raw: preprocess(raw),
+                    "the tutorial": lambda theirs=theirs: drain(theirs),
+                },
+                ROUNDS,
+            )
+            for who, times in seconds.items():
+                rows[f"images/s, {name}, {who}"] = images / sorted(times)[ROUNDS // 2]
+            ratios[f"{name}: segpipe / the tutorial, images/s"] = _bench.ratio(
+                seconds, "the tutorial", "segpipe"
+            )
+            shutil.rmtree(raw)
+        of_few, of_many = (grown(Path(scratch), count) for count in (FEW, MANY))
+    rows |= {f"s, {count} drawings": s for count, (s, _) in ((FEW, of_few), (MANY, of_many))}
+    rows |= {f"MB, {count} drawings": m for count, (_, m) in ((FEW, of_few), (MANY, of_many))}
+    ratios[f"time an image, {MANY} / {FEW} drawings"] = of_many[0] / of_few[0] * FEW / MANY
+    ratios[f"peak memory, {MANY} / {FEW} drawings"] = of_many[1] / of_few[1]
+    _bench.publish("preprocess", rows, ratios)
+
+
+def enlarged(pets: Path, target: Path) -> Path:
+    """Some of the photographs at 4000 x 3000, half of them in each split."""
+    (target / "images").mkdir(parents=True)
+    (target / "annotations/trimaps").mkdir(parents=True)
+    for split in ("trainval", "test"):
+        images, masks = (paths[: LARGE // 2] for paths in tutorial.files(pets, split))
+        for image, mask in zip(map(Path, images), map(Path, masks), strict=True):
+            with Image.open(image) as picture, Image.open(mask) as drawing:
+                large = picture.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC)
+                large.save(target / "images" / image.name, quality=90)
+                drawing.resize((4000, 3000)).save(target / "annotations/trimaps" / mask.name)
+        lines = (f"{Path(image).stem} 1 1 1\n" for image in images)
+        (target / f"annotations/{split}.txt").write_text("".join(lines), encoding="utf-8")
+    return target
+
+
+def prepare(found: Iterator[Sample | Problem], raw: Path) -> int:
+    """Fetch; the number of samples."""
+    summary = write_raw("a benchmark", found, PETS, True, 100, raw)
+    return sum(split["samples"] for split in summary["splits"].values())
+
+
+def preprocess(raw: Path) -> None:
+    """What the stage does."""
+    write_records(raw, PETS, (tutorial.SIZE, tutorial.SIZE), "stretch", 0.1, 100, raw / "records")
+
+
+def drain(encoded: tf.data.Dataset) -> None:
+    """What the tutorial does before it caches."""
+    for _ in encoded.map(tutorial.load_mirrored, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE):
+        pass
+
+
+def grown(scratch: Path, count: int) -> tuple[float, float]:
+    """Seconds and peak memory in MB, with that of its workers, of as many drawings."""
+    params = SyntheticParams(train=count, test=count // 10, size=96, seed=0)
+    prepare(synthetic.samples(params), scratch / "raw")
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=measured, args=(scratch / "raw", sender))
+    process.start()
+    found = receiver.recv()
+    process.join()
+    shutil.rmtree(scratch / "raw")
+    return found
+
+
+def measured(raw: Path, sender: multiprocessing.connection.Connection) -> None:
+    """In a process of its own: preprocess, and send seconds and MB."""
+    start = time.perf_counter()
+    preprocess(raw)
+    seconds = time.perf_counter() - start
+    kilobytes = sum(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    sender.send((seconds, kilobytes / 1e3))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""How long stages take to start, and `dvc repro` where nothing is to do.
+
+A start ends where the stage's work would begin: after its imports. The rival of the second is a DVC
+project with one stage, one dependency and one output.
+"""
+
+import _bench
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+STAGES = ("fetch", "fetch_encoder", "preprocess", "train", "evaluate", "report")
+PYTHON, ROUNDS = sys.executable, 5
+DVC = (PYTHON, "-m", "dvc")
+SMALL = (
+    "data.source=synthetic", "data.synthetic.train=12", "data.synthetic.test=4", "data.image_size=32",
+    "model.encoder.weights=none", "model.encoder.alpha=0.35", "train.epochs=1", "train.warmup_epochs=0",
+    "train.steps_per_epoch=1", "evaluate.tta.scales=[1.0]",
+)  # fmt: skip
+BARE = """
+stages:
+  copy:
+    cmd: cp given made
+    deps: [given]
+    outs: [made]
+"""
+
+
+def main() -> None:
+    """Run the rounds, print the ratios."""
+    with tempfile.TemporaryDirectory() as scratch:
+        ours, bare = segpipe(Path(scratch, "segpipe")), one_stage(Path(scratch, "bare"))
+        runs = {name: partial(run, ours / "stages", PYTHON, "-c", f"import {name}") for name in STAGES}
+        runs["import tensorflow"] = partial(run, ours, PYTHON, "-c", "import tensorflow")
+        runs["segpipe --help"] = partial(run, ours, PYTHON, "-m", "segpipe.cli", "--help")
+        runs["dvc repro"] = partial(run, ours, *DVC, "repro")
+        runs["dvc repro of one stage"] = partial(run, bare, *DVC, "repro")
+        seconds = _bench.in_turns(runs, ROUNDS)
+    ratios = {
+        f"start of {name} / import tensorflow, time": _bench.ratio(seconds, name, "import tensorflow")
+        for name in ("train", "evaluate", "report")
+    }
+    ratios["dvc repro / of one stage, time"] = _bench.ratio(
+        seconds, "dvc repro", "dvc repro of one stage"
+    )
+    _bench.publish("stages", {f"s, {name}": statistics.median(s) for name, s in seconds.items()}, ratios)
+
+
+def run(folder: Path, *command: str) -> None:
+    """Run a command that must succeed; what it says is of no interest."""
+    path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"  # stages are run by `python`
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path}
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def segpipe(folder: Path) -> Path:
+    """A clone of the last commit in which everything ran, on a few drawings."""
+    run(_bench.ROOT, "git", "clone", "--quiet", str(_bench.ROOT), str(folder))
+    identity(folder)
+    options: Sequence[str] = [word for param in SMALL for word in ("-S", param)]
+    run(folder, *DVC, "exp", "run", *options)
+    return folder
+
+
+def one_stage(folder: Path) -> Path:
+    """A DVC project in which everything ran."""
+    folder.mkdir()
+    run(folder, "git", "init", "--quiet")
+    identity(folder)
+    run(folder, *DVC, "init", "--quiet")
+    (folder / "given").write_text("given", encoding="utf-8")
+    (folder / "dvc.yaml").write_text(BARE, encoding="utf-8")
+    run(folder, *DVC, "repro")
+    return folder
+
+
+def identity(folder: Path) -> None:
+    """Name a committer, as Git and DVC's experiments ask for one."""
+    run(folder, "git", "config", "user.name", "benchmark")
+    run(folder, "git", "config", "user.email", "benchmark@example.org")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """`train.in_memory`: samples in memory or read from their shards, and no bit of difference."""
 
+import os
 import shutil
 import sys
 
@@ -110,13 +111,13 @@ def test_previews_of_samples_in_the_shards_are_those_of_samples_in_memory(manife
     np.testing.assert_array_equal(kept.masks, read.masks)
 
 
-def test_auto_keeps_in_memory_what_takes_at_most_half_of_it_held_twice(manifest):
+def test_auto_keeps_in_memory_what_takes_at_most_half_of_it(manifest):
     needed = memory.size(manifest)
     assert needed == sum(
         a.images.nbytes + a.masks.nbytes for a in (load(manifest, "train"), load(manifest, "val"))
     )
-    assert memory.keeps("auto", manifest, 4 * needed)
-    assert not memory.keeps("auto", manifest, 4 * needed - 1)
+    assert memory.keeps("auto", manifest, 2 * needed)
+    assert not memory.keeps("auto", manifest, 2 * needed - 1)
     assert memory.keeps(True, manifest, 0)
     assert not memory.keeps(False, manifest, 1000 * needed)
 
@@ -187,6 +188,7 @@ def test_a_run_from_the_shards_is_that_from_memory(project, backend):
     assert len(results[0]) == 1 + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_run_whose_shard_is_changed_ends_in_one_line(project, backend):
     if backend == "jax":
@@ -195,9 +197,11 @@ def test_a_run_whose_shard_is_changed_ends_in_one_line(project, backend):
     set_params(project, changes)
     process = start(project, "python", "stages/train.py")
     for shard in project.glob("data/records/train-*.tfrecord"):
-        content = bytearray(shard.read_bytes())
-        content[-1] ^= 1
-        shard.write_bytes(content)
+        with shard.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read()[0]
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([last ^ 1]))
     printed = process.communicate(timeout=120)[0]
     assert process.returncode == 1, printed
     assert "Traceback" not in printed

@@ -19,6 +19,11 @@ class Arrays:
     masks: np.ndarray
     names: list[str]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.masks.shape[1:]
+
     def take(self, chosen: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images and masks of some samples, by number."""
         return self.images[chosen], self.masks[chosen]

@@ -21,8 +21,7 @@ def keeps(wanted: bool | str, manifest: Manifest, available: int) -> bool:
         manifest: the records.
         available: bytes of memory.
     """
-    twice = 2 * size(manifest)  # TensorFlow makes tensors of the arrays, and both stay
-    return 2 * twice <= available if wanted == "auto" else bool(wanted)
+    return 2 * size(manifest) <= available if wanted == "auto" else bool(wanted)
 
 
 def describe(manifest: Manifest, kept: bool) -> str:

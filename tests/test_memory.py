@@ -45,25 +45,51 @@ for batches in (
     print(len(pairs), "batches")
 """
 
+PEAK = f"""
+from pathlib import Path
+import tensorflow as tf
+from segpipe.config import AugmentParams
+from segpipe.data import arrays
+from segpipe.data.pipeline import train_batches
+from segpipe.data.records import open_records
 
-@pytest.fixture
-def manifest(tmp_path, rng):
-    """Records of noise: 23 samples in 8 shards, 6 in 2, names of many lengths."""
+def kilobytes(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(key))
+
+manifest = open_records(Path())
+list(tf.data.Dataset.range(9).map(lambda number: number))  # TensorFlow is up
+before = kilobytes("VmRSS")
+samples = arrays.OF(manifest, "train")
+params = AugmentParams(**{dict.fromkeys(STRONG, 0.0) | {"flip": True, "scale": [1, 1], "aspect": 1}})
+for batch in train_batches(samples, 50, range(500), 0, params):
+    pass
+print(before, kilobytes("VmHWM"))
+"""
+
+
+def write_records(folder, rng, shard_mb, **counts):
+    """Records of noise, so many of each split, with names of many lengths."""
     splits = {}
-    for split, count in {"train": COUNT, "val": 6}.items():
-        samples = [
+    for split, count in counts.items():
+        samples = (
             {
-                "name": f"{split} {number}{'x' * number}".encode(),
+                "name": f"{split} {number}{'x' * (number % 50)}".encode(),
                 "image": rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8).tobytes(),
                 "mask": rng.integers(0, 2, (HEIGHT, WIDTH), np.uint8).tobytes(),
             }
             for number in range(count)
-        ]
-        shards = write_shards(tmp_path, split, samples, 0.02)
-        splits[split] = {"samples": count, "shards": shards}
+        )
+        splits[split] = {"samples": count, "shards": write_shards(folder, split, samples, shard_mb)}
     rest = {"source": "a test", "image_size": [HEIGHT, WIDTH], "resize": "stretch", "left_out": []}
-    write_json(tmp_path / "manifest.json", {**rest, **TABLE.to_json(), "splits": splits})
-    return open_records(tmp_path)
+    write_json(folder / "manifest.json", {**rest, **TABLE.to_json(), "splits": splits})
+    return open_records(folder)
+
+
+@pytest.fixture
+def manifest(tmp_path, rng):
+    """23 samples in 8 shards, 6 in 2."""
+    return write_records(tmp_path, rng, 0.02, train=COUNT, val=6)
 
 
 def both(manifest, split="train"):
@@ -143,7 +169,7 @@ def test_a_shard_that_is_damaged_during_training_is_named(manifest, damage):
         path.write_bytes(content if damage == "changed" else content[:200])
     message = {
         "changed": rf"{path}: the record at byte 0: corrupt, its checksum is wrong; delete the folder",
-        "cut": rf"{path}: the record at byte 0: cut short; delete the folder and run `dvc repro`",
+        "cut": rf"{path}: the record at byte \d+: cut short; delete the folder and run `dvc repro`",
         "gone": rf"No such file or directory: '{path}'",
     }[damage]
     with (
@@ -151,6 +177,17 @@ def test_a_shard_that_is_damaged_during_training_is_named(manifest, damage):
         own_errors(),
     ):
         list(train_batches(read, 4, range(5), 0, AugmentParams(**STRONG)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+@pytest.mark.parametrize(("of", "share"), [("load", 1.2), ("locate", 0.2)])
+def test_memory_holds_the_samples_once_or_not_at_all(tmp_path, rng, of, share):
+    manifest = write_records(tmp_path, rng, 10, train=25_000)
+    done = run(sys.executable, "-c", PEAK.replace("OF", of), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, peak = (1000 * int(kilobytes) for kilobytes in done.stdout.splitlines()[-1].split())
+    assert peak - before < share * 4 * HEIGHT * WIDTH * manifest.count("train")
 
 
 @pytest.fixture(scope="module")

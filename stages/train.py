@@ -13,7 +13,8 @@ import yaml
 from segpipe import grids, provenance
 from segpipe.classes import ClassTable
 from segpipe.config import load_params
-from segpipe.data.arrays import load, subset
+from segpipe.data import memory
+from segpipe.data.arrays import Arrays, load, locate, subset
 from segpipe.data.records import open_records
 from segpipe.devices import take_gpu
 from segpipe.errors import exits_cleanly
@@ -40,8 +41,10 @@ def main() -> None:
         take_gpu()
         device = loop.prepare(params.train)
         print(device)
-        training = subset(load(manifest, "train"), params.train.samples)
-        data = training, load(manifest, "val")
+        in_memory = memory.keeps(params.train.in_memory, manifest, memory.available())
+        print(memory.describe(manifest, in_memory))
+        read = load if in_memory else locate
+        data = subset(read(manifest, "train"), params.train.samples), read(manifest, "val")
         shown = loop.preview_samples(data[1], params.train.previews.samples)
         # DVC empties the results before it runs the stage; what lies with the run outlasts that.
         previews = run.folder / "previews"
@@ -69,7 +72,7 @@ def _code() -> list[Path]:
     return [Path(dep) for dep in pipeline["stages"]["train"]["deps"] if dep.endswith(".py")]
 
 
-def _preview(shown: loop.Samples, table: ClassTable, folder: Path) -> Preview:
+def _preview(shown: Arrays, table: ClassTable, folder: Path) -> Preview:
     def draw(epoch: int, predictions: np.ndarray) -> None:
         pictures = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
         rows = [{"label": n, "image": i, "truth": t, "prediction": p} for n, i, t, p in pictures]

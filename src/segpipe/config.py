@@ -300,6 +300,7 @@ class TrainParams(_Section):
     steps_per_execution: Count
     deterministic: bool
     threads: Annotated[Integer, Field(ge=0, le=1024)]
+    in_memory: bool | Literal["auto"]
     tensorboard: bool
     previews: PreviewParams
 

@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 
 Split = Literal["train", "val", "test"]
 
+Place = tuple[Path, int]
+"""Where a record is: its shard, and the byte at which it begins."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -81,13 +84,35 @@ def read(manifest: Manifest, split: Split) -> Iterator[dict]:
 
     Test samples also hold `original_mask`, uint8 [height, width].
     """
+    return (sample for _, sample in scan(manifest, split))
+
+
+def scan(manifest: Manifest, split: Split) -> Iterator[tuple[Place, dict]]:
+    """As `read`, each sample with the place where `read_at` finds it again."""
     for path in manifest.shards(split):
-        for features in tfrecord.read_shard(path):
-            sample = {
-                "name": features["name"].decode(),
-                "image": np.frombuffer(features["image"], np.uint8).reshape(*manifest.size, 3),
-                "mask": np.frombuffer(features["mask"], np.uint8).reshape(manifest.size),
-            }
-            if "original_mask" in features:
-                sample["original_mask"] = decode_png(features["original_mask"])
-            yield sample
+        for begin, features in tfrecord.scan_shard(path):
+            yield (path, begin), _sample(features, manifest.size)
+
+
+def read_at(place: Place, size: tuple[int, int]) -> dict:
+    """One sample, as `read` yields it.
+
+    Args:
+        place: its shard and first byte.
+        size: the manifest's.
+
+    Raises:
+        UserError: the shard has been cut or changed since; the message names it.
+    """
+    return _sample(tfrecord.read_at(*place), size)
+
+
+def _sample(features: tfrecord.Features, size: tuple[int, int]) -> dict:
+    sample = {
+        "name": features["name"].decode(),
+        "image": np.frombuffer(features["image"], np.uint8).reshape(*size, 3),
+        "mask": np.frombuffer(features["mask"], np.uint8).reshape(size),
+    }
+    if "original_mask" in features:
+        sample["original_mask"] = decode_png(features["original_mask"])
+    return sample

@@ -54,16 +54,32 @@ def write_shards(folder: Path, prefix: str, samples: Iterable[Features], shard_m
 
 
 def read_shard(path: Path) -> Iterator[Features]:
-    """Yield the samples of a shard.
+    """Yield the samples of a shard; errors are those of `scan_shard`."""
+    return (features for _, features in scan_shard(path))
+
+
+def scan_shard(path: Path) -> Iterator[tuple[int, Features]]:
+    """Yield the samples of a shard, each with the byte where `read_at` finds it again.
 
     Raises:
         UserError: the shard is cut short or a checksum is wrong; the message names it.
     """
     with path.open("rb") as file:
-        number = 0
+        number, begin = 0, 0
         while header := file.read(12):
-            yield _parse(_unframe(header, file, f"{path}: record {number}"))
-            number += 1
+            yield begin, _parse(_unframe(header, file, f"{path}: record {number}"))
+            number, begin = number + 1, file.tell()
+
+
+def read_at(path: Path, begin: int) -> Features:
+    """The sample of a shard that begins at a byte.
+
+    Raises:
+        UserError: the shard ends before, or a checksum is wrong; the message names it.
+    """
+    with path.open("rb") as file:
+        file.seek(begin)
+        return _parse(_unframe(file.read(12), file, f"{path}: the record at byte {begin}"))
 
 
 def check_shards(folder: Path, listed: dict[str, list[dict]]) -> None:

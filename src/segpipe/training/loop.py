@@ -9,7 +9,7 @@ import numpy as np
 
 from segpipe import provenance
 from segpipe.config import ModelParams, Params, TrainParams
-from segpipe.data.arrays import Arrays, steps_per_pass
+from segpipe.data.arrays import Arrays, Samples, steps_per_pass
 from segpipe.data.records import Manifest
 from segpipe.data.weights import class_weights
 from segpipe.errors import UserError, brief
@@ -45,23 +45,14 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 
 
 @dataclass(frozen=True)
-class Samples:
-    """The fixed validation samples of the previews: images, true masks and names."""
-
-    images: np.ndarray
-    masks: np.ndarray
-    names: list[str]
-
-
-@dataclass(frozen=True)
 class Work:
     """What a training run works with, besides the network."""
 
     identity: dict
     """All that decides what the run gives."""
     manifest: Manifest
-    training: Arrays
-    validation: Arrays
+    training: Samples
+    validation: Samples
     params: TrainParams
     seed: int
     """Decides order and augmentation."""
@@ -130,11 +121,10 @@ def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, see
     return assemble(backbone, backbone.build(manifest.size), params, len(manifest.classes))
 
 
-def preview_samples(validation: Arrays, count: int) -> Samples:
-    """The same few samples every time: the first by hash of the name."""
+def preview_samples(validation: Samples, count: int) -> Arrays:
+    """What the previews draw, the same few samples every time: the first by hash of the name."""
     first = sorted(range(len(validation.names)), key=lambda i: name_hash(validation.names[i]))[:count]
-    names = [validation.names[i] for i in first]
-    return Samples(validation.images[first], validation.masks[first], names)
+    return Arrays(*validation.take(first), [validation.names[i] for i in first])
 
 
 def train(network: keras.Model, work: Work) -> Progress:
@@ -203,7 +193,11 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
     params, every = work.params, work.params.previews.every
     steps = range(progress.epoch * work.steps, end * work.steps)
     batches = backend().train_batches(work.training, params.batch_size, steps, work.seed, params.augment)
-    with live_log(work.logs / "live", progress) as live, Watch(progress, params, work.steps) as watch:
+    with (
+        backend().own_errors(),
+        live_log(work.logs / "live", progress) as live,
+        Watch(progress, params, work.steps) as watch,
+    ):
         callbacks = [
             FiniteLoss(),
             Interrupted(),

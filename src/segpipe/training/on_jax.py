@@ -1,5 +1,6 @@
-"""Training on Keras' JAX backend, which needs no TensorFlow: its devices, and batches from arrays."""
+"""Training on Keras' JAX backend, which needs no TensorFlow: its devices, and batches by NumPy."""
 
+import contextlib
 import math
 from collections.abc import Iterator
 
@@ -9,12 +10,15 @@ import numpy as np
 
 from segpipe import devices
 from segpipe.config import AugmentParams, TrainParams
-from segpipe.data.arrays import Arrays, steps_per_pass
+from segpipe.data.arrays import Samples, steps_per_pass
 from segpipe.data.augment import DRAWS, augment
 from segpipe.errors import UserError
 
 Unsupported = NotImplementedError
 """What an operation raises that cannot be deterministic."""
+
+own_errors = contextlib.nullcontext
+"""JAX lets through what reading samples raises."""
 
 
 def prepare(params: TrainParams) -> str:
@@ -45,23 +49,23 @@ def fused(network: keras.Model) -> keras.Model:
 
 
 def train_batches(
-    arrays: Arrays, batch_size: int, steps: range, seed: int, params: AugmentParams
+    samples: Samples, batch_size: int, steps: range, seed: int, params: AugmentParams
 ) -> Iterator[tuple[jax.Array, jax.Array]]:
     """As `segpipe.data.pipeline.train_batches`, but augmented on the accelerator.
 
     The random numbers are others.
     """
-    a_pass = steps_per_pass(arrays, batch_size)
+    a_pass = steps_per_pass(samples, batch_size)
     changed = jax.jit(lambda images, masks, draws: augment(images, masks, draws, params))
     number = -1
     for step in steps:
         if step // a_pass != number:
             number = step // a_pass
-            order, draws = _of_pass(len(arrays.names), seed, number)
+            order, draws = _of_pass(len(samples.names), seed, number)
         chosen = order[step % a_pass * batch_size :][:batch_size]
         # Tensor cores would round coordinates to a tenth of a pixel.
         with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-            batch = changed(arrays.images[chosen], arrays.masks[chosen], draws[chosen])
+            batch = changed(*samples.take(chosen), draws[chosen])
         yield batch
 
 
@@ -71,19 +75,19 @@ def _of_pass(count: int, seed: int, number: int) -> tuple[np.ndarray, np.ndarray
     return random.permutation(count), random.random((count, DRAWS), np.float32)
 
 
-def validation_batches(arrays: Arrays, batch_size: int) -> keras.utils.PyDataset:
+def validation_batches(samples: Samples, batch_size: int) -> keras.utils.PyDataset:
     """Every sample once, in order; the last batch may be smaller."""
-    return _InOrder(arrays, batch_size)
+    return _InOrder(samples, batch_size)
 
 
 class _InOrder(keras.utils.PyDataset):
-    def __init__(self, arrays: Arrays, batch_size: int) -> None:
+    def __init__(self, samples: Samples, batch_size: int) -> None:
         super().__init__()
-        self.arrays, self.batch_size = arrays, batch_size
+        self.samples, self.batch_size = samples, batch_size
 
     def __len__(self) -> int:
-        return math.ceil(len(self.arrays.names) / self.batch_size)
+        return math.ceil(len(self.samples.names) / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         some = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return self.arrays.images[some], self.arrays.masks[some]
+        return self.samples.take(range(len(self.samples.names))[some])

@@ -5,10 +5,18 @@ import tensorflow as tf
 
 from segpipe import devices
 from segpipe.config import TrainParams
-from segpipe.data.pipeline import train_batches, validation_batches
+from segpipe.data.pipeline import own_errors, train_batches, validation_batches
 from segpipe.training import fusion
 
-__all__ = ["Unsupported", "fused", "jit_compile", "prepare", "train_batches", "validation_batches"]
+__all__ = [
+    "Unsupported",
+    "fused",
+    "jit_compile",
+    "own_errors",
+    "prepare",
+    "train_batches",
+    "validation_batches",
+]
 
 Unsupported = tf.errors.UnimplementedError
 """What an operation raises that cannot be deterministic."""

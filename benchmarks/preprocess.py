@@ -52,7 +52,7 @@ def main() -> None:
             found = folder.samples(FolderParams(path=str(pets), layout="oxford", test_share=0.2), PETS)
             raw = Path(scratch, "raw")
             images = prepare(found, raw)
-            theirs = tutorial.encoded(pets, "trainval").concatenate(tutorial.encoded(pets, "test"))
+            theirs = tutorial.encoded(tutorial.files(pets, "trainval") + tutorial.files(pets, "test"))
             seconds = _bench.in_turns(
                 {
                     "segpipe": lambda raw=raw: preprocess(raw),
@@ -79,13 +79,13 @@ def enlarged(pets: Path, target: Path) -> Path:
     (target / "images").mkdir(parents=True)
     (target / "annotations/trimaps").mkdir(parents=True)
     for split in ("trainval", "test"):
-        images, masks = (paths[: LARGE // 2] for paths in tutorial.files(pets, split))
-        for image, mask in zip(map(Path, images), map(Path, masks), strict=True):
+        pairs = [tuple(map(Path, pair)) for pair in tutorial.files(pets, split)[: LARGE // 2]]
+        for image, mask in pairs:
             with Image.open(image) as picture, Image.open(mask) as drawing:
                 large = picture.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC)
                 large.save(target / "images" / image.name, quality=90)
                 drawing.resize((4000, 3000)).save(target / "annotations/trimaps" / mask.name)
-        lines = (f"{Path(image).stem} 1 1 1\n" for image in images)
+        lines = (f"{image.stem} 1 1 1\n" for image, _ in pairs)
         (target / f"annotations/{split}.txt").write_text("".join(lines), encoding="utf-8")
     return target
 

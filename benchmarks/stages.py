@@ -6,18 +6,15 @@ project with one stage, one dependency and one output.
 
 import _bench
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from _projects import DVC, PYTHON, clone, name_committer, run
+
 STAGES = ("fetch", "fetch_encoder", "preprocess", "train", "evaluate", "report")
-PYTHON, ROUNDS = sys.executable, 5
-DVC = (PYTHON, "-m", "dvc")
+ROUNDS = 5
 SMALL = (
     "data.source=synthetic", "data.synthetic.train=12", "data.synthetic.test=4", "data.image_size=32",
     "model.encoder.weights=none", "model.encoder.alpha=0.35", "train.epochs=1", "train.warmup_epochs=0",
@@ -35,7 +32,7 @@ stages:
 def main() -> None:
     """Run the rounds, print the ratios."""
     with tempfile.TemporaryDirectory() as scratch:
-        ours, bare = segpipe(Path(scratch, "segpipe")), one_stage(Path(scratch, "bare"))
+        ours, bare = finished(Path(scratch, "segpipe")), one_stage(Path(scratch, "bare"))
         runs = {name: partial(run, ours / "stages", PYTHON, "-c", f"import {name}") for name in STAGES}
         runs["import tensorflow"] = partial(run, ours, PYTHON, "-c", "import tensorflow")
         runs["segpipe --help"] = partial(run, ours, PYTHON, "-m", "segpipe.cli", "--help")
@@ -52,19 +49,10 @@ def main() -> None:
     _bench.publish("stages", {f"s, {name}": statistics.median(s) for name, s in seconds.items()}, ratios)
 
 
-def run(folder: Path, *command: str) -> None:
-    """Run a command that must succeed; what it says is of no interest."""
-    path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"  # stages are run by `python`
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-
-
-def segpipe(folder: Path) -> Path:
-    """A clone of the last commit in which everything ran, on a few drawings."""
-    run(_bench.ROOT, "git", "clone", "--quiet", str(_bench.ROOT), str(folder))
-    identity(folder)
-    options: Sequence[str] = [word for param in SMALL for word in ("-S", param)]
-    run(folder, *DVC, "exp", "run", *options)
+def finished(folder: Path) -> Path:
+    """A clone in which everything ran, on a few drawings."""
+    clone(folder)
+    run(folder, *DVC, "exp", "run", *(word for param in SMALL for word in ("-S", param)))
     return folder
 
 
@@ -72,18 +60,12 @@ def one_stage(folder: Path) -> Path:
     """A DVC project in which everything ran."""
     folder.mkdir()
     run(folder, "git", "init", "--quiet")
-    identity(folder)
+    name_committer(folder)
     run(folder, *DVC, "init", "--quiet")
     (folder / "given").write_text("given", encoding="utf-8")
     (folder / "dvc.yaml").write_text(BARE, encoding="utf-8")
     run(folder, *DVC, "repro")
     return folder
-
-
-def identity(folder: Path) -> None:
-    """Name a committer, as Git and DVC's experiments ask for one."""
-    run(folder, "git", "config", "user.name", "benchmark")
-    run(folder, "git", "config", "user.email", "benchmark@example.org")
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ TAPS = (
 FILTERS = (512, 256, 128, 64)
 
 
-def files(pets: Path, split: str) -> tuple[list[str], list[str]]:
-    """Paths of a split's photographs and masks: `trainval` or `test`."""
+def files(pets: Path, split: str) -> list[tuple[str, str]]:
+    """Paths of a split's photographs and their masks: `trainval` or `test`."""
     lines = (pets / f"annotations/{split}.txt").read_text(encoding="utf-8").splitlines()
     names = [line.split()[0] for line in lines if line and not line.startswith("#")]
-    images = [str(pets / f"images/{name}.jpg") for name in names]
-    return images, [str(pets / f"annotations/trimaps/{name}.png") for name in names]
+    trimaps = pets / "annotations/trimaps"
+    return [(str(pets / f"images/{name}.jpg"), str(trimaps / f"{name}.png")) for name in names]
 
 
 def load(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -42,17 +42,15 @@ def load_mirrored(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     return picture, truth
 
 
-def encoded(pets: Path, split: str) -> tf.data.Dataset:
+def encoded(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
     """The files' bytes."""
-    paths = tf.data.Dataset.from_tensor_slices(files(pets, split))
-    return paths.map(
-        lambda image, mask: (tf.io.read_file(image), tf.io.read_file(mask)), tf.data.AUTOTUNE
-    )
+    paths = tf.data.Dataset.from_tensor_slices(pairs)
+    return paths.map(lambda pair: (tf.io.read_file(pair[0]), tf.io.read_file(pair[1])), tf.data.AUTOTUNE)
 
 
-def train_batches(pets: Path) -> tf.data.Dataset:
+def train_batches(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
     """Batches without end."""
-    samples = encoded(pets, "trainval").map(load_mirrored, tf.data.AUTOTUNE)
+    samples = encoded(pairs).map(load_mirrored, tf.data.AUTOTUNE)
     return samples.cache().shuffle(1000).batch(BATCH).repeat().prefetch(tf.data.AUTOTUNE)
 
 

@@ -1,0 +1,34 @@
+"""Projects to measure DVC and stages in: clones of the last commit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PYTHON = sys.executable
+DVC = (PYTHON, "-m", "dvc")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def environment() -> dict[str, str]:
+    """The environment in which stages, run by DVC as `python`, are run by this Python."""
+    path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path}
+
+
+def run(folder: Path, *command: str) -> None:
+    """Run a command that must succeed; what it says is of no interest."""
+    subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+
+
+def clone(folder: Path) -> Path:
+    """A clone of the last commit."""
+    run(ROOT, "git", "clone", "--quiet", str(ROOT), str(folder))
+    name_committer(folder)
+    return folder
+
+
+def name_committer(folder: Path) -> None:
+    """Git and DVC's experiments ask for one."""
+    run(folder, "git", "config", "user.name", "benchmark")
+    run(folder, "git", "config", "user.email", "benchmark@example.org")

@@ -15,7 +15,7 @@ from segpipe.classes import ClassTable
 from segpipe.config import load_params
 from segpipe.data.arrays import load, subset
 from segpipe.data.records import open_records
-from segpipe.devices import take_gpu
+from segpipe.devices import take_gpus
 from segpipe.errors import exits_cleanly
 from segpipe.files import write_json, write_text
 from segpipe.pretrained import open_backbone
@@ -37,7 +37,7 @@ def main() -> None:
     identity = provenance.identity(resolved, manifest, backbone, _code())
     circumstances = provenance.circumstances()
     with claim(provenance.fingerprint(identity), identity) as run:
-        take_gpu()
+        take_gpus(params.train.devices, params.train.batch_size)
         device = loop.prepare(params.train)
         print(device)
         training = subset(load(manifest, "train"), params.train.samples)

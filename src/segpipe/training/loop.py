@@ -1,5 +1,6 @@
 """One training run, from records and an encoder to the best model and its history."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -188,8 +189,10 @@ def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phas
     if encoder.trainable != phase.trains_encoder:
         set_trainable(encoder, phase.trains_encoder, pretrained=True)
     learner.compile(
-        build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
-        loss=segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
+        *backend().over_devices(
+            build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
+            segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
+        ),
         metrics=[RunningScores(len(work.manifest.classes))],
         steps_per_execution=params.steps_per_execution,
         jit_compile=backend().jit_compile(params.jit),
@@ -203,7 +206,11 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
     params, every = work.params, work.params.previews.every
     steps = range(progress.epoch * work.steps, end * work.steps)
     batches = backend().train_batches(work.training, params.batch_size, steps, work.seed, params.augment)
-    with live_log(work.logs / "live", progress) as live, Watch(progress, params, work.steps) as watch:
+    with (
+        live_log(work.logs / "live", progress) as live,
+        Watch(progress, params, work.steps) as watch,
+        backend().statistics_over_devices(learner),
+    ):
         callbacks = [
             FiniteLoss(),
             Interrupted(),
@@ -224,6 +231,8 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
             shuffle=False,  # the data set has its own order
             verbose=0,
             validation_data=backend().validation_batches(work.validation, params.batch_size),
+            # What several devices share out Keras cannot count.
+            validation_steps=math.ceil(len(work.validation.names) / params.batch_size),
             callbacks=callbacks,
         )
 

@@ -57,7 +57,7 @@ def test_params_cannot_be_changed_once_read():
         ("data__ignore", ["#ff0000"], "data: classes and ignore hold both numbers and colours"),
         ("train__devices", 0, "train.devices = 0: input should be auto, or a number of devices of at"),
         ("train__devices", True, "train.devices = True: input should be auto, or a number of devices"),
-        ("train__devices", 3, "train: devices = 3 does not divide batch_size = 8, and each takes an"),
+        ("train__devices", 3, "train: devices = 3 does not divide batch_size = 8; each takes an equ"),
         ("train__class_weights", {"bordr": 2}, "names 'bordr', which is no class; did you mean border?"),
         ("train__class_weights", {"border": 0}, "train.class_weights: the weight of 'border' is 0; exp"),
         ("train__class_weights", "even", "train.class_weights = 'even': input should be 'none', 'bal"),

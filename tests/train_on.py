@@ -1,7 +1,7 @@
 """Train small networks on so many devices: `python train_on.py NUMBER OUTPUT < cases.json`.
 
-A case has `samples`, how many, `train`, changes of that section, and `weights` of the classes. Of each the
-output, an archive, has the history, the weights at the end and what was previewed, by the case's name.
+A case has `samples`, how many, `train`, changes of that section, and `weights` of the classes. The
+output, an archive, has of each the history, the weights at the end and what was previewed, by its name.
 """
 
 import json
@@ -60,7 +60,7 @@ def results(case: dict, number: int, folder: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Run the cases; each again, from its first epoch on."""
+    """Run the cases; those that say `again` go back to their first epoch then, and on from there."""
     number, output = int(sys.argv[1]), Path(sys.argv[2])
     cases, found = json.load(sys.stdin), {}
     print(loop.prepare(with_changes(devices=number).train))

@@ -327,8 +327,8 @@ class TrainParams(_Section):
     def _devices_share_a_batch(self) -> "TrainParams":
         if self.devices != "auto" and self.batch_size % self.devices:
             raise ValueError(
-                f"devices = {self.devices} does not divide batch_size = {self.batch_size}, and each takes an "
-                "equal share of a batch; change one of them, or set devices to auto"
+                f"devices = {self.devices} does not divide batch_size = {self.batch_size}; each takes "
+                "an equal share, so change one of them, or set devices to auto"
             )
         return self
 

@@ -1,6 +1,7 @@
 """The devices that a stage computes on: free GPUs, one or several, or the CPU.
 
-Experiments that run side by side take GPUs of their own. A taken one is a locked file in the user's cache.
+Experiments that run side by side take GPUs of their own. What is taken is a locked file in the user's
+cache.
 """
 
 import os

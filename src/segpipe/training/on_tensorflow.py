@@ -1,7 +1,7 @@
 """Training on Keras' TensorFlow backend: its devices, and batches by tf.data.
 
-Several devices are a `MirroredStrategy`, which holds from `prepare` on. Keras has each of them take loss,
-statistics and norm of the gradients of its own share of a batch; here they are those of the batch.
+Several devices are a `MirroredStrategy`, which holds from `prepare` on. Keras has each of them take the
+loss, BatchNorm's statistics and the gradients' norm of its share of a batch; here they are the batch's.
 """
 
 import contextlib
@@ -67,8 +67,8 @@ def _use(number: int, params: TrainParams, kind: str) -> None:
     ):
         if refused:
             raise UserError(
-                f"train.{key} = {getattr(params, key)} works with TensorFlow on one device alone, and here "
-                f"are {number}; set it to {instead}, train.backend to jax or train.devices to 1"
+                f"train.{key} = {getattr(params, key)} works with TensorFlow on one device, and not "
+                f"on {number}; set it to {instead}, train.backend to jax or train.devices to 1"
             )
     if kind == "CPU":
         (cpu,) = tf.config.list_physical_devices("CPU")
@@ -106,9 +106,9 @@ class _SumsFirst:
 def over_devices(optimizer: keras.Optimizer, loss: Loss) -> tuple[keras.Optimizer, Loss]:
     """What has several devices train as one does: an optimizer and a loss that know of all of them.
 
-    The loss of a share of a batch is that of the batch by the number of devices, over which Keras and the
-    optimizer sum. No mean of the shares' would do: the pixels that count lie unevenly among them, and
-    Dice and Lovász are no sums over pixels.
+    The loss of a share is that of the whole batch, divided by the number of devices, over which all is
+    summed. No mean of the shares' own would do: the pixels that count lie unevenly among them, and Dice
+    and Lovász are no sums over pixels.
     """
     number = _number()
     if number == 1:
@@ -144,7 +144,9 @@ def validation_batches(
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Every sample once, in order; the last batch may be smaller.
 
-    Where several devices do not divide the samples, each of them gets all.
+    Several devices that divide the samples get equal shares of each batch. Others get all of it, each:
+    an empty share stops TensorFlow on a CPU, and what is counted as often as all else changes no score.
+    With several all come again and again, because Keras asks for one after the last.
     """
     batches, number = pipeline.validation_batches(arrays, batch_size), _number()
     if number == 1:
@@ -157,5 +159,5 @@ def validation_batches(
             return samples.batch(size).repeat(number)
         return samples.batch(size // number)
 
-    shared = batches.flat_map(shares)
+    shared = batches.flat_map(shares).repeat()
     return tf.distribute.get_strategy().distribute_datasets_from_function(lambda context: shared)

@@ -177,6 +177,7 @@ def test_two_devices_train_as_one_does(on_one_and_two, case):
     """Losses and scores of each epoch, and the weights, though half of the pictures hardly count."""
     one, two = ({k: v for k, v in found.items() if k.startswith(case)} for found in on_one_and_two)
     assert one.keys() == two.keys()
+    assert (one.pop(f"{case} copies"), two.pop(f"{case} copies")) == (1, 2)
     assert two.pop(f"{case} history") == pytest.approx(one.pop(f"{case} history"), rel=1e-4)
     assert np.mean(two.pop(f"{case} previews") == one.pop(f"{case} previews")) > 0.99
     for name, weights in one.items():

@@ -54,9 +54,24 @@ def results(case: dict, number: int, folder: Path) -> dict[str, np.ndarray]:
         lambda epoch, masks: drawn.append(masks),
         small_network(params.model),
     )
+    copies = copies_of(network.trainable_variables[0])
     history = [[row[name] for name in sorted(row)] for row in progress.history]
     found = {f"weights {n}": weights for n, weights in enumerate(network.get_weights())}
-    return {"history": np.array(history), "previews": np.array(drawn), **found}
+    return {
+        "history": np.array(history),
+        "previews": np.array(drawn),
+        "copies": np.array(copies),
+        **found,
+    }
+
+
+def copies_of(variable: keras.Variable) -> int:
+    """On how many devices a variable lies."""
+    if keras.config.backend() == "jax":
+        return len(variable.value.devices())
+    import tensorflow as tf
+
+    return len(tf.distribute.get_strategy().experimental_local_results(variable.value))
 
 
 def main() -> None:

@@ -30,8 +30,7 @@ class RunningScores(keras.Metric):
         cell = ops.reshape(cell, [-1])
         counts = ops.segment_sum(ops.ones_like(cell), cell, cells + 1)[:cells]
         counts = ops.reshape(counts, [self.classes, self.classes])
-        # Devices of TensorFlow add up what is added, and would add up the matrix so far as well.
-        self.confusion.assign_add(ops.cast(counts, "float32"))
+        self.confusion.assign(self.confusion + ops.cast(counts, "float32"))
 
     def result(self) -> dict[str, keras.KerasTensor]:
         """`accuracy` and `mean_iou`, float32 scalars in 0..1; 0 before the first pixel."""

@@ -8,7 +8,7 @@ from segpipe.config import load_params
 from segpipe.data.codec import encode_png
 from segpipe.data.records import open_records
 from segpipe.data.tfrecord import write_shards
-from segpipe.devices import take_gpu
+from segpipe.devices import take_gpus
 from segpipe.errors import exits_cleanly
 from segpipe.evaluation import Evaluation, absent_classes
 from segpipe.files import replaces, write_json, write_text
@@ -24,7 +24,7 @@ def main() -> None:
     """Read params, predict and score, write the numbers and the predicted masks."""
     params = load_params().evaluate
     manifest = open_records(Path("data/records"))
-    take_gpu()
+    take_gpus()
     model = load_model(Path("models/model.keras"), manifest)
     predict = augmented(model, params.tta.flip, params.tta.scales)
     evaluation = Evaluation(predict, manifest, params.batch_size)

@@ -16,7 +16,7 @@ from segpipe.config import load_params
 from segpipe.data import memory
 from segpipe.data.arrays import Arrays, load, locate, subset
 from segpipe.data.records import open_records
-from segpipe.devices import take_gpu
+from segpipe.devices import take_gpus
 from segpipe.errors import exits_cleanly
 from segpipe.files import write_json, write_text
 from segpipe.pretrained import open_backbone
@@ -38,7 +38,7 @@ def main() -> None:
     identity = provenance.identity(resolved, manifest, backbone, _code())
     circumstances = provenance.circumstances()
     with claim(provenance.fingerprint(identity), identity) as run:
-        take_gpu()
+        take_gpus(params.train.devices, params.train.batch_size)
         device = loop.prepare(params.train)
         print(device)
         in_memory = memory.keeps(params.train.in_memory, manifest, memory.available())

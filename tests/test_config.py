@@ -55,6 +55,9 @@ def test_params_cannot_be_changed_once_read():
         ("data__ignore", [256], "data.ignore.0 = 256: a mask value is a number 0 to 255, or a colour"),
         ("data__ignore", ["red"], "data.ignore.0 = 'red': a mask value is a number 0 to 255, or"),
         ("data__ignore", ["#ff0000"], "data: classes and ignore hold both numbers and colours"),
+        ("train__devices", 0, "train.devices = 0: input should be auto, or a number of devices of at"),
+        ("train__devices", True, "train.devices = True: input should be auto, or a number of devices"),
+        ("train__devices", 3, "train: devices = 3 does not divide batch_size = 8; each takes an equ"),
         ("train__class_weights", {"bordr": 2}, "names 'bordr', which is no class; did you mean border?"),
         ("train__class_weights", {"border": 0}, "train.class_weights: the weight of 'border' is 0; exp"),
         ("train__class_weights", "even", "train.class_weights = 'even': input should be 'none', 'bal"),
@@ -153,7 +156,7 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
         "(allowed here: epochs, fine_tuning, samples, steps_per_epoch, batch_size, optimizer, "
         "learning_rate, schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, "
-        "class_weights, augment, early_stopping, max_minutes, backend, precision, jit, "
+        "class_weights, augment, early_stopping, max_minutes, backend, devices, precision, jit, "
         "steps_per_execution, deterministic, threads, in_memory, tensorboard, previews)\n"
     )
 

@@ -17,8 +17,8 @@ ROWS = [row for part in recipes.ablation(ROOT / "experiments") for row in part.r
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 CIRCUMSTANCES = re.compile(
-    r"train\.(backend|precision|jit|steps_per_execution|deterministic|threads|in_memory|tensorboard|"
-    r"previews\..*|max_minutes|samples)"
+    r"train\.(backend|devices|precision|jit|steps_per_execution|deterministic|threads|in_memory|"
+    r"tensorboard|previews\..*|max_minutes|samples)"
 )
 """What is in `train` and decides nothing about how good a model gets from the data that there are."""
 

@@ -75,6 +75,12 @@ def _class_weights(value: Any) -> str | dict[str, float]:
     raise ValueError(f"input should be {', '.join(map(repr, WEIGHTINGS))} or weights by class name")
 
 
+def _devices(value: Any) -> Literal["auto"] | int:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("input should be auto, or a number of devices of at least 1")
+
+
 def _least_and_most(factors: tuple[float, float]) -> tuple[float, float]:
     if factors[0] > factors[1]:
         raise ValueError(f"input should be [least, most], and {factors[0]} is above {factors[1]}")
@@ -93,6 +99,7 @@ Factors = Annotated[tuple[Factor, Factor], AfterValidator(_least_and_most)]
 MaskValueParam = Annotated[MaskValue, PlainValidator(_mask_value)]
 ImageSize = Annotated[int | tuple[int, int], PlainValidator(_image_size)]
 Name = Annotated[str, Field(min_length=1)]
+Devices = Annotated[Literal["auto"] | int, PlainValidator(_devices)]
 ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
 
 
@@ -295,6 +302,7 @@ class TrainParams(_Section):
     early_stopping: EarlyStoppingParams
     max_minutes: Annotated[float, Field(ge=0)]
     backend: Literal["auto", "tensorflow", "jax"]
+    devices: Devices
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     jit: bool | Literal["auto"]
     steps_per_execution: Count
@@ -314,6 +322,15 @@ class TrainParams(_Section):
         for name, epochs in (("epochs", self.epochs), ("fine_tuning.epochs", self.fine_tuning.epochs)):
             if epochs and self.warmup_epochs > epochs:
                 raise ValueError(f"warmup_epochs = {self.warmup_epochs} is more than {name} = {epochs}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _devices_share_a_batch(self) -> "TrainParams":
+        if self.devices != "auto" and self.batch_size % self.devices:
+            raise ValueError(
+                f"devices = {self.devices} does not divide batch_size = {self.batch_size}; each takes "
+                "an equal share, so change one of them, or set devices to auto"
+            )
         return self
 
 

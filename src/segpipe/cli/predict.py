@@ -39,11 +39,11 @@ def predict(
     factors = _factors(scales)
     sources = find(inputs, out)
     read_card(model)
-    from segpipe.devices import take_gpu
+    from segpipe.devices import take_gpus
     from segpipe.prediction import folder  # takes four seconds, for TensorFlow
     from segpipe.prediction.predictor import load_model
 
-    take_gpu()
+    take_gpus()
     predictor = load_model(model)
     options = folder.Options(tta, factors, tile, probabilities)
     outcome = folder.predict_files(predictor, sources, out, options)

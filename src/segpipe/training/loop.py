@@ -1,5 +1,6 @@
 """One training run, from records and an encoder to the best model and its history."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -178,8 +179,10 @@ def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phas
     if encoder.trainable != phase.trains_encoder:
         set_trainable(encoder, phase.trains_encoder, pretrained=True)
     learner.compile(
-        build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
-        loss=segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
+        *backend().over_devices(
+            build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
+            segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
+        ),
         metrics=[RunningScores(len(work.manifest.classes))],
         steps_per_execution=params.steps_per_execution,
         jit_compile=backend().jit_compile(params.jit),
@@ -195,6 +198,7 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
     batches = backend().train_batches(work.training, params.batch_size, steps, work.seed, params.augment)
     with (
         backend().own_errors(),
+        backend().statistics_over_devices(learner),
         live_log(work.logs / "live", progress) as live,
         Watch(progress, params, work.steps) as watch,
     ):
@@ -218,6 +222,8 @@ def _fit(learner: keras.Model, work: Work, progress: Progress, end: int) -> None
             shuffle=False,  # the data set has its own order
             verbose=0,
             validation_data=backend().validation_batches(work.validation, params.batch_size),
+            # What several devices share out Keras cannot count.
+            validation_steps=math.ceil(len(work.validation.names) / params.batch_size),
             callbacks=callbacks,
         )
 

@@ -1,4 +1,7 @@
-"""Training on Keras' JAX backend, which needs no TensorFlow: its devices, and batches by NumPy."""
+"""Training on Keras' JAX backend, which needs no TensorFlow: its devices, and batches by NumPy.
+
+Over several devices JAX computes as over one: a batch lies on all of them, and the results are the same.
+"""
 
 import contextlib
 import math
@@ -13,6 +16,7 @@ from segpipe.config import AugmentParams, TrainParams
 from segpipe.data.arrays import Samples, steps_per_pass
 from segpipe.data.augment import DRAWS, augment
 from segpipe.errors import UserError
+from segpipe.model.losses import Loss
 
 Unsupported = NotImplementedError
 """What an operation raises that cannot be deterministic."""
@@ -31,11 +35,26 @@ def prepare(params: TrainParams) -> str:
         raise UserError(
             "train.threads and train.deterministic work with TensorFlow alone; set them to 0 and false"
         )
-    device = jax.devices()[0]
-    if device.platform != "gpu":
+    if params.devices != "auto" and params.devices > 1:
+        jax.config.update("jax_num_cpu_devices", params.devices)  # a GPU comes before all of them
+    used = jax.devices()[: None if params.devices == "auto" else params.devices]
+    if len(used) > 1:
+        names = keras.distribution.list_devices()[: len(used)]
+        keras.distribution.set_distribution(_Shared(devices=names, auto_shard_dataset=False))
+    if used[0].platform != "gpu":
         devices.let_go()
-        return "no GPU found: running on the CPU"
-    return f"running on {device.device_kind}"
+        return devices.on_cpu(len(used))
+    return f"running on {', '.join(device.device_kind for device in used)}"
+
+
+class _Shared(keras.distribution.DataParallel):
+    """Equal shares of a batch, or all of it to each device where there are none."""
+
+    def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
+        """Of a batch, and of those that follow it."""
+        if data_shape[0] % self.num_model_replicas == 0:
+            return super().get_data_layout(data_shape)
+        return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
 
 def jit_compile(wanted: bool | str) -> bool | str:
@@ -46,6 +65,16 @@ def jit_compile(wanted: bool | str) -> bool | str:
 def fused(network: keras.Model) -> keras.Model:
     """What to train in a network's place: itself, as XLA fuses what can be."""
     return network
+
+
+def over_devices(optimizer: keras.Optimizer, loss: Loss) -> tuple[keras.Optimizer, Loss]:
+    """What has several devices train as one does: with JAX, any optimizer and loss."""
+    return optimizer, loss
+
+
+def statistics_over_devices(learner: keras.Model) -> contextlib.nullcontext:
+    """Have BatchNorm see the batches of all devices for a while: with JAX it always does."""
+    return contextlib.nullcontext()
 
 
 def train_batches(
@@ -76,7 +105,10 @@ def _of_pass(count: int, seed: int, number: int) -> tuple[np.ndarray, np.ndarray
 
 
 def validation_batches(samples: Samples, batch_size: int) -> keras.utils.PyDataset:
-    """Every sample once, in order; the last batch may be smaller."""
+    """Every sample once, in order; the last batch may be smaller.
+
+    With several devices it comes first: Keras lays all batches out as the first.
+    """
     return _InOrder(samples, batch_size)
 
 
@@ -89,5 +121,7 @@ class _InOrder(keras.utils.PyDataset):
         return math.ceil(len(self.samples.names) / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if keras.distribution.distribution():
+            index = len(self) - 1 - index
         some = slice(index * self.batch_size, (index + 1) * self.batch_size)
         return self.samples.take(range(len(self.samples.names))[some])

@@ -35,7 +35,7 @@ def main() -> None:
         ours, bare = finished(Path(scratch, "segpipe")), one_stage(Path(scratch, "bare"))
         runs = {name: partial(run, ours / "stages", PYTHON, "-c", f"import {name}") for name in STAGES}
         runs["import tensorflow"] = partial(run, ours, PYTHON, "-c", "import tensorflow")
-        runs["segpipe --help"] = partial(run, ours, PYTHON, "-m", "segpipe.cli", "--help")
+        runs["segpipe --help"] = partial(run, ours, "segpipe", "--help")
         runs["dvc repro"] = partial(run, ours, *DVC, "repro")
         runs["dvc repro of one stage"] = partial(run, bare, *DVC, "repro")
         seconds = _bench.in_turns(runs, ROUNDS)

@@ -1,6 +1,7 @@
 """Scoring a model on the test split, at network size and at each picture's own size."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
@@ -10,12 +11,13 @@ from rich.progress import track
 from segpipe import metrics
 from segpipe.classes import IGNORE
 from segpipe.data import records
+from segpipe.data.parallel import in_order
 from segpipe.errors import UserError
 from segpipe.prediction.masks import Predict, log_softmax, mask_at_size
 
 
 class Evaluation:
-    """Scores that grow while predictions pass; nothing but one batch of pictures is kept."""
+    """Scores that grow while predictions pass; no more than a few batches of pictures are kept."""
 
     def __init__(self, predict: Predict, manifest: records.Manifest, batch_size: int) -> None:
         self.predict, self.manifest, self.batch_size = predict, manifest, batch_size
@@ -38,12 +40,13 @@ class Evaluation:
         """
         count = self.manifest.count("test")
         samples = track(records.read(self.manifest, "test"), "Evaluating", total=count)
-        while batch := list(islice(samples, self.batch_size)):
-            logits = self.predict(np.stack([s["image"] for s in batch]))
-            if not np.isfinite(logits).all():
-                raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-            for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
-                yield sample["name"], self._score(sample, log_probabilities)
+        batches = iter(lambda: list(islice(samples, self.batch_size)), [])
+        with ThreadPoolExecutor(1) as network:  # predicts on the next batch while this one is scored
+            for batch, logits in in_order(lambda some: network.submit(self._look, some), batches, 1):
+                if not np.isfinite(logits).all():
+                    raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
+                for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
+                    yield sample["name"], self._score(sample, log_probabilities)
 
     def metrics(self) -> dict:
         """The content of `metrics.json`, for the predictions so far.
@@ -126,6 +129,9 @@ class Evaluation:
                 "accuracy": metrics.ratio(right, pixels),
             }
         )
+
+    def _look(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
+        return batch, self.predict(np.stack([sample["image"] for sample in batch]))
 
     def _score(self, sample: dict, log_probabilities: np.ndarray) -> np.ndarray:
         mask, original = sample["mask"], sample["original_mask"]

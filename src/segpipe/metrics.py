@@ -189,7 +189,7 @@ def boundary_bands(mask: np.ndarray) -> np.ndarray:
     bands = np.full(mask.shape, len(BANDS) - 1, np.uint8)
     distance = 1
     for band, (_, farthest) in enumerate(BANDS[:-1]):
-        near, distance = _grown(near, farthest - distance), farthest
+        near, distance = _grown(near, farthest - distance, np.maximum), farthest
         bands[near & (bands == len(BANDS) - 1)] = band
     return bands
 
@@ -213,14 +213,17 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
     """
     boundaries = [_boundary(mask) for mask in (truth, np.where(truth == IGNORE, truth, prediction))]
     counts = np.zeros((len(TOLERANCES), 4, classes), np.int64)
-    for c in np.flatnonzero(np.bincount(np.ravel(boundaries))[:IGNORE]):
-        true, predicted = _cropped([boundary == c for boundary in boundaries])
+    for first in range(0, classes, 8):  # a bit each: eight classes are grown as fast as one
+        chosen = range(first, min(first + 8, classes))
+        bits = np.zeros(256, np.uint8)
+        bits[chosen] = 1 << np.arange(len(chosen))
+        true, predicted = (bits.take(boundary) for boundary in boundaries)
         near_true, near_predicted = true, predicted
         for row, (nearer, tolerance) in enumerate(pairwise((0, *TOLERANCES))):
-            near_true = _grown(near_true, tolerance - nearer)
-            near_predicted = _grown(near_predicted, tolerance - nearer)
+            near_true = _grown(near_true, tolerance - nearer, np.bitwise_or)
+            near_predicted = _grown(near_predicted, tolerance - nearer, np.bitwise_or)
             pixels = (true, true & near_predicted, predicted, predicted & near_true)
-            counts[row, :, c] = [np.count_nonzero(p) for p in pixels]
+            counts[row][:, chosen] = [[np.count_nonzero(p & bits[c]) for c in chosen] for p in pixels]
     return counts
 
 
@@ -273,10 +276,10 @@ def _over_neighbours(picture: np.ndarray, extreme: np.ufunc) -> np.ndarray:
     return both
 
 
-def _grown(picture: np.ndarray, steps: int) -> np.ndarray:
-    """The highest of each pixel and all that are as many steps away or fewer, [H, W]."""
+def _grown(picture: np.ndarray, steps: int, extreme: np.ufunc) -> np.ndarray:
+    """The extreme of each pixel and all that are as many steps away or fewer, [H, W]."""
     for _ in range(steps):
-        picture = _over_neighbours(picture, np.maximum)
+        picture = _over_neighbours(picture, extreme)
     return picture
 
 
@@ -286,14 +289,6 @@ def _boundary(mask: np.ndarray) -> np.ndarray:
     lowest = _over_neighbours(mask, np.minimum)  # 255 is above every class
     highest = _over_neighbours(mask * known, np.maximum)
     return np.where(known & (lowest != highest), mask, np.uint8(IGNORE))
-
-
-def _cropped(pictures: list[np.ndarray]) -> list[np.ndarray]:
-    """Cut bool [H, W] down to the box around what is set in any of them."""
-    union = np.logical_or.reduce(pictures)
-    rows, columns = (np.flatnonzero(union.any(axis)) for axis in (1, 0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    return [picture[box] for picture in pictures]
 
 
 def _interval(values: np.ndarray) -> dict[str, float | None]:

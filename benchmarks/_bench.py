@@ -29,6 +29,9 @@ LIBRARIES = ("tensorflow", "keras", "jax", "numpy", "pillow", "dvc")
 Seconds = dict[str, list[float]]
 """The times of each run, round by round."""
 
+Bound = dict[str, float]
+"""`min` or `max` of a ratio."""
+
 
 def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
     """Time each run once a round, each going first as often as the others.
@@ -86,7 +89,7 @@ def publish(benchmark: str, rows: Mapping[str, float], ratios: Mapping[str, floa
     )
 
 
-def described(bound: dict[str, float] | None) -> str:
+def described(bound: Bound | None) -> str:
     """A bound in words."""
     words = {"min": "at least", "max": "at most"}
     return "".join(f"  ({words[kind]} {limit:g})" for kind, limit in (bound or {}).items())

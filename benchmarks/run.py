@@ -8,6 +8,7 @@ both sides of one are measured in one run on one machine.
 import _bench
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -46,14 +47,9 @@ def main() -> None:
         for name in arguments.benchmarks:
             print(f"{name} ...", flush=True)
             ratios, why = run(name, results)
-            wrong += [f"{name}: {why}"] if why else []
             for what, value in ratios.items():
-                bound = bounds.get(name, {}).get(what, {})
-                table.add_row(name, what, f"{value:.3f}", _bench.described(bound))
-                if not bound.get("min", value) <= value <= bound.get("max", value):
-                    wrong.append(f"{name}: {what} is {value:.3f}, {_bench.described(bound)}")
-            missing = bounds.get(name, {}).keys() - ratios.keys() if not why else ()
-            wrong += [f"{name}: {what} has a bound and was not measured" for what in missing]
+                table.add_row(name, what, f"{value:.3f}", _bench.described(bounds[name].get(what)))
+            wrong += [f"{name}: {why}"] if why else broken(name, ratios, bounds[name])
     Console().print(table)
     if wrong:
         sys.exit("error: " + "\n       ".join(wrong))
@@ -68,6 +64,18 @@ def run(name: str, results: Path) -> tuple[dict[str, float], str]:
     if done.returncode:
         return {}, (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return read_json(results / f"{name}.json", "the benchmark")["ratios"], ""
+
+
+def broken(name: str, ratios: dict[str, float], bounds: dict[str, _bench.Bound]) -> list[str]:
+    """What is worse than its bound, or was not measured, in words."""
+    wrong = [
+        f"{name}: {what} has a bound and was not measured" for what in bounds.keys() - ratios.keys()
+    ]
+    for what, value in ratios.items():
+        bound = bounds.get(what, {})
+        if not bound.get("min", -math.inf) <= value <= bound.get("max", math.inf):
+            wrong.append(f"{name}: {what} is {value:.3f}{_bench.described(bound)}")
+    return wrong
 
 
 if __name__ == "__main__":

@@ -1,0 +1,41 @@
+"""`make bench-check`: what it says of ratios, and that every benchmark has a bound."""
+
+import sys
+
+import pytest
+import yaml
+from helpers import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import run as benchmarks
+
+BOUNDS = yaml.safe_load((ROOT / "benchmarks/bounds.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("bound", "said"), [({"min": 1.4}, " (at least 1.4)"), ({"max": 1.2}, " (at most 1.2)")]
+)
+def test_a_ratio_beyond_its_bound_is_named_with_its_value_and_the_bound(bound, said):
+    (line,) = benchmarks.broken("step", {"ours / theirs": 1.25}, {"ours / theirs": bound})
+    assert line == f"step: ours / theirs is 1.250 {said}"
+
+
+def test_a_ratio_within_its_bound_or_without_one_is_right():
+    ratios = {"a": 1.0, "b": 2.0, "c": 99.0}
+    assert benchmarks.broken("step", ratios, {"a": {"min": 1.0}, "b": {"max": 2.0}}) == []
+
+
+def test_a_ratio_that_is_not_a_number_breaks_its_bound():
+    assert benchmarks.broken("step", {"a": float("nan")}, {"a": {"min": 0.0}})
+
+
+def test_a_bound_of_what_was_not_measured_is_named():
+    assert benchmarks.broken("step", {}, {"a": {"min": 1}}) == [
+        "step: a has a bound and was not measured"
+    ]
+
+
+def test_every_benchmark_has_bounds_and_every_bound_a_benchmark():
+    files = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")}
+    assert files - set(benchmarks.NOT_HERE) == set(BOUNDS)

@@ -2,12 +2,15 @@
 
 import datetime
 import importlib.metadata
+import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ Bound = dict[str, float]
 
 
 def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Time each run once a round, each going first as often as the others.
+    """Time each run once a round; they take turns in going first.
 
     Each runs once before and untimed: the first time traces, allocates and fills caches.
     """
@@ -55,6 +58,33 @@ def ratio(seconds: Seconds, over: str, under: str) -> float:
     """The median of the ratios round by round, which what slows the machine for a while hardly moves."""
     pairs = zip(seconds[over], seconds[under], strict=True)
     return statistics.median(one / other for one, other in pairs)
+
+
+class OwnProcess:
+    """Something to run in a process of its own, which waits in between."""
+
+    def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
+        """`make`, picklable, is called there with the arguments, and gives what to run."""
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        context.Process(target=_serve, args=(theirs, make, *arguments), daemon=True).start()
+
+    def __call__(self) -> None:
+        """Run it once."""
+        self.pipe.send("run")
+        self.pipe.recv()
+
+
+def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
+    run = make(*arguments)
+    while pipe.recv():
+        run()
+        pipe.send("done")
+
+
+def peak_mb(who: int = resource.RUSAGE_SELF) -> float:
+    """The peak memory of this process, or of the largest of its children, 10^6 bytes."""
+    return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def photographs() -> Path:

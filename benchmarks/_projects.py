@@ -17,8 +17,11 @@ def environment() -> dict[str, str]:
 
 
 def run(folder: Path, *command: str) -> None:
-    """Run a command that must succeed; what it says is of no interest."""
-    subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+    """Run a command that must succeed; what it says is of no interest then."""
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise SystemExit(f"error: {' '.join(command[:5])}: {''.join(last)}")
 
 
 def clone(folder: Path) -> Path:

@@ -6,7 +6,6 @@ written; the rival looks at the same pictures in the same ways and does nothing 
 
 import _bench
 
-import resource
 import statistics
 import tempfile
 from pathlib import Path
@@ -54,7 +53,6 @@ def main() -> None:
 
         seconds = _bench.in_turns({"evaluate": evaluate, "the bare model": bare}, ROUNDS)
     rows = {f"images/s, {name}": len(images) / statistics.median(s) for name, s in seconds.items()}
-    rows["MB, peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     _bench.publish(
         "evaluate",
         rows,

@@ -17,7 +17,7 @@ from _networks import learner, of_recipe
 from segpipe.config import AugmentParams
 from segpipe.data.arrays import Arrays, steps_per_pass
 from segpipe.data.augment import DRAWS, augment
-from segpipe.data.pipeline import train_batches
+from segpipe.data.pipeline import taking, train_batches
 from segpipe.training import on_tensorflow
 
 COUNT, PASSES, ROUNDS = 300, 6, 9
@@ -28,21 +28,19 @@ EVERYTHING = AugmentParams(
 )  # fmt: skip
 
 
-def stateful_batches(arrays: Arrays, batch_size: int) -> tf.data.Dataset:
+def stateful_batches(samples: Arrays, batch_size: int) -> tf.data.Dataset:
     """`train_batches` with random numbers that depend on how long the process has lived."""
-    images, masks = tf.constant(arrays.images), tf.constant(arrays.masks)
+    taken = taking(samples)
 
     def of_pass(_: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.shuffle(tf.range(COUNT))
+        order = tf.data.Dataset.from_tensor_slices(tf.random.shuffle(tf.range(COUNT)))
+        return order.batch(batch_size, drop_remainder=True)
 
-        def batch(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            draws = tf.random.uniform([batch_size, DRAWS])
-            return augment(tf.gather(images, chosen), tf.gather(masks, chosen), draws, MIRRORED)
+    def mirrored(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return augment(*taken(chosen), tf.random.uniform([batch_size, DRAWS]), MIRRORED)
 
-        chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
-        return chosen.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-
-    return tf.data.Dataset.range(PASSES).flat_map(of_pass).prefetch(tf.data.AUTOTUNE)
+    batches = tf.data.Dataset.range(PASSES).flat_map(of_pass)
+    return batches.map(mirrored, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def drain(batches: tf.data.Dataset) -> None:

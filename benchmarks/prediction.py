@@ -7,9 +7,7 @@ and scales masks back; `all files` writes what `segpipe predict` does too.
 
 import _bench
 
-import resource
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -58,9 +56,8 @@ def main() -> None:
             },
             ROUNDS,
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rows = {f"images/s, {name}": len(sources) / statistics.median(seconds[name]) for name in seconds}
-    rows["MB, peak memory"] = peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+    rows["MB, peak memory"] = _bench.peak_mb()
     ratios = {
         f"{name} / the bare model, images/s": _bench.ratio(seconds, "the bare model", name)
         for name in ("masks", "all files")

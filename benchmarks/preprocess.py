@@ -2,8 +2,8 @@
 
 Both begin with encoded pictures and masks. segpipe checks, decodes, scales, encodes and writes shards;
 the tutorial decodes, scales and mirrors, and writes nothing. Photographs are those of SEGPIPE_PET_DIR as
-they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time and memory grow with a
-hundred times as many drawings of 96 px.
+they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time and memory grow with
+ten times as many drawings of 96 px. Functions import TensorFlow: workers import this file too.
 """
 
 import _bench
@@ -14,11 +14,9 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import tensorflow as tf
-import tutorial
 from PIL import Image
 
 from segpipe.classes import ClassTable, SegmentationClass
@@ -28,7 +26,7 @@ from segpipe.data.raw import write_raw
 from segpipe.data.sample import Problem, Sample
 from segpipe.data.sources import folder, synthetic
 
-ROUNDS, LARGE, FEW, MANY = 5, 48, 300, 30_000
+SIZE, ROUNDS, LARGE, FEW, MANY = 128, 5, 48, 3_000, 30_000
 PETS = ClassTable(
     tuple(
         SegmentationClass(name, value, colour)
@@ -43,6 +41,8 @@ PETS = ClassTable(
 
 def main() -> None:
     """Run the rounds, print the ratios."""
+    import tutorial
+
     rows, ratios = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, pets in {
@@ -52,7 +52,7 @@ def main() -> None:
             found = folder.samples(FolderParams(path=str(pets), layout="oxford", test_share=0.2), PETS)
             raw = Path(scratch, "raw")
             images = prepare(found, raw)
-            theirs = tutorial.encoded(tutorial.files(pets, "trainval") + tutorial.files(pets, "test"))
+            theirs = tutorial.loaded(tutorial.files(pets, "trainval") + tutorial.files(pets, "test"))
             seconds = _bench.in_turns(
                 {
                     "segpipe": lambda raw=raw: preprocess(raw),
@@ -76,6 +76,8 @@ def main() -> None:
 
 def enlarged(pets: Path, target: Path) -> Path:
     """Some of the photographs at 4000 x 3000, half of them in each split."""
+    import tutorial
+
     (target / "images").mkdir(parents=True)
     (target / "annotations/trimaps").mkdir(parents=True)
     for split in ("trainval", "test"):
@@ -98,17 +100,17 @@ def prepare(found: Iterator[Sample | Problem], raw: Path) -> int:
 
 def preprocess(raw: Path) -> None:
     """What the stage does."""
-    write_records(raw, PETS, (tutorial.SIZE, tutorial.SIZE), "stretch", 0.1, 100, raw / "records")
+    write_records(raw, PETS, (SIZE, SIZE), "stretch", 0.1, 100, raw / "records")
 
 
-def drain(encoded: tf.data.Dataset) -> None:
-    """What the tutorial does before it caches."""
-    for _ in encoded.map(tutorial.load_mirrored, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE):
+def drain(samples: Iterable[object]) -> None:
+    """Take all and use none."""
+    for _ in samples:
         pass
 
 
 def grown(scratch: Path, count: int) -> tuple[float, float]:
-    """Seconds and peak memory in MB, with that of its workers, of as many drawings."""
+    """Seconds of as many drawings, and peak memory in MB: of the process and its largest worker."""
     params = SyntheticParams(train=count, test=count // 10, size=96, seed=0)
     prepare(synthetic.samples(params), scratch / "raw")
     context = multiprocessing.get_context("spawn")
@@ -126,10 +128,7 @@ def measured(raw: Path, sender: multiprocessing.connection.Connection) -> None:
     start = time.perf_counter()
     preprocess(raw)
     seconds = time.perf_counter() - start
-    kilobytes = sum(
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    sender.send((seconds, kilobytes / 1e3))
+    sender.send((seconds, _bench.peak_mb() + _bench.peak_mb(resource.RUSAGE_CHILDREN)))
 
 
 if __name__ == "__main__":

@@ -48,10 +48,14 @@ def encoded(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
     return paths.map(lambda pair: (tf.io.read_file(pair[0]), tf.io.read_file(pair[1])), tf.data.AUTOTUNE)
 
 
+def loaded(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
+    """What is cached."""
+    return encoded(pairs).map(load_mirrored, tf.data.AUTOTUNE)
+
+
 def train_batches(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
     """Batches without end."""
-    samples = encoded(pairs).map(load_mirrored, tf.data.AUTOTUNE)
-    return samples.cache().shuffle(1000).batch(BATCH).repeat().prefetch(tf.data.AUTOTUNE)
+    return loaded(pairs).cache().shuffle(1000).batch(BATCH).repeat().prefetch(tf.data.AUTOTUNE)
 
 
 def network(weights: str | None = None) -> keras.Model:

@@ -99,11 +99,13 @@ def subset(samples: Samples, count: int) -> Samples:
         UserError: there are fewer.
     """
     names = samples.names
+    if not count:
+        return samples
     if count > len(names):
         raise UserError(
             f"train.samples = {count}, but the training split has {len(names)} samples; 0 takes all"
         )
-    first = sorted(range(len(names)), key=lambda i: name_hash(names[i], "subset"))[: count or None]
+    first = sorted(range(len(names)), key=lambda i: name_hash(names[i], "subset"))[:count]
     return samples.only(sorted(first))
 
 

@@ -31,7 +31,7 @@ def describe(manifest: Manifest, kept: bool) -> str:
 
 
 def available() -> int:
-    """Bytes that this process may still take: what the machine has free, or a container's limit."""
+    """Bytes to measure the samples against: what the machine has free, at most a container's limit."""
     return min([psutil.virtual_memory().available, *limits(_control_group())])
 
 

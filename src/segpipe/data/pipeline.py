@@ -32,7 +32,7 @@ def train_batches(
         images uint8 [batch, H, W, 3] and masks uint8 [batch, H, W].
     """
     count, a_pass = len(samples.names), steps_per_pass(samples, batch_size)
-    taken = _taking(samples)
+    taken = taking(samples)
 
     def of_pass(number: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.constant(seed, tf.int64), number])
@@ -53,10 +53,10 @@ def train_batches(
 def validation_batches(samples: Samples, batch_size: int) -> tf.data.Dataset:
     """Every sample once, in order; the last batch may be smaller."""
     batches = tf.data.Dataset.range(len(samples.names)).batch(batch_size)
-    return batches.map(_taking(samples), num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return batches.map(taking(samples), num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def _taking(samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def taking(samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """`samples.take` as a part of a data set: from numbers to images and masks.
 
     As tensors, arrays would be four times in memory: themselves, twice in `tf.constant`, and in the data

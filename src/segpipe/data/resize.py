@@ -49,8 +49,8 @@ def decode_resized(data: bytes, size: tuple[int, int], how: Resize) -> Image.Ima
     """Decode an RGB image that is known to be good, scaled to the input as `resize_image` does.
 
     Of a large JPEG a half, a quarter or an eighth of each edge is decoded, as long as that is twice what
-    is needed: the format makes it cheap. Values then differ by less than one of 255 on average, as those
-    of Pillow's `thumbnail` do.
+    is needed: the format makes it cheap. Values then differ from a whole picture's, which is what
+    predictions begin with, by less than one of 255 on average, as those of Pillow's `thumbnail` do.
     """
     picture = Image.open(io.BytesIO(data))
     box = content_box((picture.height, picture.width), size, how)

@@ -1,19 +1,22 @@
 """The same network in fewer passes over memory, for TensorFlow on a CPU, which fuses little itself."""
 
+import functools
+import operator
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
-_CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
+_CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
 
 
 def fused(network: keras.Model) -> keras.Model:
     """A network with the variables of another, that computes the same to float tolerance, for training.
 
     Args:
-        network: a functional model of float32 layers, channels last, not compiled. It is what to save.
+        network: a functional model of float32 layers, channels last, not compiled, each called once. It
+            is what to save.
     """
     return keras.models.clone_model(
         network, clone_function=lambda layer: layer, call_function=_call, recursive=True
@@ -61,7 +64,8 @@ class Fused(layers.Layer):
         if len(parts) > 1:
             inputs = 3 if isinstance(convolution, layers.Conv2DTranspose) else 2
             kernels = tf.split(kernel, [part.shape[-1] for part in parts], inputs)
-        x = sum(_apply(convolution, part, k) for part, k in zip(parts, kernels, strict=True))
+        by_part = [_apply(convolution, part, k) for part, k in zip(parts, kernels, strict=True)]
+        x = functools.reduce(operator.add, by_part)
         return x if bias is None else tf.nn.bias_add(x, bias)
 
 
@@ -69,14 +73,21 @@ def _call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
     """Call a layer of the new network, or what takes its place with those before it."""
     if type(layer) in _CONVOLUTIONS and layer.activation is keras.activations.linear:
         maker, given = _made_by(args[0])
-        splits = isinstance(maker, layers.Concatenate) and getattr(layer, "groups", 1) == 1
+        splits = isinstance(maker, layers.Concatenate) and _takes_parts(layer)
         return Fused(layer)(given if splits else [args[0]])
-    if type(layer) is layers.BatchNormalization and not (layer.renorm or layer.synchronized):
+    if type(layer) is layers.BatchNormalization:
         maker, given = _made_by(args[0])
         if isinstance(maker, Fused) and maker.norm is None:
             return Fused(maker.convolution, layer)(given)
         return Fused(norm=layer)([args[0]])
     return layer(*args, **kwargs)
+
+
+def _takes_parts(convolution: keras.Layer) -> bool:
+    """Whether each channel that it gives is a sum over all that it is given."""
+    return isinstance(convolution, layers.Conv2DTranspose) or (
+        isinstance(convolution, layers.Conv2D) and convolution.groups == 1
+    )
 
 
 def _made_by(tensor: keras.KerasTensor) -> tuple[keras.Operation, list[keras.KerasTensor]]:

@@ -52,7 +52,7 @@ class _Shared(keras.distribution.DataParallel):
 
     def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
         """Of a batch, and of those that follow it."""
-        if data_shape[0] % self.num_model_replicas == 0:
+        if data_shape[0] % self.device_mesh.shape[0] == 0:
             return super().get_data_layout(data_shape)
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 

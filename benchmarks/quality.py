@@ -2,8 +2,8 @@
 
 The photographs of SEGPIPE_PET_DIR with the weights of SEGPIPE_ENCODER_WEIGHTS: the tutorial's 20 epochs,
 and the stage `train` with the recipe `quick`. Both validate, after each epoch, on the same photographs
-at 128 px, the pipeline's validation split, and train on its training split. Seconds run from the first step
-on, tracing included, the tutorial's without validation. Draws both curves.
+at 128 px, the pipeline's validation split, and train on its training split. Seconds run from the first
+step on, tracing included, the tutorial's without validation. Draws both curves.
 """
 
 import _bench

@@ -141,7 +141,7 @@ def test_a_large_jpeg_that_is_decoded_in_part_gives_the_picture_of_a_whole_one(s
     difference = np.abs(np.subtract(ours, whole, dtype=np.int16))
     assert difference.mean() < 1, "of 255"
     assert difference.max() < 20
-    assert bool(difference.any()) == (size == (1003, 701)), "it alone is large enough"
+    assert difference.any() or size != (1003, 701), "of this one an eighth is decoded"
 
 
 def test_test_records_carry_the_original_mask_and_size(raw, tmp_path):

@@ -1,8 +1,11 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import track
@@ -55,21 +58,21 @@ def write_records(
     summary = read_json(raw / SUMMARY, "fetch")
     listed = {name: split["shards"] for name, split in summary["splits"].items()}
     tfrecord.check_shards(raw, listed)
-    splits = {}
-    with replaces(folder) as partial:
-        partial.mkdir()
+
+    def chosen() -> Iterator[tuple[Split, dict]]:
         for split, source in SOURCES.items():
             total = summary["splits"][source]["samples"]
-            samples = track(_raw_samples(raw, listed[source]), f"Writing {split}", total=total)
-            resize = functools.partial(
-                resize_sample, table=table, size=size, how=how, with_original=split == "test"
-            )
-            chosen = (s for s in samples if _split_of(s, source, validation_share) == split)
-            counter = _Counter(table)
-            resized = map(counter.count, ordered_map(resize, chosen, processes))
-            shards = tfrecord.write_shards(partial, split, resized, shard_mb)
-            count = sum(shard["samples"] for shard in shards)
-            splits[split] = {"samples": count, **counter.summary(), "shards": shards}
+            for sample in track(_raw_samples(raw, listed[source]), f"Writing {split}", total=total):
+                if _split_of(sample, source, validation_share) == split:
+                    yield split, sample
+
+    resize = functools.partial(_resize, table=table, size=size, how=how)
+    with replaces(folder) as partial:
+        partial.mkdir()
+        splits = {split: _write(partial, split, (), table, shard_mb) for split in SOURCES}
+        # One pool of workers for all splits: each imports libraries for a second.
+        for split, group in groupby(ordered_map(resize, chosen(), processes), itemgetter(0)):
+            splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
         _check_split(splits, validation_share)
         manifest = {
             "source": summary["source"],
@@ -81,6 +84,23 @@ def write_records(
         }
         write_json(partial / MANIFEST, manifest)
     return manifest
+
+
+def _resize(
+    chosen: tuple[Split, dict], table: ClassTable, size: tuple[int, int], how: Resize
+) -> tuple[Split, dict]:
+    split, features = chosen
+    return split, resize_sample(features, table, size, how, with_original=split == "test")
+
+
+def _write(
+    folder: Path, split: Split, resized: Iterable[dict], table: ClassTable, shard_mb: float
+) -> dict[str, Any]:
+    """Write a split's records, and give what the manifest says of it."""
+    counter = _Counter(table)
+    shards = tfrecord.write_shards(folder, split, map(counter.count, resized), shard_mb)
+    count = sum(shard["samples"] for shard in shards)
+    return {"samples": count, **counter.summary(), "shards": shards}
 
 
 def resize_sample(

@@ -110,7 +110,12 @@ class ClassTable:
         Returns:
             uint8 [height, width].
         """
-        found = self._found(_codes(mask) if self.by_colour else mask)
+        if self.by_colour:
+            return self._indices(_codes(mask))
+        return self._indices(np.arange(256)).take(mask)
+
+    def _indices(self, codes: np.ndarray) -> np.ndarray:
+        found = self._found(codes)
         return np.where((found >= 0) & (found < len(self)), found, IGNORE).astype(np.uint8)
 
     def _found(self, codes: np.ndarray) -> np.ndarray:

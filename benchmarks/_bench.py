@@ -82,9 +82,13 @@ def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], *argumen
         pipe.send("done")
 
 
-def peak_mb(who: int = resource.RUSAGE_SELF) -> float:
-    """The peak memory of this process, or of the largest of its children, 10^6 bytes."""
-    return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+def peak_mb() -> float:
+    """The peak memory of this process, 10^6 bytes."""
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024)
+        / 1e6
+    )
 
 
 def photographs() -> Path:

@@ -2,15 +2,12 @@
 
 Both begin with encoded pictures and masks. segpipe checks, decodes, scales, encodes and writes shards;
 the tutorial decodes, scales and mirrors, and writes nothing. Photographs are those of SEGPIPE_PET_DIR as
-they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time and memory grow with
-ten times as many drawings of 96 px. Functions import TensorFlow: workers import this file too.
+they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time grows with ten times
+as many drawings of 96 px. Functions import TensorFlow: workers import this file too.
 """
 
 import _bench
 
-import multiprocessing
-import multiprocessing.connection
-import resource
 import shutil
 import tempfile
 import time
@@ -66,11 +63,9 @@ def main() -> None:
                 seconds, "the tutorial", "segpipe"
             )
             shutil.rmtree(raw)
-        of_few, of_many = (grown(Path(scratch), count) for count in (FEW, MANY))
-    rows |= {f"s, {count} drawings": s for count, (s, _) in ((FEW, of_few), (MANY, of_many))}
-    rows |= {f"MB, {count} drawings": m for count, (_, m) in ((FEW, of_few), (MANY, of_many))}
-    ratios[f"time an image, {MANY} / {FEW} drawings"] = of_many[0] / of_few[0] * FEW / MANY
-    ratios[f"peak memory, {MANY} / {FEW} drawings"] = of_many[1] / of_few[1]
+        of_few, of_many = (seconds_of(Path(scratch), count) for count in (FEW, MANY))
+    rows |= {f"s, {FEW} drawings": of_few, f"s, {MANY} drawings": of_many}
+    ratios[f"time an image, {MANY} / {FEW} drawings"] = of_many / of_few * FEW / MANY
     _bench.publish("preprocess", rows, ratios)
 
 
@@ -109,26 +104,17 @@ def drain(samples: Iterable[object]) -> None:
         pass
 
 
-def grown(scratch: Path, count: int) -> tuple[float, float]:
-    """Seconds of as many drawings, and peak memory in MB: of the process and its largest worker."""
-    params = SyntheticParams(train=count, test=count // 10, size=96, seed=0)
-    prepare(synthetic.samples(params), scratch / "raw")
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=measured, args=(scratch / "raw", sender))
-    process.start()
-    found = receiver.recv()
-    process.join()
-    shutil.rmtree(scratch / "raw")
-    return found
-
-
-def measured(raw: Path, sender: multiprocessing.connection.Connection) -> None:
-    """In a process of its own: preprocess, and send seconds and MB."""
+def seconds_of(scratch: Path, count: int) -> float:
+    """The time that preprocessing takes for as many drawings."""
+    prepare(
+        synthetic.samples(SyntheticParams(train=count, test=count // 10, size=96, seed=0)),
+        scratch / "raw",
+    )
     start = time.perf_counter()
-    preprocess(raw)
+    preprocess(scratch / "raw")
     seconds = time.perf_counter() - start
-    sender.send((seconds, _bench.peak_mb() + _bench.peak_mb(resource.RUSAGE_CHILDREN)))
+    shutil.rmtree(scratch / "raw")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -84,11 +84,8 @@ def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], *argumen
 
 def peak_mb() -> float:
     """The peak memory of this process, 10^6 bytes."""
-    return (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024)
-        / 1e6
-    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def photographs() -> Path:

@@ -1,5 +1,7 @@
 """Projects to measure DVC and stages in: clones of the last commit."""
 
+from _bench import ROOT
+
 import os
 import subprocess
 import sys
@@ -7,7 +9,6 @@ from pathlib import Path
 
 PYTHON = sys.executable
 DVC = (PYTHON, "-m", "dvc")
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def environment() -> dict[str, str]:

@@ -38,7 +38,7 @@ def make_manifest(tmp_path_factory):
     def make(test=7, table=PETS, size=(32, 32), how="stretch"):
         folder = tmp_path_factory.mktemp("data")
         params = SyntheticParams(train=12, test=test, size=48, seed=0)
-        write_raw("a test", synthetic.samples(params), PETS, False, 100, folder / "raw", 1)
+        write_raw("a test", synthetic.samples(params), table, False, 100, folder / "raw", 1)
         write_records(folder / "raw", table, size, how, 0.3, 100, folder / "records", 1)
         return records.open_records(folder / "records")
 

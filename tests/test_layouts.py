@@ -105,7 +105,7 @@ def test_the_views_of_a_car_stay_together_in_test_and_in_validation(tmp_path, rn
     items = found(tmp_path / "cars", "carvana", table, 0.2)
     write_raw("cars", items, table, False, 100, tmp_path / "raw", processes=1)
     write_records(
-        tmp_path / "raw", table, (32, 32), "stretch", 0.25, 100, tmp_path / "records", processes=1
+        tmp_path / "raw", table, (32, 32), "stretch", 0.25, 100, tmp_path / "records", threads=1
     )
     manifest = open_records(tmp_path / "records")
     cars = {s: [sample["name"].split("_")[0] for sample in read(manifest, s)] for s in manifest.splits}

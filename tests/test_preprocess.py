@@ -21,30 +21,39 @@ from segpipe.data.sources import folder, synthetic
 from segpipe.data.tfrecord import read_shard
 from segpipe.errors import UserError
 
+TWO = ClassTable(PETS.classes[:2], ignore=(3,))
 
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "raw"
+
+def fetch(folder, table, processes):
     params = SyntheticParams(train=30, test=5, size=40, seed=0)
-    write_raw("a test", synthetic.samples(params), PETS, False, 0.02, folder, processes=2)
+    write_raw("a test", synthetic.samples(params), table, False, 0.02, folder, processes)
     return folder
 
 
-def write(raw, folder, table=PETS, size=(32, 32), how="stretch", share=0.3, processes=1):
-    return write_records(raw, table, size, how, share, 0.05, folder, processes)
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    return fetch(tmp_path_factory.mktemp("data") / "raw", PETS, processes=2)
 
 
-def test_bytes_do_not_depend_on_the_number_of_processes(raw, tmp_path):
-    for processes in (1, 3):
-        write(raw, tmp_path / str(processes), processes=processes)
+@pytest.fixture(scope="module")
+def raw_of_two_classes(tmp_path_factory):
+    return fetch(tmp_path_factory.mktemp("data") / "raw", TWO, processes=1)
+
+
+def write(raw, folder, table=PETS, size=(32, 32), how="stretch", share=0.3, threads=1):
+    return write_records(raw, table, size, how, share, 0.05, folder, threads)
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads(raw, tmp_path):
+    for threads in (1, 3):
+        write(raw, tmp_path / str(threads), threads=threads)
     one, three = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("1", "3"))
     assert one == three
     assert len(one) > 4, "several shards a split, and the manifest"
 
 
-def test_raw_bytes_do_not_depend_on_the_number_of_processes_either(raw, tmp_path):
-    params = SyntheticParams(train=30, test=5, size=40, seed=0)
-    write_raw("a test", synthetic.samples(params), PETS, False, 0.02, tmp_path / "raw", processes=1)
+def test_raw_bytes_do_not_depend_on_the_number_of_processes(raw, tmp_path):
+    fetch(tmp_path / "raw", PETS, processes=1)
     assert {p.name: p.read_bytes() for p in raw.iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / "raw").iterdir()
     }
@@ -64,33 +73,33 @@ def test_validation_is_cut_from_training_by_name_and_every_sample_is_in_one_spli
     assert 2 <= len(names["val"]) <= 16
 
 
-def test_masks_are_scaled_by_nearest_neighbour_and_mapped_to_indices():
-    mask = np.array([[1, 1, 3, 3], [1, 1, 3, 3], [2, 2, 2, 2], [2, 2, 2, 2]], np.uint8)
+def test_masks_are_scaled_by_nearest_neighbour():
+    mask = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [1, 1, 255, 255], [1, 1, 255, 255]], np.uint8)
     features = {
         "name": b"a",
         "image": encode_png(np.zeros((4, 4, 3), np.uint8)),
         "mask": encode_png(mask),
     }
-    small = resize_sample(features, PETS, (2, 2), "stretch", False)
-    assert list(small["mask"]) == [0, 2, 1, 1]
-    large = np.frombuffer(
-        resize_sample(features, PETS, (8, 8), "stretch", False)["mask"], np.uint8
-    ).reshape(8, 8)
-    assert (large == np.kron(PETS.to_indices(mask), np.ones((2, 2), np.uint8))).all()
+    small = resize_sample(features, (2, 2), "stretch", False)
+    assert list(small["mask"]) == [0, 2, 1, 255]
+    large = np.frombuffer(resize_sample(features, (8, 8), "stretch", False)["mask"], np.uint8).reshape(
+        8, 8
+    )
+    assert (large == np.kron(mask, np.ones((2, 2), np.uint8))).all()
 
 
 def test_pad_keeps_the_aspect_and_ignores_the_rest():
     """4 x 2 pixels into 8 x 8: twice as high and wide, two columns of margin on each side."""
-    mask = np.array([[1, 2], [1, 2], [1, 3], [1, 3]], np.uint8)
+    mask = np.array([[0, 1], [0, 1], [0, 2], [0, 2]], np.uint8)
     features = {
         "name": b"a",
         "image": encode_png(np.full((4, 2, 3), 200, np.uint8)),
         "mask": encode_png(mask),
     }
-    record = resize_sample(features, PETS, (8, 8), "pad", False)
+    record = resize_sample(features, (8, 8), "pad", False)
     found = np.frombuffer(record["mask"], np.uint8).reshape(8, 8)
     expected = np.full((8, 8), IGNORE)
-    expected[:, 2:6] = np.kron(PETS.to_indices(mask), np.ones((2, 2)))
+    expected[:, 2:6] = np.kron(mask, np.ones((2, 2)))
     assert (found == expected).all()
     image = np.frombuffer(record["image"], np.uint8).reshape(8, 8, 3)
     assert (image[:, 2:6] == 200).all()
@@ -125,7 +134,7 @@ def test_images_are_scaled_with_antialiasing():
         "image": encode_png(stripes),
         "mask": encode_png(np.ones((64, 64), np.uint8)),
     }
-    image = np.frombuffer(resize_sample(features, PETS, (32, 32), "stretch", False)["image"], np.uint8)
+    image = np.frombuffer(resize_sample(features, (32, 32), "stretch", False)["image"], np.uint8)
     assert abs(image.astype(int) - 127).max() < 50, "stripes of one pixel become grey, not moire"
     assert abs(image.mean() - 127.5) < 2
 
@@ -148,17 +157,16 @@ def test_test_records_carry_the_original_mask_and_size(raw, tmp_path):
     write(raw, tmp_path / "records")
     original = next(read_shard(raw / "test-00000.tfrecord"))
     record = next(read_shard(tmp_path / "records" / "test-00000.tfrecord"))
-    values = decode_png(original["mask"])
-    assert (decode_png(record["original_mask"]) == PETS.to_indices(values)).all()
-    assert (record["height"], record["width"]) == values.shape
-    assert decode_rgb(original["image"]).size == values.shape[::-1]
+    indices = decode_png(original["mask"])
+    assert (decode_png(record["original_mask"]) == indices).all()
+    assert (record["height"], record["width"]) == indices.shape
+    assert decode_rgb(original["image"]).size == indices.shape[::-1]
     training = next(read_shard(tmp_path / "records" / "train-00000.tfrecord"))
     assert set(training) == {"name", "image", "mask"}
 
 
-def test_class_shares_are_those_of_the_counted_pixels(raw, tmp_path):
-    table = ClassTable(PETS.classes[:2], ignore=(3,))
-    manifest = write(raw, tmp_path / "records", table)
+def test_class_shares_are_those_of_the_counted_pixels(raw_of_two_classes, tmp_path):
+    manifest = write(raw_of_two_classes, tmp_path / "records", TWO)
     opened = records.open_records(tmp_path / "records")
     masks = np.stack([s["mask"] for s in records.read(opened, "train")])
     split = manifest["splits"]["train"]
@@ -176,9 +184,8 @@ def test_the_manifest_reads_back_as_it_was_written(raw, tmp_path):
     assert opened.count("test") == 5
 
 
-def test_pixels_are_counted_by_class_and_around_it(raw, tmp_path):
-    table = ClassTable(PETS.classes[:2], ignore=(3,))
-    manifest = write(raw, tmp_path / "records", table)
+def test_pixels_are_counted_by_class_and_around_it(raw_of_two_classes, tmp_path):
+    manifest = write(raw_of_two_classes, tmp_path / "records", TWO)
     opened = records.open_records(tmp_path / "records")
     masks = [s["mask"] for s in records.read(opened, "train")]
     split = manifest["splits"]["train"]

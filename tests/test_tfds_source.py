@@ -125,7 +125,7 @@ def test_a_good_download_becomes_canonical_shards_with_official_splits(server, t
     assert names == {"train": sorted(TRAIN), "test": sorted(TEST)}
     assert summary["left_out"] == []
     sample = next(read_shard(tmp_path / "raw" / "test-00000.tfrecord"))
-    assert np.unique(decode_png(sample["mask"])).tolist() == [1, 2, 3]
+    assert np.unique(decode_png(sample["mask"])).tolist() == [0, 1, 2]
     assert sample["image"].startswith(b"\xff\xd8"), "the JPEG's own bytes are kept"
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -13,8 +14,8 @@ from rich.progress import track
 from segpipe.classes import IGNORE, ClassTable
 from segpipe.config import Resize
 from segpipe.data import tfrecord
-from segpipe.data.codec import decode_png, encode_png
-from segpipe.data.parallel import ordered_map
+from segpipe.data.codec import decode_png
+from segpipe.data.parallel import in_order, usable_cores
 from segpipe.data.raw import SUMMARY
 from segpipe.data.records import MANIFEST, Split
 from segpipe.data.resize import decode_resized, resize_mask
@@ -33,21 +34,21 @@ def write_records(
     validation_share: float,
     shard_mb: float,
     folder: Path,
-    processes: int | None = None,
+    threads: int | None = None,
 ) -> dict:
     """Resize the samples in `raw` and write them to `folder`, the manifest last.
 
-    The same raw shards and arguments give the same bytes, whatever the number of processes.
+    The same raw shards and arguments give the same bytes, whatever the number of threads.
 
     Args:
         raw: what `segpipe.data.raw.write_raw` wrote.
-        table: which file value is which class.
+        table: the classes that the raw masks' indices mean.
         size: height and width of the records in pixels.
         how: whether the pictures' aspect is kept.
         validation_share: part of the training split, 0..1, that becomes `val`, by hash of the name.
         shard_mb: size from which a shard is followed by another, 10^6 bytes.
         folder: replaced as a whole, once everything is written.
-        processes: how many worker processes decode; None for one a core.
+        threads: how many decode; None for one a core.
 
     Returns:
         The content of the manifest.
@@ -66,12 +67,14 @@ def write_records(
                 if _split_of(sample, source, validation_share) == split:
                     yield split, sample
 
-    resize = functools.partial(_resize, table=table, size=size, how=how)
-    with replaces(folder) as partial:
+    threads = threads or usable_cores()
+    resize = functools.partial(_resize, size=size, how=how)
+    # Pillow decodes and scales without Python's lock: threads, which start at once and copy nothing, do.
+    with replaces(folder) as partial, ThreadPoolExecutor(threads) as pool:
         partial.mkdir()
         splits = {split: _write(partial, split, (), table, shard_mb) for split in SOURCES}
-        # One pool of workers for all splits: each imports libraries for a second.
-        for split, group in groupby(ordered_map(resize, chosen(), processes), itemgetter(0)):
+        resized = in_order(lambda one: pool.submit(resize, one), chosen(), 4 * threads)
+        for split, group in groupby(resized, itemgetter(0)):
             splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
         _check_split(splits, validation_share)
         manifest = {
@@ -86,11 +89,9 @@ def write_records(
     return manifest
 
 
-def _resize(
-    chosen: tuple[Split, dict], table: ClassTable, size: tuple[int, int], how: Resize
-) -> tuple[Split, dict]:
+def _resize(chosen: tuple[Split, dict], size: tuple[int, int], how: Resize) -> tuple[Split, dict]:
     split, features = chosen
-    return split, resize_sample(features, table, size, how, with_original=split == "test")
+    return split, resize_sample(features, size, how, with_original=split == "test")
 
 
 def _write(
@@ -103,17 +104,15 @@ def _write(
     return {"samples": count, **counter.summary(), "shards": shards}
 
 
-def resize_sample(
-    features: dict, table: ClassTable, size: tuple[int, int], how: Resize, with_original: bool
-) -> dict:
+def resize_sample(features: dict, size: tuple[int, int], how: Resize, with_original: bool) -> dict:
     """Make a record of a raw sample."""
-    indices = table.to_indices(decode_png(features["mask"]))
+    indices = decode_png(features["mask"])
     image = decode_resized(features["image"], size, how)
     mask = resize_mask(indices, size, how)
     record = {"name": features["name"], "image": image.tobytes(), "mask": mask.tobytes()}
     if with_original:
         height, width = indices.shape
-        record |= {"original_mask": encode_png(indices), "height": height, "width": width}
+        record |= {"original_mask": features["mask"], "height": height, "width": width}
     return record
 
 

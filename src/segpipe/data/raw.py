@@ -1,7 +1,7 @@
 """`data/raw`: checked samples as canonical shards, byte for byte the same for the same input.
 
-A sample holds `name`, `image` (encoded, upright, RGB) and `mask` (a PNG of the file's own values), and
-`group` where it must not be parted from others.
+A sample holds `name`, `image` (encoded, upright, RGB) and `mask` (a PNG of class indices, where 255 is
+ignored), and `group` where it must not be parted from others.
 `summary.json` lists the shards by split, and what was left out and why.
 """
 
@@ -164,7 +164,7 @@ def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
             f"{table.describe()} (data.classes, data.ignore)",
             dict(itertools.islice(unknown.items(), 256)), area,
         )  # fmt: skip
-    return Checked(sample, kept, encode_png(values), _digest(picture), area)
+    return Checked(sample, kept, encode_png(table.to_indices(values)), _digest(picture), area)
 
 
 def _digest(picture: Image.Image) -> str:

@@ -1,8 +1,8 @@
 """Time to quality: seconds of training until validation is as good as the tutorial's at its end.
 
 The photographs of SEGPIPE_PET_DIR with the weights of SEGPIPE_ENCODER_WEIGHTS: the tutorial's 20 epochs,
-and the stage `train` with the recipe `quick`. Both validate, after each epoch, on the same photographs
-at 128 px, the pipeline's validation split, and train on its training split. Seconds run from the first
+and the stage `train` with the recipe `quick`, whose epochs are halved to look twice as often. Both
+validate, after each epoch, on the same photographs at 128 px, the pipeline's validation split, and train on its training split. Seconds run from the first
 step on, tracing included, the tutorial's without validation. Draws both curves.
 """
 
@@ -26,6 +26,7 @@ from segpipe.data import records
 from segpipe.data.arrays import Arrays, load
 
 EPOCHS = 20
+HALVED = {"train.epochs": 20, "train.steps_per_epoch": 25, "train.warmup_epochs": 2}
 FIGURE = _bench.RESULTS / "quality.png"
 
 Curve = list[tuple[float, float]]
@@ -40,12 +41,16 @@ def main() -> None:
         raise SystemExit("error: SEGPIPE_ENCODER_WEIGHTS is not set: not measured")
     with tempfile.TemporaryDirectory() as scratch:
         project = clone(Path(scratch, "segpipe"))
-        settings = recipes.settings("quick", _bench.ROOT / "experiments") | {
-            "data.source": "folder",
-            "data.folder.path": str(pets),
-            "data.folder.layout": "oxford",
-            "model.encoder.weights": str(Path(weights).resolve()),
-        }
+        settings = (
+            recipes.settings("quick", _bench.ROOT / "experiments")
+            | HALVED
+            | {
+                "data.source": "folder",
+                "data.folder.path": str(pets),
+                "data.folder.layout": "oxford",
+                "model.encoder.weights": str(Path(weights).resolve()),
+            }
+        )
         params = [w for word in recipes.words(settings) for w in ("-S", word)]
         run(project, *DVC, "exp", "run", *params, "preprocess", "fetch_encoder")
         ours = of_stage(project)

@@ -2,12 +2,13 @@
 
 Both begin with encoded pictures and masks. segpipe checks, decodes, scales, encodes and writes shards;
 the tutorial decodes, scales and mirrors, and writes nothing. Photographs are those of SEGPIPE_PET_DIR as
-they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time grows with ten times
-as many drawings of 96 px. Functions import TensorFlow: workers import this file too.
+they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time and memory grow with
+ten times as many drawings of 96 px. Functions import TensorFlow: other processes import this file too.
 """
 
 import _bench
 
+import multiprocessing
 import shutil
 import tempfile
 import time
@@ -63,9 +64,11 @@ def main() -> None:
                 seconds, "the tutorial", "segpipe"
             )
             shutil.rmtree(raw)
-        of_few, of_many = (seconds_of(Path(scratch), count) for count in (FEW, MANY))
-    rows |= {f"s, {FEW} drawings": of_few, f"s, {MANY} drawings": of_many}
-    ratios[f"time an image, {MANY} / {FEW} drawings"] = of_many / of_few * FEW / MANY
+        (few_s, few_mb), (many_s, many_mb) = (of_drawings(Path(scratch), n) for n in (FEW, MANY))
+    rows |= {f"s, {FEW} drawings": few_s, f"s, {MANY} drawings": many_s}
+    rows |= {f"MB at most, {FEW} drawings": few_mb, f"MB at most, {MANY} drawings": many_mb}
+    ratios[f"time an image, {MANY} / {FEW} drawings"] = many_s / few_s * FEW / MANY
+    ratios[f"memory, {MANY} / {FEW} drawings"] = many_mb / few_mb
     _bench.publish("preprocess", rows, ratios)
 
 
@@ -104,17 +107,23 @@ def drain(samples: Iterable[object]) -> None:
         pass
 
 
-def seconds_of(scratch: Path, count: int) -> float:
-    """The time that preprocessing takes for as many drawings."""
+def of_drawings(scratch: Path, count: int) -> tuple[float, float]:
+    """Seconds and peak memory in 10^6 bytes that preprocessing takes for as many drawings."""
     prepare(
         synthetic.samples(SyntheticParams(train=count, test=count // 10, size=96, seed=0)),
         scratch / "raw",
     )
-    start = time.perf_counter()
-    preprocess(scratch / "raw")
-    seconds = time.perf_counter() - start
+    with multiprocessing.get_context("spawn").Pool(1) as own_process:
+        found = own_process.apply(measured, [scratch / "raw"])
     shutil.rmtree(scratch / "raw")
-    return seconds
+    return found
+
+
+def measured(raw: Path) -> tuple[float, float]:
+    """Seconds and peak memory of one call."""
+    start = time.perf_counter()
+    preprocess(raw)
+    return time.perf_counter() - start, _bench.peak_mb()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ import numpy as np
 import playwright.sync_api
 import pytest
 from helpers import commit, draw_photo, git, make_project, run, set_params
+
+# In the background of a script it is ignored, by every process that a test starts too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

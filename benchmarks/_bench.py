@@ -85,9 +85,8 @@ def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], *argumen
 def peak_mb() -> float:
     """The peak memory of this process, 10^6 bytes."""
     status = Path("/proc/self/status")
-    if (
-        status.is_file()
-    ):  # what `getrusage` says counts the process before too, whose place this one took
+    # On Linux `getrusage` counts the process before too, whose place this one took.
+    if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024

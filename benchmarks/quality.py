@@ -27,7 +27,7 @@ from segpipe.data import records
 from segpipe.data.arrays import Arrays, load
 
 EPOCHS = 20
-HALVED = {"train.epochs": 20, "train.steps_per_epoch": 25, "train.warmup_epochs": 2}
+IN_HALVES = {"train.epochs": 20, "train.steps_per_epoch": 25, "train.warmup_epochs": 2}
 FIGURE = _bench.RESULTS / "quality.png"
 
 Curve = list[tuple[float, float]]
@@ -42,16 +42,14 @@ def main() -> None:
         raise SystemExit("error: SEGPIPE_ENCODER_WEIGHTS is not set: not measured")
     with tempfile.TemporaryDirectory() as scratch:
         project = clone(Path(scratch, "segpipe"))
-        settings = (
-            recipes.settings("quick", _bench.ROOT / "experiments")
-            | HALVED
-            | {
-                "data.source": "folder",
-                "data.folder.path": str(pets),
-                "data.folder.layout": "oxford",
-                "model.encoder.weights": str(Path(weights).resolve()),
-            }
-        )
+        settings = {
+            **recipes.settings("quick", _bench.ROOT / "experiments"),
+            **IN_HALVES,
+            "data.source": "folder",
+            "data.folder.path": str(pets),
+            "data.folder.layout": "oxford",
+            "model.encoder.weights": str(Path(weights).resolve()),
+        }
         params = [w for word in recipes.words(settings) for w in ("-S", word)]
         run(project, *DVC, "exp", "run", *params, "preprocess", "fetch_encoder")
         ours = of_stage(project)

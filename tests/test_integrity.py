@@ -202,7 +202,7 @@ def test_alpha_is_dropped(pairs, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["P", "RGB", "I;16", "1"])
-def test_masks_of_one_channel_in_any_mode_give_their_values_indices(pairs, tmp_path, mode):
+def test_masks_of_one_channel_in_any_mode_give_the_indices_of_their_values(pairs, tmp_path, mode):
     path = some(pairs, "masks")
     values = np.array(Image.open(path)) if mode != "1" else np.ones((30, 40), np.uint8)
     image = {

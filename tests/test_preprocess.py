@@ -82,9 +82,8 @@ def test_masks_are_scaled_by_nearest_neighbour():
     }
     small = resize_sample(features, (2, 2), "stretch", False)
     assert list(small["mask"]) == [0, 2, 1, 255]
-    large = np.frombuffer(resize_sample(features, (8, 8), "stretch", False)["mask"], np.uint8).reshape(
-        8, 8
-    )
+    large = resize_sample(features, (8, 8), "stretch", False)["mask"]
+    large = np.frombuffer(large, np.uint8).reshape(8, 8)
     assert (large == np.kron(mask, np.ones((2, 2), np.uint8))).all()
 
 

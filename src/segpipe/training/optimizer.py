@@ -10,11 +10,10 @@ from segpipe.config import TrainParams
 from segpipe.training.phases import Phase
 
 
-class _Ours:
+class _ByVariable:
     """Mixed into an optimizer: each variable has its own share of the learning rate, and may decay.
 
-    Weight decay is ours, because Keras' knows one learning rate alone. So is the moving average, because
-    Keras' holds on to the first weights for as long as to any, although they are the worst.
+    Weight decay is ours, because Keras' knows one learning rate alone.
     """
 
     shares: Sequence[float]
@@ -28,11 +27,17 @@ class _Ours:
             self.assign_sub(variable, variable * self.decays[index] * rate)
         super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
-    def _update_model_variables_moving_average(self: Any, variables: Sequence[keras.Variable]) -> None:
-        """At first over fewer steps, about a tenth of those taken; Keras calls it after each step.
 
-        Source: the `num_updates` of https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
-        """
+class _GrowingAverage:
+    """Mixed into an optimizer: its moving average is at first over fewer steps, a tenth of those taken.
+
+    Keras' own holds on to the first weights as long as to any, although they are the worst.
+
+    Source: the `num_updates` of https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
+    """
+
+    def _update_model_variables_moving_average(self: Any, variables: Sequence[keras.Variable]) -> None:
+        """Take the variables in. Keras calls it after each step."""
         if self.use_ema:
             step = ops.cast(self.iterations, "float32")
             momentum = ops.minimum(self.ema_momentum, step / (step + 9))
@@ -40,11 +45,11 @@ class _Ours:
                 average.assign(momentum * average + (1 - momentum) * variable)
 
 
-class Adam(_Ours, keras.optimizers.Adam):
+class Adam(_ByVariable, _GrowingAverage, keras.optimizers.Adam):
     """Keras' own, by variable; with decoupled weight decay it is AdamW too."""
 
 
-class SGD(_Ours, keras.optimizers.SGD):
+class SGD(_ByVariable, _GrowingAverage, keras.optimizers.SGD):
     """Keras' own, by variable."""
 
 

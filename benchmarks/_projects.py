@@ -17,12 +17,13 @@ def environment() -> dict[str, str]:
     return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path}
 
 
-def run(folder: Path, *command: str) -> None:
-    """Run a command that must succeed; what it says is of no interest then."""
+def run(folder: Path, *command: str) -> str:
+    """Run a command that must succeed, and return what it says."""
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise SystemExit(f"error: {' '.join(command[:5])}: {''.join(last)}")
+    return done.stdout
 
 
 def clone(folder: Path) -> Path:

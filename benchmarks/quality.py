@@ -2,8 +2,8 @@
 
 The photographs of SEGPIPE_PET_DIR with the weights of SEGPIPE_ENCODER_WEIGHTS: the tutorial's 20 epochs,
 and the stage `train` with the recipe `quick`, whose epochs are a fifth as long to look five times as
-often. Both train on the pipeline's training split and validate, after each epoch, on its validation split
-at 128 px. Seconds are those of training steps with their tracing, and not of validation. What the
+often. Both train on the pipeline's training split and validate after each epoch, on its validation
+split at 128 px. Seconds are those of training steps with their tracing, and not of validation. What the
 tutorial ends with differs much from seed to seed: it is trained with three, and the middle one counts.
 Draws the curves.
 """
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def of_stage(project: Path, images: int) -> Curve:
-    """Run the stage `train`, with so many images an epoch; the times come from the rates that it says."""
+    """Run the stage `train`, so many images an epoch; the times come from the rates that it says."""
     said = run(project, PYTHON, "stages/train.py")
     epochs = [match for line in said.splitlines() if (match := SAID.match(line))]
     seconds = itertools.accumulate(images / int(match["rate"]) for match in epochs)

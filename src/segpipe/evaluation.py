@@ -155,7 +155,7 @@ class Evaluation:
         of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
         self._loss -= of_truth.sum(dtype=np.float64)
         right = (mask == prediction)[counted]
-        confidence = np.exp(log_probabilities[counted].max(-1))
+        confidence = np.exp(log_probabilities.max(-1)[counted])
         self._calibration += metrics.calibration(confidence, right)
         band = metrics.boundary_bands(mask)[counted]
         self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]

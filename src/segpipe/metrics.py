@@ -38,13 +38,11 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) ->
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
-    counted = truth != IGNORE
-    truth, prediction = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
-    for what, indices in (("truth", truth), ("prediction", prediction)):
+    for what, indices in (("truth", truth[truth != IGNORE]), ("prediction", prediction)):
         if indices.size and not 0 <= indices.min() <= indices.max() < classes:
             raise ValueError(f"the {what} holds indices outside 0..{classes - 1}")
-    pairs = truth * classes + prediction
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+    pairs = truth.astype(np.intp) * classes + prediction
+    return np.bincount(pairs.ravel(), minlength=classes**2)[: classes**2].reshape(classes, classes)
 
 
 def counts(confusion: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ def publish(benchmark: str, rows: Mapping[str, float], ratios: Mapping[str, floa
     for name, value in rows.items():
         print(f"{value:12,.4g}  {name}")
     for name, value in ratios.items():
-        print(f"{value:12,.3f}  {name}{described(bounds.get(name))}")
+        print(f"{value:12,.3f}  {name} {described(bounds.get(name))}".rstrip())
     write_json(
         RESULTS / f"{benchmark}.json",
         {
@@ -126,9 +126,9 @@ def publish(benchmark: str, rows: Mapping[str, float], ratios: Mapping[str, floa
 
 
 def described(bound: Bound | None) -> str:
-    """A bound in words."""
+    """A bound in words; nothing where there is none."""
     words = {"min": "at least", "max": "at most"}
-    return "".join(f"  ({words[kind]} {limit:g})" for kind, limit in (bound or {}).items())
+    return " ".join(f"({words[kind]} {limit:g})" for kind, limit in (bound or {}).items())
 
 
 def machine() -> dict[str, Any]:

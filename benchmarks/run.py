@@ -76,7 +76,7 @@ def broken(name: str, ratios: dict[str, float], bounds: dict[str, _bench.Bound])
     for what, value in ratios.items():
         bound = bounds.get(what, {})
         if not bound.get("min", -math.inf) <= value <= bound.get("max", math.inf):
-            wrong.append(f"{name}: {what} is {value:.3f}{_bench.described(bound)}")
+            wrong.append(f"{name}: {what} is {value:.3f} {_bench.described(bound)}")
     return wrong
 
 

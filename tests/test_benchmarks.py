@@ -14,7 +14,7 @@ BOUNDS = yaml.safe_load((ROOT / "benchmarks/bounds.yaml").read_text())
 
 
 @pytest.mark.parametrize(
-    ("bound", "said"), [({"min": 1.4}, " (at least 1.4)"), ({"max": 1.2}, " (at most 1.2)")]
+    ("bound", "said"), [({"min": 1.4}, "(at least 1.4)"), ({"max": 1.2}, "(at most 1.2)")]
 )
 def test_a_ratio_beyond_its_bound_is_named_with_its_value_and_the_bound(bound, said):
     (line,) = benchmarks.broken("step", {"ours / theirs": 1.25}, {"ours / theirs": bound})

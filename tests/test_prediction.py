@@ -9,13 +9,17 @@ import pytest
 from helpers import PETS, ROOT, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from segpipe import load_model
+from segpipe.data.codec import encode_png
+from segpipe.data.integrity import decode_pair
+from segpipe.data.preprocess import resize_sample
 from segpipe.data.resize import content_box, resize_image
 from segpipe.errors import UserError
 from segpipe.modelfile import CARD_FORMAT
 from segpipe.prediction import tiles
+from segpipe.prediction.images import read_fitted
 from segpipe.prediction.masks import mask_at_size
 from segpipe.prediction.predictor import Predictor
 from segpipe.training.saving import save_model
@@ -100,6 +104,28 @@ def test_one_image_or_many_of_every_kind(predictor, rng, tmp_path):
     assert len(stacked) == 2
     assert (stacked[0] == expected).all()
     assert predictor.predict([]) == []
+
+
+@pytest.mark.parametrize("how", ["stretch", "pad"])
+@pytest.mark.parametrize(
+    ("mode", "orientation", "suffix"),
+    [("RGB", 1, "jpg"), ("RGB", 6, "jpg"), ("L", 1, "jpg"), ("RGBA", 1, "png"), ("RGB", 1, "png")],
+)
+def test_a_file_is_seen_to_the_very_pixels_of_its_record(mode, orientation, suffix, how, rng, tmp_path):
+    """Of the first one, a large JPEG that fetch keeps as it is, preprocess decodes a quarter."""
+    path, exif = tmp_path / f"image.{suffix}", Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    noise = Image.fromarray(photo(rng, 40, 60)).resize((601, 397), Image.Resampling.BICUBIC)
+    noise.convert(mode).save(path, exif=exif)
+    mask = encode_png(np.zeros((601, 397) if orientation == 6 else (397, 601), np.uint8))
+    picture, values, kept = decode_pair(path.read_bytes(), mask, "image", "mask")
+    sample = {"name": b"image", "image": kept, "mask": encode_png(values)}
+    record = resize_sample(sample, (32, 64), how, with_original=False)
+    seen, original = read_fitted(path, (32, 64), how)
+    assert original == (picture.height, picture.width)
+    assert seen.tobytes() == record["image"]
+    whole = resize_image(picture, (32, 64), how)
+    assert (seen != np.asarray(whole)).any() == (kept == path.read_bytes() and suffix == "jpg")
 
 
 def test_a_mask_does_not_depend_on_what_else_is_predicted(predictor, rng):

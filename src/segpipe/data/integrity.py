@@ -1,9 +1,11 @@
 """Decoding images and masks: content decides the format, not the file name."""
 
+import contextlib
 import io
 import re
 import struct
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -74,8 +76,7 @@ def decode_pair(
     if rgb.size != values.shape[1::-1]:
         expected = f"the image's size, {rgb.width}x{rgb.height} ({image_file})"
         raise BadSampleError(mask_file, f"size {values.shape[1]}x{values.shape[0]}", expected)
-    kept = (picture.format, picture.mode) in _KEPT_FORMATS and turn == 1
-    return rgb, values, image if kept else encode_png(rgb)
+    return rgb, values, image if is_kept(picture) else encode_png(rgb)
 
 
 def open_lazily(data: bytes) -> Image.Image:
@@ -92,20 +93,26 @@ def decode_image(image: bytes, file: str) -> Image.Image:
     return upright_rgb(_open(image, file))
 
 
-def upright_rgb(picture: Image.Image) -> Image.Image:
-    """A picture that Pillow opened in 8-bit RGB, as its EXIF orientation says; alpha is dropped."""
-    return _upright(_rgb(picture), _orientation(picture))
+def open_one(data: bytes, file: str) -> Image.Image:
+    """Open what must be one picture; no more than the header is read.
 
-
-def _open(data: bytes, file: str) -> Image.Image:
+    Raises:
+        BadSampleError: there is nothing, or an animation. Else what Pillow raises: see `readable`.
+    """
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)
+    picture = open_lazily(data)
+    # Phones put more pictures behind the one of a JPEG; the first is the photograph.
+    if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
+        raise BadSampleError(file, f"an animation of {frames} frames", "one picture")
+    return picture
+
+
+@contextlib.contextmanager
+def readable(file: str) -> Iterator[None]:
+    """Raise what Pillow finds wrong with a file as a BadSampleError that names it."""
     try:
-        picture = open_lazily(data)
-        # Phones put more pictures behind the one of a JPEG; the first is the photograph.
-        if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
-            raise BadSampleError(file, f"an animation of {frames} frames", "one picture")
-        picture.load()
+        yield
     except Image.DecompressionBombError as error:
         pixels, limit = re.findall(r"\d+", str(error))
         raise BadSampleError(
@@ -115,6 +122,22 @@ def _open(data: bytes, file: str) -> Image.Image:
         raise BadSampleError(file, "no image format that Pillow reads", _READABLE) from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise BadSampleError(file, f"an unreadable image ({error})", _READABLE) from None
+
+
+def is_kept(picture: Image.Image) -> bool:
+    """Whether `decode_pair` gives an image's bytes back as they are."""
+    return (picture.format, picture.mode) in _KEPT_FORMATS and _orientation(picture) == 1
+
+
+def upright_rgb(picture: Image.Image) -> Image.Image:
+    """A picture that Pillow opened in 8-bit RGB, as its EXIF orientation says; alpha is dropped."""
+    return _upright(_rgb(picture), _orientation(picture))
+
+
+def _open(data: bytes, file: str) -> Image.Image:
+    with readable(file):
+        picture = open_one(data, file)
+        picture.load()
     return picture
 
 

@@ -1,6 +1,7 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
 import functools
+import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from rich.progress import track
 
 from segpipe.classes import IGNORE, ClassTable
@@ -18,7 +20,7 @@ from segpipe.data.codec import decode_png
 from segpipe.data.parallel import in_order, usable_cores
 from segpipe.data.raw import SUMMARY
 from segpipe.data.records import MANIFEST, Split
-from segpipe.data.resize import decode_resized, resize_mask
+from segpipe.data.resize import resize_mask, resize_unread
 from segpipe.errors import UserError
 from segpipe.files import name_hash, read_json, replaces, write_json
 
@@ -107,7 +109,7 @@ def _write(
 def resize_sample(features: dict, size: tuple[int, int], how: Resize, with_original: bool) -> dict:
     """Make a record of a raw sample."""
     indices = decode_png(features["mask"])
-    image = decode_resized(features["image"], size, how)
+    image = resize_unread(Image.open(io.BytesIO(features["image"])), size, how)
     mask = resize_mask(indices, size, how)
     record = {"name": features["name"], "image": image.tobytes(), "mask": mask.tobytes()}
     if with_original:

@@ -4,7 +4,6 @@ Sizes are (height, width) in pixels. `stretch` fills the input and changes the a
 aspect, centres the picture, and fills the rest with black and ignored pixels.
 """
 
-import io
 from typing import NamedTuple
 
 import numpy as np
@@ -45,14 +44,13 @@ def resize_image(picture: Image.Image, size: tuple[int, int], how: Resize) -> Im
     return _resized(picture, content_box((picture.height, picture.width), size, how), size)
 
 
-def decode_resized(data: bytes, size: tuple[int, int], how: Resize) -> Image.Image:
-    """Decode an RGB image that is known to be good, scaled to the input as `resize_image` does.
+def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
+    """Read an RGB picture that Pillow has only opened, scaled to the input as `resize_image` does.
 
     Of a large JPEG a half, a quarter or an eighth of each edge is decoded, as long as that is twice what
-    is needed: the format makes it cheap. Values then differ from a whole picture's, which is what
-    predictions begin with, by less than one of 255 on average, as those of Pillow's `thumbnail` do.
+    is needed: the format makes it cheap. Values then differ from those of a whole picture by less than
+    one of 255 on average, as those of Pillow's `thumbnail` do. Raises what Pillow raises.
     """
-    picture = Image.open(io.BytesIO(data))
     box = content_box((picture.height, picture.width), size, how)
     reduced = picture.draft("RGB", (2 * box.width, 2 * box.height))
     return _resized(picture, box, size, reduced[1] if reduced else None)

@@ -9,19 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
 from rich.progress import track
 
-from segpipe.data.integrity import BadSampleError, decode_image
 from segpipe.data.parallel import in_order, usable_cores
-from segpipe.data.sample import Problem
+from segpipe.data.sample import BadSampleError, Problem
 from segpipe.files import replaces
 from segpipe.prediction import outputs
+from segpipe.prediction.images import read_fitted, read_rgb
 from segpipe.prediction.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
 from segpipe.prediction.predictor import Predictor, Tiled, Whole
+
+Read = TypeVar("Read")
 
 SHARES, FAILED = "shares.csv", "failed.csv"
 _SHOWN = 20
@@ -105,10 +106,11 @@ class Work:
 
     def shrink(self, source: Source) -> Shrunk | Failed:
         """Read a picture and make it fit."""
-        picture = _read(source)
-        if isinstance(picture, Failed):
-            return picture
-        return Shrunk(source, self.predictor.fit(picture), (picture.height, picture.width))
+        size, how = self.predictor.size, self.predictor.resize
+        read = _read(source, lambda path: read_fitted(path, size, how))
+        if isinstance(read, Failed):
+            return read
+        return Shrunk(source, *read)
 
     def in_batches(self, pictures: Iterable[Shrunk | Failed]) -> Iterator[Predicted | Failed]:
         """Predict on pictures as a whole."""
@@ -126,7 +128,7 @@ class Work:
         """Predict on pictures in tiles, one after another: each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
-            picture = _read(source)
+            picture = _read(source, read_rgb)
             if isinstance(picture, Failed):
                 yield picture
             else:
@@ -139,7 +141,7 @@ class Work:
         if isinstance(predicted, Failed):
             return predicted
         source, result = predicted
-        picture = _read(source)
+        picture = _read(source, read_rgb)
         if isinstance(picture, Failed):
             return picture
         mask, table = result.mask(), self.predictor.classes
@@ -194,10 +196,10 @@ def predict_files(
     return outcome
 
 
-def _read(source: Source) -> Image.Image | Failed:
+def _read(source: Source, read: Callable[[Path], Read]) -> Read | Failed:
     file = str(source.path)
     try:
-        return decode_image(source.path.read_bytes(), file)
+        return read(source.path)
     except BadSampleError as error:
         return Failed(source, error.problem)
     except OSError as error:

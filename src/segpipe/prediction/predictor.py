@@ -16,7 +16,7 @@ from segpipe.config import Resize
 from segpipe.data.resize import resize_image
 from segpipe.errors import UserError
 from segpipe.modelfile import read_card
-from segpipe.prediction.images import as_rgb
+from segpipe.prediction.images import as_rgb, fitted
 from segpipe.prediction.masks import Predict, channels_at_size, mask_at_size, softmax
 from segpipe.prediction.network import load_network
 from segpipe.prediction.tiles import blended
@@ -130,10 +130,6 @@ class Predictor:
         scores = (np.stack(list(result.channels()), -1) for result in results)
         return list(scores) if _several(images) else next(scores)
 
-    def fit(self, picture: Image.Image) -> np.ndarray:
-        """The network's view of an RGB picture: uint8 [*size, 3]."""
-        return np.asarray(resize_image(picture, self.size, self.resize))
-
     def looking(self, tta: bool, scales: Sequence[float]) -> Predict:
         """The network as a function that looks as `predict` is asked to.
 
@@ -175,7 +171,7 @@ class Predictor:
         """
         original = (picture.height, picture.width)
         if original[0] <= self.size[0] and original[1] <= self.size[1]:
-            (logits,) = look(self.fit(picture)[None])
+            (logits,) = look(np.asarray(resize_image(picture, self.size, self.resize))[None])
             return self.whole(logits, original)
         indices = np.empty(original, np.uint8)
         kept = keep((len(self.classes), *original), np.float32) if keep else None
@@ -194,15 +190,16 @@ class Predictor:
     def _results(
         self, images: Any, tta: bool, scales: Sequence[float], tile: bool, keep: Allocate | None
     ) -> Iterator[Whole | Tiled]:
-        look = self.looking(tta, scales)
-        pictures = (as_rgb(image) for image in (images if _several(images) else [images]))
+        look, images = self.looking(tta, scales), images if _several(images) else [images]
         if tile:
-            for picture in pictures:
-                yield self.tiled(picture, look, keep)
-        while some := list(islice(pictures, self.batch_size)):
-            logits = look(np.stack([self.fit(picture) for picture in some]))
-            for picture, of_one in zip(some, logits, strict=True):
-                yield self.whole(of_one, (picture.height, picture.width))
+            for image in images:
+                yield self.tiled(as_rgb(image), look, keep)
+            return
+        seen = (fitted(image, self.size, self.resize) for image in images)
+        while some := list(islice(seen, self.batch_size)):
+            logits = look(np.stack([image for image, _ in some]))
+            for (_, original), of_one in zip(some, logits, strict=True):
+                yield self.whole(of_one, original)
 
 
 def _several(images: Any) -> bool:

@@ -190,12 +190,12 @@ class Predictor:
     def _results(
         self, images: Any, tta: bool, scales: Sequence[float], tile: bool, keep: Allocate | None
     ) -> Iterator[Whole | Tiled]:
-        look, images = self.looking(tta, scales), images if _several(images) else [images]
+        look = self.looking(tta, scales)
+        listed = images if _several(images) else [images]
         if tile:
-            for image in images:
-                yield self.tiled(as_rgb(image), look, keep)
+            yield from (self.tiled(as_rgb(image), look, keep) for image in listed)
             return
-        seen = (fitted(image, self.size, self.resize) for image in images)
+        seen = (fitted(image, self.size, self.resize) for image in listed)
         while some := list(islice(seen, self.batch_size)):
             logits = look(np.stack([image for image, _ in some]))
             for (_, original), of_one in zip(some, logits, strict=True):

@@ -1,12 +1,15 @@
 """Runs experiments that have no result yet side by side on one GPU, with JAX, without DVC or TensorFlow.
 
 The stages are those that DVC runs, each experiment's in a folder of its own under `.experiments/bare`;
-those that need the same records share them. What has its result is not run again, and nothing else is
-kept. Results say nothing of the time that training takes, since experiments share the GPU.
+those that need the same records share them. What has its result is not run again. This may be stopped at
+any moment; started again, it goes on after the last finished epoch of each. What an earlier commit left,
+or code that was not committed, begins afresh. Results say nothing of the time that training takes, since
+experiments share the GPU.
 """
 
 import concurrent.futures
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
@@ -24,13 +27,15 @@ from _runner import SCRATCH, end_when_told, lock, parse, parser, say_what_failed
 
 from segpipe import recipes
 from segpipe.errors import UserError, exits_cleanly
-from segpipe.files import read_json, write_json
-from segpipe.nested import changed
+from segpipe.files import read_json, write_json, write_text
+from segpipe.nested import changed, flat
 from segpipe.words import duration, score
 
 BARE = SCRATCH / "bare"
 QUICKER = {"train.previews.every": 0, "evaluate.batch_size": 149}
 """Params that change no result, and shapes for JAX to compile: the pets' test split is 2 x 149."""
+OF_DATA = ("data.", "model.encoder.name", "model.encoder.alpha", "model.encoder.weights")
+"""How the params begin that decide what lies in `data`."""
 
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -44,9 +49,10 @@ def main() -> None:
     end_when_told()
     with lock(), concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         to_do = without_result(arguments)
-        shutil.rmtree(BARE, ignore_errors=True)
+        revision = _revision()
+        _forget_all_but(revision)
         try:
-            failed = list(_run_all(pool, to_do, arguments.set))
+            failed = list(_run_all(pool, to_do, arguments.set, revision))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in _running.copy():
@@ -56,20 +62,22 @@ def main() -> None:
 
 
 def _run_all(
-    pool: concurrent.futures.Executor, to_do: list[Experiment], on_top: recipes.Settings
+    pool: concurrent.futures.Executor,
+    to_do: list[Experiment],
+    on_top: recipes.Settings,
+    revision: str | None,
 ) -> list[str]:
     """Run experiments, and say of each what went wrong, or nothing."""
     params = [_params(experiment, on_top) for experiment in to_do]
-    needed = {_data_key(found): found for found in params}
-    data = dict(zip(needed, pool.map(_make_data, needed.values(), range(len(needed))), strict=True))
-    work = functools.partial(_try, on_top, _revision())
-    return list(pool.map(work, to_do, params, [data[_data_key(found)] for found in params]))
+    needed = {_data_folder(found): _data_params(found) for found in params}
+    list(pool.map(_make_data, needed, needed.values()))
+    work = functools.partial(_try, on_top, revision)
+    return list(pool.map(work, to_do, params, map(_data_folder, params)))
 
 
 def _params(experiment: Experiment, on_top: recipes.Settings) -> dict[str, Any]:
     """The content of `params.yaml` for an experiment, with paths that do not depend on where it lies."""
-    committed = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params = changed(committed, asked(experiment, on_top) | QUICKER)
+    params = changed(_committed(), asked(experiment, on_top) | QUICKER)
     folder, encoder = params["data"]["folder"], params["model"]["encoder"]
     folder["path"] = str(ROOT / folder["path"])
     if encoder["weights"] not in ("imagenet", "none"):
@@ -77,18 +85,26 @@ def _params(experiment: Experiment, on_top: recipes.Settings) -> dict[str, Any]:
     return params
 
 
-def _data_key(params: dict[str, Any]) -> str:
-    """Equal for experiments that can share `data`."""
-    encoder = {key: params["model"]["encoder"][key] for key in ("name", "alpha", "weights")}
-    return yaml.safe_dump([params["data"], encoder])
+def _committed() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
-def _make_data(params: dict[str, Any], number: int) -> Path:
-    """The folder `data` with the records and the encoder for these params."""
-    folder = _pipeline(BARE / f"data-{number}", params)
+def _data_params(params: dict[str, Any]) -> dict[str, Any]:
+    """Params that are equal for experiments that can share `data`."""
+    shared = {key: value for key, value in flat(params).items() if key.startswith(OF_DATA)}
+    return changed(_committed(), shared)
+
+
+def _data_folder(params: dict[str, Any]) -> Path:
+    text = yaml.safe_dump(_data_params(params))
+    return BARE / f"data-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _make_data(folder: Path, params: dict[str, Any]) -> None:
+    """Have the records and the encoder for these params."""
+    _pipeline(folder, params)
     for stage in ("fetch", "fetch_encoder", "preprocess"):
         _stage(stage, folder)
-    return folder / "data"
 
 
 def _try(
@@ -96,8 +112,8 @@ def _try(
 ) -> str:
     """Run an experiment and write its result; give what went wrong, in words."""
     start = time.monotonic()
-    folder = _pipeline(BARE / str(experiment), params)
-    (folder / "data").symlink_to(data)
+    folder = BARE / str(experiment)
+    _pipeline(folder, params, data / "data")
     try:
         for stage in ("train", "evaluate"):
             _stage(stage, folder)
@@ -123,17 +139,22 @@ def _try(
     return ""
 
 
-def _pipeline(folder: Path, params: dict[str, Any]) -> Path:
-    """A folder that the stages can run in."""
+def _pipeline(folder: Path, params: dict[str, Any], data: Path | None = None) -> None:
+    """Have a folder that the stages can run in: the one that is there, if it is for these params."""
+    text, written = yaml.safe_dump(params), folder / "params.yaml"
+    if written.is_file() and written.read_text(encoding="utf-8") == text:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in ("src", "stages", "dvc.yaml"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    return folder
+    if data:
+        (folder / "data").symlink_to(data)
+    write_text(written, text)
 
 
 def _stage(name: str, folder: Path) -> None:
-    """Run a stage.
+    """Run a stage, unless it ran in this folder already.
 
     Raises:
         UserError: it failed; the message is its last line, and where the rest is.
@@ -147,7 +168,9 @@ def _stage(name: str, folder: Path) -> None:
         "JAX_COMPILATION_CACHE_DIR": str(BARE / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    log = folder / f"{name}.log"
+    log, done = folder / f"{name}.log", folder / f"{name}.done"
+    if done.exists():
+        return
     with log.open("wb") as file:
         command = [sys.executable, f"stages/{name}.py"]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
@@ -157,6 +180,16 @@ def _stage(name: str, folder: Path) -> None:
     if process.returncode:
         last = (log.read_text(errors="replace").splitlines() or ["nothing was printed"])[-1]
         raise UserError(f"{last.removeprefix('error: ')} (all of it: {log})")
+    done.touch()
+
+
+def _forget_all_but(revision: str | None) -> None:
+    """Remove what experiments of other code left unfinished."""
+    of = BARE / "revision"
+    if revision is None or not of.is_file() or of.read_text(encoding="utf-8") != revision:
+        shutil.rmtree(BARE, ignore_errors=True)
+        BARE.mkdir()
+        write_text(of, revision or "")
 
 
 def _revision() -> str | None:

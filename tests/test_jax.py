@@ -134,3 +134,22 @@ def test_experiments_run_side_by_side_without_dvc(tmp_path, bare):
         assert result["training"]["seconds"] is None, "two at once say nothing of either"
     again = error_line(run(*command, cwd=project, **own_data, **bare))
     assert "1 of 1 failed" in again, "what has a result is not run again"
+
+
+@pytest.mark.slow
+def test_experiments_that_were_killed_go_on(tmp_path, bare):
+    project = make_project(tmp_path / "project")
+    for path in (project / "experiments").glob("*.yaml"):
+        path.unlink()
+    recipe = {"train": {"epochs": 30, "batch_size": 4}}
+    (project / "experiments/default.yaml").write_text(f"# D\n{yaml.safe_dump(recipe)}")
+    (project / "experiments/ablation.yaml").write_text("[]")
+    own_data = {"SEGPIPE_PET_DIR": "", "SEGPIPE_ENCODER_WEIGHTS": ""}
+    command = (sys.executable, "experiments/bare.py", "--seeds", "3")
+    folder = ".experiments/bare/default-3"
+    end(start(project, *command, trains_in=folder, **own_data, **bare), signal.SIGKILL)
+    log = project / folder / "train.log"
+    left = log.read_text()
+    end(start(project, *command, epoch=4, trains_in=folder, **own_data, **bare), signal.SIGTERM)
+    assert "resuming run" not in left
+    assert "resuming run" in log.read_text()

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 
 import pytest
 import yaml
-from helpers import commit, environment, make_project, run
+from helpers import commit, environment, error_line, make_project, run, set_params
 
 from segpipe import recipes
 from segpipe.unfinished import Unfinished
@@ -204,3 +205,17 @@ def test_a_runner_that_was_killed_goes_on_when_it_is_started_again(project, how)
         assert "Running stage 'train'" not in log, "what outlived its runner has trained it"
     assert result_of(project, "default-0")["summary"]["epochs"] == 30
     assert result_of(project, "default-0")["training"]["seconds"] > 0
+
+
+def test_looks_are_scored_on_the_validation_split(finished_project, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(finished_project, project, symlinks=True)
+    set_params(project, {"evaluate.tta.flip": False})
+    done = run("python", "experiments/looks.py", "1", "1,2", cwd=project)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((project / "results/train/summary.json").read_text())
+    once, twice = done.stdout.splitlines()
+    assert once == f"[1.0]: {summary['val_mean_iou']:.4f}", "as training saw it"
+    assert twice.startswith("[1.0, 2.0]: 0.")
+    refused = run("python", "experiments/looks.py", "9", cwd=project)
+    assert error_line(refused) == "error: a scale of 9; expected 0.25 to 4\n"

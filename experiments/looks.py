@@ -1,0 +1,61 @@
+"""Scores a trained model on the validation split with several `evaluate.tta.scales`, to choose by.
+
+`evaluate` scores the test split, on which nothing should be chosen. Run this in the pipeline's folder,
+with sets of scales as factors of the network's size; mirror images are looked at as `evaluate.tta.flip`
+says. Scores are mean IoU at network size.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from segpipe import metrics
+from segpipe.config import load_params
+from segpipe.data import records
+from segpipe.errors import exits_cleanly
+from segpipe.prediction.masks import Predict
+from segpipe.prediction.network import load_model
+from segpipe.prediction.tta import augmented
+from segpipe.words import score
+
+SETS = [[1.0], [1.0, 1.25], [0.75, 1.0], [0.75, 1.0, 1.25]]
+
+
+@exits_cleanly
+def main() -> None:
+    """Print a line a set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs="*", type=_scales, default=SETS, metavar="A,B")
+    params = load_params().evaluate
+    manifest = records.open_records(Path("data/records"))
+    sets = parser.parse_args().sets
+    model = load_model(Path("models/model.keras"), manifest)
+    for scales in sets:
+        predict = augmented(model, params.tta.flip, scales)
+        print(f"{scales}: {score(validated(predict, manifest, params.batch_size))}", flush=True)
+
+
+def validated(predict: Predict, manifest: records.Manifest, batch_size: int) -> float:
+    """Mean IoU on the validation split."""
+    samples = list(records.read(manifest, "val"))
+    total = np.zeros((len(manifest.classes.names),) * 2, np.int64)
+    for first in range(0, len(samples), batch_size):
+        batch = samples[first : first + batch_size]
+        logits = predict(np.stack([sample["image"] for sample in batch]))
+        for sample, found in zip(batch, logits.argmax(-1), strict=True):
+            total += metrics.confusion_matrix(sample["mask"], found, len(total))
+    return float(metrics.mean_present(metrics.iou(total)))
+
+
+def _scales(text: str) -> list[float]:
+    return [float(scale) for scale in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """Scores a trained model on the validation split with several `evaluate.tta.scales`, to choose by.
 
 `evaluate` scores the test split, on which nothing should be chosen. Run this in the pipeline's folder,
-with sets of scales as factors of the network's size; mirror images are looked at as `evaluate.tta.flip`
-says. Scores are mean IoU at network size.
+with sets of scales as factors of the network's size, on Keras' backend; mirror images are looked at as
+`evaluate.tta.flip` says. Scores are mean IoU at network size.
 """
 
 import argparse
@@ -31,10 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sets", nargs="*", type=_scales, default=SETS, metavar="A,B")
+    parser.add_argument(
+        "sets", nargs="*", type=_scales, default=SETS, metavar="A,B", help="what to average over"
+    )
+    sets = parser.parse_args().sets
     params = load_params().evaluate
     manifest = records.open_records(Path("data/records"))
-    sets = parser.parse_args().sets
     model = load_model(Path("models/model.keras"), manifest)
     for scales in sets:
         predict = augmented(model, params.tta.flip, scales)

@@ -169,15 +169,13 @@ def runs_of(project: Path) -> list[Unfinished]:
     return [Unfinished(p) for p in (project / ".dvc/tmp/segpipe/runs").glob("*") if p.is_dir()]
 
 
-def start(
-    project: Path, *command: str, epoch: int = 2, trains_in: str = ".", **extra: str
-) -> subprocess.Popen[str]:
-    """Start a command and return once a run, of a folder in the project, has a checkpoint of `epoch`."""
+def start(project: Path, *command: str, epoch: int = 2, **extra: str) -> subprocess.Popen[str]:
+    """Start a command and return once a run has a checkpoint of `epoch`."""
     process = subprocess.Popen(
         command, cwd=project, env=environment(**extra), start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    while not any(found.epoch >= epoch for found in runs_of(project / trains_in)):
+    while not any(found.epoch >= epoch for found in runs_of(project)):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     return process

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 import yaml
-from helpers import end, error_line, make_project, run, run_stage, start
+from helpers import end, environment, error_line, make_project, run, run_stage, runs_of, start
 
 from segpipe.config import AugmentParams
 from segpipe.data.augment import DRAWS, augment
@@ -104,13 +105,19 @@ def test_what_was_killed_goes_on_as_if_it_had_not_been(tmp_path, bare):
     assert (project / "results/train/history.csv").read_text() == resumed
 
 
+def only_recipe(project, **train):
+    """Leave a project one tiny recipe, and no row."""
+    for path in (project / "experiments").glob("*.yaml"):
+        path.unlink()
+    recipe = {"train": {"batch_size": 4, **train}}
+    (project / "experiments/default.yaml").write_text(f"# D\n{yaml.safe_dump(recipe)}")
+    (project / "experiments/ablation.yaml").write_text("[]")
+
+
 @pytest.mark.slow
 def test_experiments_run_side_by_side_without_dvc(tmp_path, bare):
     project = make_project(tmp_path / "project")
-    recipe = {"train": {"epochs": 1, "batch_size": 4}}
-    for path in (project / "experiments").glob("*.yaml"):
-        path.unlink()
-    (project / "experiments/default.yaml").write_text(f"# D\n{yaml.safe_dump(recipe)}")
+    only_recipe(project, epochs=1)
     row = {
         "name": "hotter",
         "label": "hotter",
@@ -137,19 +144,34 @@ def test_experiments_run_side_by_side_without_dvc(tmp_path, bare):
 
 
 @pytest.mark.slow
-def test_experiments_that_were_killed_go_on(tmp_path, bare):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+def test_experiments_go_on_when_their_runner_was_killed(tmp_path, bare, how):
     project = make_project(tmp_path / "project")
-    for path in (project / "experiments").glob("*.yaml"):
-        path.unlink()
-    recipe = {"train": {"epochs": 30, "batch_size": 4}}
-    (project / "experiments/default.yaml").write_text(f"# D\n{yaml.safe_dump(recipe)}")
-    (project / "experiments/ablation.yaml").write_text("[]")
+    only_recipe(project, epochs=30)
     own_data = {"SEGPIPE_PET_DIR": "", "SEGPIPE_ENCODER_WEIGHTS": ""}
     command = (sys.executable, "experiments/bare.py", "--seeds", "3")
-    folder = ".experiments/bare/default-3"
-    end(start(project, *command, trains_in=folder, **own_data, **bare), signal.SIGKILL)
-    log = project / folder / "train.log"
-    left = log.read_text()
-    end(start(project, *command, epoch=4, trains_in=folder, **own_data, **bare), signal.SIGTERM)
-    assert "resuming run" not in left
-    assert "resuming run" in log.read_text()
+    folder = project / ".experiments/bare/default-3"
+
+    def begun(epochs):
+        process = subprocess.Popen(
+            command, cwd=project, env=environment(**own_data, **bare), stdout=subprocess.PIPE, text=True
+        )
+        while not any(found.epoch >= epochs for found in runs_of(folder)):
+            assert process.poll() is None
+        return process
+
+    process = begun(2)
+    process.send_signal(how)
+    process.wait()
+    if how == signal.SIGTERM:
+        (left,) = runs_of(folder)
+        process = begun(left.epoch + 1)
+        assert "resuming run" in (folder / "train.log").read_text()
+        said = process.communicate()[0]
+    else:
+        said = run(*command, cwd=project, **own_data, **bare).stdout
+        assert "waiting for an experiment that runs in" in said, "its stages outlived it"
+    assert "default-3: mean IoU 0." in said
+    result = json.loads((project / "experiments/results/default-3.json").read_text())
+    assert result["summary"]["epochs"] == 30
+    assert not folder.exists()

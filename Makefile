@@ -59,7 +59,7 @@ ablation: setup ## Train what the tables of docs/quality.md have no results of, 
 	python experiments/run.py; code=$$?; python experiments/table.py && exit $$code
 
 plots: setup ## Draw curves, scores and pictures on a page that needs no network; dvc plots diff then does too
-	python -m segpipe.plotpage .dvc/plots/page.html
+	python -m segpipe.review.plotpage .dvc/plots/page.html
 	dvc config --local plots.html_template plots/page.html
 	dvc plots show
 

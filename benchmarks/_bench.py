@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
 
 from _results import cpu
 
-from segpipe.data.parallel import usable_cores
-from segpipe.files import write_json
+from segpipe.common.files import write_json
+from segpipe.common.parallel import usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(os.environ.get("SEGPIPE_BENCH_RESULTS", ROOT / "benchmarks/results"))

@@ -7,17 +7,17 @@ import keras
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from segpipe import recipes
-from segpipe.config import Params, class_table, load_params
-from segpipe.model.encoder import backbone, depths
-from segpipe.model.losses import segmentation_loss
-from segpipe.nested import changed
-from segpipe.network import assemble, is_trainable
-from segpipe.pretrained import Backbone
-from segpipe.training.loop import backend
-from segpipe.training.optimizer import build_optimizer
-from segpipe.training.phases import phases
-from segpipe.training.scores import RunningScores
+from segpipe.common.nested import changed
+from segpipe.model.assemble import assemble, is_trainable
+from segpipe.model.backbone import backbone, depths
+from segpipe.model.pretrained import Backbone
+from segpipe.params import recipes
+from segpipe.params.load import Params, load_params
+from segpipe.train.loop import backend
+from segpipe.train.losses import segmentation_loss
+from segpipe.train.optimizer import build_optimizer
+from segpipe.train.phases import phases
+from segpipe.train.scores import RunningScores
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,8 +36,8 @@ def network(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
         size: height and width of the input; by default the params'.
     """
     encoder = params.model.encoder
-    inner = backbone(encoder.name, size or params.data.size, encoder.alpha)
-    return assemble(_source(params), inner, params.model, len(class_table(params.data)))
+    inner = backbone(encoder.name, size or params.data.image_size, encoder.alpha)
+    return assemble(_source(params), inner, params.model, len(params.data.classes))
 
 
 def learner(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
@@ -49,7 +49,7 @@ def learner(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
     trained.compile(
         build_optimizer(trained.trainable_variables, of_encoder, train, first, steps=100),
         loss=segmentation_loss(train.loss),
-        metrics=[RunningScores(len(class_table(params.data)))],
+        metrics=[RunningScores(len(params.data.classes))],
         jit_compile=backend().jit_compile(train.jit),
     )
     return trained

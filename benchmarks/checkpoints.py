@@ -14,11 +14,11 @@ import keras
 import numpy as np
 from _networks import learner, of_recipe
 
-from segpipe.data.arrays import Arrays
-from segpipe.data.pipeline import train_batches
-from segpipe.training import on_tensorflow
-from segpipe.training.progress import Progress, save
-from segpipe.unfinished import Unfinished
+from segpipe.train import on_tensorflow
+from segpipe.train.arrays import Arrays
+from segpipe.train.pipeline import train_batches
+from segpipe.train.progress import Progress, save
+from segpipe.train.unfinished import Unfinished
 
 STEPS, EPOCHS = 100, 4
 
@@ -48,7 +48,7 @@ def main() -> None:
     params = of_recipe("default")
     on_tensorflow.prepare(params.train)
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (300, *params.data.size, 3), np.uint8)
+    images = rng.integers(0, 256, (300, *params.data.image_size, 3), np.uint8)
     arrays = Arrays(images, images[..., 0] % 3, [str(number) for number in range(300)])
     steps, batch_size = range(STEPS * EPOCHS), params.train.batch_size
     batches = train_batches(arrays, batch_size, steps, params.seed, params.train.augment)

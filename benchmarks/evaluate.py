@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 from _networks import network, of_recipe
 
-from segpipe.config import FolderParams, class_table
-from segpipe.data import records
-from segpipe.data.codec import encode_png
-from segpipe.data.preprocess import write_records
-from segpipe.data.raw import write_raw
-from segpipe.data.sources import folder
-from segpipe.data.tfrecord import write_shards
-from segpipe.evaluation import Evaluation
-from segpipe.prediction.tta import augmented
+from segpipe.common import records
+from segpipe.common.classes import class_table
+from segpipe.common.codec import encode_png
+from segpipe.common.tfrecord import write_shards
+from segpipe.evaluate.evaluation import Evaluation
+from segpipe.evaluate.tta import augmented
+from segpipe.fetch import layouts
+from segpipe.fetch.params import FolderParams
+from segpipe.fetch.raw import write_raw
+from segpipe.preprocess.write import write_records
 
 ROUNDS = 3
 
@@ -29,12 +30,12 @@ ROUNDS = 3
 def main() -> None:
     """Run the rounds, print the ratio."""
     params = of_recipe("default")
-    table, size = class_table(params.data), params.data.size
+    table, size = class_table(params.data.classes, params.data.ignore), params.data.image_size
     batch_size, tta = params.evaluate.batch_size, params.evaluate.tta
     pets = FolderParams(path=str(_bench.photographs()), layout="oxford", test_share=0.2)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        write_raw("a benchmark", folder.samples(pets, table), table, True, 100, out / "raw")
+        write_raw("a benchmark", layouts.samples(pets, table), table, True, 100, out / "raw")
         write_records(out / "raw", table, size, "stretch", 0.1, 100, out / "records")
         manifest = records.open_records(out / "records")
         images = np.stack([sample["image"] for sample in records.read(manifest, "test")])

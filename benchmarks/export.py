@@ -22,7 +22,7 @@ def main() -> None:
     """Export, predict, print the ratio."""
     params = of_recipe("default")
     model = network(params)
-    images = np.random.default_rng(0).integers(0, 256, (8, *params.data.size, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (8, *params.data.image_size, 3), np.uint8)
     runs = {}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for name in ("tflite", "tflite-int8"):

@@ -28,10 +28,10 @@ import numpy as np
 from _networks import ROOT, learner, of_recipe
 from jax import numpy as jnp
 
-from segpipe.config import Params
-from segpipe.data.arrays import Arrays
-from segpipe.files import write_json
-from segpipe.training import loop, on_jax
+from segpipe.common.files import write_json
+from segpipe.params.load import Params
+from segpipe.train import loop, on_jax
+from segpipe.train.arrays import Arrays
 
 CLASSES, REPEATS = 3, 5
 ON_GPU = jax.default_backend() == "gpu"

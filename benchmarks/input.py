@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 from _networks import learner, of_recipe
 
-from segpipe.config import AugmentParams
-from segpipe.data.arrays import Arrays, steps_per_pass
-from segpipe.data.augment import DRAWS, augment
-from segpipe.data.pipeline import taking, train_batches
-from segpipe.training import on_tensorflow
+from segpipe.train import on_tensorflow
+from segpipe.train.arrays import Arrays, steps_per_pass
+from segpipe.train.augment import DRAWS, augment
+from segpipe.train.params import AugmentParams
+from segpipe.train.pipeline import taking, train_batches
 
 COUNT, PASSES, ROUNDS = 300, 6, 9
 MIRRORED = of_recipe("tutorial").train.augment
@@ -53,7 +53,7 @@ def main() -> None:
     """Run the rounds, print the ratios."""
     params = of_recipe("default")
     on_tensorflow.prepare(params.train)
-    size, batch_size = params.data.size, params.train.batch_size
+    size, batch_size = params.data.image_size, params.train.batch_size
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (COUNT, *size, 3), np.uint8)
     arrays = Arrays(images, images[..., 0] % 3, [str(number) for number in range(COUNT)])

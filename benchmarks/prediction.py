@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from _networks import network, of_recipe
 
-from segpipe.config import class_table
-from segpipe.prediction.folder import Done, Failed, Options, Predicted, Work, predict_files
-from segpipe.prediction.inputs import find
-from segpipe.prediction.predictor import Predictor
+from segpipe.common.classes import class_table
+from segpipe.predict.folder import Done, Failed, Options, Predicted, Work, predict_files
+from segpipe.predict.inputs import find
+from segpipe.predict.predictor import Predictor
 
 IMAGES, BATCH, ROUNDS = 320, 32, 5
 
@@ -36,8 +36,12 @@ class MasksOnly(Work):
 def main() -> None:
     """Run the rounds, print the ratios."""
     params = of_recipe("default")
-    model, size = network(params), params.data.size
-    card = {"image_size": size, "resize": "stretch", **class_table(params.data).to_json()}
+    model, size = network(params), params.data.image_size
+    card = {
+        "image_size": size,
+        "resize": "stretch",
+        **class_table(params.data.classes, params.data.ignore).to_json(),
+    }
     predictor = Predictor(model, card)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from segpipe.classes import ClassTable, SegmentationClass
-from segpipe.config import FolderParams, SyntheticParams
-from segpipe.data.preprocess import write_records
-from segpipe.data.raw import write_raw
-from segpipe.data.sample import Problem, Sample
-from segpipe.data.sources import folder, synthetic
+from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.fetch import layouts, synthetic
+from segpipe.fetch.params import FolderParams, SyntheticParams
+from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import Problem, Sample
+from segpipe.preprocess.write import write_records
 
 SIZE, ROUNDS, LARGE, FEW, MANY = 128, 5, 48, 3_000, 30_000
 PETS = ClassTable(
@@ -47,7 +47,7 @@ def main() -> None:
             "photographs": _bench.photographs(),
             "of 4000 x 3000": enlarged(_bench.photographs(), Path(scratch, "large")),
         }.items():
-            found = folder.samples(FolderParams(path=str(pets), layout="oxford", test_share=0.2), PETS)
+            found = layouts.samples(FolderParams(path=str(pets), layout="oxford", test_share=0.2), PETS)
             raw = Path(scratch, "raw")
             images = prepare(found, raw)
             theirs = tutorial.loaded(tutorial.files(pets, "trainval") + tutorial.files(pets, "test"))

@@ -24,9 +24,10 @@ import tutorial
 from _projects import DVC, PYTHON, clone, run
 from matplotlib import pyplot as plt
 
-from segpipe import metrics, recipes
-from segpipe.data import records
-from segpipe.data.arrays import Arrays, load
+from segpipe.common import records
+from segpipe.evaluate import metrics
+from segpipe.params import recipes
+from segpipe.train.arrays import Arrays, load
 
 EPOCHS = 20
 SEEDS = range(3)

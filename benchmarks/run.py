@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from segpipe.files import read_json
+from segpipe.common.files import read_json
 
 HERE = Path(__file__).resolve().parent
 NOT_HERE = ("gpu", "run", "tutorial")

@@ -14,7 +14,7 @@ import numpy as np
 import tutorial
 from _networks import learner, of_recipe
 
-from segpipe.training import on_tensorflow
+from segpipe.train import on_tensorflow
 
 ROUNDS = 9
 

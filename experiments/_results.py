@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from segpipe import recipes
-from segpipe.files import read_json
-from segpipe.modelfile import read_card
+from segpipe.common.files import read_json
+from segpipe.common.modelfile import read_card
+from segpipe.params import recipes
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "experiments"

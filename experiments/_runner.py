@@ -10,8 +10,8 @@ from typing import TextIO
 import yaml
 from _results import ROOT, Experiment, is_done, names
 
-from segpipe.errors import UserError
-from segpipe.words import did_you_mean
+from segpipe.common.errors import UserError
+from segpipe.common.words import did_you_mean
 
 SCRATCH = ROOT / ".experiments"
 

@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from _results import ROOT, Experiment, asked, cpu, outcome, recorded
 from _runner import SCRATCH, end_when_told, lock, parse, parser, say_what_failed, without_result
 
-from segpipe import recipes
-from segpipe.errors import UserError, exits_cleanly
-from segpipe.files import read_json, sha256, write_json, write_text
-from segpipe.nested import changed, flat
-from segpipe.words import duration, score
+from segpipe.common.errors import UserError, exits_cleanly
+from segpipe.common.files import read_json, sha256, write_json, write_text
+from segpipe.common.nested import changed, flat
+from segpipe.common.words import duration
+from segpipe.params import recipes
+from segpipe.report.words import score
 
 BARE = SCRATCH / "bare"
 QUICKER = {"train.previews.every": 0, "evaluate.batch_size": 149}

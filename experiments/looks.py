@@ -13,14 +13,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from segpipe import metrics
-from segpipe.config import load_params
-from segpipe.data import records
-from segpipe.errors import exits_cleanly
-from segpipe.prediction.masks import Predict
-from segpipe.prediction.network import load_model
-from segpipe.prediction.tta import augmented
-from segpipe.words import score
+from segpipe.common import records
+from segpipe.common.errors import exits_cleanly
+from segpipe.evaluate import metrics
+from segpipe.evaluate.load import load_model
+from segpipe.evaluate.masks import Predict
+from segpipe.evaluate.tta import augmented
+from segpipe.params.load import load_params
+from segpipe.report.words import score
 
 SETS = [[1.0], [1.0, 1.25], [0.75, 1.0], [0.75, 1.0, 1.25]]
 

@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from _results import ROOT, Experiment, asked, cpu, everything, outcome, recorded
 from _runner import SCRATCH, end_when_told, lock, parse, parser, say_what_failed, without_result
 
-from segpipe import recipes
-from segpipe.errors import UserError, exits_cleanly
-from segpipe.files import read_json, write_json
-from segpipe.words import duration, score
+from segpipe.common.errors import UserError, exits_cleanly
+from segpipe.common.files import read_json, write_json
+from segpipe.common.words import duration
+from segpipe.params import recipes
+from segpipe.report.words import score
 
 CLONE = SCRATCH / "clone"
 

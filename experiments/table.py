@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from _results import FOLDER, ROOT, Experiment, Result, everything, names
 
-from segpipe import grids, recipes
-from segpipe.errors import UserError, exits_cleanly
-from segpipe.files import write_text
+from segpipe.common.errors import UserError, exits_cleanly
+from segpipe.common.files import write_text
+from segpipe.params import recipes
+from segpipe.report import grids
 
 PAGE = ROOT / "docs/quality.md"
 CURVE = ROOT / "docs/images/quality-curve.png"

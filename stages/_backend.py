@@ -7,8 +7,8 @@ import importlib.util
 import os
 import sys
 
-from segpipe.config import load_params
-from segpipe.errors import UserError
+from segpipe.common.errors import UserError
+from segpipe.params.load import load_params
 
 with contextlib.suppress(UserError):  # the stage says what is wrong with the params
     if (backend := load_params().train.backend) != "auto":

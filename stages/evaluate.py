@@ -4,16 +4,16 @@ import _stage  # noqa: F401
 
 from pathlib import Path
 
-from segpipe.config import load_params
-from segpipe.data.codec import encode_png
-from segpipe.data.records import open_records
-from segpipe.data.tfrecord import write_shards
-from segpipe.devices import take_gpus
-from segpipe.errors import exits_cleanly
-from segpipe.evaluation import Evaluation, absent_classes
-from segpipe.files import replaces, write_json, write_text
-from segpipe.prediction.network import load_model
-from segpipe.prediction.tta import augmented
+from segpipe.common.codec import encode_png
+from segpipe.common.devices import take_gpus
+from segpipe.common.errors import exits_cleanly
+from segpipe.common.files import replaces, write_json, write_text
+from segpipe.common.records import open_records
+from segpipe.common.tfrecord import write_shards
+from segpipe.evaluate.evaluation import Evaluation, absent_classes
+from segpipe.evaluate.load import load_model
+from segpipe.evaluate.tta import augmented
+from segpipe.params.load import load_params
 
 RESULTS = Path("results/evaluate")
 SHARD_MB = 100

@@ -5,10 +5,10 @@ import _stage  # noqa: F401
 import sys
 from pathlib import Path
 
-from segpipe.config import load_params
-from segpipe.data.records import open_records
-from segpipe.errors import exits_cleanly
+from segpipe.common.errors import exits_cleanly
+from segpipe.common.records import open_records
 from segpipe.export import run
+from segpipe.params.load import load_params
 
 
 @exits_cleanly

@@ -4,10 +4,11 @@ import _stage  # noqa: F401
 
 from pathlib import Path
 
-from segpipe.config import class_table, load_params
-from segpipe.data.raw import write_raw
-from segpipe.data.sources import open_source
-from segpipe.errors import exits_cleanly
+from segpipe.common.classes import class_table
+from segpipe.common.errors import exits_cleanly
+from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sources import open_source
+from segpipe.params.load import load_params
 
 
 @exits_cleanly
@@ -17,7 +18,12 @@ def main() -> None:
     skip_bad = data.on_bad == "skip" or (data.on_bad == "auto" and data.source != "folder")
     source = data.tfds.name if data.source == "tfds" else data.source
     summary = write_raw(
-        source, open_source(data), class_table(data), skip_bad, data.shard_mb, Path("data/raw")
+        source,
+        open_source(data),
+        class_table(data.classes, data.ignore),
+        skip_bad,
+        data.shard_mb,
+        Path("data/raw"),
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())
     print(f"fetched {counts} samples; left out {len(summary['left_out'])}")

@@ -4,9 +4,9 @@ import _stage  # noqa: F401
 
 from pathlib import Path
 
-from segpipe.config import load_params
-from segpipe.errors import exits_cleanly
-from segpipe.pretrained import fetch_backbone
+from segpipe.common.errors import exits_cleanly
+from segpipe.model.pretrained import fetch_backbone
+from segpipe.params.load import load_params
 
 
 @exits_cleanly

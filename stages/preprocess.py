@@ -4,11 +4,12 @@ import _stage  # noqa: F401
 
 from pathlib import Path
 
-from segpipe.config import class_table, load_params
-from segpipe.data.preprocess import write_records
-from segpipe.data.weights import without_pixels
-from segpipe.errors import exits_cleanly
-from segpipe.words import extent
+from segpipe.common.classes import class_table
+from segpipe.common.errors import exits_cleanly
+from segpipe.common.records import without_pixels
+from segpipe.common.words import extent
+from segpipe.params.load import load_params
+from segpipe.preprocess.write import write_records
 
 
 @exits_cleanly
@@ -17,15 +18,15 @@ def main() -> None:
     data = load_params().data
     manifest = write_records(
         Path("data/raw"),
-        class_table(data),
-        data.size,
+        class_table(data.classes, data.ignore),
+        data.image_size,
         data.resize,
         data.validation_share,
         data.shard_mb,
         Path("data/records"),
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
-    print(f"wrote {counts} records of {extent(data.size)}")
+    print(f"wrote {counts} records of {extent(data.image_size)}")
     for name in without_pixels(manifest["splits"]["train"]):
         print(f"class {name} has no pixel in the training split: nothing will learn it")
 

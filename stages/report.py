@@ -6,12 +6,12 @@ from pathlib import Path
 
 import yaml
 
-from segpipe.config import load_params
-from segpipe.data.records import open_records
-from segpipe.errors import exits_cleanly
+from segpipe.common.errors import exits_cleanly
+from segpipe.common.records import open_records
+from segpipe.params.load import load_params
 from segpipe.report.analysis import chosen_samples, worst_samples
 from segpipe.report.build import write_report, write_samples
-from segpipe.report.inputs import read_pictures, read_results
+from segpipe.report.read import read_pictures, read_results
 
 RESULTS = Path("results")
 IN_GIT = 4

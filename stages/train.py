@@ -3,27 +3,22 @@
 import _backend  # noqa: F401
 import _stage  # noqa: F401
 
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 
-from segpipe import grids, provenance
-from segpipe.classes import ClassTable
-from segpipe.config import load_params
-from segpipe.data import memory
-from segpipe.data.arrays import Arrays, load, locate, subset
-from segpipe.data.records import open_records
-from segpipe.devices import take_gpus
-from segpipe.errors import exits_cleanly
-from segpipe.files import write_json, write_text
-from segpipe.pretrained import open_backbone
-from segpipe.training import loop
-from segpipe.training.callbacks import Preview
-from segpipe.training.saving import save_model
-from segpipe.unfinished import claim
+from segpipe.common.devices import take_gpus
+from segpipe.common.errors import exits_cleanly
+from segpipe.common.files import write_json, write_text
+from segpipe.common.records import open_records
+from segpipe.model.pretrained import open_backbone
+from segpipe.params.load import load_params
+from segpipe.train import loop, memory, provenance
+from segpipe.train.arrays import load, locate, subset
+from segpipe.train.previews import drawer
+from segpipe.train.saving import save_model
+from segpipe.train.unfinished import claim
 
 RESULTS = Path("results/train")
 LOGS = Path("logs")
@@ -34,7 +29,7 @@ def main() -> None:
     """Read params, train from where an earlier process got to, write the model and what happened."""
     params = load_params()
     manifest, backbone = open_records(Path("data/records")), open_backbone(Path("data/encoder"))
-    resolved = loop.resolved(params, backbone)
+    resolved = provenance.resolved(params.seed, params.model, params.train, backbone)
     identity = provenance.identity(resolved, manifest, backbone, _code())
     circumstances = provenance.circumstances()
     with claim(provenance.fingerprint(identity), identity) as run:
@@ -47,10 +42,7 @@ def main() -> None:
         data = subset(read(manifest, "train"), params.train.samples), read(manifest, "val")
         shown = loop.preview_samples(data[1], params.train.previews.samples)
         # DVC empties the results before it runs the stage; what lies with the run outlasts that.
-        previews = run.folder / "previews"
-        previews.mkdir(exist_ok=True)
-        shutil.copytree(previews, RESULTS / "previews", dirs_exist_ok=True)
-        draw = _preview(shown, manifest.classes, previews)
+        draw = drawer(shown, manifest.classes, run.folder / "previews", RESULTS / "previews")
         network = loop.build_model(backbone, params.model, manifest, params.seed)
         work = loop.Work(
             identity, manifest, *data, params.train, params.seed, run, shown.images, draw, LOGS
@@ -69,19 +61,9 @@ def main() -> None:
 def _code() -> list[Path]:
     """The files whose change makes DVC run this stage again: it is then another run."""
     pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
-    return [Path(dep) for dep in pipeline["stages"]["train"]["deps"] if dep.endswith(".py")]
-
-
-def _preview(shown: Arrays, table: ClassTable, folder: Path) -> Preview:
-    def draw(epoch: int, predictions: np.ndarray) -> None:
-        pictures = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
-        rows = [{"label": n, "image": i, "truth": t, "prediction": p} for n, i, t, p in pictures]
-        path = folder / f"epoch-{epoch:03d}.png"
-        when = f"after epoch {epoch}" if epoch else "before training"
-        grids.save(grids.sample_grid(rows, table, when), path)
-        shutil.copy2(path, RESULTS / "previews")
-
-    return draw
+    deps = [Path(dep) for dep in pipeline["stages"]["train"]["deps"]]
+    files = (file for dep in deps for file in (dep, *dep.rglob("*.py")))
+    return [file for file in files if file.suffix == ".py"]
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from segpipe import recipes
-from segpipe.classes import ClassTable, SegmentationClass
-from segpipe.config import DecoderParams, Params
-from segpipe.unfinished import Unfinished
+from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.model.params import DecoderParams
+from segpipe.params import recipes
+from segpipe.params.load import Params
+from segpipe.train.unfinished import Unfinished
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,7 +6,7 @@ import typer
 
 import segpipe
 from segpipe.cli import data, export, model, predict, recipes, results, review, runs
-from segpipe.errors import exits_cleanly
+from segpipe.common.errors import exits_cleanly
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=segpipe.__doc__

@@ -18,10 +18,13 @@ def init_data(
     write: Annotated[bool, typer.Option("--write", help="Put it into params.yaml.")] = False,
 ) -> None:
     """Look at your own images and masks, and propose the section `data` of params.yaml."""
-    from segpipe.config import PARAMS_FILE, load_params  # takes half a second, for NumPy and pydantic
-    from segpipe.data.survey import survey
-    from segpipe.data.survey.remarks import remarks
-    from segpipe.paramsfile import as_yaml, write_params
+    from segpipe.params.file import as_yaml, write_params
+    from segpipe.params.load import (  # takes half a second, for NumPy and pydantic
+        PARAMS_FILE,
+        load_params,
+    )
+    from segpipe.survey import survey
+    from segpipe.survey.remarks import remarks
 
     params = load_params()
     found = survey(folder, params.data.folder.test_share, params.data.validation_share)
@@ -96,10 +99,10 @@ def data(
     ),
 ) -> None:
     """Show what is in the records: splits, shares and weights of the classes, what was left out."""
-    from segpipe.config import load_params  # takes half a second, for NumPy and pydantic
-    from segpipe.data.records import read_manifest
-    from segpipe.data.weights import class_weights, without_pixels
-    from segpipe.words import extent
+    from segpipe.common.records import read_manifest, without_pixels
+    from segpipe.common.words import extent
+    from segpipe.params.load import load_params  # takes half a second, for NumPy and pydantic
+    from segpipe.train.class_weights import class_weights
 
     manifest = read_manifest(records)
     weighting = load_params().train.class_weights

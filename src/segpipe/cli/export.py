@@ -9,9 +9,9 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from segpipe.cli import tables
-from segpipe.errors import UserError
-from segpipe.formats import ExportFormat
-from segpipe.words import percent, score, signed
+from segpipe.common.errors import UserError
+from segpipe.export.formats import ExportFormat
+from segpipe.report.words import percent, score, signed
 
 
 def export(
@@ -30,8 +30,8 @@ def export(
     """
     if out and len(to) > 1:
         raise typer.BadParameter("--out names one export; give one --to with it")
-    from segpipe.config import load_params
-    from segpipe.data.records import open_records
+    from segpipe.common.records import open_records
+    from segpipe.params.load import load_params
 
     params, manifest = load_params().export, open_records(Path("data/records"))
     from segpipe.export import run  # takes seconds, for TensorFlow

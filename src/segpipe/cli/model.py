@@ -8,13 +8,13 @@ import yaml
 from rich.console import Console
 
 from segpipe.cli import tables
-from segpipe.modelfile import read_card
-from segpipe.words import extent
+from segpipe.common.modelfile import read_card
+from segpipe.common.words import extent
 
 if TYPE_CHECKING:
     import keras
 
-    from segpipe.config import Params
+    from segpipe.params.load import Params
 
 
 def info(
@@ -35,14 +35,14 @@ def model(
 
     Needs no data and downloads no weights.
     """
-    from segpipe.config import load_params
-    from segpipe.network import assemble  # takes seconds, for TensorFlow
-    from segpipe.pretrained import Backbone
+    from segpipe.model.assemble import assemble  # takes seconds, for TensorFlow
+    from segpipe.model.pretrained import Backbone
+    from segpipe.params.load import load_params
 
     params = load_params()
     encoder, weights = params.model.encoder, params.model.encoder.weights
     backbone = Backbone(encoder.name, encoder.alpha, None if weights == "none" else Path(weights))
-    inner = backbone.architecture(params.data.size)
+    inner = backbone.architecture(params.data.image_size)
     if layers:
         _print_layers(params, inner)
     else:
@@ -50,8 +50,8 @@ def model(
 
 
 def _print_layers(params: "Params", inner: "keras.Model") -> None:
-    from segpipe.families import taps
-    from segpipe.model.encoder import strides
+    from segpipe.model.backbone import strides
+    from segpipe.model.encoders import taps
 
     chosen = taps(params.model.encoder.name, params.model.encoder.layers)
     outputs = {operation.name: operation.output for operation in inner.operations}
@@ -67,10 +67,10 @@ def _print_layers(params: "Params", inner: "keras.Model") -> None:
 
 
 def _print_cost(params: "Params", network: "keras.Model") -> None:
-    from segpipe import summary
+    from segpipe.cli import cost
 
-    size, batches = params.data.size, (params.train.batch_size, params.evaluate.batch_size)
-    parts, memory = summary.parts(network), summary.memory(network)
+    size, batches = params.data.image_size, (params.train.batch_size, params.evaluate.batch_size)
+    parts, memory = cost.parts(network), cost.memory(network)
     print(
         f"{params.model.encoder.name} with the decoder {params.model.decoder.name}, "
         f"{len(params.data.classes)} classes, {extent(size)}"
@@ -83,7 +83,7 @@ def _print_cost(params: "Params", network: "keras.Model") -> None:
             part.name, output, str(size[0] // height), f"{part.params:,}", _millions(part.macs)
         )
     table.add_section()
-    total, trained = sum(part.params for part in parts), summary.count(network.trainable_weights)
+    total, trained = sum(part.params for part in parts), cost.count(network.trainable_weights)
     table.add_row("total", "", "", f"{total:,}", _millions(sum(part.macs for part in parts)))
     Console().print(table)
     print(f"trainable params: {trained:,}; frozen: {total - trained:,}")

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from segpipe.errors import UserError
-from segpipe.modelfile import read_card
+from segpipe.common.errors import UserError
+from segpipe.common.modelfile import read_card
 
 
 def predict(
@@ -34,14 +34,14 @@ def predict(
 
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
-    from segpipe.prediction.inputs import find
+    from segpipe.predict.inputs import find
 
     factors = _factors(scales)
     sources = find(inputs, out)
     read_card(model)
-    from segpipe.devices import take_gpus
-    from segpipe.prediction import folder  # takes four seconds, for TensorFlow
-    from segpipe.prediction.predictor import load_model
+    from segpipe.common.devices import take_gpus
+    from segpipe.predict import folder  # takes four seconds, for TensorFlow
+    from segpipe.predict.predictor import load_model
 
     take_gpus()
     predictor = load_model(model)

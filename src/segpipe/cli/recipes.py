@@ -15,7 +15,7 @@ def recipe(
 
     segpipe recipe best | xargs -r dvc exp run
     """
-    from segpipe import recipes  # takes half a second, for NumPy and pydantic
+    from segpipe.params import recipes  # takes half a second, for NumPy and pydantic
 
     if name is None:
         for known, line in recipes.recipes().items():

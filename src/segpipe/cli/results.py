@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 
 from segpipe.cli import tables
-from segpipe.files import read_json
-from segpipe.words import score
+from segpipe.common.files import read_json
+from segpipe.report.words import score
 
 
 def scores(

@@ -6,9 +6,9 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
-from segpipe import unfinished
 from segpipe.cli import tables
-from segpipe.words import duration
+from segpipe.common.words import duration
+from segpipe.train import unfinished
 
 
 def runs(

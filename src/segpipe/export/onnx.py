@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from segpipe.export.network import IMAGE, LOGITS, Images, named, quiet, refuses
-from segpipe.modelfile import CARD
+from segpipe.common.modelfile import CARD
+from segpipe.export.signature import IMAGE, LOGITS, Images, named, quiet, refuses
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from segpipe.data import records
-from segpipe.evaluation import Evaluation
-from segpipe.prediction.masks import Predict
+from segpipe.common import records
+from segpipe.evaluate.evaluation import Evaluation
+from segpipe.evaluate.masks import Predict
 
 BATCH_SIZE = 32
 TIMED = 30

@@ -10,16 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import segpipe
-from segpipe.config import ExportParams
-from segpipe.data import records
-from segpipe.errors import UserError
+from segpipe.common import __version__, records
+from segpipe.common.errors import UserError
+from segpipe.common.files import name_hash, replaces, write_json
+from segpipe.common.modelfile import read_card
+from segpipe.evaluate.load import load_model
 from segpipe.export import proof
-from segpipe.export.network import IMAGE, LOGITS
+from segpipe.export.params import ExportParams
 from segpipe.export.runtimes import FORMATS, Format
-from segpipe.files import name_hash, replaces, write_json
-from segpipe.modelfile import read_card
-from segpipe.prediction.network import load_model
+from segpipe.export.signature import IMAGE, LOGITS
 
 MODELS, RESULTS = Path("models/export"), Path("results/export")
 
@@ -133,7 +132,7 @@ def _card(trained: Trained, name: str, made: Format) -> dict[str, Any]:
         **trained.card,
         "export": {
             "format": name,
-            "segpipe": segpipe.__version__,
+            "segpipe": __version__,
             "input": {
                 "name": IMAGE,
                 "type": "uint8",

@@ -8,10 +8,10 @@ from typing import Any
 
 import keras
 
-from segpipe.errors import UserError
+from segpipe.common.errors import UserError
+from segpipe.evaluate.masks import Predict
 from segpipe.export import onnx, savedmodel, tflite
-from segpipe.export.network import Images
-from segpipe.prediction.masks import Predict
+from segpipe.export.signature import Images
 
 
 @dataclass(frozen=True)

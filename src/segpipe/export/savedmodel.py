@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from segpipe.export.network import IMAGE, LOGITS, Images, named, quiet
-from segpipe.modelfile import SAVED_MODEL_CARD
+from segpipe.common.modelfile import SAVED_MODEL_CARD
+from segpipe.export.signature import IMAGE, LOGITS, Images, named, quiet
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:

@@ -13,9 +13,9 @@ import tensorflow as tf
 from rich.progress import track
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from segpipe.errors import UserError
-from segpipe.export.network import IMAGE, LOGITS, Images, named, quiet, refuses, signature
-from segpipe.modelfile import CARD, write_member
+from segpipe.common.errors import UserError
+from segpipe.common.modelfile import CARD, write_member
+from segpipe.export.signature import IMAGE, LOGITS, Images, named, quiet, refuses, signature
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:

@@ -5,9 +5,9 @@ import re
 import keras
 from keras import layers
 
-from segpipe.config import DecoderParams
-from segpipe.families import Scaling
-from segpipe.model.decoder import DECODERS, normalization
+from segpipe.model.decoders import DECODERS, normalization
+from segpipe.model.encoders import Scaling
+from segpipe.model.params import DecoderParams
 
 
 def unet(encoder: keras.Model, scaling: Scaling, params: DecoderParams, classes: int) -> keras.Model:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from segpipe import metrics
-from segpipe.files import name_hash
+from segpipe.common.files import name_hash
+from segpipe.evaluate import metrics
 
 FEWEST_IMAGES, MOST_KINDS = 5, 40
 """Of how many images a kind's score says something, and how many kinds a table can show."""

@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from segpipe.changes import Change
-from segpipe.errors import UserError
-from segpipe.files import read_json, write_json
-from segpipe.metrics import TOLERANCES
-from segpipe.nested import flat
+from segpipe.common.errors import UserError
+from segpipe.common.files import read_json, write_json
+from segpipe.common.nested import flat
+from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report.analysis import lowest
-from segpipe.words import score
+from segpipe.report.changes import Change
+from segpipe.report.words import score
 
 _MEND = "`segpipe baseline` writes it anew, and {} means that there is none"
 

@@ -6,16 +6,15 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from segpipe import grids
-from segpipe.blocks import Block, Figure, Table, Text
-from segpipe.classes import ClassTable
-from segpipe.data.records import Manifest
-from segpipe.files import replaces
-from segpipe.pages import write_page
-from segpipe.report import plots
+from segpipe.common.classes import ClassTable
+from segpipe.common.files import replaces
+from segpipe.common.records import Manifest
+from segpipe.report import grids, plots
 from segpipe.report.analysis import Results
+from segpipe.report.blocks import Block, Figure, Table, Text
+from segpipe.report.pages import write_page
 from segpipe.report.story import tell
-from segpipe.words import score, shortened
+from segpipe.report.words import score, shortened
 
 Pictures = dict[str, dict[str, np.ndarray]]
 """`image`, `truth` and `prediction` of test images at network size, by name."""

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from segpipe.blocks import Block, Figure, Section, Table, Text
-from segpipe.classes import ClassTable
-from segpipe.data.records import Manifest
-from segpipe.metrics import TOLERANCES
+from segpipe.common.classes import ClassTable
+from segpipe.common.records import Manifest
+from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report import analysis, plots
 from segpipe.report.analysis import Kind, Quarter, Results
-from segpipe.words import percent, score, some_of
+from segpipe.report.blocks import Block, Figure, Section, Table, Text
+from segpipe.report.words import percent, score, some_of
 
 
 def failures(results: Results, manifest: Manifest, size: str) -> list[Block]:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from segpipe.classes import IGNORE, ClassTable
-from segpipe.grids import STYLE
+from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.report.analysis import Group, lowest
-from segpipe.words import shortened
+from segpipe.report.grids import STYLE
+from segpipe.report.words import shortened
 
 TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's colour-blind-safe blue and vermilion
 INK, EDGE = "#333333", "#888888"

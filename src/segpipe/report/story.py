@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from segpipe.blocks import Block, Figure, Headline, Points, Section, Table, Text
-from segpipe.data.records import Manifest
-from segpipe.metrics import TOLERANCES
-from segpipe.nested import flat
+from segpipe.common.nested import flat
+from segpipe.common.records import Manifest
+from segpipe.common.words import extent
+from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report import plots
 from segpipe.report.analysis import Results
 from segpipe.report.baseline import compared, verdict
+from segpipe.report.blocks import Block, Figure, Headline, Points, Section, Table, Text
 from segpipe.report.failures import failures
-from segpipe.words import extent, percent, score, signed, some_of
+from segpipe.report.words import percent, score, signed, some_of
 
 MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from segpipe.changes import Change, changes
-from segpipe.config import load_params
-from segpipe.errors import UserError, brief
-from segpipe.pages import render
-from segpipe.review import git
+from segpipe.common.errors import UserError, brief
+from segpipe.params.load import load_params
+from segpipe.report.changes import Change, changes
+from segpipe.report.pages import render
+from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
 from segpipe.review.git import CannotTell
@@ -85,7 +85,9 @@ class Answer:
 
     def to_markdown(self) -> str:
         """For a comment on a pull request."""
-        return render("check.md", {"answer": self, "found": self.findings, "most": MOST_ROWS})
+        return render(
+            TEMPLATES / "check.md", {"answer": self, "found": self.findings, "most": MOST_ROWS}
+        )
 
 
 def check_against(base: str) -> Answer:

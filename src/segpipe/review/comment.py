@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from segpipe.pages import render
-from segpipe.review import git
+from segpipe.report.pages import render
+from segpipe.review import TEMPLATES, git
 from segpipe.review.revision import SAMPLES, Revision
 
 CHARTS = {"loss": "training loss", "val_loss": "validation loss", "val_mean_iou": "validation mean IoU"}
@@ -34,7 +34,7 @@ def curves_and_pictures(base: str) -> str:
         "after": _link(after, git.merged_commit(before.commit)),
         "no_address": git.web_address() is None,
     }
-    return render("comment.md", context)
+    return render(TEMPLATES / "comment.md", context)
 
 
 def _chart(column: str, title: str, before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segpipe import grids
-from segpipe.blocks import Block, Figure, Points, Section, Table, Text
-from segpipe.changes import MISSING, Change, changes
-from segpipe.config import load_params
-from segpipe.data.records import Manifest, read, read_manifest
-from segpipe.data.tfrecord import read_shard
-from segpipe.errors import UserError
-from segpipe.pages import write_page
+from segpipe.common.errors import UserError
+from segpipe.common.records import Manifest, read, read_manifest
+from segpipe.common.tfrecord import read_shard
+from segpipe.params.load import load_params
+from segpipe.report import grids
 from segpipe.report.analysis import chosen_samples
-from segpipe.report.inputs import read_predictions
+from segpipe.report.blocks import Block, Figure, Points, Section, Table, Text
+from segpipe.report.changes import MISSING, Change, changes
+from segpipe.report.pages import write_page
 from segpipe.report.plots import MOST_CLASSES
+from segpipe.report.read import read_predictions
+from segpipe.report.words import percent, score, shortened, signed, some_of, yaml_line
 from segpipe.review import figures, git
 from segpipe.review.revision import HISTORY, METRICS, MINOR, SAMPLES, NotHere, Revision
-from segpipe.words import percent, score, shortened, signed, some_of, yaml_line
 
 MARKDOWN = "compare.md"
 RECORDS, PREDICTIONS = "data/records", "results/evaluate/predictions"

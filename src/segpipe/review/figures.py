@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from segpipe.changes import Change
-from segpipe.classes import IGNORE
-from segpipe.grids import STYLE
+from segpipe.common.classes import IGNORE
+from segpipe.report.changes import Change
+from segpipe.report.grids import STYLE
 from segpipe.report.plots import PANELS
 
 BEFORE, AFTER = "#0072b2", "#d55e00"  # Okabe and Ito's colour-blind-safe blue and vermilion

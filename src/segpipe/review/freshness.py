@@ -17,8 +17,8 @@ from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from segpipe.errors import brief
-from segpipe.nested import flat
+from segpipe.common.errors import brief
+from segpipe.common.nested import flat
 from segpipe.review import git
 from segpipe.review.git import CannotTell
 

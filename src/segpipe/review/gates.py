@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from segpipe.changes import MISSING
-from segpipe.config import GateParams
-from segpipe.words import did_you_mean
+from segpipe.common.words import did_you_mean
+from segpipe.params.load import GateParams
+from segpipe.report.changes import MISSING
 
 
 @dataclass(frozen=True)

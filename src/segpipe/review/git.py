@@ -5,7 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from segpipe.errors import UserError
+from segpipe.common.errors import UserError
 
 
 class CannotTell(UserError):

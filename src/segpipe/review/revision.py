@@ -15,8 +15,8 @@ from dvc.exceptions import DvcException
 from dvc.scm import RevError
 from PIL import Image
 
-from segpipe.errors import brief
-from segpipe.nested import flat
+from segpipe.common.errors import brief
+from segpipe.common.nested import flat
 from segpipe.review import git
 from segpipe.review.git import CannotTell
 

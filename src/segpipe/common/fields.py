@@ -1,0 +1,22 @@
+"""Types of params that several sections share."""
+
+from typing import Annotated
+
+import pydantic
+from pydantic import Field
+
+Integer = Annotated[int, Field(strict=True)]  # not true, not "3"
+Count = Annotated[Integer, Field(ge=1)]
+CountOrZero = Annotated[Integer, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+ShareOrZero = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(ge=0.1, le=10)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Section(pydantic.BaseModel):
+    """A section of `params.yaml`: frozen, and an unknown key is an error."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,0 +1,103 @@
+"""Writing files and folders whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from segpipe.common.errors import UserError
+
+
+@contextlib.contextmanager
+def replaces(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it becomes `path` when the block ends without an error.
+
+    The block creates a file or a folder there. On an error what it wrote is removed, and whatever
+    stood at `path` before stays as it was. What is at `path` then is on the disk: a power cut leaves the
+    old or the new, whole.
+    """
+    temporary, aside = (path.with_name(f".{path.name}.{what}") for what in ("partial", "partial.old"))
+    _remove(temporary)  # what a killed process left behind
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        for written in (*temporary.rglob("*"), temporary):
+            _sync(written)
+        if path.is_dir():  # a folder that holds something cannot be replaced in one step
+            path.replace(aside)
+        temporary.replace(path)
+        _sync(path.parent)  # a rename is on the disk only when its folder is
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write does not know where it was
+        raise
+    finally:
+        if aside.exists() and not path.exists():
+            aside.replace(path)
+        _remove(aside)
+        _remove(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with `\\n` line ends, atomically."""
+    with replaces(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in the order of its keys, atomically. NaN is refused: it is not JSON."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, writer: str) -> dict[str, Any]:
+    """Read a JSON object that an earlier stage wrote.
+
+    Raises:
+        UserError: the file is missing or damaged; the message names it and the stage.
+    """
+    mend = f"`dvc repro --force {writer}` writes it"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` writes it") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); {mend}") from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: holds nothing of use; {mend}")
+    return content
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def name_hash(name: str, purpose: str = "") -> float:
+    """A number in [0, 1) that depends on nothing but the two strings.
+
+    Used to split and to choose samples: adding or removing others never moves one.
+    """
+    digest = hashlib.sha256(f"{purpose}/{name}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""`data/records`: fixed-size uint8 samples as TFRecord shards, with a manifest.
+
+Each record holds `name`, `image` (uint8 RGB, H x W x 3) and `mask` (uint8 class indices, H x W, 255 is
+ignored), both as raw bytes. Test records also carry `original_mask`, a PNG of class indices at the
+original size, with its `height` and `width`, so that predictions can be scored at that size.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segpipe.common import tfrecord
+from segpipe.common.classes import ClassTable
+from segpipe.common.codec import decode_png
+from segpipe.common.files import read_json
+
+SUMMARY, MANIFEST = "summary.json", "manifest.json"
+"""What `fetch` says of the samples in `data/raw`, and `preprocess` of those in `data/records`."""
+
+Resize = Literal["stretch", "pad"]
+"""How a picture becomes the network's input: its aspect changed, or kept and the rest filled."""
+
+Split = Literal["train", "val", "test"]
+
+Place = tuple[Path, int]
+"""Where a record is: its shard, and the byte at which it begins."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says of the records in its folder."""
+
+    folder: Path
+    source: str
+    size: tuple[int, int]
+    """Height and width of images and masks in pixels."""
+    resize: Resize
+    classes: ClassTable
+    splits: dict[str, dict]
+    left_out: list[dict]
+
+    def count(self, split: Split) -> int:
+        """The number of samples in a split."""
+        return self.splits[split]["samples"]
+
+    def shards(self, split: Split) -> list[Path]:
+        """The paths of a split's shards, in order."""
+        return [self.folder / shard["file"] for shard in self.splits[split]["shards"]]
+
+
+def open_records(folder: Path) -> Manifest:
+    """Read the manifest and check every shard against it.
+
+    Raises:
+        UserError: there is no manifest, or a shard is missing, short, corrupt or not in it.
+    """
+    manifest = read_manifest(folder)
+    shards = {name: split["shards"] for name, split in manifest.splits.items()}
+    tfrecord.check_shards(folder, shards)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest; the shards may not be there.
+
+    Raises:
+        UserError: there is no manifest.
+    """
+    content = read_json(folder / MANIFEST, "preprocess")
+    height, width = content["image_size"]
+    return Manifest(
+        folder,
+        content["source"],
+        (height, width),
+        content["resize"],
+        ClassTable.from_json(content),
+        content["splits"],
+        content["left_out"],
+    )
+
+
+def read(manifest: Manifest, split: Split) -> Iterator[dict]:
+    """Yield a split's samples in order: `name` str, `image` and `mask` uint8 arrays.
+
+    Test samples also hold `original_mask`, uint8 [height, width].
+    """
+    return (sample for _, sample in scan(manifest, split))
+
+
+def scan(manifest: Manifest, split: Split) -> Iterator[tuple[Place, dict]]:
+    """As `read`, each sample with the place where `read_at` finds it again."""
+    for path in manifest.shards(split):
+        for begin, features in tfrecord.scan_shard(path):
+            yield (path, begin), _sample(features, manifest.size)
+
+
+def read_at(place: Place, size: tuple[int, int]) -> dict:
+    """One sample, as `read` yields it.
+
+    Args:
+        place: its shard and first byte.
+        size: the manifest's.
+
+    Raises:
+        UserError: the shard has been cut or changed since; the message names it.
+    """
+    return _sample(tfrecord.read_at(*place), size)
+
+
+def _sample(features: tfrecord.Features, size: tuple[int, int]) -> dict:
+    sample = {
+        "name": features["name"].decode(),
+        "image": np.frombuffer(features["image"], np.uint8).reshape(*size, 3),
+        "mask": np.frombuffer(features["mask"], np.uint8).reshape(size),
+    }
+    if "original_mask" in features:
+        sample["original_mask"] = decode_png(features["original_mask"])
+    return sample
+
+
+def without_pixels(split: Mapping[str, Any]) -> list[str]:
+    """The classes that no counted pixel of a split (of a manifest's `splits`) belongs to."""
+    return [name for name, pixels in split["class_pixels"].items() if not pixels]

@@ -1,1 +1,0 @@
-"""The data floor: samples in, batches out."""

@@ -1,0 +1,12 @@
+"""The params of `export`."""
+
+from segpipe.common.fields import Count, Part, Section
+from segpipe.export.formats import ExportFormat
+
+
+class ExportParams(Section):
+    """The model in other formats."""
+
+    max_drop: Part  # how much mean IoU at original size an export may lose
+    calibration_samples: Count  # training images from which tflite-int8 learns its ranges
+    formats: tuple[ExportFormat, ...]  # those that `dvc repro` makes

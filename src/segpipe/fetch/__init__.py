@@ -1,0 +1,1 @@
+"""Samples from any source, checked, as canonical shards."""

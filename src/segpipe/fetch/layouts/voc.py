@@ -1,0 +1,32 @@
+"""`JPEGImages/NAME.jpg`, `SegmentationClass/NAME.png`, and lists in `ImageSets/Segmentation`.
+
+The layout of Pascal VOC, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/. `train.txt` is for training
+and `val.txt` the test split, as the masks of the official one are not public; where there is a
+`test.txt`, `val.txt` joins training. Without lists, a share of the names becomes the test split.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from segpipe.fetch.layouts.matching import Listed, by_hash, by_name, lines, matched, splits_of
+from segpipe.fetch.sample import Problem, Sample
+
+_IMAGES, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+
+
+def seen(root: Path) -> str | None:
+    """What speaks for this layout."""
+    there = (root / _IMAGES).is_dir() and (root / _MASKS).is_dir()
+    return f"{_IMAGES}/ and {_MASKS}/, as Pascal VOC has them" if there else None
+
+
+def samples(root: Path, test_share: float) -> Iterator[Sample | Problem]:
+    """Yield the samples of the lists."""
+    images, masks = by_name(root / _IMAGES), by_name(root / _MASKS)
+    words = [word for word in ("train", "val", "test") if (root / _LISTS / f"{word}.txt").is_file()]
+    if len(words) < 2:
+        return matched(root, images, masks, by_hash(masks, test_share))
+    names: Listed = {"test": [], "train": []}
+    for word, split in splits_of(words).items():
+        names[split] += lines(root / _LISTS / f"{word}.txt")
+    return matched(root, images, masks, names)

@@ -1,0 +1,50 @@
+"""Names, values and colours for classes that a table lacks."""
+
+import colorsys
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+from segpipe.common.classes import ClassTable
+
+_SAFE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+"""Okabe and Ito's, which the colour-blind tell apart: https://jfly.uni-koeln.de/color/."""
+
+GREY = "#999999"
+"""For the background."""
+
+
+def class_name(label: str) -> str:
+    """A label as the name of a class: other letters than `\\w` and `-` become `_`."""
+    return re.sub(r"[^\w-]", "_", label.strip())
+
+
+def proposed_rows(missing: Iterable[str | int], table: ClassTable) -> Iterator[str]:
+    """Yield a line for `data.classes` for each value, colour or label that a table lacks."""
+    colours = free_colours(table.colours.values())
+    values = (value for value in range(1, 255) if value not in table.values)
+    for found in missing:
+        if isinstance(found, int):
+            name, value, colour = f"class_{found}", str(found), next(colours)
+        elif table.by_colour:
+            name, value, colour = f"class_{found[1:]}", f"'{found}'", found
+        else:
+            name, value, colour = class_name(found), str(next(values, "?")), next(colours)
+        yield f"{{name: {name}, value: {value}, colour: '{colour}'}}"
+
+
+def free_colours(taken: Iterable[str] = ()) -> Iterator[str]:
+    """Yield colours as `#rrggbb` that differ from each other and from those taken, without end."""
+    used = {GREY, "#ffffff", *(colour.lower() for colour in taken)}
+    for colour in itertools.chain(_SAFE, _wheel()):
+        if colour not in used:
+            used.add(colour)
+            yield colour
+
+
+def _wheel() -> Iterator[str]:
+    """Hues in steps of the golden ratio, which never repeat, in three levels of lightness."""
+    for number in itertools.count():
+        lightness = (0.35, 0.55, 0.75)[number % 3]
+        rgb = colorsys.hls_to_rgb(number * 0.618033988749895 % 1, lightness, 0.65)
+        yield "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)

@@ -1,0 +1,71 @@
+"""The params of the network."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, PlainValidator
+
+from segpipe.common.fields import Count, Name, Section
+from segpipe.common.words import did_you_mean
+from segpipe.model.encoders import FAMILIES, doublings
+
+
+def _family(value: Any) -> str:
+    if not isinstance(value, str) or value not in FAMILIES:
+        hint = did_you_mean(str(value), FAMILIES)
+        raise ValueError(f"no encoder of this name{hint} (there are {', '.join(FAMILIES)})")
+    return value
+
+
+def _layers(value: Any) -> Literal["default"] | tuple[str, ...]:
+    if value == "default":
+        return value
+    if isinstance(value, list | tuple) and len(value) > 1 and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    raise ValueError("input should be default, or a list of two layers or more, finest first")
+
+
+class EncoderParams(Section):
+    """The encoder: the half of the U-Net that sees the image."""
+
+    name: Annotated[str, PlainValidator(_family)]
+    weights: Name  # imagenet | none | path of a weights file
+    alpha: Annotated[float, Field(gt=0, le=2)]  # width multiplier of a MobileNet; else 1
+    layers: Annotated[Literal["default"] | tuple[str, ...], PlainValidator(_layers)]  # skip connections
+    trainable: Literal["auto", True, False]  # auto: frozen with pretrained weights
+
+    @pydantic.field_validator("alpha")
+    @classmethod
+    def _alpha_exists(cls, alpha: float, others: pydantic.ValidationInfo) -> float:
+        name = others.data.get("name")
+        if name and alpha != 1 and not FAMILIES[name].alpha:
+            with_alpha = ", ".join(name for name, family in FAMILIES.items() if family.alpha)
+            raise ValueError(f"{name} comes in one width: set it to 1.0 (it is for {with_alpha})")
+        return alpha
+
+
+class DecoderParams(Section):
+    """The decoder: the half of the U-Net that draws the mask."""
+
+    name: Literal["pix2pix", "unet", "light", "fpn"]
+    filters: Annotated[tuple[Count, ...], Field(min_length=1)]  # by doubling, coarsest first
+    normalization: Literal["batch", "group"]
+    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]
+
+
+class ModelParams(Section):
+    """The network."""
+
+    encoder: EncoderParams
+    decoder: DecoderParams
+
+    @pydantic.model_validator(mode="after")
+    def _one_filter_count_a_doubling(self) -> "ModelParams":
+        needed = doublings(self.encoder.name, self.encoder.layers)
+        if len(self.decoder.filters) != needed:
+            coarsest = 2 ** (needed + 1)
+            raise ValueError(
+                f"decoder.filters takes one for each doubling from stride {coarsest} (the last of "
+                f"encoder.layers) to stride 2, which makes {needed}, and has {len(self.decoder.filters)}"
+            )
+        return self

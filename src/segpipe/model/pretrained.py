@@ -1,0 +1,124 @@
+"""`data/encoder`: the backbone's pretrained weights as versioned data.
+
+`encoder.json` says which network it is; the weights, if any, lie beside it in Keras 3's format.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from segpipe.common.errors import UserError, brief
+from segpipe.common.files import read_json, replaces, sha256, write_json
+from segpipe.model.backbone import backbone
+from segpipe.model.params import EncoderParams
+
+_DESCRIPTION = "encoder.json"
+_WEIGHTS = "backbone.weights.h5"
+_IMAGENET_SIZE = (224, 224)
+"""The input size of the ImageNet checkpoint; its weights serve every size."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network of `keras.applications` and its weights."""
+
+    name: str
+    alpha: float
+    weights: Path | None
+    digest: str | None = None
+    """The SHA-256 of the weights' file."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights come from elsewhere."""
+        return self.weights is not None
+
+    def architecture(self, size: tuple[int, int]) -> keras.Model:
+        """The network for one input size, its weights random."""
+        return backbone(self.name, size, self.alpha)
+
+    def build(self, size: tuple[int, int]) -> keras.Model:
+        """The network for one input size, with its weights."""
+        network = self.architecture(size)
+        if self.weights:
+            network.load_weights(self.weights)
+        return network
+
+
+def fetch_backbone(params: EncoderParams, folder: Path) -> Backbone:
+    """Get the weights that `model.encoder.weights` names, and write them to `folder`.
+
+    Raises:
+        UserError: they cannot be downloaded, or the file does not fit the network.
+    """
+    network = _load(params) if params.weights != "none" else None
+    with replaces(folder) as partial:
+        partial.mkdir()
+        description = {
+            "name": params.name,
+            "alpha": params.alpha,
+            "pretrained": network is not None,
+        }
+        if network:
+            network.save_weights(partial / _WEIGHTS)
+            description["sha256"] = sha256(partial / _WEIGHTS)
+        write_json(partial / _DESCRIPTION, description)
+    return open_backbone(folder)
+
+
+def open_backbone(folder: Path) -> Backbone:
+    """What `fetch_backbone` wrote.
+
+    Raises:
+        UserError: it is not there, or damaged.
+    """
+    content = read_json(folder / _DESCRIPTION, "fetch_encoder")
+    weights = folder / _WEIGHTS if content["pretrained"] else None
+    if weights and not (weights.is_file() and sha256(weights) == content["sha256"]):
+        mend = "`dvc repro --force fetch_encoder` writes it"
+        raise UserError(f"{weights}: missing, or not what {_DESCRIPTION} says; {mend}")
+    return Backbone(content["name"], content["alpha"], weights, content.get("sha256"))
+
+
+def _load(params: EncoderParams) -> keras.Model:
+    if params.weights == "imagenet":
+        return _imagenet(params)
+    path = Path(params.weights)
+    if not path.is_file():
+        raise UserError(
+            f"model.encoder.weights: there is no file {path}; set it to imagenet, none, "
+            "or the path of a Keras weights file (.weights.h5 or .h5)"
+        )
+    network = backbone(params.name, _IMAGENET_SIZE, params.alpha)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of weights that it finds no layer for
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise UserError(
+            f"{path}: these weights do not fit {params.name} with alpha {params.alpha} and without "
+            f"its top ({brief(error)})"
+        ) from None
+    return network
+
+
+def _imagenet(params: EncoderParams) -> keras.Model:
+    try:
+        return backbone(params.name, _IMAGENET_SIZE, params.alpha, "imagenet")
+    except Exception as error:
+        if isinstance(error, ValueError) and "alpha" in str(error):  # one that nobody has trained
+            raise UserError(f"model.encoder.alpha: {brief(error)}") from None
+        raise UserError(_not_downloaded(params.name, brief(error))) from None
+
+
+def _not_downloaded(name: str, reason: str) -> str:
+    """What failed, and the way round; Keras' errors hold the address of the file that it wanted."""
+    address = re.search(r"https?://\S+\.h5", reason)
+    file = address[0].rpartition("/")[2] if address else f"a weights file of {name} without its top"
+    return (
+        f"the ImageNet weights could not be downloaded ({reason}). Fetch {file} where there is a "
+        "network and set model.encoder.weights to its path here, or to none to start from random"
+    )

@@ -1,0 +1,1 @@
+"""`params.yaml`: loaded, checked as a whole, changed, and as recipes."""

@@ -1,0 +1,84 @@
+"""Changing `params.yaml` without touching its comments, as DVC does."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.tokens import CommentToken
+
+from segpipe.common.files import write_text
+from segpipe.params.load import check_params
+
+
+def write_params(path: Path, changes: Mapping[str, Any]) -> None:
+    """Set nested keys of a params file, whose comments, order and other keys stay.
+
+    Raises:
+        ParamsError: the file would no longer be right; it is left as it was.
+    """
+    content = _yaml().load(path.read_text(encoding="utf-8"))
+    _merge(content, changes)
+    text = as_yaml(content)
+    check_params(yaml.safe_load(text), path)
+    write_text(path, text)
+
+
+def as_yaml(content: Any) -> str:
+    """YAML text in the style in which DVC writes `params.yaml`."""
+    stream = io.StringIO()
+    _yaml().dump(content, stream)
+    return stream.getvalue()
+
+
+def _yaml() -> YAML:
+    made = YAML()
+    made.default_flow_style = False
+    made.width = 4096  # a long path stays on its line
+    return made
+
+
+def _merge(into: CommentedMap, changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), CommentedMap):
+            _merge(into[key], value)
+        elif isinstance(value, list) and isinstance(into.get(key), CommentedSeq):
+            _replace(into, key, value)
+        elif into.get(key) != value:
+            into[key] = value
+
+
+def _replace(into: CommentedMap, key: str, values: list) -> None:
+    """Put a list in the place of another, on one line if that was; the comment behind it stays.
+
+    ruamel.yaml keeps what is behind a list of several lines at its last scalar, which goes.
+    """
+    old, new = into[key], CommentedSeq(CommentedMap(v) if isinstance(v, dict) else v for v in values)
+    into[key] = new
+    if old.fa.flow_style() is not False:
+        new.fa.set_flow_style()
+    elif before := _last(old):
+        behind = before[0].ca.items.pop(before[1], None)
+        if behind and (place := _last(new)):
+            place[0].ca.items[place[1]] = behind
+        elif behind:
+            _put_at_key(into, key, behind)
+
+
+def _put_at_key(into: CommentedMap, key: str, behind: list) -> None:
+    """Put the comment behind a list of several lines to the one on the line of its key."""
+    tokens = [token for token in (*into.ca.items.get(key, ()), *behind) if token]
+    text = tokens[0].value + "".join(token.value.lstrip("\n") for token in tokens[1:])
+    into.ca.items[key] = [None, None, CommentToken(text, tokens[0].start_mark), None]
+
+
+def _last(sequence: CommentedSeq) -> tuple[Any, Any] | None:
+    """The container and the key of a list's last scalar."""
+    if not sequence:
+        return None
+    if isinstance(sequence[-1], CommentedMap):
+        return sequence[-1], list(sequence[-1])[-1]
+    return sequence, len(sequence) - 1

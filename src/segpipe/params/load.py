@@ -1,0 +1,145 @@
+"""All of `params.yaml`: the sections of the stages put together, and what must fit between them."""
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from segpipe.common.errors import ParamsError, UserError
+from segpipe.common.fields import Integer, Name, Section, Weight
+from segpipe.common.words import did_you_mean
+from segpipe.evaluate.params import EvaluateParams
+from segpipe.evaluate.scales import sizes
+from segpipe.export.params import ExportParams
+from segpipe.fetch.params import FetchParams
+from segpipe.model.params import ModelParams
+from segpipe.preprocess.params import PreprocessParams
+from segpipe.report.params import ReportParams
+from segpipe.train.params import TrainParams
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class DataParams(FetchParams, PreprocessParams):
+    """Where samples come from and what they become."""
+
+
+class GateParams(Section):
+    """What one metric must reach before a change is merged (`segpipe check`)."""
+
+    metric: Name
+    min: float | None = None
+    max: float | None = None
+    max_drop: Weight | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _limits_something(self) -> "GateParams":
+        if self.min is self.max is self.max_drop is None:
+            raise ValueError(f"the gate on {self.metric} needs min, max or max_drop")
+        return self
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    seed: Annotated[Integer, Field(ge=0, lt=2**31)]
+    data: DataParams
+    model: ModelParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    report: ReportParams
+    export: ExportParams
+    gates: tuple[GateParams, ...]
+
+    @pydantic.model_validator(mode="after")
+    def _weights_are_of_classes(self) -> "Params":
+        weights, names = self.train.class_weights, [c.name for c in self.data.classes]
+        for name in weights if isinstance(weights, dict) else ():
+            if name not in names:
+                raise ValueError(
+                    f"train.class_weights names {name!r}, which is no class"
+                    f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
+                )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _looks_differ(self) -> "Params":
+        try:
+            sizes(self.data.image_size, self.evaluate.tta.scales)
+        except UserError as error:
+            raise ValueError(f"evaluate.tta.scales: {error}") from None
+        return self
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises:
+        ParamsError: one line for each thing that is wrong, with file, key, value and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{path} is not here ({Path.cwd()}); run stages from the root of the repository"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParamsError(f"{path} is not YAML: {reason} (a colour needs quotes: '#e69f00')") from None
+    return check_params(content, path)
+
+
+def check_params(content: Any, path: Path) -> Params:
+    """The params that a file's content gives.
+
+    Raises:
+        ParamsError: as `load_params` does.
+    """
+    try:
+        return Params.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise ParamsError("\n       ".join(f"{path}: {_explain(e)}" for e in error.errors())) from None
+
+
+_WORDS = {
+    "a valid tuple": "a list",
+    "True or False": "true or false",
+    "string should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
+    "String should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
+}
+"""What pydantic says in Python's terms, in those of the file."""
+
+
+def _explain(error: Any) -> str:
+    """One line: key, value, what is allowed."""
+    location = [str(part) for part in error["loc"]]
+    if not location and error["input"] is None:
+        return f"empty; expected the sections {', '.join(_keys_at([]))}"
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        allowed = _keys_at(location[:-1])
+        hint = did_you_mean(location[-1], allowed)
+        return f"{key}: unknown key{hint} (allowed here: {', '.join(allowed)})"
+    if error["type"] == "model_type":
+        return f"{key} = {error['input']!r}: a section, with the keys {', '.join(_keys_at(location))}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    for python, words in _WORDS.items():
+        message = message.replace(python, words)
+    allowed_text = message[0].lower() + message[1:]
+    if isinstance(error["input"], dict | list):
+        return f"{key or 'the file'}: {allowed_text}"
+    return f"{key} = {error['input']!r}: {allowed_text}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    """The keys that the section at `location` may hold."""
+    model: Any = Params
+    for part in location:
+        if not part.isdigit():
+            model = model.model_fields[part].annotation
+            model = next((m for m in get_args(model) if isinstance(m, type)), model)
+    return list(model.model_fields)

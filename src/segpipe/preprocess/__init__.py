@@ -1,0 +1,1 @@
+"""Fixed-size records from raw samples."""

@@ -1,0 +1,30 @@
+"""The params of `preprocess`: what pictures become."""
+
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
+
+from segpipe.common.fields import Section, Share
+from segpipe.common.records import Resize
+
+
+def _image_size(value: Any) -> tuple[int, int]:
+    edges = (value, value) if type(value) is int else value
+    if not isinstance(edges, list | tuple) or len(edges) != 2 or {type(e) for e in edges} != {int}:
+        raise ValueError("input should be an edge in pixels, or [height, width]")
+    if min(edges) < 32:
+        raise ValueError("input should be greater than or equal to 32")
+    if max(edges) > 4096:
+        raise ValueError("input should be less than or equal to 4096")
+    if any(edge % 32 for edge in edges):
+        raise ValueError("input should be a multiple of 32")
+    return edges[0], edges[1]
+
+
+class PreprocessParams(Section):
+    """What pictures become."""
+
+    image_size: Annotated[tuple[int, int], PlainValidator(_image_size)]
+    """Height and width of the network's input, pixels; `params.yaml` may name one edge."""
+    resize: Resize
+    validation_share: Share  # share of the training split held out for validation

@@ -1,0 +1,75 @@
+"""Grids of sample pictures, and how every figure looks and is saved.
+
+The same input gives the same bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from segpipe.common.classes import ClassTable
+from segpipe.common.files import replaces
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 110,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a class or a file may be called $x$
+    "svg.hashsalt": "segpipe",
+}
+
+
+_LEGEND = 30
+"""How many classes a legend can name."""
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, atomically."""
+    with replaces(path) as partial, mpl.rc_context(STYLE):
+        figure.savefig(partial, format="png", bbox_inches="tight", metadata={"Software": None})
+
+
+def sample_grid(rows: Sequence[dict], table: ClassTable, title: str = "") -> Figure:
+    """One row of pictures a sample, with a legend of the classes.
+
+    Args:
+        rows: each a `label` and, in the order to be drawn, pictures by heading: RGB uint8
+            [H, W, 3], or masks of class indices uint8 [H, W]; all of one size.
+        table: names and colours of the classes.
+        title: stands above all.
+    """
+    headings = [heading for heading in rows[0] if heading != "label"]
+    height, width = rows[0][headings[0]].shape[:2]
+    cell = 1.9 / max(height, width)  # inches a pixel
+    with mpl.rc_context(STYLE):
+        figure = Figure(
+            figsize=(max(cell * width, 1) * len(headings), (cell * height + 0.05) * len(rows) + 0.7),
+            layout="constrained",
+        )
+        grid = figure.subplots(len(rows), len(headings), squeeze=False)
+        for axes_row, row in zip(grid, rows, strict=True):
+            for axes, heading in zip(axes_row, headings, strict=True):
+                picture = row[heading]
+                axes.imshow(picture if picture.ndim == 3 else table.palette[picture])
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            axes_row[0].set_ylabel(row["label"], fontsize=8)
+        for axes, heading in zip(grid[0], headings, strict=True):
+            axes.set_title(heading, fontsize=9)
+        if title:
+            figure.suptitle(title, fontsize=10)
+        present = {*np.unique([mask for row in rows for mask in row.values() if np.ndim(mask) == 2])}
+        shown = [c for index, c in enumerate(table.classes) if index in present][:_LEGEND]
+        patches = [Patch(facecolor=c.colour, label=c.name) for c in shown]
+        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
+    return figure

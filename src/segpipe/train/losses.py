@@ -1,0 +1,201 @@
+"""Losses on logits; ignored pixels do not count.
+
+All take a mask, integer class indices [batch, height, width] with 255 for ignored pixels, and float
+logits [batch, height, width, classes]. All give a float scalar, 0 where every pixel is ignored.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+from segpipe.common.classes import IGNORE
+from segpipe.train.params import LossParams
+
+Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
+"""From mask and logits to a scalar."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """How much more pixels weigh that are near another class, in the spirit of the U-Net's equation 2.
+
+    A pixel weighs 1 + `weight` * exp(-d^2 / (2 * sigma^2)) at distance d from the nearest pixel of
+    another class: 1 for its neighbours, diagonal ones too, and so on (chessboard). Beyond 3 sigma, where
+    the bell curve is at a hundredth, pixels weigh 1. Ignored pixels are no class: beside what a picture
+    was padded with is no boundary, and one within an ignored band is as near as the class behind it.
+
+    Source: https://arxiv.org/abs/1505.04597
+    """
+
+    weight: float
+    sigma: float
+
+    def weights(self, mask: keras.KerasTensor) -> keras.KerasTensor:
+        """Float32 [batch, height, width] of at least 1; what ignored pixels get means nothing."""
+        own = ops.expand_dims(ops.cast(mask, "float32"), -1)
+        own = ops.concatenate([own, -own], -1)
+        # The greatest class within a distance and, by its negative, the least: other than the pixel's
+        # own if and only if a pixel of another class is as near as that.
+        extremes = ops.where(ops.equal(ops.abs(own), IGNORE), -IGNORE, own)
+        bell = ops.zeros_like(own[..., 0])
+        for distance in range(1, math.ceil(3 * self.sigma) + 1):
+            extremes = ops.max_pool(extremes, 3, strides=1, padding="same", data_format="channels_last")
+            near = ops.cast(ops.any(ops.not_equal(extremes, own), -1), "float32")
+            bell = ops.maximum(bell, near * math.exp(-(distance**2) / (2 * self.sigma**2)))
+        return 1 + self.weight * bell
+
+
+def segmentation_loss(params: LossParams, weights: Sequence[float] | None = None) -> Loss:
+    """The sum of losses, each times its weight, that `train.loss` asks for.
+
+    Args:
+        params: the weights, and how cross-entropy and focal loss look at pixels.
+        weights: one a class, of at least 0, for those two; None where all weigh the same.
+    """
+    boundary = (
+        Boundary(params.boundary_weight, params.boundary_sigma) if params.boundary_weight else None
+    )
+    by_pixel: dict[str, Any] = {
+        "weights": weights,
+        "smoothing": params.label_smoothing,
+        "boundary": boundary,
+    }
+    losses: list[tuple[float, Loss]] = [
+        (params.cross_entropy, partial(cross_entropy, **by_pixel)),
+        (params.focal, partial(focal, gamma=params.focal_gamma, **by_pixel)),
+        (params.dice, dice),
+        (params.lovasz, lovasz),
+    ]
+    return lambda mask, logits: sum(weight * loss(mask, logits) for weight, loss in losses if weight)
+
+
+def cross_entropy(
+    mask: keras.KerasTensor,
+    logits: keras.KerasTensor,
+    weights: Sequence[float] | None = None,
+    smoothing: float = 0.0,
+    boundary: Boundary | None = None,
+) -> keras.KerasTensor:
+    """Mean cross-entropy over the counted pixels of a batch, in nats.
+
+    Args:
+        mask: class indices.
+        logits: of each class.
+        weights: one a class, of at least 0; the mean is then sum(w * loss) / sum(w) over the pixels,
+            so that the loss keeps its size whatever the weights' sum.
+        smoothing: share of the truth that is spread over all classes, 0 to below 1
+            (https://arxiv.org/abs/1512.00567, section 7).
+        boundary: another weight of the pixels, which multiplies with the first.
+    """
+    if smoothing:
+        truth = _smoothed(mask, logits, smoothing)
+        by_pixel = ops.categorical_crossentropy(truth, logits, from_logits=True)
+    else:
+        by_pixel = ops.sparse_categorical_crossentropy(_target(mask), logits, from_logits=True)
+    return _mean(by_pixel, mask, weights, boundary)
+
+
+def focal(
+    mask: keras.KerasTensor,
+    logits: keras.KerasTensor,
+    gamma: float,
+    weights: Sequence[float] | None = None,
+    smoothing: float = 0.0,
+    boundary: Boundary | None = None,
+) -> keras.KerasTensor:
+    """Mean focal loss over the counted pixels of a batch: cross-entropy times (1 - probability)^gamma.
+
+    The arguments are those of `cross_entropy`, which it is at a `gamma` of 0. Unlike Keras' own, which
+    clips probabilities, it has a gradient where a pixel is as wrong as can be.
+
+    Source: https://arxiv.org/abs/1708.02002
+    """
+    log = ops.log_softmax(logits)
+    # At least epsilon, because the derivative of a root is infinite at 0.
+    away = ops.maximum(1 - ops.exp(log), keras.config.epsilon()) ** gamma
+    by_pixel = -ops.sum(_smoothed(mask, logits, smoothing) * away * log, -1)
+    return _mean(by_pixel, mask, weights, boundary)
+
+
+def dice(mask: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """1 - soft Dice over the counted pixels of a batch, 0..1; the mean of the classes in its mask.
+
+    Source: https://arxiv.org/abs/1608.04117, equation 3, here of each class.
+    """
+    truth, probability = _by_class(mask, logits)
+    return _mean_of_present(keras.losses.dice(truth, probability, axis=-1), truth)
+
+
+def lovasz(mask: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Lovász-softmax over the counted pixels of a batch, 0..1; the mean of the classes in its mask.
+
+    It continues 1 - IoU, which it is where every probability is 0 or 1, to probabilities in between.
+    Sorts the pixels once a class.
+
+    Source: https://arxiv.org/abs/1705.08790
+    """
+    truth, probability = _by_class(mask, logits)
+    error = ops.abs(truth - probability)
+    order = ops.argsort(-error, -1)
+    hit = ops.take_along_axis(truth, order, -1)
+    pixels = ops.sum(truth, -1, keepdims=True)
+    left = pixels - ops.cumsum(hit, -1)
+    union = pixels + ops.cumsum(1 - hit, -1)
+    # What each error more takes from the IoU, left / union: a pixel of the class one from `left`, any
+    # other adds one to `union`. Written out, as the difference of neighbours would lose the digits.
+    steps = ops.where(hit > 0, 1 / union, left / ops.maximum(union * (union - 1), 1))
+    return _mean_of_present(ops.sum(ops.take_along_axis(error, order, -1) * steps, -1), truth)
+
+
+def _counted(mask: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.not_equal(mask, IGNORE)
+
+
+def _target(mask: keras.KerasTensor) -> keras.KerasTensor:
+    """Class indices that are all in range."""
+    return ops.where(_counted(mask), ops.cast(mask, "int32"), 0)
+
+
+def _one_hot(mask: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.one_hot(_target(mask), logits.shape[-1], dtype=logits.dtype)
+
+
+def _smoothed(mask: keras.KerasTensor, logits: keras.KerasTensor, share: float) -> keras.KerasTensor:
+    return _one_hot(mask, logits) * (1 - share) + share / logits.shape[-1]
+
+
+def _by_class(
+    mask: keras.KerasTensor, logits: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Truth and probability, [classes, pixels]; both are 0 where ignored."""
+    counted = ops.expand_dims(ops.cast(_counted(mask), logits.dtype), -1)
+    truth, probability = (
+        ops.transpose(ops.reshape(values * counted, [-1, logits.shape[-1]]))
+        for values in (_one_hot(mask, logits), ops.softmax(logits))
+    )
+    return truth, probability
+
+
+def _mean(
+    by_pixel: keras.KerasTensor,
+    mask: keras.KerasTensor,
+    weights: Sequence[float] | None,
+    boundary: Boundary | None,
+) -> keras.KerasTensor:
+    weight = ops.cast(_counted(mask), by_pixel.dtype)
+    if weights is not None:
+        weight *= ops.take(ops.convert_to_tensor(weights, by_pixel.dtype), _target(mask))
+    if boundary is not None:
+        weight *= ops.cast(boundary.weights(mask), by_pixel.dtype)
+    total = ops.sum(weight)
+    return ops.sum(by_pixel * weight) / ops.where(total > 0, total, 1)
+
+
+def _mean_of_present(by_class: keras.KerasTensor, truth: keras.KerasTensor) -> keras.KerasTensor:
+    present = ops.cast(ops.any(truth > 0, -1), by_class.dtype)
+    return ops.sum(by_class * present) / ops.maximum(ops.sum(present), 1)

@@ -1,0 +1,90 @@
+"""Pictures of what the network predicts for a few validation images as it learns."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from segpipe.common.classes import ClassTable
+from segpipe.common.files import replaces
+from segpipe.train.arrays import Arrays
+
+Preview = Callable[[int, np.ndarray], None]
+"""Draws predicted masks, uint8 [n, H, W], of an epoch (0: before training)."""
+
+_HEADINGS = ("image", "truth", "prediction")
+_LINE, _GAP, _LEAST = 18, 4, 128
+"""Pixels: a line of text, a gap, and the shorter edge to which small pictures are enlarged."""
+
+
+def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path) -> Preview:
+    """A function that draws the predictions for `shown` as `epoch-NNN.png`.
+
+    Args:
+        shown: the samples.
+        table: names and colours of the classes.
+        kept: a folder that outlasts a kill; what it holds already is copied to `folder`.
+        folder: where the pictures go as results.
+    """
+    kept.mkdir(exist_ok=True)
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+    def draw(epoch: int, predictions: np.ndarray) -> None:
+        path = kept / f"epoch-{epoch:03d}.png"
+        title = f"after epoch {epoch}" if epoch else "before training"
+        with replaces(path) as partial:
+            sheet(shown, predictions, table, title).save(partial, "PNG")
+        shutil.copy2(path, folder)
+
+    return draw
+
+
+def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str) -> Image.Image:
+    """One row a sample: its image, its true and its predicted mask; below them the classes.
+
+    Args:
+        shown: the samples.
+        predictions: class indices, uint8 [n, H, W].
+        table: names and colours of the classes.
+        title: stands above all.
+    """
+    height, width = shown.size
+    factor = -(-_LEAST // min(height, width))
+    row, column = height * factor + _LINE + _GAP, width * factor + _GAP
+    legend = _legend(table, [*shown.masks, *predictions], 3 * column)
+    top = 2 * _LINE
+    made = Image.new("RGB", (3 * column, top + row * len(shown.names) + legend.height), "white")
+    pen, font = ImageDraw.Draw(made), ImageFont.load_default(12)
+    pen.text((_GAP, 0), title, "black", font)
+    for number, heading in enumerate(_HEADINGS):
+        pen.text((number * column + _GAP, _LINE), heading, "black", font)
+    samples = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
+    for number, (name, image, truth, prediction) in enumerate(samples):
+        y = top + number * row
+        for position, pixels in enumerate((image, table.palette[truth], table.palette[prediction])):
+            enlarged = pixels.repeat(factor, 0).repeat(factor, 1)
+            made.paste(Image.fromarray(enlarged), (position * column, y))
+        pen.text((_GAP, y + height * factor), name, "black", font)
+    made.paste(legend, (0, top + row * len(shown.names)))
+    return made
+
+
+def _legend(table: ClassTable, masks: list[np.ndarray], width: int) -> Image.Image:
+    """The names of the classes that the masks hold, each behind its colour."""
+    font, x, y = ImageFont.load_default(12), _GAP, 0
+    present = {*np.unique(masks).tolist()}
+    places = []
+    for one in (c for index, c in enumerate(table.classes) if index in present):
+        length = int(font.getlength(one.name)) + 2 * _LINE
+        if x + length > width and x > _GAP:
+            x, y = _GAP, y + _LINE
+        places.append((one, x, y))
+        x += length
+    made = Image.new("RGB", (width, y + _LINE), "white")
+    pen = ImageDraw.Draw(made)
+    for one, x, y in places:
+        pen.rectangle((x, y + 3, x + 11, y + 14), one.rgb, "#888888")
+        pen.text((x + 16, y), one.name, "black", font)
+    return made

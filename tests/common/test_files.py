@@ -1,0 +1,71 @@
+"""Files and folders are written whole or not at all."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segpipe.common.files import name_hash, replaces, write_json, write_text
+
+
+def test_an_error_while_writing_leaves_the_old_content(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), replaces(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file.txt", "old")]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    for name in ("one", "two"):
+        with replaces(tmp_path / "out") as partial:
+            partial.mkdir()
+            (partial / name).touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/two"]
+
+
+def test_an_error_while_writing_a_folder_leaves_the_old_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(KeyboardInterrupt), replaces(tmp_path / "out") as partial:
+        partial.mkdir()
+        raise KeyboardInterrupt
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/old"]
+
+
+def test_a_process_killed_while_writing_leaves_the_old_content_and_no_obstacle(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from segpipe.files import replaces\n"
+        "with replaces(pathlib.Path(sys.argv[1])) as partial:\n"
+        "    partial.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file.txt", "new")]
+
+
+def test_json_refuses_nan_which_is_no_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "scores.json", {"iou": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.text(), st.sampled_from(["val", "test"]))
+def test_name_hash_is_a_share_that_depends_on_name_and_purpose_only(name, purpose):
+    assert 0 <= name_hash(name, purpose) < 1
+    assert name_hash(name, purpose) == name_hash(name, purpose)
+
+
+def test_name_hash_never_changes():
+    # printf val/Abyssinian_1 | sha256sum | cut -c1-14, divided by 16^14
+    assert name_hash("Abyssinian_1", "val") == pytest.approx(0.8018833700186846)
+    shares = [name_hash(f"photo {n}", "val") < 0.1 for n in range(10_000)]
+    assert 0.09 < sum(shares) / len(shares) < 0.11

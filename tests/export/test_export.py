@@ -1,0 +1,379 @@
+"""Exports: each is as good as the model in its own runtime, says what it is, or is not there."""
+
+import json
+import re
+import shutil
+import sys
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+import yaml
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from helpers import commit, error_line, make_project, run, set_params
+
+from segpipe.common import records
+from segpipe.common.errors import UserError
+from segpipe.common.modelfile import read_card
+from segpipe.export.formats import ExportFormat
+from segpipe.export.runtimes import FORMATS
+from segpipe.predict.predictor import load_model
+from segpipe.train.saving import save_model
+
+FILES = {
+    "savedmodel": "models/export/savedmodel",
+    "tflite": "models/export/tflite/model.tflite",
+    "tflite-int8": "models/export/tflite-int8/model.tflite",
+    "onnx": "models/export/onnx/model.onnx",
+}
+ALL = [argument for name in FILES for argument in ("--to", name)]
+
+
+def export(project, *arguments):
+    return run("segpipe", "export", *arguments, cwd=project)
+
+
+@pytest.fixture(scope="module")
+def exported(finished_project, tmp_path_factory):
+    """A project whose tiny model was exported to all formats, and what that printed."""
+    project = tmp_path_factory.mktemp("exported") / "project"
+    shutil.copytree(finished_project, project, symlinks=True)
+    set_params(project, {"export.max_drop": 1.0})
+    result = export(project, *ALL)
+    assert result.returncode == 0, result.stderr
+    return project, result.stdout
+
+
+@pytest.fixture(scope="module")
+def truth(exported):
+    """The test images, and the logits that Keras gives."""
+    project, _ = exported
+    images = [s["image"] for s in records.read(records.open_records(project / "data/records"), "test")]
+    model = keras.models.load_model(project / "models/model.keras", compile=False)
+    return np.stack(images), model.predict_on_batch(np.stack(images))
+
+
+@pytest.fixture
+def project(exported, tmp_path):
+    """A project with exports, to be spoiled."""
+    shutil.copytree(exported[0], tmp_path / "project", symlinks=True)
+    return tmp_path / "project"
+
+
+def run_savedmodel(path, images):
+    return tf.saved_model.load(path).signatures["serving_default"](image=images)["logits"].numpy()
+
+
+def run_tflite(path, images):
+    """One image at a time, as the interpreter's own documentation has it."""
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
+    logits = []
+    for image in images:
+        interpreter.set_tensor(given["index"], image[None])
+        interpreter.invoke()
+        logits.append(interpreter.get_tensor(taken["index"])[0])
+    return np.stack(logits)
+
+
+def run_onnx(path, images):
+    return onnxruntime.InferenceSession(path).run(["logits"], {"image": images})[0]
+
+
+RUNTIMES = {"savedmodel": run_savedmodel, "tflite": run_tflite, "onnx": run_onnx}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_float_export_gives_the_models_logits_in_its_own_runtime(exported, truth, name):
+    images, logits = truth
+    found = RUNTIMES[name](exported[0] / FILES[name], images)
+    np.testing.assert_allclose(found, logits, atol=1e-4)
+    one = RUNTIMES[name](exported[0] / FILES[name], images[:1])
+    np.testing.assert_allclose(one, logits[:1], atol=1e-4)
+
+
+def test_the_int8_export_takes_uint8_pixels_as_they_are_and_gives_int8_logits(exported, truth):
+    images, logits = truth
+    path = exported[0] / FILES["tflite-int8"]
+    interpreter = Interpreter(str(path))
+    (given,), (taken,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (given["dtype"], given["quantization"]) == (np.uint8, (1.0, 0))
+    found = run_tflite(path, images)
+    assert found.dtype == np.int8
+    assert (found.argmax(-1) == logits.argmax(-1)).mean() > 0.95
+    scale, zero_point = taken["quantization"]
+    step = np.abs(logits).max() / 127
+    assert np.abs((found.astype(float) - zero_point) * scale - logits).mean() < 3 * step
+
+
+def test_the_int8_export_computes_with_integers_alone_and_scales_weights_by_channel(exported):
+    interpreter = Interpreter(
+        str(exported[0] / FILES["tflite-int8"]),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    assert {t["dtype"] for t in tensors.values()} == {np.int8, np.int32, np.uint8}
+    kernels = [
+        tensors[op["inputs"][1]] for op in interpreter._get_ops_details() if "CONV" in op["op_name"]
+    ]
+    assert len(kernels) > 5
+    for kernel in kernels:
+        scales = kernel["quantization_parameters"]["scales"]
+        assert len(scales) == kernel["shape"][kernel["quantization_parameters"]["quantized_dimension"]]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_info_shows_the_models_card_and_what_the_export_takes_and_gives(exported, name):
+    project, _ = exported
+    card = read_card(project / "models/model.keras")
+    shown = yaml.safe_load(run("segpipe", "info", FILES[name], cwd=project).stdout)
+    said = shown.pop("export")
+    assert shown == card
+    assert [c["name"] for c in shown["classes"]] == ["pet", "background", "border"]
+    batch = 1 if "tflite" in name else "any"
+    assert (said["format"], said["input"]["shape"]) == (name, [batch, 32, 32, 3])
+    assert said["output"]["type"] == ("int8" if name == "tflite-int8" else "float32")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_segpipe_loads_the_model_itself_and_says_so_of_an_export(exported, name):
+    with pytest.raises(UserError, match=r"an export; give the \.keras file that it was made from"):
+        load_model(exported[0] / FILES[name])
+
+
+def test_a_card_is_read_without_any_runtime(exported):
+    code = (
+        "import sys, pathlib; from segpipe.modelfile import read_card;"
+        f"[read_card(pathlib.Path(path)) for path in {list(FILES.values())}];"
+        "print({'tensorflow', 'keras', 'numpy', 'onnx'} & {*sys.modules})"
+    )
+    assert run(sys.executable, "-c", code, cwd=exported[0]).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.onnx", b"\xff\xff"), ("a.tflite", b"TFL3"), ("a", None)]
+)
+def test_a_file_that_segpipe_did_not_export_has_no_card(tmp_path, name, content):
+    (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match="not a model that segpipe saved"):
+        read_card(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_findings_are_those_of_the_test_split(exported, truth, name):
+    project, printed = exported
+    found = json.loads((project / f"results/export/{name}.json").read_text())[name]
+    of_keras = json.loads((project / "results/evaluate/metrics.json").read_text())["original"][
+        "mean_iou"
+    ]
+    assert found["keras"]["mean_iou"] == pytest.approx(of_keras, abs=1e-4)
+    assert found["drop"] == found["keras"]["mean_iou"] - found["original"]["mean_iou"]
+    row = re.search(rf"│ {name} +│ +([\d.]+) │ +([+-][\d.]+) │ +([\d.]+) %", printed).groups()
+    assert row[0] == f"{found['original']['mean_iou']:.4f}"
+    path = project / FILES[name]
+    files = [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else [path]
+    assert found["bytes"] == sum(len(f.read_bytes()) for f in files)
+    images, logits = truth
+    if name == "tflite-int8":
+        (taken,) = Interpreter(str(path)).get_output_details()
+        integers = run_tflite(path, images)
+        assert found["changed"] == (integers.argmax(-1) != logits.argmax(-1)).mean()
+        scale, zero_point = taken["quantization"]
+        differences = np.abs((integers.astype(float) - zero_point) * scale - logits)
+        assert found["largest_difference"] == pytest.approx(differences.max(), rel=1e-4)
+    else:
+        assert found["largest_difference"] < 1e-4
+        assert found["drop"] == pytest.approx(0, abs=1e-4)
+
+
+@pytest.fixture
+def fragile(project):
+    """A project whose model's classes are a thousandth apart, at logits of 100: too close for 8 bits."""
+    path = project / "models/model.keras"
+    card, model = read_card(path), keras.models.load_model(path, compile=False)
+    kernel, bias = model.get_layer("logits").get_weights()
+    model.get_layer("logits").set_weights([kernel / 1000, bias / 1000 + 100])
+    save_model(model, path, card)
+    set_params(project, {"export.max_drop": 0.01})
+    return project
+
+
+def test_an_export_that_lost_too_much_is_refused_the_others_stay_and_what_was_there_too(fragile):
+    name, folder = "tflite-int8", fragile / "models/export"
+    before = (folder / name / "model.tflite").read_bytes()
+    findings = (fragile / f"results/export/{name}.json").read_bytes()
+    shutil.rmtree(folder / "onnx")
+    result = export(fragile, "--to", name, "--to", "onnx")
+    assert result.returncode == 1
+    assert re.match(
+        r"error: tflite-int8: a mean IoU of 0\.\d+ is 0\.\d+ below the model's, "
+        r"export.max_drop is 0\.01; models/export/tflite-int8/model\.tflite was not written; "
+        r"raise export\.calibration_samples\n$",
+        error_line(result),
+    )
+    assert "│ tflite-int8 " in result.stdout, "the scores are shown all the same"
+    assert (folder / name / "model.tflite").read_bytes() == before
+    assert (fragile / f"results/export/{name}.json").read_bytes() == findings
+    assert (folder / "onnx/model.onnx").is_file()
+    assert list(folder.rglob(".*")) == []
+
+
+def test_a_refused_export_is_not_there(fragile):
+    shutil.rmtree(fragile / "models/export")
+    shutil.rmtree(fragile / "results/export")
+    assert export(fragile, "--to", "tflite-int8", "-o", "app.tflite").returncode == 1
+    assert not (fragile / "results/export").exists()
+    assert list(fragile.glob("*app*")) == []
+
+
+@pytest.mark.slow
+def test_exports_are_a_stage_where_params_ask_for_them_with_the_same_bytes(exported, tmp_path):
+    project = make_copy_without_exports(exported[0], tmp_path / "project")
+    result = run("dvc", "exp", "run", "-S", "export.formats=[savedmodel,tflite-int8,onnx]", cwd=project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.findall(r"Running stage '(.*)'", result.stdout) == [
+        "export@savedmodel", "export@tflite-int8", "export@onnx"
+    ]  # fmt: skip
+    name = "tflite-int8"
+    assert (project / FILES[name]).read_bytes() == (exported[0] / FILES[name]).read_bytes()
+    first = outs(project)
+    assert run("dvc", "repro", "--force", "--single-item", "export", cwd=project).returncode == 0
+    assert outs(project) == first
+    table = run("dvc", "metrics", "show", "--json", cwd=project)
+    assert "results/export/onnx.json" in table.stdout
+    commit(project)
+    assert "is new to it" not in run("segpipe", "check", "--base", "HEAD", cwd=project).stdout
+    assert run("dvc", "repro", cwd=project).stdout.count("Running stage") == 0
+    set_params(project, {"export.formats": ["onnx", "onyx"]})
+    assert "export.formats.1 = 'onyx': input should be 'savedmodel', 'tflite'" in error_line(
+        run("python", "stages/export.py", "onnx", cwd=project)
+    )
+
+
+def outs(project):
+    """The md5 of each export."""
+    stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    exports = {name: stage["outs"] for name, stage in stages.items() if name.startswith("export@")}
+    return {
+        out["path"]: out["md5"] for found in exports.values() for out in found if "models" in out["path"]
+    }
+
+
+def make_copy_without_exports(source, target):
+    shutil.copytree(source, target, symlinks=True)
+    shutil.rmtree(target / "models/export")
+    shutil.rmtree(target / "results/export")
+    commit(target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "message"),
+    [
+        ("tflite-int8", keras.layers.LayerNormalization(), "has no integer form; export tflite"),
+        ("tflite-int8", keras.ops.erf, "TensorFlow Lite lacks an operation of this network"),
+        ("onnx", keras.layers.Conv2D(6, 3, padding="same", groups=3), "ONNX lacks an operation of this"),
+    ],
+)
+def test_a_network_that_a_format_cannot_hold_is_refused_in_one_line(tmp_path, rng, name, layer, message):
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
+    network = keras.Model(image, keras.layers.Conv2D(2, 1)(layer(scaled)))
+    images = list(rng.integers(0, 256, (2, 32, 32, 3), np.uint8))
+    with pytest.raises(UserError, match=message):
+        FORMATS[name].write(network, {}, lambda: images, tmp_path / "model")
+
+
+def test_params_and_exports_know_the_same_formats():
+    assert [format_.value for format_ in ExportFormat] == list(FORMATS) == list(FILES)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_stands_where_an_export_goes_is_replaced_only_if_it_is_one(exported, tmp_path, name):
+    project, _ = exported
+    suffix = (project / FILES[name]).suffix
+    FORMATS[name].check(project / FILES[name])
+    FORMATS[name].check(tmp_path / f"new{suffix}")
+    other = tmp_path / f"other{suffix}"
+    if suffix:
+        other.mkdir()
+    else:
+        other.write_text("a diary")
+    with pytest.raises(UserError, match=r"other.*: is something else than an export; name another path"):
+        FORMATS[name].check(other)
+
+
+def test_a_folder_of_other_things_is_no_place_for_a_savedmodel(tmp_path):
+    (tmp_path / "diary.txt").touch()
+    with pytest.raises(UserError, match="is something else than an export"):
+        FORMATS["savedmodel"].check(tmp_path)
+
+
+def test_an_export_has_the_suffix_of_its_format(tmp_path):
+    with pytest.raises(UserError, match=r"model\.onnx: expected a name that ends in \.tflite"):
+        FORMATS["tflite-int8"].check(tmp_path / "model.onnx")
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command_that_brings_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what Python has for modules it cannot find
+    with pytest.raises(
+        UserError, match=r"onnxruntime is not installed; .*`pip install -e '\.\[export\]'`"
+    ):
+        FORMATS["onnx"].check(tmp_path / "model.onnx")
+
+
+def test_an_unknown_format_is_answered_with_those_there_are(project):
+    result = export(project, "--to", "onyx")
+    assert result.returncode == 2
+    assert "'onyx' is not one of 'savedmodel'" in " ".join(result.stderr.split())
+
+
+def test_one_path_is_for_one_export(project):
+    result = export(project, "--to", "onnx", "--to", "tflite", "-o", "a.onnx")
+    assert result.returncode == 2
+    assert "--out names one export; give one --to with it" in result.stderr
+
+
+def test_without_records_there_is_nothing_to_calibrate_or_compare_on(project):
+    shutil.rmtree(project / "data/records")
+    line = error_line(export(project, "--to", "tflite-int8"))
+    assert line.startswith("error: data/records/manifest.json: no such file; `dvc repro")
+
+
+def test_a_model_of_other_classes_is_not_exported(project):
+    manifest = project / "data/records/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"border"', '"edge"'))
+    assert "train it on these records" in error_line(export(project, "--to", "onnx"))
+
+
+@pytest.mark.slow
+def test_on_photographs_int8_is_below_8_mb_and_within_a_hundredth(pet_dir, encoder_weights, tmp_path):
+    project = make_project(
+        tmp_path / "project",
+        **{
+            "data.source": "folder",
+            "data.folder.path": str(pet_dir),
+            "data.folder.layout": "oxford",
+            "data.image_size": 128,
+            "model.encoder.weights": str(encoder_weights),
+            "model.encoder.alpha": 1.0,
+            "model.encoder.layers": [
+                "block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu",
+                "block_13_expand_relu", "block_16_project",
+            ],
+            "model.decoder.filters": [512, 256, 128, 64],
+            "train.batch_size": 16,
+            "train.learning_rate": 0.001,
+            "train.epochs": 3,
+        },
+    )  # fmt: skip
+    assert run("dvc", "repro", "train", cwd=project).returncode == 0
+    assert export(project, "--to", "tflite-int8").returncode == 0, "within export.max_drop = 0.01"
+    found = json.loads((project / "results/export/tflite-int8.json").read_text())["tflite-int8"]
+    assert found["keras"]["mean_iou"] > 0.6, "trained enough for the comparison to say something"
+    assert found["drop"] <= 0.01
+    assert found["bytes"] < 8e6

@@ -1,0 +1,91 @@
+"""The folder source: layouts, splits, and what is missing as a whole."""
+
+import shutil
+
+import pytest
+from helpers import PETS
+
+from segpipe.common.errors import UserError
+from segpipe.fetch import layouts
+from segpipe.fetch.params import FolderParams
+
+
+def names(root, layout="pairs", share=0.3):
+    found = list(layouts.samples(FolderParams(path=str(root), layout=layout, test_share=share), PETS))
+    return {split: [s.name for s in found if s.split == split] for split in ("test", "train")}
+
+
+def test_test_comes_first_and_each_split_is_in_name_order(pairs):
+    (pairs / "train.txt").write_text("photo 07\nphoto 02\n")
+    (pairs / "test.txt").write_text("photo 05\nphoto 01\n")
+    assert names(pairs) == {"test": ["photo 01", "photo 05"], "train": ["photo 02", "photo 07"]}
+    params = FolderParams(path=str(pairs), layout="pairs", test_share=0.3)
+    assert [s.split for s in layouts.samples(params, PETS)] == ["test", "test", "train", "train"]
+
+
+def test_adding_files_moves_no_sample_between_the_splits(pairs):
+    before = names(pairs)
+    for number in range(40, 60):
+        shutil.copy(pairs / "images/photo 00.jpg", pairs / "images" / f"new {number}.jpg")
+        shutil.copy(pairs / "masks/photo 00.png", pairs / "masks" / f"new {number}.png")
+    after = names(pairs)
+    assert all(set(before[split]) <= set(after[split]) for split in before)
+
+
+def test_sub_folders_are_part_of_the_name(pairs):
+    for kind, suffix in (("images", "jpg"), ("masks", "png")):
+        (pairs / kind / "day two").mkdir()
+        (pairs / kind / f"photo 00.{suffix}").rename(pairs / kind / "day two" / f"photo 00.{suffix}")
+    assert "day two/photo 00" in names(pairs)["train"] + names(pairs)["test"]
+
+
+def test_the_pets_layout_is_read_with_its_official_lists(pet_dir):
+    found = names(pet_dir, "oxford")
+    assert (len(found["train"]), len(found["test"])) == (300, 298)
+    assert "Abyssinian_34" not in found["train"] + found["test"], "it is in neither list"
+
+
+@pytest.mark.parametrize(
+    ("remove", "layout", "words"),
+    [
+        (".", "pairs", "there is no folder"),
+        ("masks", "pairs", "masks: no such folder"),
+        (None, "oxford", "annotations/trimaps: no such folder"),
+    ],
+)
+def test_a_missing_folder_is_named(pairs, remove, layout, words):
+    if remove:
+        shutil.rmtree(pairs / remove)
+    with pytest.raises(UserError, match=words):
+        names(pairs, layout)
+
+
+def test_an_empty_folder_is_named_with_what_it_may_hold(pairs):
+    for path in (pairs / "images").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"images: holds no image \(\.bmp, \.gif, \.jpeg"):
+        names(pairs)
+
+
+def test_one_list_alone_is_refused(pairs):
+    (pairs / "train.txt").write_text("photo 01\n")
+    with pytest.raises(UserError, match=r"holds train\.txt alone; give both"):
+        names(pairs)
+
+
+def test_what_macos_leaves_in_archives_is_no_sample(pairs):
+    (pairs / "images" / "._photo 00.jpg").write_bytes(b"resource fork")
+    assert sum(len(split) for split in names(pairs).values()) == 12
+
+
+def test_a_list_with_a_byte_order_mark_and_windows_line_ends_is_read(pairs):
+    (pairs / "train.txt").write_bytes("photo 01\r\nphoto 02\r\n".encode("utf-8-sig"))
+    (pairs / "test.txt").write_bytes("photo 03\r\n".encode("utf-8-sig"))
+    assert names(pairs) == {"test": ["photo 03"], "train": ["photo 01", "photo 02"]}
+
+
+def test_a_list_in_another_encoding_is_named(pairs):
+    (pairs / "train.txt").write_text("photo 01", "utf-16")
+    (pairs / "test.txt").write_text("photo 02", "utf-16")
+    with pytest.raises(UserError, match=r"test\.txt: not UTF-8 text"):
+        names(pairs)

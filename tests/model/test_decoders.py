@@ -1,0 +1,145 @@
+"""The decoders: what they are made of, what they cost, and that they train wherever a model trains."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import decoder
+from keras import layers
+
+from segpipe.cli import cost
+from segpipe.model.backbone import backbone, set_trainable, tap
+from segpipe.model.decoders import DECODERS
+from segpipe.model.encoders import FAMILIES
+from segpipe.model.unet import level, unet
+from segpipe.train.losses import cross_entropy
+
+MOBILENET = FAMILIES["mobilenet_v2"]
+
+
+def build(
+    name, size=(64, 96), alpha=0.35, filters=(16, 12, 8, 4), classes=3, taps=MOBILENET.layers, **changes
+):
+    encoder = tap(backbone("mobilenet_v2", size, alpha), taps)
+    return unet(encoder, MOBILENET.scaling, decoder(name, filters, **changes), classes)
+
+
+def decoder_macs(network):
+    return sum(part.macs for part in cost.parts(network) if part.name != "encoder")
+
+
+@pytest.mark.parametrize("normalization", ["batch", "group"])
+@pytest.mark.parametrize("name", DECODERS)
+def test_logits_have_the_size_of_the_image_and_are_float32_under_mixed_precision(
+    name, normalization, rng
+):
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build(name, normalization=normalization)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    logits = network.predict_on_batch(rng.integers(0, 256, (2, 64, 96, 3), np.uint8))
+    assert logits.shape == (2, 64, 96, 3)
+    assert logits.dtype == np.float32
+    assert (
+        network.get_layer("up_1_relu" if name != "unet" else "up_1_relu_1").compute_dtype == "bfloat16"
+    )
+    last = [layer for layer in network.layers if layer.name.startswith("logits")]
+    assert {layer.compute_dtype for layer in last} == {"float32"}
+
+
+def test_a_level_of_the_unet_is_an_up_convolution_and_two_convolutions():
+    """By hand, from 144 to 16 channels with a skip connection of 96: and BatchNorm's vectors."""
+    network = build("unet", alpha=1.0, filters=[16], taps=MOBILENET.layers[:2])
+    level = cost.parts(network)[1]
+    up = 2 * 2 * 144 * 16 + 16
+    first, second = 9 * (16 + 96) * 16, 9 * 16 * 16
+    assert level.params == up + first + second + 2 * 4 * 16
+    assert (level.name, level.size, level.channels) == ("decoder 1", (32, 48), 16)
+    positions = 32 * 48
+    assert level.macs == positions // 4 * 2 * 2 * 144 * 16 + positions * (first + second)
+
+
+def test_a_level_of_light_is_a_pointwise_and_a_depthwise_convolution():
+    network = build("light", alpha=1.0, filters=[16], taps=MOBILENET.layers[:2])
+    level = cost.parts(network)[1]
+    assert level.params == 144 * 16 + 9 * 16 + 4 * 16
+    positions = 32 * 48
+    assert level.macs == positions // 4 * 144 * 16 + positions * 9 * 16
+
+
+def test_a_level_of_fpn_sums_two_convolutions_of_1_x_1_and_convolves_the_sum():
+    network = build("fpn", alpha=1.0, filters=[16], taps=MOBILENET.layers[:2])
+    level = cost.parts(network)[1]
+    reduce, lateral, smooth = 144 * 16, 96 * 16, 9 * 16 * 16
+    assert level.params == reduce + lateral + smooth + 3 * 4 * 16
+    positions = 32 * 48
+    assert level.macs == positions // 4 * reduce + positions * (lateral + smooth)
+    logits = cost.parts(network)[2]
+    assert (logits.params, logits.macs) == (9 * 16 * 3 + 3, positions * 9 * 16 * 3)
+
+
+def test_a_level_of_fpn_as_wide_as_the_one_before_takes_it_as_it_is():
+    names = [layer.name for layer in build("fpn", filters=[16, 16, 8, 8]).layers]
+    assert [n for n in names if n.endswith("conv_reduce")] == ["up_1_conv_reduce", "up_3_conv_reduce"]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_momentum_is_that_of_every_batch_norm_of_the_decoder(name):
+    found = build(name, batch_norm_momentum=0.75).layers
+    norms = [layer for layer in found if isinstance(layer, layers.BatchNormalization)]
+    assert len(norms) >= 4
+    assert {norm.momentum for norm in norms} == {0.75}
+
+
+def test_there_are_as_many_groups_as_divide_the_channels_up_to_32_of_two_channels_or_more():
+    network = build("pix2pix", filters=[96, 40, 34, 7], normalization="group")
+    assert [network.get_layer(f"up_{n}_norm").groups for n in (1, 2, 3, 4)] == [32, 20, 17, 1]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_with_group_normalization_training_sees_what_inference_sees(name, rng):
+    """And so whatever else is in the batch. With BatchNorm it does not."""
+    pixels = rng.integers(0, 256, (4, 64, 96, 3), np.uint8)
+    for normalization, equal in (("group", True), ("batch", False)):
+        network = build(name, filters=[16, 16, 8, 8], normalization=normalization)
+        set_trainable(network.get_layer("encoder"), trainable=False, pretrained=True)
+        training, inference = network(pixels, training=True), network(pixels[:1], training=False)
+        assert np.allclose(training[:1], inference, rtol=1e-4, atol=1e-5) == equal
+
+
+@pytest.mark.parametrize(
+    ("filters", "classes"), [((512, 256, 128, 64), 3), ((512, 256, 128, 64), 150), ((64, 32, 16, 8), 2)]
+)
+def test_light_costs_at_most_a_quarter_of_pix2pix(filters, classes):
+    settings = {"alpha": 1.0, "filters": filters, "classes": classes}
+    light, pix2pix = (decoder_macs(build(name, **settings)) for name in ("light", "pix2pix"))
+    assert light <= pix2pix / 4
+
+
+def test_an_encoder_without_stride_2_leaves_the_last_level_without_a_skip_connection():
+    family = FAMILIES["convnext_tiny"]
+    encoder = tap(backbone("convnext_tiny", (64, 96)), family.layers)
+    for name in DECODERS:
+        network = unet(encoder, family.scaling, decoder(name, [8, 8, 8, 4]), 3)
+        assert network.output_shape == (None, 64, 96, 3)
+        joins = [x for x in network.layers if isinstance(x, layers.Concatenate | layers.Add)]
+        assert [level(join.name) for join in joins] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_xla_trains_it_as_tensorflow_does(name, rng):
+    """`UpSampling2D` has had no gradient under XLA. The encoder is small, because XLA takes its time."""
+    pixels = rng.integers(0, 256, (2, 32, 64, 3), np.uint8)
+    losses = {}
+    for compiled in (False, True):
+        keras.utils.set_random_seed(0)
+        image = keras.Input((32, 64, 3))
+        fine = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(image)
+        coarse = keras.layers.Conv2D(8, 3, strides=2, padding="same")(fine)
+        encoder = keras.Model(image, [fine, coarse], name="encoder")
+        network = unet(encoder, MOBILENET.scaling, decoder(name, [4]), 3)
+        network.compile("sgd", loss=cross_entropy, jit_compile=compiled)
+        losses[compiled] = [network.train_on_batch(pixels, pixels[..., 0] % 3) for _ in range(3)]
+    assert np.isfinite(losses[True]).all()
+    assert losses[True] == pytest.approx(losses[False], rel=1e-3)

@@ -1,0 +1,37 @@
+"""Changing params.yaml from code: comments and style are the user's."""
+
+import pytest
+from helpers import ROOT
+
+from segpipe.common.errors import ParamsError
+from segpipe.params.file import write_params
+
+IGNORE = "  ignore: []                    # mask values that count in neither loss nor score\n"
+ON_LINES = "  ignore:   # why\n  - 7\n  - 255 # the border\n  # behind\n\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "values", "after"),
+    [
+        (IGNORE, [255], IGNORE.replace("[]  ", "[255]")[:32].ljust(32) + IGNORE[32:]),
+        (ON_LINES, [8], "  ignore:   # why\n  - 8   # the border\n  # behind\n\n"),
+        (ON_LINES, [], "  ignore: [] # why\n# the border\n  # behind\n\n"),
+        ("  ignore:\n  - 7\n\n", [8, 9], "  ignore:\n  - 8\n  - 9\n\n"),
+        ("  ignore:\n  - 7\n\n", [], "  ignore: []\n\n"),
+        ("  ignore: [7]\n", [8, 9], "  ignore: [8, 9]\n"),
+    ],
+)
+def test_a_list_keeps_its_style_and_the_comments_around_it(tmp_path, before, values, after):
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    path.write_text(text.replace(IGNORE, before))
+    write_params(path, {"data": {"ignore": values}})
+    assert path.read_text() == text.replace(IGNORE, after)
+
+
+def test_a_change_that_params_refuse_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    with pytest.raises(ParamsError, match="the value 1 stands twice"):
+        write_params(path, {"data": {"ignore": [1]}})
+    assert path.read_text() == (ROOT / "params.yaml").read_text()

@@ -1,0 +1,177 @@
+"""Keras' JAX backend: the same pictures, training and scores, without TensorFlow and DVC."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import yaml
+from helpers import end, environment, error_line, make_project, run, run_stage, runs_of, start
+
+from segpipe.common.modelfile import read_card
+from segpipe.train.augment import DRAWS, augment
+from segpipe.train.params import AugmentParams
+
+pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
+
+STRONG = {
+    "flip": True, "scale": [0.5, 2.0], "aspect": 1.3, "rotation": 30.0, "brightness": 0.3,
+    "contrast": 0.3, "saturation": 0.5, "hue": 0.1, "blur": 1.0, "grey": 0.1,
+}  # fmt: skip
+
+AUGMENTED = """
+import jax, numpy as np
+from segpipe.config import AugmentParams
+from segpipe.data.arrays import Arrays
+from segpipe.training import on_jax
+
+given = np.load("given.npz")
+on_jax._of_pass = lambda count, seed, number: (np.arange(count), given["draws"])
+arrays = Arrays(given["images"], given["masks"], ["x"] * len(given["images"]))
+(batch,) = on_jax.train_batches(arrays, len(arrays.names), range(1), 0, AugmentParams(**{strong}))
+np.savez("changed.npz", *map(np.asarray, batch))
+"""
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Environment variables of a machine where TensorFlow and DVC cannot be imported."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    for name in ("tensorflow", "dvc", "dvclive"):
+        error = f"raise ModuleNotFoundError('{name} is not here', name='{name}')"
+        (folder / f"{name}.py").write_text(error)
+    return {"PYTHONPATH": str(folder), "KERAS_BACKEND": "jax"}
+
+
+@pytest.mark.slow
+def test_the_backend_that_params_ask_for_is_taken(tmp_path):
+    project = make_project(tmp_path / "project", **{"train.backend": "jax"})
+    for stage in ("fetch", "fetch_encoder", "preprocess", "train", "evaluate"):
+        done = run_stage(stage, project, KERAS_BACKEND="tensorflow")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert read_card(project / "models/model.keras")["backend"] == "jax"
+
+
+def test_equal_draws_change_pictures_as_on_tensorflow(tmp_path, rng, bare):
+    given = {
+        "images": rng.integers(0, 256, (16, 64, 96, 3), np.uint8),
+        "masks": rng.integers(0, 5, (16, 64, 96), np.uint8),
+        "draws": rng.random((16, DRAWS), np.float32),
+    }
+    np.savez(tmp_path / "given.npz", **given)
+    done = run(sys.executable, "-c", AUGMENTED.replace("{strong}", repr(STRONG)), cwd=tmp_path, **bare)
+    assert done.returncode == 0, done.stderr
+    images, masks = np.load(tmp_path / "changed.npz").values()
+    expected = augment(*map(tf.constant, given.values()), AugmentParams(**STRONG))
+    assert images.dtype == masks.dtype == np.uint8
+    assert np.abs(images.astype(int) - expected[0].numpy()).max() <= 1, "one grey level of rounding"
+    assert (images == expected[0].numpy()).mean() > 0.999
+    assert (masks == expected[1].numpy()).mean() > 0.999
+
+
+@pytest.mark.slow
+def test_a_model_trained_without_tensorflow_scores_the_same_with_it(tmp_path, bare):
+    project = make_project(tmp_path / "project", **{"train.epochs": 2, "train.ema": 0.9})
+    for stage in ("fetch", "fetch_encoder", "preprocess", "train", "evaluate"):
+        done = run_stage(stage, project, **bare)
+        assert done.returncode == 0, done.stdout + done.stderr
+    history = pd.read_csv(project / "results/train/history.csv")
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    path = project / "results/evaluate/metrics.json"
+    on_jax = json.loads(path.read_text())
+    done = run_stage("evaluate", project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    on_tensorflow = json.loads(path.read_text())
+    assert on_tensorflow["loss"] == pytest.approx(on_jax["loss"], rel=1e-4)
+    for size in ("network", "original"):
+        for name in ("pixel_accuracy", "mean_iou"):
+            assert on_tensorflow[size][name] == pytest.approx(on_jax[size][name], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_what_was_killed_goes_on_as_if_it_had_not_been(tmp_path, bare):
+    project = make_project(tmp_path / "project", **{"train.epochs": 30, "train.ema": 0.9})
+    for stage in ("fetch", "fetch_encoder", "preprocess"):
+        assert run_stage(stage, project).returncode == 0
+    end(start(project, "python", "stages/train.py", **bare), signal.SIGKILL)
+    assert "resuming run" in run_stage("train", project, **bare).stdout
+    resumed = (project / "results/train/history.csv").read_text()
+    assert "resuming run" not in run_stage("train", project, **bare).stdout
+    assert (project / "results/train/history.csv").read_text() == resumed
+
+
+def only_recipe(project, **train):
+    """Leave a project one tiny recipe, and no row."""
+    for path in (project / "experiments").glob("*.yaml"):
+        path.unlink()
+    recipe = {"train": {"batch_size": 4, **train}}
+    (project / "experiments/default.yaml").write_text(f"# D\n{yaml.safe_dump(recipe)}")
+    (project / "experiments/ablation.yaml").write_text("[]")
+
+
+@pytest.mark.slow
+def test_experiments_run_side_by_side_without_dvc(tmp_path, bare):
+    project = make_project(tmp_path / "project")
+    only_recipe(project, epochs=1)
+    row = {
+        "name": "hotter",
+        "label": "hotter",
+        "base": "default",
+        "changes": {"train.learning_rate": 0.5},
+    }
+    bad = {"name": "too-big", "label": "too big", "base": "default", "changes": {"train.batch_size": 99}}
+    (project / "experiments/ablation.yaml").write_text(
+        yaml.safe_dump([{"part": "P", "rows": [row, bad]}])
+    )
+    own_data = {"SEGPIPE_PET_DIR": "", "SEGPIPE_ENCODER_WEIGHTS": ""}
+    command = ("python", "experiments/bare.py", "--seeds", "3", "--jobs", "2")
+    message = error_line(run(*command, cwd=project, **own_data, **bare))
+    assert "1 of 3 failed" in message
+    assert "train.batch_size = 99 is larger than the training split" in message
+    for name in ("default", "hotter"):
+        result = json.loads((project / f"experiments/results/{name}-3.json").read_text())
+        assert result["metrics"]["images"] == 6
+        assert result["versions"].keys() >= {"jax", "keras"}
+        assert result["params"]["seed"] == 3
+        assert result["training"]["seconds"] is None, "two at once say nothing of either"
+    again = error_line(run(*command, cwd=project, **own_data, **bare))
+    assert "1 of 1 failed" in again, "what has a result is not run again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+def test_experiments_go_on_when_their_runner_was_killed(tmp_path, bare, how):
+    project = make_project(tmp_path / "project")
+    only_recipe(project, epochs=30)
+    own_data = {"SEGPIPE_PET_DIR": "", "SEGPIPE_ENCODER_WEIGHTS": ""}
+    command = (sys.executable, "experiments/bare.py", "--seeds", "3")
+    folder = project / ".experiments/bare/default-3"
+
+    def begun(epochs):
+        process = subprocess.Popen(
+            command, cwd=project, env=environment(**own_data, **bare), stdout=subprocess.PIPE, text=True
+        )
+        while not any(found.epoch >= epochs for found in runs_of(folder)):
+            assert process.poll() is None
+        return process
+
+    process = begun(2)
+    process.send_signal(how)
+    process.wait()
+    if how == signal.SIGTERM:
+        (left,) = runs_of(folder)
+        process = begun(left.epoch + 1)
+        assert "resuming run" in (folder / "train.log").read_text()
+        said = process.communicate()[0]
+    else:
+        said = run(*command, cwd=project, **own_data, **bare).stdout
+        assert "waiting for an experiment that runs in" in said, "its stages outlived it"
+    assert "default-3: mean IoU 0." in said
+    result = json.loads((project / "experiments/results/default-3.json").read_text())
+    assert result["summary"]["epochs"] == 30
+    assert not folder.exists()

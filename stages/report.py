@@ -7,9 +7,10 @@ from pathlib import Path
 import yaml
 
 from segpipe.common.errors import exits_cleanly
+from segpipe.common.files import first_by_hash
 from segpipe.common.records import open_records
 from segpipe.params.load import load_params
-from segpipe.report.analysis import chosen_samples, worst_samples
+from segpipe.report.analysis import worst_samples
 from segpipe.report.build import write_report, write_samples
 from segpipe.report.read import read_pictures, read_results
 
@@ -27,7 +28,7 @@ def main() -> None:
     for section in ("evaluate", "report"):
         settings[section] = getattr(params, section).model_dump(mode="json")
     results = read_results(RESULTS, Path("baseline.json"), settings, manifest.classes.names)
-    fixed = chosen_samples(results.per_image["name"], max(params.report.samples, IN_GIT))
+    fixed = first_by_hash(results.per_image["name"], max(params.report.samples, IN_GIT))
     shown = fixed[: params.report.samples]
     worst = worst_samples(results.per_image, params.report.worst)
     pictures = read_pictures(manifest, RESULTS / "evaluate/predictions", {*fixed, *worst})

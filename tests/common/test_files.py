@@ -41,7 +41,7 @@ def test_a_process_killed_while_writing_leaves_the_old_content_and_no_obstacle(t
     write_text(path, "old")
     code = (
         "import os, pathlib, signal, sys\n"
-        "from segpipe.files import replaces\n"
+        "from segpipe.common.files import replaces\n"
         "with replaces(pathlib.Path(sys.argv[1])) as partial:\n"
         "    partial.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

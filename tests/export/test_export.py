@@ -147,7 +147,7 @@ def test_segpipe_loads_the_model_itself_and_says_so_of_an_export(exported, name)
 
 def test_a_card_is_read_without_any_runtime(exported):
     code = (
-        "import sys, pathlib; from segpipe.modelfile import read_card;"
+        "import sys, pathlib; from segpipe.common.modelfile import read_card;"
         f"[read_card(pathlib.Path(path)) for path in {list(FILES.values())}];"
         "print({'tensorflow', 'keras', 'numpy', 'onnx'} & {*sys.modules})"
     )

@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from segpipe.common.files import first_by_hash
 from segpipe.common.nested import changed, flat
 from segpipe.evaluate import metrics
 from segpipe.report.analysis import (
     by_kind,
     by_size,
     by_subject,
-    chosen_samples,
     lowest,
     mix_ups,
     quarters,
@@ -30,8 +30,8 @@ def table_of(matrices, **columns):
 
 def test_fixed_samples_do_not_depend_on_the_order_of_the_table():
     table = pd.DataFrame({"name": [f"photo {n}" for n in range(30)]})
-    assert chosen_samples(table["name"], 4) == chosen_samples(table["name"][::-1], 4)
-    assert len(set(chosen_samples(table["name"], 4))) == 4
+    assert first_by_hash(table["name"], 4) == first_by_hash(table["name"][::-1], 4)
+    assert len(set(first_by_hash(table["name"], 4))) == 4
 
 
 def test_the_worst_come_worst_first_and_names_break_ties():

@@ -24,7 +24,7 @@ GPUS = ["GPU-aa11", "GPU-aa22", "GPU-bb33"]
 
 TAKE = """
 import json, sys
-from segpipe.devices import free
+from segpipe.common.devices import free
 print(*free(sys.argv[2:], json.loads(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

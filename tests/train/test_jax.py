@@ -25,9 +25,9 @@ STRONG = {
 
 AUGMENTED = """
 import jax, numpy as np
-from segpipe.config import AugmentParams
-from segpipe.data.arrays import Arrays
-from segpipe.training import on_jax
+from segpipe.train.params import AugmentParams
+from segpipe.train.arrays import Arrays
+from segpipe.train import on_jax
 
 given = np.load("given.npz")
 on_jax._of_pass = lambda count, seed, number: (np.arange(count), given["draws"])

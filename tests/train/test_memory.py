@@ -29,10 +29,10 @@ COUNT, HEIGHT, WIDTH = 23, 32, 64
 ON_JAX = f"""
 import sys
 from pathlib import Path
-from segpipe.config import AugmentParams
-from segpipe.data.arrays import load, locate, subset
-from segpipe.data.records import open_records
-from segpipe.training.on_jax import train_batches, validation_batches
+from segpipe.train.params import AugmentParams
+from segpipe.train.arrays import load, locate, subset
+from segpipe.common.records import open_records
+from segpipe.train.on_jax import train_batches, validation_batches
 
 manifest, params = open_records(Path(sys.argv[1])), AugmentParams(**{STRONG})
 kept, read = (subset(of(manifest, "train"), 21) for of in (load, locate))
@@ -48,10 +48,10 @@ for batches in (
 PEAK = f"""
 from pathlib import Path
 import tensorflow as tf
-from segpipe.config import AugmentParams
-from segpipe.data import arrays
-from segpipe.data.pipeline import train_batches
-from segpipe.data.records import open_records
+from segpipe.train.params import AugmentParams
+from segpipe.train import arrays
+from segpipe.train.pipeline import train_batches
+from segpipe.common.records import open_records
 
 def kilobytes(key):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -485,7 +485,7 @@ def test_an_epoch_must_be_a_whole_number_of_executions(arrays, tmp_path):
 
 LOST = """
 import os, signal
-from segpipe.errors import exits_cleanly, raise_lost_interrupt
+from segpipe.common.errors import exits_cleanly, raise_lost_interrupt
 
 class Finalised:
     def __del__(self):

@@ -87,7 +87,7 @@ def test_a_run_without_an_error_leaves_nothing_and_one_with_an_error_all():
 
 HOLD = """
 import sys
-from segpipe.unfinished import claim
+from segpipe.train.unfinished import claim
 with claim("0123", {}):
     print("held", flush=True)
     sys.stdin.read()

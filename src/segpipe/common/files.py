@@ -2,14 +2,17 @@
 
 import contextlib
 import hashlib
+import heapq
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from segpipe.common.errors import UserError
+
+Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
@@ -86,6 +89,13 @@ def name_hash(name: str, purpose: str = "") -> float:
     """
     digest = hashlib.sha256(f"{purpose}/{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def first_by_hash(
+    items: Iterable[Item], count: int, purpose: str = "", name: Callable[[Item], str] = str
+) -> list[Item]:
+    """The `count` items with the lowest `name_hash`, lowest first: adding others seldom changes them."""
+    return heapq.nsmallest(count, items, key=lambda item: name_hash(name(item), purpose))
 
 
 def _sync(path: Path) -> None:

@@ -1,15 +1,17 @@
 """Nested settings and scores by dotted key, as DVC names them."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys; all else, lists too, is a value."""
+def flat(nested: Mapping[str, Any], leaves: Container[str] = (), prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; lists and what is at the keys `leaves` are values."""
     found: dict[str, Any] = {}
-    for key, value in nested.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    for name, value in nested.items():
+        key = f"{prefix}{name}"
+        is_section = isinstance(value, dict) and key not in leaves
+        found |= flat(value, leaves, f"{key}.") if is_section else {key: value}
     return found
 
 

@@ -1,6 +1,5 @@
 """From a trained Keras model to an export that is as good."""
 
-import heapq
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from segpipe.common import __version__, records
 from segpipe.common.errors import UserError
-from segpipe.common.files import name_hash, replaces, write_json
+from segpipe.common.files import first_by_hash, replaces, write_json
 from segpipe.common.modelfile import read_card
 from segpipe.evaluate.load import load_model
 from segpipe.export import proof
@@ -119,8 +118,8 @@ def _explain(name: str, findings: dict[str, Any], params: ExportParams, target: 
 def _calibration(trained: Trained, params: ExportParams) -> list[np.ndarray]:
     """The same few training images every time: the first by hash of the name."""
     samples = records.read(trained.manifest, "train")
-    first = heapq.nsmallest(
-        params.calibration_samples, samples, key=lambda s: name_hash(s["name"], "calibration")
+    first = first_by_hash(
+        samples, params.calibration_samples, "calibration", lambda sample: sample["name"]
     )
     return [sample["image"] for sample in first]
 

@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, StringConstraints
 
 from segpipe.common.errors import UserError
+from segpipe.common.nested import flat
 from segpipe.common.words import did_you_mean
 from segpipe.params.load import Params
 
@@ -134,7 +135,7 @@ def _read(path: Path) -> Any:
 
 
 def _recipe(path: Path) -> Settings:
-    return _checked(dict(_dotted(_read(path) or {})), path)
+    return _checked(flat(_read(path) or {}, KNOBS), path)
 
 
 def _named(name: str, known: dict[str, Settings], where: str = "") -> Settings:
@@ -149,16 +150,6 @@ def _checked(values: Settings, path: Path) -> Settings:
         if key not in KNOBS:
             raise UserError(f"{path}: {key}: no such param{did_you_mean(key, KNOBS)}")
     return values
-
-
-def _dotted(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested params by dotted key; a mapping that is a param's value (class weights) stays one."""
-    for name, value in nested.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict) and key not in KNOBS:
-            yield from _dotted(value, f"{key}.")
-        else:
-            yield key, value
 
 
 def _hydra(value: Any) -> str:

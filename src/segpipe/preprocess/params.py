@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import PlainValidator
+from pydantic import BeforeValidator
 
 from segpipe.common.fields import Section, Share
 from segpipe.common.records import Resize
@@ -24,7 +24,7 @@ def _image_size(value: Any) -> tuple[int, int]:
 class PreprocessParams(Section):
     """What pictures become."""
 
-    image_size: Annotated[tuple[int, int], PlainValidator(_image_size)]
+    image_size: Annotated[tuple[int, int], BeforeValidator(_image_size)]
     """Height and width of the network's input, pixels; `params.yaml` may name one edge."""
     resize: Resize
     validation_share: Share  # share of the training split held out for validation

@@ -1,13 +1,12 @@
 """What the tables of the results say: which images to show, and where the model fails."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from segpipe.common.files import name_hash
 from segpipe.evaluate import metrics
 
 FEWEST_IMAGES, MOST_KINDS = 5, 40
@@ -56,11 +55,6 @@ class Kind(Group):
     """Images whose names begin alike."""
 
     name: str
-
-
-def chosen_samples(names: Iterable[str], count: int) -> list[str]:
-    """The same test images every time: the first by hash of the name."""
-    return sorted(names, key=name_hash)[:count]
 
 
 def worst_samples(per_image: pd.DataFrame, count: int) -> list[str]:

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from segpipe.common.errors import UserError
+from segpipe.common.files import first_by_hash
 from segpipe.common.records import Manifest, read, read_manifest
 from segpipe.common.tfrecord import read_shard
 from segpipe.params.load import load_params
 from segpipe.report import grids
-from segpipe.report.analysis import chosen_samples
 from segpipe.report.blocks import Block, Figure, Points, Section, Table, Text
 from segpipe.report.changes import MISSING, Change, changes
 from segpipe.report.pages import write_page
@@ -161,7 +161,7 @@ def _samples(sides: Sides) -> list[Block]:
             return _samples_in_git(sides)
         if before.manifest.classes.names != after.manifest.classes.names:
             return [Text("The class tables differ, so that masks cannot be compared.")]
-        names = chosen_samples((name for name in after.masks if name in before.masks), count)
+        names = first_by_hash(after.masks.keys() & before.masks.keys(), count)
         truths = [_true_masks(side.manifest, names) for side in (before, after)]
         same = [name for name in names if truths[0][name] == truths[1][name]]
         if not same:

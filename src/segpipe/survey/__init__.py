@@ -9,7 +9,7 @@ from rich.progress import track
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.common.files import name_hash
+from segpipe.common.files import first_by_hash, name_hash
 from segpipe.common.parallel import ordered_map
 from segpipe.fetch import layouts
 from segpipe.fetch.layouts.matching import is_image, split_by_hash
@@ -142,7 +142,7 @@ def _found(root: Path, layout: str, test_share: float, labels: ClassTable) -> li
 
 
 def _look(samples: Sequence[Sample], processes: int | None) -> tuple[list[Look], list[Problem]]:
-    chosen = sorted(samples, key=lambda sample: name_hash(sample.name, "survey"))[:LOOKED_AT]
+    chosen = first_by_hash(samples, LOOKED_AT, "survey", lambda sample: sample.name)
     results = track(ordered_map(look_at, chosen, processes), "Looking at samples", total=len(chosen))
     looks, problems = [], []
     for result in results:

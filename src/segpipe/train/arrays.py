@@ -8,7 +8,7 @@ from rich.progress import track
 
 from segpipe.common import records
 from segpipe.common.errors import UserError
-from segpipe.common.files import name_hash
+from segpipe.common.files import first_by_hash
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def subset(samples: Samples, count: int) -> Samples:
         raise UserError(
             f"train.samples = {count}, but the training split has {len(names)} samples; 0 takes all"
         )
-    first = sorted(range(len(names)), key=lambda i: name_hash(names[i], "subset"))[:count]
-    return samples.only(sorted(first))
+    return samples.only(sorted(first_by_hash(range(len(names)), count, "subset", names.__getitem__)))
 
 
 def steps_per_pass(samples: Samples, batch_size: int) -> int:

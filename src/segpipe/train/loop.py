@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from segpipe.common.errors import UserError, brief
-from segpipe.common.files import name_hash
+from segpipe.common.files import first_by_hash
 from segpipe.common.records import Manifest
 from segpipe.model.assemble import assemble
 from segpipe.model.backbone import depths, set_trainable
@@ -119,8 +119,9 @@ def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, see
 
 def preview_samples(validation: Samples, count: int) -> Arrays:
     """What the previews draw, the same few samples every time: the first by hash of the name."""
-    first = sorted(range(len(validation.names)), key=lambda i: name_hash(validation.names[i]))[:count]
-    return Arrays(*validation.take(first), [validation.names[i] for i in first])
+    names = validation.names
+    first = first_by_hash(range(len(names)), count, name=names.__getitem__)
+    return Arrays(*validation.take(first), [names[i] for i in first])
 
 
 def train(network: keras.Model, work: Work) -> Progress:

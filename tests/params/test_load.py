@@ -27,7 +27,7 @@ def params_with(tmp_path):
 def test_committed_params_are_the_tutorials_data_and_encoder():
     params = load_params(ROOT / "params.yaml")
     assert params.data.source == "oxford_iiit_pet"
-    assert params.data.image_size == 128
+    assert params.data.image_size == (128, 128)
     assert (params.model.encoder.name, params.model.encoder.weights) == ("mobilenet_v2", "imagenet")
     assert [(c.value, c.name) for c in params.data.classes] == [
         (1, "pet"),

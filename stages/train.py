@@ -62,7 +62,7 @@ def _code() -> list[Path]:
     """The files whose change makes DVC run this stage again: it is then another run."""
     pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
     deps = [Path(dep) for dep in pipeline["stages"]["train"]["deps"]]
-    files = (file for dep in deps for file in (dep, *dep.rglob("*.py")))
+    files = (file for dep in deps for file in (dep, *dep.rglob("[!.]*.py")))
     return [file for file in files if file.suffix == ".py"]
 
 

@@ -22,7 +22,7 @@ def repro(project, *arguments):
     """Run `dvc repro` and return the stages that ran."""
     result = run("dvc", "repro", *arguments, cwd=project)
     assert result.returncode == 0, result.stdout + result.stderr
-    return re.findall(r"Running stage '(\w+)'", result.stdout)
+    return re.findall(r"Running stage '([\w@-]+)'", result.stdout)
 
 
 def outs(project):
@@ -101,19 +101,56 @@ def test_a_comment_in_params_reruns_nothing(project):
 
 
 @pytest.mark.parametrize(
-    ("file", "stages"),
+    ("file", "old", "new", "stages"),
     [
-        ("src/segpipe/report/plots.py", ["report"]),
-        ("src/segpipe/templates/page.md", ["report"]),
-        ("baseline.json", ["report"]),
-        ("src/segpipe/fetch/integrity.py", ["fetch"]),
-        ("src/segpipe/cli/results.py", []),
-        ("README.md", []),
+        ("report/params.py", "    worst:", "    best: int = 0\n    worst:", ["report"]),  # a new field
+        ("report/plots.py", "\n", "\n\n", ["report"]),
+        ("report/templates/page.md", "\n", "\n\n", ["report"]),
+        ("review/check.py", "there is no base", "there is nothing to compare with", []),  # a message
+        ("review/templates/check.md", "\n", "\n\n", []),
+        ("params/load.py", "\n", "\n\n", []),
+        ("cli/results.py", "\n", "\n\n", []),
+        ("fetch/integrity.py", "\n", "\n\n", ["fetch"]),
+        ("preprocess/resize.py", "\n", "\n\n", ["preprocess", "evaluate"]),
     ],
+    ids=lambda value: value if isinstance(value, str) and "/" in value else "",
 )
-def test_a_changed_file_reruns_the_stages_that_use_it(project, file, stages):
+def test_changed_code_reruns_the_stages_whose_folder_it_is_in(project, file, old, new, stages):
+    path = project / "src/segpipe" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert repro(project) == stages
+
+
+@pytest.mark.parametrize(("file", "stages"), [("baseline.json", ["report"]), ("README.md", [])])
+def test_a_changed_file_reruns_the_stages_that_read_it(project, file, stages):
     append(project / file, "\n")
-    assert repro(project)[: len(stages) or None] == stages
+    assert repro(project) == stages
+
+
+def test_a_new_export_format_reruns_the_exports_alone(project):
+    set_params(project, {"export.formats": ["savedmodel"], "export.max_drop": 1.0})
+    assert repro(project) == ["export@savedmodel"]
+    formats = project / "src/segpipe/export/formats.py"
+    append(formats, '    COREML = "coreml"\n')
+    assert repro(project) == ["export@savedmodel"]
+
+
+def test_what_python_and_editors_leave_beside_the_code_reruns_nothing(project):
+    room = project / "src/segpipe/train"
+    (room / "__pycache__").mkdir(exist_ok=True)
+    for name in (
+        "__pycache__/stray.cpython-311.pyc",
+        "stray.pyc",
+        ".loop.py.swp",
+        "loop.py~",
+        "#loop.py#",
+    ):
+        (room / name).write_text("left here")
+    (room / ".#loop.py").symlink_to("someone@machine.1234")  # Emacs' lock, which dangles
+    assert repro(project) == []
+    append(room / "loop.py", "# a change\n")
+    assert repro(project)[0] == "train", "it is noticed beside them"
 
 
 @pytest.mark.parametrize("change", ["add", "change", "remove"])

@@ -13,14 +13,14 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from segpipe.common.codec import encode_png
 from segpipe.fetch.sample import BadSampleError
 
-# Large is not yet wrong; and filters set around each call do not go with threads.
+# Set for the whole process: filters set around each call are not safe with threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
-"""What every later reader decodes to the same RGB pixels: these bytes are kept as they are."""
+"""Formats whose bytes are kept, since every decoder gives the same RGB pixels."""
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-"""What Pillow may try. It knows many more, and hands some of them to other programs."""
+"""Formats that Pillow may try. It knows many more, and runs other programs for some of them."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,14 +31,14 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by EXIF orientation."""
+"""The transposition that makes a picture upright, by EXIF orientation."""
 
 _READABLE = "a whole image (JPEG, PNG, GIF, BMP or WebP)"
 _OR_COLOURS = "; for masks in colours, `segpipe init-data` lists these as '#rrggbb' for data.classes"
 
 
 class InColoursError(BadSampleError):
-    """A mask in colours, where one channel of class values was wanted."""
+    """A mask in colours, where one channel of class values was expected."""
 
 
 def decode_pair(
@@ -48,16 +48,16 @@ def decode_pair(
 
     Args:
         image: an encoded image; alpha is dropped, grey and palettes become RGB.
-        mask: an encoded mask. Of one channel: palette indices are values, but grey levels in a GIF.
-            By colour: any picture, as its RGB colours.
-        image_file: how errors call the image.
-        mask_file: how errors call the mask.
+        mask: an encoded mask. Of one channel: palette indices are values, except in a GIF, where grey
+            levels are. By colour: any picture, as its RGB colours.
+        image_file: the image's name in errors.
+        mask_file: the mask's name in errors.
         by_colour: whether the class table names colours.
 
     Returns:
         The RGB image, the mask's file values as uint8 [height, width] or colours as uint8
-        [height, width, 3], and the encoded image: the given bytes where they are an upright RGB JPEG or
-        PNG, else a PNG of the same pixels.
+        [height, width, 3], and the encoded image: the given bytes of an upright RGB JPEG or PNG, else a
+        PNG of the same pixels.
 
     Raises:
         BadSampleError: a file cannot be read, or the two do not belong together.
@@ -69,7 +69,7 @@ def decode_pair(
             mask_file, f"EXIF orientation {mask_turn}", f"none, or the image's, {turn} ({image_file})"
         )
     if drawing.size == picture.size:
-        mask_turn = turn  # drawn on the stored pixels; where only the upright ones fit, on those
+        mask_turn = turn  # drawn on the stored pixels; a mask that fits only the upright ones is upright
     rgb = _upright(_rgb(picture), turn)
     found = np.asarray(_rgb(drawing)) if by_colour else _mask_values(drawing, mask_file)
     values = np.asarray(_upright(Image.fromarray(found), mask_turn))
@@ -80,29 +80,29 @@ def decode_pair(
 
 
 def open_lazily(data: bytes) -> Image.Image:
-    """Read an image's header alone: its format, mode and size. Raises what Pillow raises."""
+    """Read only an image's header: its format, mode and size. Raises what Pillow raises."""
     return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 def decode_image(image: bytes, file: str) -> Image.Image:
-    """Decode an image alone, to the RGB pixels that `decode_pair` gives.
+    """Decode an image without a mask, to the RGB pixels that `decode_pair` gives.
 
     Raises:
-        BadSampleError: it cannot be read; `file` is how the error calls it.
+        BadSampleError: it cannot be read; the error calls it `file`.
     """
     return upright_rgb(_open(image, file))
 
 
 def open_one(data: bytes, file: str) -> Image.Image:
-    """Open what must be one picture; no more than the header is read.
+    """Open a single picture, reading only its header.
 
     Raises:
-        BadSampleError: there is nothing, or an animation. Else what Pillow raises: see `readable`.
+        BadSampleError: the file is empty, or an animation. Else what Pillow raises: see `readable`.
     """
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)
     picture = open_lazily(data)
-    # Phones put more pictures behind the one of a JPEG; the first is the photograph.
+    # Phones store more pictures behind the first of a JPEG, which is the photograph.
     if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
         raise BadSampleError(file, f"an animation of {frames} frames", "one picture")
     return picture
@@ -110,7 +110,7 @@ def open_one(data: bytes, file: str) -> Image.Image:
 
 @contextlib.contextmanager
 def readable(file: str) -> Iterator[None]:
-    """Raise what Pillow finds wrong with a file as a BadSampleError that names it."""
+    """Turn Pillow's errors into a BadSampleError that names the file."""
     try:
         yield
     except Image.DecompressionBombError as error:
@@ -125,12 +125,12 @@ def readable(file: str) -> Iterator[None]:
 
 
 def is_kept(picture: Image.Image) -> bool:
-    """Whether `decode_pair` gives an image's bytes back as they are."""
+    """Return whether `decode_pair` returns an image's own bytes."""
     return (picture.format, picture.mode) in _KEPT_FORMATS and _orientation(picture) == 1
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
-    """A picture that Pillow opened in 8-bit RGB, as its EXIF orientation says; alpha is dropped."""
+    """Return a picture in 8-bit RGB, turned by its EXIF orientation, without alpha."""
     return _upright(_rgb(picture), _orientation(picture))
 
 
@@ -142,33 +142,32 @@ def _open(data: bytes, file: str) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """The picture in 8-bit RGB, alpha dropped; 16-bit grey keeps its upper 8 bits."""
+    """Return the picture in 8-bit RGB without alpha; 16-bit grey keeps its upper 8 bits."""
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:
-    """The file values of a mask: uint8 [height, width]."""
+    """Return the file values of a mask: uint8 [height, width]."""
     if drawing.format == "GIF" and drawing.mode != "L":
         drawing = _gif_levels(drawing, file)
     values = np.asarray(drawing)
     if values.ndim == 3:
-        # Grey stored as RGB is common (WebP knows nothing else); an alpha channel says nothing.
+        # Grey stored as RGB is common, and WebP has nothing else; alpha holds no class.
         colours = values[..., :3] if drawing.mode in ("RGB", "RGBA") else values[..., :1]
         if drawing.mode == "CMYK" or (colours != colours[..., :1]).any():
             found = f"a colour picture (mode {drawing.mode})"
             raise InColoursError(file, found, f"one channel of class values{_OR_COLOURS}")
         values = colours[..., 0]
     if values.max() > 255:
-        raise BadSampleError(
-            file, f"values from {values.min()} to {values.max()}", "class values 0 to 255"
-        )
+        found = f"values from {values.min()} to {values.max()}"
+        raise BadSampleError(file, found, "class values 0 to 255")
     return values.astype(np.uint8)
 
 
 def _gif_levels(drawing: Image.Image, file: str) -> Image.Image:
-    """The grey levels of a GIF: its writers renumber the palette, so that indices mean nothing."""
+    """Return the grey levels of a GIF: writers renumber its palette, so that indices mean nothing."""
     colours = np.asarray(drawing.convert("RGB"))
     if (colours != colours[..., :1]).any():
         expected = f"grey levels that are class values, or a PNG{_OR_COLOURS}"
@@ -177,7 +176,7 @@ def _gif_levels(drawing: Image.Image, file: str) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or it cannot be read."""
+    """Return the EXIF orientation; 1 (upright) where there is none or it cannot be read."""
     try:
         return picture.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, OSError, struct.error):

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from segpipe.common.classes import ClassTable
 
 _SAFE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
-"""Okabe and Ito's, which the colour-blind tell apart: https://jfly.uni-koeln.de/color/."""
+"""Okabe and Ito's palette for colour-blind readers: https://jfly.uni-koeln.de/color/."""
 
 GREY = "#999999"
 """For the background."""
 
 
 def class_name(label: str) -> str:
-    """A label as the name of a class: other letters than `\\w` and `-` become `_`."""
+    """Return a label as the name of a class: other letters than `\\w` and `-` become `_`."""
     return re.sub(r"[^\w-]", "_", label.strip())
 
 
@@ -43,7 +43,7 @@ def free_colours(taken: Iterable[str] = ()) -> Iterator[str]:
 
 
 def _wheel() -> Iterator[str]:
-    """Hues in steps of the golden ratio, which never repeat, in three levels of lightness."""
+    """Yield hues in steps of the golden ratio, which never repeat, in three levels of lightness."""
     for number in itertools.count():
         lightness = (0.35, 0.55, 0.75)[number % 3]
         rgb = colorsys.hls_to_rgb(number * 0.618033988749895 % 1, lightness, 0.65)

@@ -1,4 +1,4 @@
-"""From a picture of any size to the network's input: one way for records, scores and predictions.
+"""Resizing pictures to the network's input, in one way for records, scores and predictions.
 
 Sizes are (height, width) in pixels. `stretch` fills the input and changes the aspect; `pad` keeps the
 aspect, centres the picture, and fills the rest with black and ignored pixels.
@@ -14,7 +14,7 @@ from segpipe.common.records import Resize
 
 
 class Box(NamedTuple):
-    """Where the picture lies in the network's input, pixels."""
+    """The place of a picture in the network's input, pixels."""
 
     top: int
     left: int
@@ -24,14 +24,11 @@ class Box(NamedTuple):
     @property
     def within(self) -> tuple[slice, slice]:
         """The box as indices of rows and columns."""
-        return (
-            slice(self.top, self.top + self.height),
-            slice(self.left, self.left + self.width),
-        )
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
 def content_box(original: tuple[int, int], size: tuple[int, int], how: Resize) -> Box:
-    """The part of the input of `size` that a picture of size `original` covers."""
+    """Return the part of the input of `size` that a picture of size `original` covers."""
     if how == "stretch":
         return Box(0, 0, *size)
     scale = min(size[0] / original[0], size[1] / original[1])
@@ -45,11 +42,11 @@ def resize_image(picture: Image.Image, size: tuple[int, int], how: Resize) -> Im
 
 
 def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
-    """Read an RGB picture that Pillow has only opened, scaled to the input as `resize_image` does.
+    """Decode an RGB picture that Pillow has only opened, scaled to the input as `resize_image` does.
 
-    Of a large JPEG a half, a quarter or an eighth of each edge is decoded, as long as that is twice what
-    is needed: the format makes it cheap. Values then differ from those of a whole picture by less than
-    one of 255 on average, as those of Pillow's `thumbnail` do. Raises what Pillow raises.
+    A large JPEG is decoded at a half, a quarter or an eighth of each edge, as long as that is twice the
+    size needed: this is cheap. Values then differ from those of a whole picture by less than one of 255
+    on average, as with Pillow's `thumbnail`. Raises what Pillow raises.
     """
     box = content_box((picture.height, picture.width), size, how)
     reduced = picture.draft("RGB", (2 * box.width, 2 * box.height))
@@ -62,7 +59,7 @@ def _resized(
     size: tuple[int, int],
     part: tuple[float, float, float, float] | None = None,
 ) -> Image.Image:
-    """A part of the picture, by default all of it, in its box."""
+    """Scale a part of the picture, by default all of it, into its box."""
     scaled = picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part)
     if box == (0, 0, *size):
         return scaled

@@ -14,27 +14,27 @@ _VOID = re.compile(r"void|ignored?|unlabel+ed|unknown|dont_?care", re.IGNORECASE
 
 @dataclass(frozen=True)
 class Names:
-    """What one file says: names by value, by colour, or in order."""
+    """The names in one file: by value, by colour, or in order."""
 
     file: Path
-    by_value: dict[int | str, str] = field(default_factory=dict)
-    """By number, and by colour as `#rrggbb`."""
+    by_value: dict[int | str, str] = field(default_factory=dict)  # by number, and by `#rrggbb`
     in_order: list[str] = field(default_factory=list)
 
     def of(self, values: list[int | str]) -> dict[int | str, str]:
-        """Names of mask values: as said, else by position, else by rank where the counts agree."""
+        """Return names of mask values: as given, else by position, else by rank if the counts agree."""
         kinds = {type(value) for value in values}
         known = {value: name for value, name in self.by_value.items() if type(value) in kinds}
-        if known or any(isinstance(value, str) for value in values):
+        if known or str in kinds:
             return known
         positions: dict[int | str, str] = dict(enumerate(self.in_order))
         if self.in_order[:1] == ["__ignore__"]:  # Labelme's list begins with -1
             positions = dict(enumerate(self.in_order[1:]))
-        beside = {255} if len(values) > 2 else set()  # of two values it is a class, of more none
-        if {*values} - beside <= positions.keys():
+        unnamed = {255} if len(values) > 2 else set()  # of two values it is a class, of more none
+        if {*values} - unnamed <= positions.keys():
             return positions
-        ranked = sorted(values)
-        return dict(zip(ranked, self.in_order, strict=True)) if len(ranked) == len(self.in_order) else {}
+        if len(values) == len(self.in_order):
+            return dict(zip(sorted(values), self.in_order, strict=True))
+        return {}
 
 
 def find_names(root: Path) -> Names | None:
@@ -67,5 +67,5 @@ def read_names(file: Path) -> Names | None:
 
 
 def is_void(name: str) -> bool:
-    """Whether a class is called as what is to be ignored."""
+    """Return whether a class is named as pixels to ignore are."""
     return bool(_VOID.search(name))

@@ -1,4 +1,4 @@
-"""What is in the files of one sample."""
+"""Statistics of one sample: sizes, and how often each value or colour is in its mask."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,59 +8,53 @@ import numpy as np
 from PIL import Image
 
 from segpipe.fetch.integrity import InColoursError, decode_pair, open_lazily
-from segpipe.fetch.sample import BadSampleError, Problem, Sample
+from segpipe.fetch.sample import BadSampleError, Problem, Sample, unreadable
 
 MANY = 1024
-"""Of more colours in a mask, no table can be made, and they need not be counted."""
+"""No class table is made for masks of more colours, so they are not counted."""
 
 Counts = dict[int | str, int]
 """Pixels by number, or by colour as `#rrggbb`."""
 
+_MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB", "I;16": "16 bits",
+          "I": "16 bits"}  # fmt: skip
+
 
 @dataclass(frozen=True)
-class Look:
-    """One sample, decoded."""
+class SampleStats:
+    """The statistics of one sample."""
 
-    size: tuple[int, int]
-    """Height and width of the image, upright."""
-    kind: str
-    """The mask's file: format and mode."""
-    numbers: Counts | None
-    """The mask as numbers; None where it can only be read by colour."""
-    colours: Counts | None
-    """The mask as colours; None where they are too many."""
-    palette: dict[int, str]
-    """The colour that each number in the mask has in the file's palette."""
-    lossy: bool
-    """Whether the mask's format changes values."""
-    remark: str
-    """What is odd about the image, if anything."""
+    size: tuple[int, int]  # height and width of the image, upright
+    kind: str  # format and mode of the mask's file
+    numbers: Counts | None  # the mask as numbers; None where it can only be read by colour
+    colours: Counts | None  # the mask as colours; None where they are too many
+    palette: dict[int, str]  # the colours that the file's palette gives to the mask's numbers
+    lossy: bool  # whether the mask's format changes values
+    remark: str  # what is odd about the image, if anything
 
 
-def look_at(sample: Sample) -> Look | Problem:
-    """Read one sample as `fetch` does, its mask both ways."""
+def sample_stats(sample: Sample) -> SampleStats | Problem:
+    """Decode one sample as `fetch` does, its mask both as numbers and as colours."""
     try:
         image, mask = sample.content.read()
         picture, colours, _ = decode_pair(image, mask, sample.image, sample.mask, by_colour=True)
         numbers = _numbers(image, mask, sample)
     except OSError as error:
-        return Problem(sample.image, f"unreadable ({error.strerror or error})", "a readable file")
+        return unreadable(sample.image, error)
     except BadSampleError as error:
         return error.problem
     drawing = open_lazily(mask)
-    return Look(
+    # (count, colour) pairs, None for more than MANY
+    counted: Any = Image.fromarray(colours).getcolors(MANY)
+    return SampleStats(
         size=(picture.height, picture.width),
         kind=f"{drawing.format} {_MODES.get(drawing.mode, drawing.mode)}",
         numbers=None if numbers is None else _counts(numbers),
-        colours=_colour_counts(colours),
+        colours=counted and {_code(colour): count for count, colour in counted},
         palette=_palette(numbers, colours) if drawing.mode == "P" and numbers is not None else {},
         lossy=drawing.format == "JPEG",
         remark=_remark(open_lazily(image), picture),
     )
-
-
-_MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB", "I;16": "16 bits",
-          "I": "16 bits"}  # fmt: skip
 
 
 def _numbers(image: bytes, mask: bytes, sample: Sample) -> np.ndarray | None:
@@ -71,13 +65,7 @@ def _numbers(image: bytes, mask: bytes, sample: Sample) -> np.ndarray | None:
 
 
 def _counts(values: np.ndarray) -> Counts:
-    counts = np.bincount(values.ravel(), minlength=256)
-    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-
-
-def _colour_counts(colours: np.ndarray) -> Counts | None:
-    found: Any = Image.fromarray(colours).getcolors(MANY)  # (count, colour) pairs, None above MANY
-    return found and {_code(colour): count for count, colour in found}
+    return {value: count for value, count in enumerate(np.bincount(values.ravel()).tolist()) if count}
 
 
 def _palette(numbers: np.ndarray, colours: np.ndarray) -> dict[int, str]:
@@ -87,7 +75,7 @@ def _palette(numbers: np.ndarray, colours: np.ndarray) -> dict[int, str]:
 
 
 def _code(rgb: Iterable[int]) -> str:
-    """A colour as `#rrggbb`."""
+    """Return a colour as `#rrggbb`."""
     return "#" + bytes(int(channel) for channel in rgb).hex()
 
 

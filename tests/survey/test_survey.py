@@ -22,7 +22,7 @@ from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sources import open_source
 from segpipe.params.load import DataParams, load_params
 from segpipe.survey import holding_out, survey
-from segpipe.survey.names import read_names
+from segpipe.survey.names import Names, read_names
 from segpipe.survey.proposal import label_table, propose
 from segpipe.survey.remarks import remarks
 from segpipe.survey.stats import SampleStats
@@ -113,7 +113,7 @@ VALUE_SETS = st.sets(st.integers(0, 255), min_size=2, max_size=60)
 @given(st.lists(VALUE_SETS, min_size=1, max_size=5))
 def test_every_value_is_a_class_or_ignored_and_the_table_is_one_that_params_take(sets):
     stats = [stats_of(dict.fromkeys(values, 1)) for values in sets]
-    table = propose(stats, None, True).table
+    table = propose(stats, Names(), True).table
     assert {*table.values} == set.union(*sets)
     assert {*table.ignore} <= {255}
     content = yaml.safe_load((ROOT / "params.yaml").read_text())["data"]
@@ -144,7 +144,7 @@ def test_a_share_holds_out_some_and_not_all_and_stays_where_it_does(hashes, shar
     ],
 )
 def test_255_is_ignored_beside_small_numbers_and_a_class_among_levels(values, ignore):
-    table = propose([stats_of({value: 1}) for value in values], None, True).table
+    table = propose([stats_of({value: 1}) for value in values], Names(), True).table
     assert table.ignore == ignore
 
 
@@ -347,7 +347,7 @@ def coco_table_of(tmp_path, *categories):
     content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations,
                "categories": categories}  # fmt: skip
     (tmp_path / "result.json").write_text(json.dumps(content))
-    return label_table(coco.labels(tmp_path), None)
+    return label_table(coco.labels(tmp_path), Names())
 
 
 def test_category_ids_that_do_not_fit_into_a_mask_are_counted_from_1(tmp_path):

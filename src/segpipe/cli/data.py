@@ -11,6 +11,7 @@ from rich.console import Console
 from segpipe.cli import tables
 
 _SHOWN = 20
+_RECORDS = Path("data/records")
 
 
 def init_data(
@@ -38,9 +39,8 @@ def init_data(
 
 def _path_in_params(folder: Path) -> str:
     """Return a path that works in every clone: relative if the folder is inside this one."""
-    absolute = Path(os.path.abspath(folder))  # noqa: PTH100  keeps links
-    inside = absolute.is_relative_to(Path.cwd())
-    return (absolute.relative_to(Path.cwd()) if inside else absolute).as_posix()
+    absolute, here = Path(os.path.abspath(folder)), Path.cwd()  # noqa: PTH100  keeps links
+    return (absolute.relative_to(here) if absolute.is_relative_to(here) else absolute).as_posix()
 
 
 def _print_found(found: Any, remarks: list[str]) -> None:
@@ -50,7 +50,7 @@ def _print_found(found: Any, remarks: list[str]) -> None:
     print(f"samples: {splits}")
     print(f"images:  {_sizes([one.size for one in found.stats])}")
     print(f"masks:   {found.proposal.kind}")
-    if found.names:
+    if found.names.file:
         print(f"names:   from {found.names.file}")
     Console().print(_values(found.proposal))
     _print_some(f"{len(found.problems)} bad samples, which fetch will not take:", found.problems)
@@ -69,9 +69,8 @@ def _print_some(heading: str, lines: list[Any]) -> None:
 def _sizes(sizes: list[tuple[int, int]]) -> str:
     """Return smallest, median and largest by area, as width x height, which file managers show."""
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    low, middle, high = (
-        f"{width}x{height}" for height, width in (ordered[0], ordered[len(ordered) // 2], ordered[-1])
-    )
+    named = [f"{width}x{height}" for height, width in ordered]
+    low, middle, high = named[0], named[len(named) // 2], named[-1]
     if low == high:
         return f"{low} px"
     return f"{low} px the smallest, {middle} the median, {high} the largest"
@@ -89,9 +88,7 @@ def _values(proposal: Any) -> Any:
 
 
 def data(
-    records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = Path(
-        "data/records"
-    ),
+    records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = _RECORDS,
 ) -> None:
     """Show what is in the records: splits, shares and weights of the classes, what was left out."""
     from segpipe.common.records import read_manifest, without_pixels

@@ -22,15 +22,11 @@ _KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 """Formats that Pillow may try. It knows many more, and runs other programs for some of them."""
 
+_Turn = Image.Transpose
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+    2: _Turn.FLIP_LEFT_RIGHT, 3: _Turn.ROTATE_180, 4: _Turn.FLIP_TOP_BOTTOM, 5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270, 7: _Turn.TRANSVERSE, 8: _Turn.ROTATE_90,
+}  # fmt: skip
 """The transposition that makes a picture upright, by EXIF orientation."""
 
 _READABLE = "a whole image (JPEG, PNG, GIF, BMP or WebP)"
@@ -65,9 +61,8 @@ def decode_pair(
     picture, drawing = _open(image, image_file), _open(mask, mask_file)
     turn, mask_turn = _orientation(picture), _orientation(drawing)
     if mask_turn not in (turn, 1):
-        raise BadSampleError(
-            mask_file, f"EXIF orientation {mask_turn}", f"none, or the image's, {turn} ({image_file})"
-        )
+        expected = f"none, or the image's, {turn} ({image_file})"
+        raise BadSampleError(mask_file, f"EXIF orientation {mask_turn}", expected)
     if drawing.size == picture.size:
         mask_turn = turn  # drawn on the stored pixels; a mask that fits only the upright ones is upright
     rgb = _upright(_rgb(picture), turn)
@@ -85,19 +80,14 @@ def open_lazily(data: bytes) -> Image.Image:
 
 
 def decode_image(image: bytes, file: str) -> Image.Image:
-    """Decode an image without a mask, to the RGB pixels that `decode_pair` gives.
-
-    Raises:
-        BadSampleError: it cannot be read; the error calls it `file`.
-    """
+    """Decode an image to the RGB pixels of `decode_pair`. Raises BadSampleError, which names `file`."""
     return upright_rgb(_open(image, file))
 
 
 def open_one(data: bytes, file: str) -> Image.Image:
     """Open a single picture, reading only its header.
 
-    Raises:
-        BadSampleError: the file is empty, or an animation. Else what Pillow raises: see `readable`.
+    Raises BadSampleError where it is empty or an animation, else what Pillow raises: see `readable`.
     """
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)
@@ -115,9 +105,8 @@ def readable(file: str) -> Iterator[None]:
         yield
     except Image.DecompressionBombError as error:
         pixels, limit = re.findall(r"\d+", str(error))
-        raise BadSampleError(
-            file, f"a picture of {pixels} pixels", f"{limit} at most; cut it into parts"
-        ) from None
+        expected = f"{limit} at most; cut it into parts"
+        raise BadSampleError(file, f"a picture of {pixels} pixels", expected) from None
     except UnidentifiedImageError:
         raise BadSampleError(file, "no image format that Pillow reads", _READABLE) from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:
@@ -150,29 +139,22 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:
     """Return the file values of a mask: uint8 [height, width]."""
+    found, expected = f"a colour picture (mode {drawing.mode})", "one channel of class values"
     if drawing.format == "GIF" and drawing.mode != "L":
-        drawing = _gif_levels(drawing, file)
+        # Writers renumber a GIF's palette, so that indices mean nothing: its grey levels count.
+        drawing = drawing.convert("RGB")
+        found, expected = "a GIF in colours", "grey levels that are class values, or a PNG"
     values = np.asarray(drawing)
     if values.ndim == 3:
         # Grey stored as RGB is common, and WebP has nothing else; alpha holds no class.
         colours = values[..., :3] if drawing.mode in ("RGB", "RGBA") else values[..., :1]
         if drawing.mode == "CMYK" or (colours != colours[..., :1]).any():
-            found = f"a colour picture (mode {drawing.mode})"
-            raise InColoursError(file, found, f"one channel of class values{_OR_COLOURS}")
+            raise InColoursError(file, found, expected + _OR_COLOURS)
         values = colours[..., 0]
     if values.max() > 255:
         found = f"values from {values.min()} to {values.max()}"
         raise BadSampleError(file, found, "class values 0 to 255")
     return values.astype(np.uint8)
-
-
-def _gif_levels(drawing: Image.Image, file: str) -> Image.Image:
-    """Return the grey levels of a GIF: writers renumber its palette, so that indices mean nothing."""
-    colours = np.asarray(drawing.convert("RGB"))
-    if (colours != colours[..., :1]).any():
-        expected = f"grey levels that are class values, or a PNG{_OR_COLOURS}"
-        raise InColoursError(file, "a GIF in colours", expected)
-    return drawing.convert("L")
 
 
 def _orientation(picture: Image.Image) -> int:

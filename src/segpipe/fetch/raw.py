@@ -31,8 +31,6 @@ SPLITS = ("test", "train")
 """In the order of the sources: all test pictures are known before the first training sample is kept."""
 
 _SHOWN = 20
-_BAND = 256
-"""Rows of a picture that are hashed at once."""
 _PHOTOGRAPH = (
     "  ... so many values are not classes: is this a photograph, or a mask saved as JPEG, whose "
     "compression changes values? Save masks as PNG"
@@ -46,10 +44,8 @@ class Checked:
     sample: Sample
     image: bytes
     mask: bytes
-    pixels: str
-    """SHA-256 of the decoded image, equal for equal pictures in different files."""
-    area: int
-    """The number of pixels of the mask."""
+    pixels: str  # SHA-256 of the decoded image, equal for equal pictures in different files
+    area: int  # pixels of the mask
 
 
 @dataclass
@@ -57,10 +53,9 @@ class _Ledger:
     """The memory of the checks across samples."""
 
     problems: list[Problem] = field(default_factory=list)
-    area: int = 0
-    """The number of pixels of all masks that were read."""
+    area: int = 0  # pixels of all masks that were read
     names: set[str] = field(default_factory=set)
-    test_pictures: dict[str, str] = field(default_factory=dict)
+    test_pictures: dict[str, str] = field(default_factory=dict)  # image files by `Checked.pixels`
 
     def good(self, results: Iterable[Checked | Problem]) -> Iterator[Checked]:
         """Yield the samples to keep, and remember the problems."""
@@ -149,19 +144,18 @@ def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
     if unknown := table.unknown_values(values):
         counts = [f"{value} ({count} pixels)" for value, count in unknown.items()]
         more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-        return Problem(
-            sample.mask, f"mask values outside the class table: {', '.join(counts[:_SHOWN])}{more}",
-            f"{table.describe()} (data.classes, data.ignore)",
-            dict(itertools.islice(unknown.items(), 256)), area,
-        )  # fmt: skip
+        found = f"mask values outside the class table: {', '.join(counts[:_SHOWN])}{more}"
+        expected = f"{table.describe()} (data.classes, data.ignore)"
+        most = dict(itertools.islice(unknown.items(), 256))
+        return Problem(sample.mask, found, expected, most, area)
     return Checked(sample, kept, encode_png(table.to_indices(values)), _digest(picture), area)
 
 
 def _digest(picture: Image.Image) -> str:
-    """Return the SHA-256 of size and pixels, taken in bands: a copy of a large picture costs memory."""
+    """Return the SHA-256 of size and pixels, taken 256 rows at once: a large picture is not copied."""
     digest = hashlib.sha256(repr(picture.size).encode())
-    for top in range(0, picture.height, _BAND):
-        bottom = min(top + _BAND, picture.height)
+    for top in range(0, picture.height, 256):
+        bottom = min(top + 256, picture.height)
         digest.update(picture.crop((0, top, picture.width, bottom)).tobytes())
     return digest.hexdigest()
 

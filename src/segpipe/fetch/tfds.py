@@ -18,12 +18,9 @@ from segpipe.fetch.params import TfdsParams
 from segpipe.fetch.sample import Encoded, Sample, Split
 
 OXFORD_IIIT_PET = TfdsParams(
-    name="oxford_iiit_pet:4.0.0",
-    train_split="train",
-    test_split="test",
-    image_key="image",
-    mask_key="segmentation_mask",
-)
+    name="oxford_iiit_pet:4.0.0", train_split="train", test_split="test",
+    image_key="image", mask_key="segmentation_mask",
+)  # fmt: skip
 
 RETRY_AFTER = (2.0, 8.0, 30.0)
 """Seconds before the second, third and fourth try of a download that broke half-way.
@@ -51,9 +48,8 @@ def samples(params: TfdsParams, name_key: str | None = None) -> Iterator[Sample]
     images = [key for key, feature in features if isinstance(feature, tfds.features.Image)]
     for key, feature in (("image_key", params.image_key), ("mask_key", params.mask_key)):
         if feature not in images:
-            raise UserError(
-                f"data.tfds.{key}: {params.name} has no image feature {feature!r}; it has {images}"
-            )
+            found = f"{params.name} has no image feature {feature!r}"
+            raise UserError(f"data.tfds.{key}: {found}; it has {images}")
     yield from _split(builder, "test", params.test_split, params, name_key)
     yield from _split(builder, "train", params.train_split, params, name_key)
 
@@ -69,24 +65,20 @@ def _prepared(name: str) -> tfds.core.DatasetBuilder:
         try:
             builder.download_and_prepare()
             return builder
-        except requests.exceptions.ChunkedEncodingError as error:  # the connection broke
-            if wait is None:
-                raise UserError(_unreachable(builder, error)) from None
+        except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
+            broken = isinstance(error, requests.exceptions.ChunkedEncodingError)
+            if wait is None or not broken:
+                raise UserError(
+                    f"{builder.info.full_name} could not be downloaded: {_described(error)}. Two ways "
+                    "on: point the environment variable TFDS_DATA_DIR at a folder that holds it already "
+                    f"(looked for {builder.data_dir}), or get the files by hand and set data.source to "
+                    "folder"
+                ) from None
             print(f"{_described(error)}; next try in {wait:.0f} s", flush=True)
             time.sleep(wait)
-        except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
-            raise UserError(_unreachable(builder, error)) from None
         except (AssertionError, ImportError) as error:  # manual downloads, or a package to install
             raise UserError(f"data.tfds.name: {name} needs more: {_described(error)}") from None
     raise AssertionError("the last try returns or raises")
-
-
-def _unreachable(builder: tfds.core.DatasetBuilder, error: Exception) -> str:
-    return (
-        f"{builder.info.full_name} could not be downloaded: {_described(error)}. Two ways on: point "
-        "the environment variable TFDS_DATA_DIR at a folder that holds it already (looked for "
-        f"{builder.data_dir}), or get the files by hand and set data.source to folder"
-    )
 
 
 def _described(error: Exception) -> str:
@@ -112,9 +104,8 @@ def _split(
             read_config=tfds.ReadConfig(add_tfds_id=True),
         )
     except ValueError as error:
-        raise UserError(
-            f"data.tfds: no split {tfds_split!r} ({_described(error)}); it has {[*builder.info.splits]}"
-        ) from None
+        found = f"no split {tfds_split!r} ({_described(error)})"
+        raise UserError(f"data.tfds: {found}; it has {[*builder.info.splits]}") from None
     with tempfile.TemporaryFile() as spool:
         index: list[tuple[str, int, int, int]] = []
         for example in examples.as_numpy_iterator():

@@ -38,7 +38,8 @@ def content_box(original: tuple[int, int], size: tuple[int, int], how: Resize) -
 
 def resize_image(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
     """Scale an RGB picture to the input: bilinear, antialiased, pixel centres to pixel centres."""
-    return _resized(picture, content_box((picture.height, picture.width), size, how), size)
+    box = content_box((picture.height, picture.width), size, how)
+    return _padded(picture.resize((box.width, box.height), Image.Resampling.BILINEAR), box, size)
 
 
 def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
@@ -50,28 +51,20 @@ def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> I
     """
     box = content_box((picture.height, picture.width), size, how)
     reduced = picture.draft("RGB", (2 * box.width, 2 * box.height))
-    return _resized(picture, box, size, reduced[1] if reduced else None)
-
-
-def _resized(
-    picture: Image.Image,
-    box: Box,
-    size: tuple[int, int],
-    part: tuple[float, float, float, float] | None = None,
-) -> Image.Image:
-    """Scale a part of the picture, by default all of it, into its box."""
-    scaled = picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part)
-    if box == (0, 0, *size):
-        return scaled
-    padded = Image.new("RGB", size[::-1])
-    padded.paste(scaled, (box.left, box.top))
-    return padded
+    part = reduced[1] if reduced else None
+    return _padded(picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part), box, size)
 
 
 def resize_mask(indices: np.ndarray, size: tuple[int, int], how: Resize) -> np.ndarray:
     """Scale class indices, uint8 [height, width], by nearest neighbour to uint8 of `size`."""
     box = content_box((indices.shape[0], indices.shape[1]), size, how)
-    mask = np.full(size, IGNORE, np.uint8)
     scaled = Image.fromarray(indices).resize((box.width, box.height), Image.Resampling.NEAREST)
-    mask[box.within] = np.asarray(scaled)
-    return mask
+    return np.asarray(_padded(scaled, box, size, IGNORE))
+
+
+def _padded(scaled: Image.Image, box: Box, size: tuple[int, int], fill: int = 0) -> Image.Image:
+    if box == (0, 0, *size):
+        return scaled
+    padded = Image.new(scaled.mode, size[::-1], fill)
+    padded.paste(scaled, (box.left, box.top))
+    return padded

@@ -1,6 +1,5 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
-import functools
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,9 +35,7 @@ def write_records(
     folder: Path,
     threads: int | None = None,
 ) -> dict:
-    """Resize the samples in `raw` and write them to `folder`, the manifest last.
-
-    The bytes depend only on the raw shards and the arguments, not on the number of threads.
+    """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
 
     Args:
         raw: the folder that `segpipe.fetch.raw.write_raw` wrote.
@@ -58,25 +55,16 @@ def write_records(
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
-    threads = threads or usable_cores()
-    resize = functools.partial(_resized, size=size, how=how)
+    chosen = _chosen(raw, summary["splits"], validation_share)
     splits: dict[str, dict] = {}
-    # Pillow releases the GIL, so threads suffice.
-    with replaces(folder) as partial, ThreadPoolExecutor(threads) as pool:
+    with replaces(folder) as partial:
         partial.mkdir()
-        chosen = _chosen(raw, summary["splits"], validation_share)
-        records = in_order(functools.partial(pool.submit, resize), chosen, 4 * threads)
+        records = _resized(chosen, size, how, threads or usable_cores())
         for split, group in groupby(records, itemgetter(0)):
             splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
         _check_split(splits, validation_share)
-        manifest = {
-            "source": summary["source"],
-            "image_size": list(size),
-            "resize": how,
-            **table.to_json(),
-            "splits": splits,
-            "left_out": summary["left_out"],
-        }
+        manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
+        manifest |= {**table.to_json(), "splits": splits, "left_out": summary["left_out"]}
         write_json(partial / MANIFEST, manifest)
     return manifest
 
@@ -93,9 +81,17 @@ def _chosen(raw: Path, sources: dict, validation_share: float) -> Iterator[tuple
                 yield split, sample
 
 
-def _resized(chosen: tuple[Split, dict], size: tuple[int, int], how: Resize) -> tuple[Split, dict]:
-    split, features = chosen
-    return split, resize_sample(features, size, how, with_original=split == "test")
+def _resized(
+    chosen: Iterable[tuple[Split, dict]], size: tuple[int, int], how: Resize, threads: int
+) -> Iterator[tuple[Split, dict]]:
+    """Yield records in the order of their raw samples."""
+
+    def resized(one: tuple[Split, dict]) -> tuple[Split, dict]:
+        split, features = one
+        return split, resize_sample(features, size, how, with_original=split == "test")
+
+    with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
+        yield from in_order(lambda one: pool.submit(resized, one), chosen, 4 * threads)
 
 
 def resize_sample(features: dict, size: tuple[int, int], how: Resize, with_original: bool) -> dict:

@@ -32,7 +32,7 @@ class Survey:
     samples: list[Sample]
     stats: list[SampleStats]
     problems: list[Problem]
-    names: Names | None
+    names: Names
     proposal: Proposal
     test_share: float
     validation_share: float
@@ -118,9 +118,7 @@ def _layouts(root: Path) -> dict[str, str]:
     images = [path for path in root.rglob("*") if is_image(path)]
     known = ", ".join(layouts.LAYOUTS)
     if not images:
-        raise UserError(
-            f"{root}: holds no image; expected one of the layouts {known} (docs/own-data.md)"
-        )
+        raise UserError(f"{root}: holds no image; expected a layout of {known} (docs/own-data.md)")
     folders = sorted({path.parent.relative_to(root).as_posix() for path in images})
     more = f" and {len(folders) - 5} more folders" if len(folders) > 5 else ""
     raise UserError(

@@ -9,14 +9,12 @@ FILES = (
     "label_colours.txt", "labelmap.txt", "class_dict.csv", "classes.csv", "labels.csv",
 )  # fmt: skip
 
-_VOID = re.compile(r"void|ignored?|unlabel+ed|unknown|dont_?care", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Names:
-    """The names in one file: by value, by colour, or in order."""
+    """The names in one file, if there is one: by value, by colour, or in order."""
 
-    file: Path
+    file: Path | None = None
     by_value: dict[int | str, str] = field(default_factory=dict)  # by number, and by `#rrggbb`
     in_order: list[str] = field(default_factory=list)
 
@@ -37,15 +35,16 @@ class Names:
         return {}
 
 
-def find_names(root: Path) -> Names | None:
-    """Read the first file of names in a folder or right below it; None where there is none."""
+def find_names(root: Path) -> Names:
+    """Read the first file with names in a folder or right below it."""
     places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     files = (place / name for place in places for name in FILES)
-    return next((names for file in files if file.is_file() and (names := read_names(file))), None)
+    found = (read_names(file) for file in files if file.is_file())
+    return next((names for names in found if names.by_value or names.in_order), Names())
 
 
-def read_names(file: Path) -> Names | None:
-    """Read lines such as `64 128 64 Animal`, `road,128,64,128`, `3: cat` or `cat`; None without any."""
+def read_names(file: Path) -> Names:
+    """Read lines such as `64 128 64 Animal`, `road,128,64,128`, `3: cat` or `cat`."""
     names = Names(file)
     for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         if line.startswith("# "):
@@ -63,9 +62,4 @@ def read_names(file: Path) -> Names | None:
             names.by_value.setdefault(numbers[0], name)
         else:
             names.in_order.append(name)
-    return names if names.by_value or names.in_order else None
-
-
-def is_void(name: str) -> bool:
-    """Return whether a class is named as pixels to ignore are."""
-    return bool(_VOID.search(name))
+    return names

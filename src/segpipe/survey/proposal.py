@@ -1,5 +1,6 @@
 """Proposing a class table for masks."""
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,16 +11,13 @@ from segpipe.common.classes import ClassTable, MaskValue, SegmentationClass
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts.polygons import BACKGROUND_LABEL, IGNORE_LABEL, IGNORED, UNCOVERED
 from segpipe.fetch.naming import GREY, class_name, free_colours
-from segpipe.survey.names import Names, is_void
+from segpipe.survey.names import Names
 from segpipe.survey.stats import MANY, Counts, SampleStats
 
-_VOID_VALUE = 255
-_VOID_COLOUR = "#e0e0c0"
-"""Around the objects of Pascal VOC."""
-_DISTINCT = 48
-"""Colours whose three channels differ by this sum can be told apart by eye."""
-_SOFT = 64
-"""A mask of more values holds no classes."""
+_VOID_NAMES = re.compile(r"void|ignored?|unlabel+ed|unknown|dont_?care", re.IGNORECASE)
+_VOID_VALUE, _VOID_COLOUR = 255, "#e0e0c0"  # around the objects of Pascal VOC
+_DISTINCT = 48  # colours whose three channels differ by this sum can be told apart by eye
+_SOFT = 64  # a mask of more values holds no classes
 _MOST_CLASSES = 255
 
 
@@ -40,7 +38,7 @@ class Proposal:
     found: dict[MaskValue, Found]
 
 
-def propose(stats: Sequence[SampleStats], names: Names | None, all_seen: bool) -> Proposal:
+def propose(stats: Sequence[SampleStats], names: Names, all_seen: bool) -> Proposal:
     """Propose a table for masks in files.
 
     Args:
@@ -59,7 +57,7 @@ def propose(stats: Sequence[SampleStats], names: Names | None, all_seen: bool) -
     values = sorted(found, key=str if by_colour else None)
     kind = "colours" if by_colour else "two values" if len(values) == 2 else "class numbers"
     files = " or ".join(file for file, _ in Counter(one.kind for one in stats).most_common(3))
-    named = {v: class_name(n) for v, n in names.of(values).items()} if names else {}
+    named = {v: class_name(n) for v, n in names.of(values).items()}
     if not all_seen:
         values += [value for value in named if value not in found]
     ignored = [v for v in values if _is_void(v, values, named)]
@@ -81,7 +79,7 @@ def propose_drawn(stats: Sequence[SampleStats], table: ClassTable) -> Proposal:
     return Proposal("shapes with labels, drawn where they are read", table, found)
 
 
-def label_table(ids: Mapping[str, int], names: Names | None) -> ClassTable:
+def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
     """Return a class table for labels, which have no values of their own.
 
     Values are the ids, or counted from 1 where ids do not fit into a mask: in the order of `names`, then
@@ -98,23 +96,18 @@ def label_table(ids: Mapping[str, int], names: Names | None) -> ClassTable:
     if not labels:
         raise UserError("no shape has a label; draw polygons with labels, or export them")
     if len(labels) > IGNORED - 1:
-        raise UserError(
-            f"{len(labels)} labels; a mask of one byte holds {IGNORED - 1} and the background"
-        )
+        raise UserError(f"{len(labels)} labels; a one-byte mask holds {IGNORED - 1} and the background")
     values = {label: ids[label] for label in labels}
     valid = range(UNCOVERED + 1, IGNORED)
     if len({*values.values()}) < len(labels) or not all(value in valid for value in values.values()):
-        listed = names.in_order if names else []
-        ordered = [label for label in dict.fromkeys((*listed, *labels)) if label in values]
+        ordered = [n for n in dict.fromkeys((*names.in_order, *labels)) if n in values]
         values = {label: number for number, label in enumerate(ordered, 1)}
     label_of: dict[str, str] = {}
     for label in values:
         name = class_name(label)
-        other = label_of.setdefault(name, label)
-        if other != label:
-            raise UserError(
-                f"the labels {other!r} and {label!r} both give the class {name!r}; rename one"
-            )
+        if (other := label_of.setdefault(name, label)) != label:
+            both = f"the labels {other!r} and {label!r}"
+            raise UserError(f"{both} both give the class {name!r}; rename one")
     rows = [SegmentationClass("background", UNCOVERED, GREY)] * ("background" not in label_of)
     for (name, label), colour in zip(label_of.items(), free_colours(), strict=False):
         rows.append(SegmentationClass(name, values[label], colour))
@@ -164,7 +157,7 @@ def _found(counts: Sequence[Counts]) -> dict[MaskValue, Found]:
 def _is_void(value: MaskValue, values: Sequence[MaskValue], named: dict[int | str, str]) -> bool:
     """Return whether a value means that nobody knows what is there."""
     if value in named:
-        return is_void(named[value])
+        return bool(_VOID_NAMES.search(named[value]))
     if isinstance(value, str):
         return value == _VOID_COLOUR
     # 255 beside small or dense numbers; of two values, or of levels such as 0, 127, 255, it is a class.
@@ -187,10 +180,8 @@ def _rows(
     """Return classes with distinct names and colours."""
     rows: list[SegmentationClass] = []
     binary = len(values) == 2 and 0 in values and not named
-    own = {v: v if isinstance(v, str) else palette.get(v, "") for v in values}
-    for value, colour in own.items():
-        if binary or (colour == "#ffffff" and isinstance(value, int)):  # white: ignored pixels
-            own[value] = ""
+    shown = {} if binary else {v: c for v, c in palette.items() if c != "#ffffff"}  # white is ignored
+    own = {v: v if isinstance(v, str) else shown.get(v, "") for v in values}
     free = free_colours(own.values())
     for value in values:
         name = named.get(value) or f"class_{str(value).lstrip('#')}"
@@ -199,11 +190,8 @@ def _rows(
         taken = {row.colour for row in rows}
         grey = GREY if name.strip("_") == "background" and GREY not in taken else None
         colour = own[value] if own[value] and own[value] not in taken else grey or next(free)
-        rows.append(SegmentationClass(_unique(name, [row.name for row in rows]), value, colour))
+        names = {row.name for row in rows}
+        numbered = (f"{name}_{number}" for number in range(2, len(names) + 2))
+        unique = next(one for one in (name, *numbered) if one not in names)
+        rows.append(SegmentationClass(unique, value, colour))
     return rows
-
-
-def _unique(name: str, taken: Sequence[str]) -> str:
-    """Return the name, with a number where it is taken."""
-    numbered = (f"{name}_{number}" for number in range(2, len(taken) + 2))
-    return next(one for one in (name, *numbered) if one not in taken)

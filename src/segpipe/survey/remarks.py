@@ -7,17 +7,11 @@ from collections.abc import Iterator
 from segpipe.survey import MOST_DECODED, Survey
 
 _RARE = 1e-4
-_EDGE = 128
-"""The shorter edge of the input that a remark on the aspect suggests."""
+_EDGE = 128  # the shorter edge of the input that is suggested, pixels
 
 
 def remarks(found: Survey, batch_size: int) -> Iterator[str]:
-    """Yield one line a finding.
-
-    Args:
-        found: the survey of the folder.
-        batch_size: `train.batch_size`.
-    """
+    """Yield one line a finding; `batch_size` is that of training."""
     yield from _on_samples(found, batch_size)
     yield from _on_masks(found)
     yield from _on_images(found)
@@ -25,17 +19,13 @@ def remarks(found: Survey, batch_size: int) -> Iterator[str]:
 
 def _on_samples(found: Survey, batch_size: int) -> Iterator[str]:
     if len(found.samples) > MOST_DECODED:
-        yield (
-            f"{MOST_DECODED} of {len(found.samples)} samples were looked at, chosen by hash of the name"
-            "; `dvc repro fetch` checks all"
-        )
+        some = f"{MOST_DECODED} of {len(found.samples)} samples were looked at"
+        yield f"{some}, chosen by hash of the name; `dvc repro fetch` checks all"
     training = found.splits()["train"]
     if training < batch_size:
         fits = 1 << (max(training // 4, 1).bit_length() - 1)
-        yield (
-            f"train.batch_size = {batch_size} is more than the {training} training samples: "
-            f"set it to {fits}"
-        )
+        said = f"train.batch_size = {batch_size} is more than the {training} training samples"
+        yield f"{said}: set it to {fits}"
     for split, role in (
         ("train", "joins training, as there is a test split; validation is cut from both"),
         ("test", "is the test split, as there is no other; validation is cut from training"),
@@ -49,10 +39,8 @@ def _on_masks(found: Survey) -> Iterator[str]:
     table = found.proposal.table
     for value, seen in found.proposal.found.items():
         if seen.share < _RARE and value not in table.ignore:
-            yield (
-                f"{value} is {100 * seen.share:.2g} % of the pixels, in {seen.masks} masks: too few to "
-                "learn, perhaps a slip of the pen"
-            )
+            share = f"{100 * seen.share:.2g} % of the pixels, in {seen.masks} masks"
+            yield f"{value} is {share}: too few to learn, perhaps a slip of the pen"
     if lossy := sum(one.lossy for one in found.stats):
         yield f"{lossy} masks are JPEG, which changes values; save masks as PNG"
     kinds = Counter(one.kind for one in found.stats)
@@ -66,10 +54,8 @@ def _on_images(found: Survey) -> Iterator[str]:
     aspects = sorted(one.size[1] / one.size[0] for one in found.stats)
     middle = statistics.median(aspects)
     if aspects[-1] > 1.25 * aspects[0]:
-        yield (
-            f"shapes differ (width by height {aspects[0]:.2f} to {aspects[-1]:.2f}): data.resize: pad "
-            "keeps them, stretch does not"
-        )
+        span = f"{aspects[0]:.2f} to {aspects[-1]:.2f}"
+        yield f"shapes differ (width by height {span}): data.resize: pad keeps them, stretch does not"
     elif not 0.8 < middle < 1.25:
         edges = (_EDGE / min(middle, 1), _EDGE * max(middle, 1))
         height, width = (max(32, round(edge / 32) * 32) for edge in edges)

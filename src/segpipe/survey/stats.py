@@ -1,5 +1,6 @@
 """Statistics of one sample: sizes, and how often each value or colour is in its mask."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,7 @@ from segpipe.fetch.sample import BadSampleError, Problem, Sample, unreadable
 MANY = 1024
 """No class table is made for masks of more colours, so they are not counted."""
 
-Counts = dict[int | str, int]
-"""Pixels by number, or by colour as `#rrggbb`."""
+Counts = dict[int | str, int]  # pixels by number, or by colour as `#rrggbb`
 
 _MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB", "I;16": "16 bits",
           "I": "16 bits"}  # fmt: skip
@@ -35,43 +35,34 @@ class SampleStats:
 
 def sample_stats(sample: Sample) -> SampleStats | Problem:
     """Decode one sample as `fetch` does, its mask both as numbers and as colours."""
+    numbers = None
     try:
         image, mask = sample.content.read()
         picture, colours, _ = decode_pair(image, mask, sample.image, sample.mask, by_colour=True)
-        numbers = _numbers(image, mask, sample)
+        with contextlib.suppress(InColoursError):
+            _, numbers, _ = decode_pair(image, mask, sample.image, sample.mask)
     except OSError as error:
         return unreadable(sample.image, error)
     except BadSampleError as error:
         return error.problem
     drawing = open_lazily(mask)
-    # (count, colour) pairs, None for more than MANY
-    counted: Any = Image.fromarray(colours).getcolors(MANY)
+    pixels = [] if numbers is None else enumerate(np.bincount(numbers.ravel()).tolist())
+    pairs: Any = Image.fromarray(colours).getcolors(MANY)  # None for more colours
     return SampleStats(
         size=(picture.height, picture.width),
         kind=f"{drawing.format} {_MODES.get(drawing.mode, drawing.mode)}",
-        numbers=None if numbers is None else _counts(numbers),
-        colours=counted and {_code(colour): count for count, colour in counted},
+        numbers=None if numbers is None else {value: count for value, count in pixels if count},
+        colours=pairs and {_code(colour): count for count, colour in pairs},
         palette=_palette(numbers, colours) if drawing.mode == "P" and numbers is not None else {},
         lossy=drawing.format == "JPEG",
         remark=_remark(open_lazily(image), picture),
     )
 
 
-def _numbers(image: bytes, mask: bytes, sample: Sample) -> np.ndarray | None:
-    try:
-        return decode_pair(image, mask, sample.image, sample.mask)[1]
-    except InColoursError:
-        return None
-
-
-def _counts(values: np.ndarray) -> Counts:
-    return {value: count for value, count in enumerate(np.bincount(values.ravel()).tolist()) if count}
-
-
 def _palette(numbers: np.ndarray, colours: np.ndarray) -> dict[int, str]:
     values, first = np.unique(numbers, return_index=True)
     rows = colours.reshape(-1, 3)[first]
-    return {int(value): _code(row) for value, row in zip(values, rows, strict=True)}
+    return dict(zip(values.tolist(), map(_code, rows), strict=True))
 
 
 def _code(rgb: Iterable[int]) -> str:

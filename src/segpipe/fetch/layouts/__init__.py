@@ -1,13 +1,16 @@
-"""The user's own images and masks in a folder: one module a layout.
+"""The user's own images and masks in a folder: one module a layout, named in `LAYOUTS`.
 
-To add a layout, write a module with the functions of `Layout`, and put its name into `LAYOUTS`. A layout
-of shapes with labels also has `labels(root)`, which returns the labels with their ids (0 where it has no
-ids), `__ignore__` among them where there are regions to ignore.
+To add a layout, write its module and add its name. The module's functions:
+
+* `seen(root)` returns the evidence that a folder has this layout, for people; None without any.
+* `samples(root, test_share, table)` yields the folder's samples, as `samples` here does.
+* `labels(root)`, only for shapes with labels, returns the labels with their ids (0 without ids),
+  `__ignore__` among them where there are regions to ignore.
 """
 
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
@@ -17,19 +20,9 @@ LAYOUTS = ("oxford", "voc", "carvana", "splits", "pairs", "coco", "labelme")
 """Most specific first: a pets folder would also match `pairs`."""
 
 
-class Layout(Protocol):
-    """The functions of a layout's module."""
-
-    def seen(self, root: Path) -> str | None:
-        """Return the evidence that a folder has this layout, for people; None without any."""
-
-    def samples(self, root: Path, test_share: float, table: ClassTable) -> Samples:
-        """Yield the folder's samples, as `segpipe.fetch.layouts.samples` does."""
-
-
-def open_layout(name: str) -> Layout:
+def open_layout(name: str) -> Any:
     """Return a layout's module, imported only now: every stage reads `LAYOUTS` with its params."""
-    return cast(Layout, import_module(f"{__name__}.{name}"))
+    return import_module(f"{__name__}.{name}")
 
 
 def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Samples:
@@ -42,7 +35,7 @@ def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Sa
         table: the classes that labels of shapes name. Masks in files are not read here.
 
     Raises:
-        UserError: the folder, or a part of it that the layout needs, is missing or empty.
+        UserError: the folder, or a part of it that the layout needs, is missing, empty or malformed.
     """
     if not root.is_dir():
         raise UserError(f"data.folder.path: there is no folder {root}; set it to your data's folder")

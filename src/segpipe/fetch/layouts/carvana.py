@@ -17,7 +17,7 @@ _ENDING = "_mask"
 
 
 def seen(root: Path) -> str | None:
-    """Look for pairs of `NAME` and `NAME_mask` (see `Layout`)."""
+    """Look for pairs of `NAME` and `NAME_mask`."""
     images, masks = _folders(root)
     marked = [p.stem for p in masks.iterdir() if is_image(p) and p.stem.endswith(_ENDING)]
     stems = {path.stem for path in images.iterdir() if is_image(path)} if marked else set()

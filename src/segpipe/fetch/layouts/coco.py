@@ -106,12 +106,14 @@ class Annotated:
             return image, b""
         labels = [self._label(annotation) for annotation in self.annotations]
         runs = [self._runs(annotation, size) for annotation in self.annotations]
-        shapes = list(zip(labels, runs, strict=True))
-        shapes.sort(key=lambda shape: (shape[0] != polygons.IGNORE_LABEL, -int(mask.area(shape[1]))))
-        drawing, names = np.zeros(size, np.uint16), [*dict.fromkeys(labels)]
-        for label, shape in shapes:
-            drawing[mask.decode(shape) == 1] = names.index(label) + 1
-        return image, polygons.encode_labels(drawing, names, self.values, self.file)
+
+        def over(n: int) -> tuple[bool, int]:
+            return labels[n] != polygons.IGNORE_LABEL, -int(mask.area(runs[n]))
+
+        drawing = np.zeros(size, np.int32)
+        for n in sorted(range(len(runs)), key=over):
+            drawing[mask.decode(runs[n]) == 1] = n + 1
+        return image, polygons.encode_labels(drawing, labels, self.values, self.file)
 
     def _label(self, annotation: Annotation) -> str:
         if annotation.category_id not in self.categories:
@@ -141,23 +143,17 @@ class Annotated:
 
 
 def seen(root: Path) -> str | None:
-    """Look for the JSON files (see `Layout`)."""
+    """Look for the JSON files."""
     files = ", ".join(matching.relative(root, file) for file in _files(root))
     return f"COCO's JSON: {files}" if files else None
 
 
 def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
-    """Yield the samples.
-
-    Raises:
-        UserError: there is no such file, one is not COCO's, or none is for training.
-    """
+    """Yield the samples. Raises UserError where no file is COCO's, or none is for training."""
     files = _files(root)
     if not files:
-        raise UserError(
-            f"{root}: no JSON file with images, annotations and categories, here, in annotations/ or in "
-            "the folder of a split"
-        )
+        places = "here, in annotations/ or in the folder of a split"
+        raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
     splits, values = _splits(root, files), polygons.label_values(table)
     found: list[tuple[Split, str, Annotated | Problem]] = []
     for file in files:
@@ -180,11 +176,7 @@ def labels(root: Path) -> dict[str, int]:
 
 
 def read_dataset(file: Path) -> Dataset:
-    """Read a JSON file.
-
-    Raises:
-        UserError: it is not COCO's.
-    """
+    """Read a JSON file. Raises UserError where it is not COCO's."""
     try:
         return Dataset.model_validate_json(file.read_bytes())
     except pydantic.ValidationError as error:
@@ -216,10 +208,8 @@ def _splits(root: Path, files: list[Path]) -> dict[Path, tuple[str, Split]]:
     splits = matching.splits_of(word for word in words.values() if word)
     if "" in words.values() or len({*words.values()}) < len(files) or "train" not in splits.values():
         names = ", ".join(matching.relative(root, file) for file in files)
-        raise UserError(
-            f"{root}: cannot tell the splits of {names}; have one file each with train, val or test in "
-            "its name"
-        )
+        mend = "have one file each with train, val or test in its name"
+        raise UserError(f"{root}: cannot tell the splits of {names}; {mend}")
     return {file: (f"{word}/", splits[word]) for file, word in words.items()}
 
 
@@ -242,9 +232,10 @@ def _contents(
         paths = (folder / picture.file_name for folder in folders)
         image = next((path.resolve() for path in paths if path.is_file()), None)
         called = f"{matching.relative(root, file)} (image {picture.id})"
-        yield PurePosixPath(picture.file_name).with_suffix(""), (
-            Annotated(image, picture, of_image[picture.id], categories, values, called)
-            if image
-            else Problem(f"{called}: {picture.file_name}", "no such image",
-                         f"it beside the JSON file, in {root} or in its images/")
-        )  # fmt: skip
+        item: Annotated | Problem
+        if image:
+            item = Annotated(image, picture, of_image[picture.id], categories, values, called)
+        else:
+            expected = f"it beside the JSON file, in {root} or in its images/"
+            item = Problem(f"{called}: {picture.file_name}", "no such image", expected)
+        yield PurePosixPath(picture.file_name).with_suffix(""), item

@@ -21,7 +21,7 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import ordered_map
 from segpipe.fetch.layouts import matching, polygons
-from segpipe.fetch.sample import BadSampleError, Problem, Samples
+from segpipe.fetch.sample import BadSampleError, Problem, Samples, Split
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
 
@@ -66,43 +66,34 @@ class Labelled:
         size = polygons.canvas_size(image, annotation.imageHeight, annotation.imageWidth, self.file)
         if size is None:
             return image, b""
-        names = [*dict.fromkeys(shape.label for shape in annotation.shapes)]
         canvas = Image.new("I", size[::-1])
         for number, shape in enumerate(annotation.shapes, 1):
             try:
-                _draw(canvas, shape, names.index(shape.label) + 1)
+                _draw(canvas, shape, number)
             except (ValueError, OSError) as error:
                 what = f"{shape.shape_type} of {len(shape.points)} points"
                 raise BadSampleError(self.file, f"shape {number}, a {what}", str(error)) from None
-        return image, polygons.encode_labels(np.asarray(canvas), names, self.values, self.file)
+        labels = [shape.label for shape in annotation.shapes]
+        return image, polygons.encode_labels(np.asarray(canvas), labels, self.values, self.file)
 
 
 def read_annotation(path: Path, file: str) -> Annotation:
-    """Read one JSON file, which errors call `file`.
-
-    Raises:
-        BadSampleError: it is not Labelme's.
-    """
+    """Read one JSON file. Raises BadSampleError, which calls it `file`, where it is not Labelme's."""
     try:
         return Annotation.model_validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
-        raise BadSampleError(
-            file, f"not Labelme's JSON ({polygons.first_error(error)})", "shapes"
-        ) from None
+        found = f"not Labelme's JSON ({polygons.first_error(error)})"
+        raise BadSampleError(file, found, "shapes") from None
 
 
 def seen(root: Path) -> str | None:
-    """Look for a JSON file with shapes (see `Layout`)."""
+    """Look for a JSON file with shapes."""
     first = next(_files(root), None)
     return f"Labelme's JSON beside each image, as {matching.relative(root, first)}" if first else None
 
 
 def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
-    """Yield the samples.
-
-    Raises:
-        UserError: there is no such file.
-    """
+    """Yield the samples. Raises UserError where there is no JSON file of Labelme's."""
     values = polygons.label_values(table)
     images = {path.with_suffix(""): path for path in sorted(root.rglob("*")) if matching.is_image(path)}
     found: dict[str, Labelled | Problem] = {}
@@ -118,17 +109,17 @@ def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
     if not found:
         raise UserError(f"{root}: no JSON file of Labelme's in it")
     for path in images.values():
-        found[matching.without_suffix(root, path)] = Problem(
-            matching.relative(root, path), "no annotation for its partner",
-            f"{path.stem}.json beside it; one without shapes, where there is nothing",
-        )  # fmt: skip
-    parts = {name: name.partition("/")[0] for name in found}
-    words = {*parts.values()}
-    splits = matching.splits_of(words) if len(words) > 1 and words <= matching.SPLIT_WORDS.keys() else {}
-    split_of = {
-        n: splits.get(part) or matching.split_by_hash(n, test_share) for n, part in parts.items()
-    }
-    return polygons.in_order(root, ((split_of[name], name, item) for name, item in found.items()))
+        name, file = matching.without_suffix(root, path), matching.relative(root, path)
+        expected = f"{path.stem}.json beside it; one without shapes, where there is nothing"
+        found[name] = Problem(file, "no annotation for its partner", expected)
+    words = {name.partition("/")[0] for name in found}
+    in_parts = len(words) > 1 and words <= matching.SPLIT_WORDS.keys()
+    splits = matching.splits_of(words) if in_parts else {}
+
+    def split_of(name: str) -> Split:
+        return splits.get(name.partition("/")[0]) or matching.split_by_hash(name, test_share)
+
+    return polygons.in_order(root, ((split_of(name), name, item) for name, item in found.items()))
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -139,11 +130,7 @@ def labels(root: Path) -> dict[str, int]:
 
 
 def _labels_in(path: Path) -> set[str]:
-    """Return the labels of one JSON file; none where it cannot be read, which `samples` reports."""
-    try:
-        return {shape.label for shape in read_annotation(path, path.name).shapes}
-    except BadSampleError:
-        return set()
+    return {shape.label for shape in _tolerant(path).shapes}
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -151,13 +138,18 @@ def _files(root: Path) -> Iterator[Path]:
     return (path for path in root.rglob("*.json") if b'"shapes"' in polygons.head(path))
 
 
-def _named_in(path: Path) -> Path | None:
-    """Return the image that a JSON file names, with either kind of slash; None if it is unreadable."""
+def _tolerant(path: Path) -> Annotation:
+    """Read one JSON file; nothing of a damaged one, which is an error of its sample."""
     try:
-        named = read_annotation(path, str(path)).imagePath
+        return read_annotation(path, path.name)
     except BadSampleError:
-        return None
-    return Path(path.parent, named.replace("\\", "/")).resolve()
+        return Annotation(shapes=[])
+
+
+def _named_in(path: Path) -> Path | None:
+    """Return the image that a JSON file names, with either kind of slash."""
+    named = _tolerant(path).imagePath.replace("\\", "/")
+    return Path(path.parent, named).resolve() if named else None
 
 
 def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:

@@ -43,16 +43,10 @@ def has_images(folder: Path) -> bool:
 
 
 def by_name(base: Path) -> ByName:
-    """Return the images under `base` by their relative paths without suffix.
-
-    Raises:
-        UserError: there is no such folder, or no image in it.
-    """
+    """Return the images in a folder by relative path without suffix. Raises UserError without any."""
     if not base.is_dir():
-        raise UserError(
-            f"{base}: no such folder; data.folder.layout says what is looked for, "
-            "and `segpipe init-data` with your folder which layout fits"
-        )
+        missing = "no such folder; data.folder.layout needs it; `segpipe init-data` finds one that fits"
+        raise UserError(f"{base}: {missing}")
     found: ByName = {}
     for path in sorted(base.rglob("*")):
         if is_image(path):
@@ -101,12 +95,8 @@ def matched(
 ) -> Samples:
     """Pair each listed name's image with its mask.
 
-    Args:
-        root: what messages name files relative to.
-        images: by name.
-        masks: by the names of their images.
-        names: those to use, by split.
-        group: the names' groups (see `Sample`).
+    Masks are by the names of their images. `group` has the names' groups (see `Sample`). Messages name
+    files relative to `root`.
     """
     repeated = {*names["train"]} & {*names["test"]}
     for name in sorted(repeated):
@@ -136,11 +126,7 @@ def _pair(
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a list that are neither empty nor a comment.
-
-    Raises:
-        UserError: there is no such file, or it is not UTF-8 text.
-    """
+    """Return a list's lines but empty ones and comments. Raises UserError without such UTF-8 text."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; the layout needs this list of names")
     try:

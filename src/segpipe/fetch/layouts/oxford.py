@@ -14,7 +14,7 @@ _TEST, _TRAIN = "annotations/test.txt", "annotations/trainval.txt"
 
 
 def seen(root: Path) -> str | None:
-    """Look for the folders and the list (see `Layout`)."""
+    """Look for the folders and the list."""
     there = (root / _MASKS).is_dir() and (root / _TRAIN).is_file()
     return "images/ and annotations/trimaps/ with the lists trainval.txt and test.txt" if there else None
 

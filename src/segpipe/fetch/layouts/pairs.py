@@ -12,7 +12,7 @@ from segpipe.fetch.sample import Samples
 
 
 def seen(root: Path) -> str | None:
-    """Look for an image and a mask of equal stem (see `Layout`)."""
+    """Look for an image and a mask of equal stem."""
     images, masks = _folders(root)
     if not matching.has_images(images) or not matching.has_images(masks):
         return None
@@ -22,20 +22,15 @@ def seen(root: Path) -> str | None:
 
 
 def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
-    """Yield the samples.
-
-    Raises:
-        UserError: one of the two lists is missing.
-    """
+    """Yield the samples. Raises UserError where one of the two lists is missing."""
     images, masks = map(matching.by_name, _folders(root))
     masks = matching.without_endings(masks, images)
     lists = [path for path in (root / "test.txt", root / "train.txt") if path.is_file()]
     if not lists:
         return matching.matched(root, images, masks, matching.by_hash({*images, *masks}, test_share))
     if len(lists) == 1:
-        raise UserError(
-            f"{root}: holds {lists[0].name} alone; give both train.txt and test.txt, or neither"
-        )
+        mend = "give both train.txt and test.txt, or neither"
+        raise UserError(f"{root}: holds {lists[0].name} alone; {mend}")
     test, train = ([matching.stem(line) for line in matching.lines(path)] for path in lists)
     return matching.matched(root, images, masks, {"test": test, "train": train})
 

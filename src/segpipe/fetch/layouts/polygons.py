@@ -5,6 +5,7 @@ and pixels to ignore are 255; the class table says what these values mean, as fo
 classes hold only letters, digits, `-` and `_`; any other letter of a label counts as `_`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,7 @@ BACKGROUND_LABEL, IGNORE_LABEL = "_background_", "__ignore__"
 
 
 def label_values(table: ClassTable) -> dict[str, int]:
-    """Return the mask value of each label.
-
-    Raises:
-        UserError: the table's values are colours.
-    """
+    """Return the mask value of each label. Raises UserError where the table's values are colours."""
     if table.by_colour:
         raise UserError(
             "data.classes: the values are colours, but this layout draws masks of numbers from labels; "
@@ -47,26 +44,28 @@ def label_values(table: ClassTable) -> dict[str, int]:
 def encode_labels(
     drawing: np.ndarray, labels: Sequence[str], values: Mapping[str, int], file: str
 ) -> bytes:
-    """Encode a drawing of label numbers as a mask.
+    """Encode a drawing of shapes as a mask.
 
     Args:
-        drawing: integers [height, width]; 0 is uncovered, n is the n-th label.
-        labels: as the file has them.
+        drawing: integers [height, width]; 0 is uncovered, n is the n-th shape.
+        labels: of the shapes.
         values: mask value by class name.
         file: the file with the labels, for errors.
 
     Raises:
         BadSampleError: a label is no class.
     """
-    unknown = [n for n, label in enumerate(labels, 1) if class_name(label) not in values]
+    unknown = Counter[str]()
+    counts = np.bincount(drawing.ravel(), minlength=len(labels) + 1)
+    for label, count in zip(labels, counts[1:].tolist(), strict=True):
+        if class_name(label) not in values:
+            unknown[label] += count
     if unknown:
-        counts = np.bincount(drawing.ravel(), minlength=len(labels) + 1)
-        missing = {labels[n - 1]: int(counts[n]) for n in unknown}
-        names = ", ".join(map(repr, missing)) + did_you_mean(class_name(labels[unknown[0] - 1]), values)
+        names = ", ".join(map(repr, unknown)) + did_you_mean(class_name(next(iter(unknown))), values)
+        expected = f"one of {', '.join(values)} (data.classes)"
         raise BadSampleError(
-            file, f"labels that are no class: {names}", f"one of {', '.join(values)} (data.classes)",
-            unknown=missing, area=drawing.size,
-        )  # fmt: skip
+            file, f"labels that are no class: {names}", expected, unknown=unknown, area=drawing.size
+        )
     lookup = np.array([UNCOVERED, *(values[class_name(label)] for label in labels)], np.uint8)
     return encode_png(lookup[drawing])
 
@@ -89,18 +88,16 @@ def canvas_size(
     if not height or not width:
         return stored
     if (height, width) not in (stored, stored[::-1]):
-        raise BadSampleError(
-            file, f"drawn on a picture of {width}x{height}", f"the image's size, {stored[1]}x{stored[0]}"
-        )
+        expected = f"the image's size, {stored[1]}x{stored[0]}"
+        raise BadSampleError(file, f"drawn on a picture of {width}x{height}", expected)
     return height, width
 
 
 def in_order(root: Path, found: Iterable[tuple[Split, str, Any]]) -> Samples:
     """Yield samples by split, test first, and name.
 
-    Args:
-        root: what messages name images relative to.
-        found: split, name, and a problem or content that has `image`, a resolved path, and `file`.
+    `found` has split, name, and a problem or content that has `image`, a resolved path, and `file`.
+    Messages name images relative to `root`.
     """
     for split, name, item in sorted(found, key=lambda one: one[:2]):
         if isinstance(item, Problem):

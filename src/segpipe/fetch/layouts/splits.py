@@ -15,21 +15,16 @@ from segpipe.fetch.sample import Samples
 
 
 def seen(root: Path) -> str | None:
-    """Look for a pair of folders for training (see `Layout`)."""
+    """Look for a pair of folders for training."""
     parts = _parts(root)
     if "train" not in [matching.SPLIT_WORDS[word] for word in parts]:
         return None
-    return ", ".join(
-        f"{matching.relative(root, i)}/ and {matching.relative(root, m)}/" for i, m in parts.values()
-    )
+    named = ([matching.relative(root, folder) for folder in pair] for pair in parts.values())
+    return ", ".join(f"{images}/ and {masks}/" for images, masks in named)
 
 
 def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
-    """Yield the samples; a share of the names is the test split where there is neither val nor test.
-
-    Raises:
-        UserError: no pair of folders for training is found.
-    """
+    """Yield the samples; a share of the names is the test split where there is neither val nor test."""
     parts = _parts(root)
     splits = matching.splits_of(parts)
     if "train" not in splits.values():

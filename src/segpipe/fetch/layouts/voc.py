@@ -15,7 +15,7 @@ _IMAGES, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmenta
 
 
 def seen(root: Path) -> str | None:
-    """Look for the two folders (see `Layout`)."""
+    """Look for the two folders."""
     there = (root / _IMAGES).is_dir() and (root / _MASKS).is_dir()
     return f"{_IMAGES}/ and {_MASKS}/, as Pascal VOC has them" if there else None
 

@@ -1,4 +1,4 @@
-"""What sources yield: samples that any process can read, and problems."""
+"""Samples, which any process can read, and problems: sources yield both."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The params of `preprocess`: the size and shape of the network's input, and the validation split."""
+"""The params of `preprocess`."""
 
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ def _image_size(value: Any) -> tuple[int, int]:
 
 
 class PreprocessParams(Section):
-    """What pictures become."""
+    """The network's input, and the validation split."""
 
     image_size: Annotated[tuple[int, int], BeforeValidator(_image_size)]  # height, width; or one edge
     resize: Resize  # stretch: fill the input | pad: keep the aspect, ignore the rest

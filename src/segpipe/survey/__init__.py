@@ -1,4 +1,4 @@
-"""What a folder of images and masks holds, and the `data` section of `params.yaml` that fits it."""
+"""Surveying a folder of images and masks, and the `data` section of `params.yaml` that fits it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from segpipe.survey.stats import SampleStats, sample_stats
 Good = TypeVar("Good", Sample, SampleStats)
 
 MOST_DECODED = 500
-"""Of more samples, this many are decoded, chosen by hash of the name."""
+"""A survey decodes no more samples than this, chosen by hash of the name."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a person should know of a folder before they train on it."""
+"""Remarks on a folder, for people who are about to train on it."""
 
 import statistics
 from collections import Counter

@@ -78,7 +78,7 @@ class Labelled:
 
 
 def read_annotation(path: Path, file: str) -> Annotation:
-    """Read one JSON file. Raises BadSampleError, which calls it `file`, where it is not Labelme's."""
+    """Read one JSON file, called `file` in errors. Raises BadSampleError where it is not Labelme's."""
     try:
         return Annotation.model_validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
@@ -123,14 +123,14 @@ def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
 
 
 def labels(root: Path) -> dict[str, int]:
-    """Return all labels in order of the alphabet, without ids (see `segpipe.fetch.layouts`)."""
+    """Return all labels in alphabetical order, without ids (see `segpipe.fetch.layouts`)."""
     files = track([*_files(root)], "Reading labels")
     found = {label for some in ordered_map(_labels_in, files) for label in some}
     return dict.fromkeys(sorted(found), 0)
 
 
 def _labels_in(path: Path) -> set[str]:
-    return {shape.label for shape in _tolerant(path).shapes}
+    return {shape.label for shape in _read_or_empty(path).shapes}
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -138,8 +138,8 @@ def _files(root: Path) -> Iterator[Path]:
     return (path for path in root.rglob("*.json") if b'"shapes"' in polygons.head(path))
 
 
-def _tolerant(path: Path) -> Annotation:
-    """Read one JSON file; nothing of a damaged one, which is an error of its sample."""
+def _read_or_empty(path: Path) -> Annotation:
+    """Read one JSON file; a damaged one is empty here, and an error where its sample is read."""
     try:
         return read_annotation(path, path.name)
     except BadSampleError:
@@ -148,7 +148,7 @@ def _tolerant(path: Path) -> Annotation:
 
 def _named_in(path: Path) -> Path | None:
     """Return the image that a JSON file names, with either kind of slash."""
-    named = _tolerant(path).imagePath.replace("\\", "/")
+    named = _read_or_empty(path).imagePath.replace("\\", "/")
     return Path(path.parent, named).resolve() if named else None
 
 

@@ -1,4 +1,4 @@
-"""What the layouts share: which files belong together, and in which split they are."""
+"""Shared by the layouts: which files belong together, and in which split they are."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -43,10 +43,10 @@ def has_images(folder: Path) -> bool:
 
 
 def by_name(base: Path) -> ByName:
-    """Return the images in a folder by relative path without suffix. Raises UserError without any."""
+    """Return a folder's images by relative path without suffix. Raises UserError where it has none."""
     if not base.is_dir():
-        missing = "no such folder; data.folder.layout needs it; `segpipe init-data` finds one that fits"
-        raise UserError(f"{base}: {missing}")
+        mend = "`segpipe init-data` with your folder says which layout fits"
+        raise UserError(f"{base}: no such folder; data.folder.layout needs it; {mend}")
     found: ByName = {}
     for path in sorted(base.rglob("*")):
         if is_image(path):
@@ -126,7 +126,7 @@ def _pair(
 
 
 def lines(path: Path) -> list[str]:
-    """Return a list's lines but empty ones and comments. Raises UserError without such UTF-8 text."""
+    """Return a list's lines without comments. Raises UserError where it is missing or not UTF-8."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; the layout needs this list of names")
     try:

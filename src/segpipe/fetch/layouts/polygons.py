@@ -1,4 +1,4 @@
-"""What the layouts of shapes share: a mask is drawn from labels where the sample is read.
+"""Shared by the layouts of shapes: a mask is drawn from labels where the sample is read.
 
 A label is the class of the same name, and its pixels get that class's `value`. Uncovered pixels are 0,
 and pixels to ignore are 255; the class table says what these values mean, as for any mask file. Names of

@@ -20,7 +20,6 @@ from segpipe.common.tfrecord import write_shards
 from segpipe.evaluate.evaluation import Evaluation
 from segpipe.evaluate.tta import augmented
 from segpipe.fetch import layouts
-from segpipe.fetch.params import FolderParams
 from segpipe.fetch.raw import write_raw
 from segpipe.preprocess.write import write_records
 
@@ -32,10 +31,16 @@ def main() -> None:
     params = of_recipe("default")
     table, size = class_table(params.data.classes, params.data.ignore), params.data.image_size
     batch_size, tta = params.evaluate.batch_size, params.evaluate.tta
-    pets = FolderParams(path=str(_bench.photographs()), layout="oxford", test_share=0.2)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        write_raw("a benchmark", layouts.samples(pets, table), table, True, 100, out / "raw")
+        write_raw(
+            "a benchmark",
+            layouts.samples("oxford", _bench.photographs(), 0.2, table),
+            table,
+            True,
+            100,
+            out / "raw",
+        )
         write_records(out / "raw", table, size, "stretch", 0.1, 100, out / "records")
         manifest = records.open_records(out / "records")
         images = np.stack([sample["image"] for sample in records.read(manifest, "test")])

@@ -19,7 +19,7 @@ from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.fetch import layouts, synthetic
-from segpipe.fetch.params import FolderParams, SyntheticParams
+from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Problem, Sample
 from segpipe.preprocess.write import write_records
@@ -47,7 +47,7 @@ def main() -> None:
             "photographs": _bench.photographs(),
             "of 4000 x 3000": enlarged(_bench.photographs(), Path(scratch, "large")),
         }.items():
-            found = layouts.samples(FolderParams(path=str(pets), layout="oxford", test_share=0.2), PETS)
+            found = layouts.samples("oxford", pets, 0.2, PETS)
             raw = Path(scratch, "raw")
             images = prepare(found, raw)
             theirs = tutorial.loaded(tutorial.files(pets, "trainval") + tutorial.files(pets, "test"))

@@ -13,18 +13,10 @@ from segpipe.params.load import load_params
 
 @exits_cleanly
 def main() -> None:
-    """Read params, fetch, say what came."""
+    """Read params, fetch, print the number of samples."""
     data = load_params().data
-    skip_bad = data.on_bad == "skip" or (data.on_bad == "auto" and data.source != "folder")
-    source = data.tfds.name if data.source == "tfds" else data.source
-    summary = write_raw(
-        source,
-        open_source(data),
-        class_table(data.classes, data.ignore),
-        skip_bad,
-        data.shard_mb,
-        Path("data/raw"),
-    )
+    table, found = class_table(data.classes, data.ignore), open_source(data)
+    summary = write_raw(data.source_name, found, table, data.skips_bad, data.shard_mb, Path("data/raw"))
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())
     print(f"fetched {counts} samples; left out {len(summary['left_out'])}")
 

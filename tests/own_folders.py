@@ -1,7 +1,7 @@
 """Small folders as users have them: every layout, every kind of mask, with the truth at each pixel.
 
-A function here draws a folder and returns, by sample name, what each pixel holds: an array of values, or
-of colours as `#rrggbb`. What is to be ignored is among them.
+Each function draws a folder and returns the truth by sample name: an array of values, or of colours as
+`#rrggbb`, with those to ignore among them.
 """
 
 import json

@@ -1,9 +1,11 @@
 """The folder source: layouts, splits, and what is missing as a whole."""
 
 import shutil
+import sys
 
+import pydantic
 import pytest
-from helpers import PETS
+from helpers import PETS, ROOT, run
 
 from segpipe.common.errors import UserError
 from segpipe.fetch import layouts
@@ -11,7 +13,7 @@ from segpipe.fetch.params import FolderParams
 
 
 def names(root, layout="pairs", share=0.3):
-    found = list(layouts.samples(FolderParams(path=str(root), layout=layout, test_share=share), PETS))
+    found = list(layouts.samples(layout, root, share, PETS))
     return {split: [s.name for s in found if s.split == split] for split in ("test", "train")}
 
 
@@ -19,8 +21,8 @@ def test_test_comes_first_and_each_split_is_in_name_order(pairs):
     (pairs / "train.txt").write_text("photo 07\nphoto 02\n")
     (pairs / "test.txt").write_text("photo 05\nphoto 01\n")
     assert names(pairs) == {"test": ["photo 01", "photo 05"], "train": ["photo 02", "photo 07"]}
-    params = FolderParams(path=str(pairs), layout="pairs", test_share=0.3)
-    assert [s.split for s in layouts.samples(params, PETS)] == ["test", "test", "train", "train"]
+    found = layouts.samples("pairs", pairs, 0.3, PETS)
+    assert [s.split for s in found] == ["test", "test", "train", "train"]
 
 
 def test_adding_files_moves_no_sample_between_the_splits(pairs):
@@ -89,3 +91,27 @@ def test_a_list_in_another_encoding_is_named(pairs):
     (pairs / "test.txt").write_text("photo 02", "utf-16")
     with pytest.raises(UserError, match=r"test\.txt: not UTF-8 text"):
         names(pairs)
+
+
+def test_a_layout_is_a_module_with_the_two_functions_and_its_name_in_the_table():
+    others = {"__init__", "matching", "polygons"}
+    folder = ROOT / "src/segpipe/fetch/layouts"
+    assert {path.stem for path in folder.glob("*.py")} - others == {*layouts.LAYOUTS}
+    for name in layouts.LAYOUTS:
+        module = layouts.open_layout(name)
+        assert callable(module.seen)
+        assert callable(module.samples)
+
+
+@pytest.mark.parametrize("layout", ["pair", None, ["pairs"]])
+def test_a_layout_that_is_not_in_the_table_is_named_with_those_that_are(layout):
+    words = r"no layout of this name.* \(there are oxford, voc, carvana, splits, pairs, coco, labelme\)"
+    with pytest.raises(pydantic.ValidationError, match=words) as error:
+        FolderParams(path="a", layout=layout, test_share=0.3)
+    assert ("did you mean pairs?" in str(error.value)) == (layout is not None)
+
+
+def test_params_know_the_layouts_without_importing_them():
+    heavy = {"PIL", "pycocotools", "tensorflow", "segpipe.fetch.layouts.coco"}
+    code = f"import sys, segpipe.fetch.params; print(sorted({heavy} & {{*sys.modules}}))"
+    assert run(sys.executable, "-c", code, cwd=ROOT).stdout == "[]\n"

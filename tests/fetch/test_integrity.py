@@ -17,13 +17,12 @@ from segpipe.common.errors import UserError
 from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts
 from segpipe.fetch.integrity import decode_pair
-from segpipe.fetch.params import FolderParams
 from segpipe.fetch.raw import write_raw
 
 
 def fetch(root, out, skip_bad=False, layout="pairs"):
-    params = FolderParams(path=str(root), layout=layout, test_share=0.3)
-    return write_raw("a test", layouts.samples(params, PETS), PETS, skip_bad, 100, out, processes=1)
+    found = layouts.samples(layout, root, 0.3, PETS)
+    return write_raw("a test", found, PETS, skip_bad, 100, out, processes=1)
 
 
 def problems_of(root, out):
@@ -407,11 +406,9 @@ def test_a_picture_beyond_pillows_limit_is_reported_with_its_pixels(pairs, tmp_p
 
 
 def message_of(pairs, tmp_path, table=PETS):
-    params = FolderParams(path=str(pairs), layout="pairs", test_share=0.3)
+    found = layouts.samples("pairs", pairs, 0.3, table)
     with pytest.raises(UserError) as error:
-        write_raw(
-            "a test", layouts.samples(params, table), table, False, 100, tmp_path / "raw", processes=1
-        )
+        write_raw("a test", found, table, False, 100, tmp_path / "raw", processes=1)
     return str(error.value)
 
 
@@ -433,8 +430,7 @@ def test_unknown_values_are_summed_over_all_masks_with_a_line_to_add_for_each(pa
     rows = [yaml.safe_load(line.split("data.classes: ")[1]) for line in message.splitlines()[-2:]]
     added = [SegmentationClass(**row) for (row,) in rows]
     fetched = ClassTable((*PETS.classes, *added))
-    params = FolderParams(path=str(pairs), layout="pairs", test_share=0.3)
-    found = layouts.samples(params, fetched)
+    found = layouts.samples("pairs", pairs, 0.3, fetched)
     write_raw("a test", found, fetched, False, 100, tmp_path / "raw", processes=1)
 
 

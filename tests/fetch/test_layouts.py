@@ -16,7 +16,6 @@ from segpipe.common.codec import decode_png
 from segpipe.common.errors import UserError
 from segpipe.common.records import open_records, read
 from segpipe.fetch import layouts
-from segpipe.fetch.params import FolderParams
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.preprocess.write import write_records
@@ -32,8 +31,7 @@ CATS = ClassTable(
 
 
 def found(root, layout, table=CATS, share=0.3):
-    params = FolderParams(path=str(root), layout=layout, test_share=share)
-    return list(layouts.samples(params, table))
+    return list(layouts.samples(layout, root, share, table))
 
 
 def names(root, layout, **more):

@@ -43,6 +43,7 @@ def test_what_a_stage_imports_lies_inside_its_deps_and_each_dep_is_imported(stag
 def test_an_import_inside_a_function_counts():
     closure = import_closure(ROOT / "stages/fetch.py")
     assert ROOMS / "fetch/tfds.py" in closure, "it is imported only where chosen"
+    assert ROOMS / "fetch/layouts/coco.py" in closure, "it is imported by its name"
 
 
 def test_no_code_lies_outside_a_folder():

@@ -24,7 +24,11 @@ def import_closure(script: Path) -> set[Path]:
 def imported_files(path: Path) -> list[Path]:
     """The files of this repository that a file imports, with those of the packages around them."""
     modules = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    if 'import_module(f"{__name__}.' in text:  # the layouts, by their names
+        package = ".".join(path.parent.relative_to(ROOT / "src").parts)
+        modules |= {f"{package}.{module.stem}" for module in path.parent.glob("*.py")}
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

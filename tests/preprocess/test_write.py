@@ -16,7 +16,7 @@ from segpipe.common.codec import decode_png, encode_png
 from segpipe.common.errors import UserError
 from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts, synthetic
-from segpipe.fetch.params import FolderParams, SyntheticParams
+from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
 from segpipe.preprocess.resize import content_box, resize_image, resize_unread
 from segpipe.preprocess.write import resize_sample, write_records
@@ -217,8 +217,8 @@ def test_records_without_a_manifest_are_no_records(tmp_path):
 
 
 def test_the_records_of_the_real_photographs_keep_their_class_shares(pet_dir, tmp_path):
-    params = FolderParams(path=str(pet_dir), layout="oxford", test_share=0.3)
-    write_raw("a test", layouts.samples(params, PETS), PETS, False, 100, tmp_path / "raw")
+    found = layouts.samples("oxford", pet_dir, 0.3, PETS)
+    write_raw("a test", found, PETS, False, 100, tmp_path / "raw")
     manifest = write_records(
         tmp_path / "raw", PETS, (128, 128), "stretch", 0.1, 100, tmp_path / "records"
     )

@@ -17,25 +17,25 @@ from segpipe.common.classes import ClassTable, class_table
 from segpipe.common.codec import decode_png
 from segpipe.common.errors import UserError
 from segpipe.common.tfrecord import read_shard
+from segpipe.fetch.layouts import coco
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sources import open_source
 from segpipe.params.load import DataParams, load_params
 from segpipe.survey import holding_out, survey
-from segpipe.survey.labels import coco_table
-from segpipe.survey.looks import Look
-from segpipe.survey.names import read_names
-from segpipe.survey.proposal import propose
+from segpipe.survey.names import Names, read_names
+from segpipe.survey.proposal import label_table, propose
 from segpipe.survey.remarks import remarks
+from segpipe.survey.stats import SampleStats
 
 
-def look(root):
+def surveyed(root):
     return survey(root, 0.2, 0.1, processes=1)
 
 
 def proposed(root) -> DataParams:
     """The section `data` with the proposal in it."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())["data"]
-    return DataParams.model_validate({**content, **look(root).data(str(root))})
+    return DataParams.model_validate({**content, **surveyed(root).data(str(root))})
 
 
 def fetched(data: DataParams, out):
@@ -82,14 +82,14 @@ def test_the_proposal_reads_every_mask_as_it_was_drawn(folder, tmp_path, rng):
 )
 def test_values_get_the_names_that_the_folder_has_for_them(folder, classes, ignore, tmp_path, rng):
     FOLDERS[folder][1](tmp_path, rng)
-    table = look(tmp_path).proposal.table
+    table = surveyed(tmp_path).proposal.table
     assert {c.name: c.value for c in table.classes} == classes
     assert list(table.ignore) == ignore
 
 
 def test_shares_are_those_of_the_pixels(tmp_path, rng):
     truth = np.stack([*FOLDERS["VOC"][1](tmp_path, rng).values()])
-    found = look(tmp_path).proposal.found
+    found = surveyed(tmp_path).proposal.found
     for value in (0, 1, 15, 255):
         assert found[value].share == pytest.approx((truth == value).mean())
         assert found[value].masks == (truth == value).any((1, 2)).sum()
@@ -97,14 +97,14 @@ def test_shares_are_those_of_the_pixels(tmp_path, rng):
 
 def test_a_palettes_colours_become_those_of_the_classes(tmp_path, rng):
     FOLDERS["VOC"][1](tmp_path, rng)
-    colours = look(tmp_path).proposal.table.colours
+    colours = surveyed(tmp_path).proposal.table.colours
     assert colours == {"class_0": "#000000", "class_1": "#800000", "class_15": "#c08080"}, (
         "as VOC has them"
     )
 
 
-def look_of(counts: dict, lossy: bool = False) -> Look:
-    return Look((8, 8), "PNG grey", counts, {"#000000": 64}, {}, lossy, "")
+def stats_of(counts: dict, lossy: bool = False) -> SampleStats:
+    return SampleStats((8, 8), "PNG grey", counts, {"#000000": 64}, {}, lossy, "")
 
 
 VALUE_SETS = st.sets(st.integers(0, 255), min_size=2, max_size=60)
@@ -112,8 +112,8 @@ VALUE_SETS = st.sets(st.integers(0, 255), min_size=2, max_size=60)
 
 @given(st.lists(VALUE_SETS, min_size=1, max_size=5))
 def test_every_value_is_a_class_or_ignored_and_the_table_is_one_that_params_take(sets):
-    looks = [look_of(dict.fromkeys(values, 1)) for values in sets]
-    table = propose(looks, None, True).table
+    stats = [stats_of(dict.fromkeys(values, 1)) for values in sets]
+    table = propose(stats, Names(), True).table
     assert {*table.values} == set.union(*sets)
     assert {*table.ignore} <= {255}
     content = yaml.safe_load((ROOT / "params.yaml").read_text())["data"]
@@ -144,7 +144,7 @@ def test_a_share_holds_out_some_and_not_all_and_stays_where_it_does(hashes, shar
     ],
 )
 def test_255_is_ignored_beside_small_numbers_and_a_class_among_levels(values, ignore):
-    table = propose([look_of({value: 1}) for value in values], None, True).table
+    table = propose([stats_of({value: 1}) for value in values], Names(), True).table
     assert table.ignore == ignore
 
 
@@ -227,7 +227,7 @@ def test_without_write_nothing_is_written_and_the_proposal_is_yaml(tmp_path, rng
 
 
 def test_the_real_photographs_get_their_table(pet_dir):
-    found = look(pet_dir)
+    found = surveyed(pet_dir)
     assert found.layout == "oxford"
     assert [c.value for c in found.proposal.table.classes] == [1, 2, 3]
     assert found.proposal.found[3].share == pytest.approx(0.12, abs=0.002), "12.0 %, says its README"
@@ -273,7 +273,7 @@ def test_masks_that_no_table_can_read_are_refused_in_one_line(tmp_path, rng, spo
     FOLDERS["binary"][1](tmp_path, rng)
     spoil(tmp_path)
     with pytest.raises(UserError) as error:
-        look(tmp_path)
+        surveyed(tmp_path)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -315,7 +315,7 @@ def test_bad_samples_are_listed_and_odd_ones_remarked(tmp_path, rng):
     photo.convert("CMYK").save(tmp_path / "images/6.jpg")
     photo.convert("RGBA").save(tmp_path / "images/7.jpg", "PNG")
     Image.fromarray(np.full((30, 40), 4095, np.uint16)).save(tmp_path / "images/8.jpg", "PNG")
-    found = look(tmp_path)
+    found = surveyed(tmp_path)
     assert sorted(problem.file for problem in found.problems) == [
         "images/3.jpg", "images/4.jpg", "masks/5.png",
     ]  # fmt: skip
@@ -335,7 +335,7 @@ def test_a_class_of_a_few_pixels_is_remarked(tmp_path, rng):
     mask = np.array(Image.open(path))
     mask[0, 0] = 9
     Image.fromarray(mask).save(path)
-    said = [*remarks(look(tmp_path), 1)]
+    said = [*remarks(surveyed(tmp_path), 1)]
     assert said[0] == (
         "9 is 0.006 % of the pixels, in 1 masks: too few to learn, perhaps a slip of the pen"
     )
@@ -347,7 +347,7 @@ def coco_table_of(tmp_path, *categories):
     content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations,
                "categories": categories}  # fmt: skip
     (tmp_path / "result.json").write_text(json.dumps(content))
-    return coco_table(tmp_path)
+    return label_table(coco.labels(tmp_path), Names())
 
 
 def test_category_ids_that_do_not_fit_into_a_mask_are_counted_from_1(tmp_path):

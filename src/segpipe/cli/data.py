@@ -11,6 +11,7 @@ from rich.console import Console
 from segpipe.cli import tables
 
 _SHOWN = 20
+_RECORDS = Path("data/records")
 
 
 def init_data(
@@ -18,18 +19,16 @@ def init_data(
     write: Annotated[bool, typer.Option("--write", help="Put it into params.yaml.")] = False,
 ) -> None:
     """Look at your own images and masks, and propose the section `data` of params.yaml."""
+    # Imported here: NumPy and pydantic take half a second.
     from segpipe.params.file import as_yaml, write_params
-    from segpipe.params.load import (  # takes half a second, for NumPy and pydantic
-        PARAMS_FILE,
-        load_params,
-    )
+    from segpipe.params.load import PARAMS_FILE, load_params
     from segpipe.survey import survey
     from segpipe.survey.remarks import remarks
 
     params = load_params()
     found = survey(folder, params.data.folder.test_share, params.data.validation_share)
     _print_found(found, [*remarks(found, params.train.batch_size)])
-    proposed = {"data": found.data(_as_params_say(folder))}
+    proposed = {"data": found.data(_path_in_params(folder))}
     print(as_yaml(proposed), end="")
     if write:
         write_params(PARAMS_FILE, proposed)
@@ -38,23 +37,20 @@ def init_data(
         print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {shlex.quote(str(folder))} --write")
 
 
-def _as_params_say(folder: Path) -> str:
-    """A path as it works in every clone: relative where the folder is in this one."""
-    absolute = Path(os.path.abspath(folder))  # noqa: PTH100  a link stays what it is
-    inside = absolute.is_relative_to(Path.cwd())
-    return (absolute.relative_to(Path.cwd()) if inside else absolute).as_posix()
+def _path_in_params(folder: Path) -> str:
+    """Return a path that works in every clone: relative if the folder is inside this one."""
+    absolute, here = Path(os.path.abspath(folder)), Path.cwd()  # noqa: PTH100  keeps links
+    return (absolute.relative_to(here) if absolute.is_relative_to(here) else absolute).as_posix()
 
 
 def _print_found(found: Any, remarks: list[str]) -> None:
-    (layout, reason), *others = found.layouts.items()
     splits = ", ".join(f"{count} {split}" for split, count in found.splits().items())
-    print(f"layout:  {layout} ({reason})")
-    for other, why in others:
-        print(f"         or {other} ({why})")
+    layouts = (f"{layout} ({evidence})" for layout, evidence in found.layouts.items())
+    print("layout:  " + "\n         or ".join(layouts))
     print(f"samples: {splits}")
-    print(f"images:  {_sizes([look.size for look in found.looks])}")
+    print(f"images:  {_sizes([one.size for one in found.stats])}")
     print(f"masks:   {found.proposal.kind}")
-    if found.names:
+    if found.names.file:
         print(f"names:   from {found.names.file}")
     Console().print(_values(found.proposal))
     _print_some(f"{len(found.problems)} bad samples, which fetch will not take:", found.problems)
@@ -65,25 +61,23 @@ def _print_found(found: Any, remarks: list[str]) -> None:
 
 def _print_some(heading: str, lines: list[Any]) -> None:
     if lines:
-        print(heading)
-        for line in lines[:_SHOWN]:
-            print(f"  {line}")
+        print(heading, *lines[:_SHOWN], sep="\n  ")
         if len(lines) > _SHOWN:
             print(f"  ... and {len(lines) - _SHOWN} more")
 
 
 def _sizes(sizes: list[tuple[int, int]]) -> str:
-    """Smallest, middle and largest by area, as width x height, which file managers show."""
+    """Return smallest, median and largest by area, as width x height, which file managers show."""
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
-    if low == high == middle:
-        return f"{low[1]}x{low[0]} px"
-    shown = (f"{width}x{height}" for height, width in (low, middle, high))
-    return "{} px the smallest, {} the median, {} the largest".format(*shown)
+    named = [f"{width}x{height}" for height, width in ordered]
+    low, middle, high = named[0], named[len(named) // 2], named[-1]
+    if low == high:
+        return f"{low} px"
+    return f"{low} px the smallest, {middle} the median, {high} the largest"
 
 
 def _values(proposal: Any) -> Any:
-    """The values of the masks: what they shall be, their pixels, how many masks hold them."""
+    """Return a table of the masks' values: their classes, pixels, and how many masks hold them."""
     table = tables.table("", "value", "class", "pixels", "masks")
     rows = [(c.value, c.name) for c in proposal.table.classes]
     for value, name in [*rows, *((value, "(ignored)") for value in proposal.table.ignore)]:
@@ -94,14 +88,12 @@ def _values(proposal: Any) -> Any:
 
 
 def data(
-    records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = Path(
-        "data/records"
-    ),
+    records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = _RECORDS,
 ) -> None:
     """Show what is in the records: splits, shares and weights of the classes, what was left out."""
     from segpipe.common.records import read_manifest, without_pixels
     from segpipe.common.words import extent
-    from segpipe.params.load import load_params  # takes half a second, for NumPy and pydantic
+    from segpipe.params.load import load_params
     from segpipe.train.class_weights import class_weights
 
     manifest = read_manifest(records)
@@ -111,12 +103,11 @@ def data(
     splits = tables.table("Splits", "split", "samples", "pixels ignored")
     for name, split in manifest.splits.items():
         splits.add_row(name, str(split["samples"]), f"{100 * split['ignored_share']:.4g} %")
-    classes = tables.table(
-        "Classes", "class", "value", *(f"% of {n}" for n in manifest.splits), "weight"
-    )
+    shares = [f"% of {name}" for name in manifest.splits]
+    classes = tables.table("Classes", "class", "value", *shares, "weight")
     weights = class_weights(weighting, manifest) or [1.0] * len(manifest.classes)
     for row, weight in zip(manifest.classes.classes, weights, strict=True):
-        shares = (f"{100 * split['class_shares'][row.name]:.4g}" for split in manifest.splits.values())
+        shares = [f"{100 * split['class_shares'][row.name]:.4g}" for split in manifest.splits.values()]
         classes.add_row(row.name, str(row.value), *shares, f"{weight:.4g}")
     Console().print(splits, classes)
     if isinstance(weighting, str):

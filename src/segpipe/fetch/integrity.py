@@ -13,32 +13,28 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from segpipe.common.codec import encode_png
 from segpipe.fetch.sample import BadSampleError
 
-# Large is not yet wrong; and filters set around each call do not go with threads.
+# Set for the whole process: filters set around each call are not safe with threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
-"""What every later reader decodes to the same RGB pixels: these bytes are kept as they are."""
+"""Formats whose bytes are kept, since every decoder gives the same RGB pixels."""
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-"""What Pillow may try. It knows many more, and hands some of them to other programs."""
+"""Formats that Pillow may try. It knows many more, and runs other programs for some of them."""
 
+_Turn = Image.Transpose
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes a picture upright, by EXIF orientation."""
+    2: _Turn.FLIP_LEFT_RIGHT, 3: _Turn.ROTATE_180, 4: _Turn.FLIP_TOP_BOTTOM, 5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270, 7: _Turn.TRANSVERSE, 8: _Turn.ROTATE_90,
+}  # fmt: skip
+"""The transposition that makes a picture upright, by EXIF orientation."""
 
 _READABLE = "a whole image (JPEG, PNG, GIF, BMP or WebP)"
 _OR_COLOURS = "; for masks in colours, `segpipe init-data` lists these as '#rrggbb' for data.classes"
 
 
 class InColoursError(BadSampleError):
-    """A mask in colours, where one channel of class values was wanted."""
+    """A mask in colours, where one channel of class values was expected."""
 
 
 def decode_pair(
@@ -48,16 +44,16 @@ def decode_pair(
 
     Args:
         image: an encoded image; alpha is dropped, grey and palettes become RGB.
-        mask: an encoded mask. Of one channel: palette indices are values, but grey levels in a GIF.
-            By colour: any picture, as its RGB colours.
-        image_file: how errors call the image.
-        mask_file: how errors call the mask.
+        mask: an encoded mask. Of one channel: palette indices are values, except in a GIF, where grey
+            levels are. By colour: any picture, as its RGB colours.
+        image_file: the image's name in errors.
+        mask_file: the mask's name in errors.
         by_colour: whether the class table names colours.
 
     Returns:
         The RGB image, the mask's file values as uint8 [height, width] or colours as uint8
-        [height, width, 3], and the encoded image: the given bytes where they are an upright RGB JPEG or
-        PNG, else a PNG of the same pixels.
+        [height, width, 3], and the encoded image: the given bytes of an upright RGB JPEG or PNG, else a
+        PNG of the same pixels.
 
     Raises:
         BadSampleError: a file cannot be read, or the two do not belong together.
@@ -65,11 +61,10 @@ def decode_pair(
     picture, drawing = _open(image, image_file), _open(mask, mask_file)
     turn, mask_turn = _orientation(picture), _orientation(drawing)
     if mask_turn not in (turn, 1):
-        raise BadSampleError(
-            mask_file, f"EXIF orientation {mask_turn}", f"none, or the image's, {turn} ({image_file})"
-        )
+        expected = f"none, or the image's, {turn} ({image_file})"
+        raise BadSampleError(mask_file, f"EXIF orientation {mask_turn}", expected)
     if drawing.size == picture.size:
-        mask_turn = turn  # drawn on the stored pixels; where only the upright ones fit, on those
+        mask_turn = turn  # drawn on the stored pixels; a mask that fits only the upright ones is upright
     rgb = _upright(_rgb(picture), turn)
     found = np.asarray(_rgb(drawing)) if by_colour else _mask_values(drawing, mask_file)
     values = np.asarray(_upright(Image.fromarray(found), mask_turn))
@@ -80,29 +75,24 @@ def decode_pair(
 
 
 def open_lazily(data: bytes) -> Image.Image:
-    """Read an image's header alone: its format, mode and size. Raises what Pillow raises."""
+    """Read only an image's header: its format, mode and size. Raises what Pillow raises."""
     return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 def decode_image(image: bytes, file: str) -> Image.Image:
-    """Decode an image alone, to the RGB pixels that `decode_pair` gives.
-
-    Raises:
-        BadSampleError: it cannot be read; `file` is how the error calls it.
-    """
+    """Decode an image to the RGB pixels of `decode_pair`. Raises BadSampleError, which names `file`."""
     return upright_rgb(_open(image, file))
 
 
 def open_one(data: bytes, file: str) -> Image.Image:
-    """Open what must be one picture; no more than the header is read.
+    """Open a single picture, reading only its header.
 
-    Raises:
-        BadSampleError: there is nothing, or an animation. Else what Pillow raises: see `readable`.
+    Raises BadSampleError where it is empty or an animation, else what Pillow raises: see `readable`.
     """
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)
     picture = open_lazily(data)
-    # Phones put more pictures behind the one of a JPEG; the first is the photograph.
+    # Phones store more pictures behind the first of a JPEG, which is the photograph.
     if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
         raise BadSampleError(file, f"an animation of {frames} frames", "one picture")
     return picture
@@ -110,14 +100,13 @@ def open_one(data: bytes, file: str) -> Image.Image:
 
 @contextlib.contextmanager
 def readable(file: str) -> Iterator[None]:
-    """Raise what Pillow finds wrong with a file as a BadSampleError that names it."""
+    """Turn Pillow's errors into a BadSampleError that names the file."""
     try:
         yield
     except Image.DecompressionBombError as error:
         pixels, limit = re.findall(r"\d+", str(error))
-        raise BadSampleError(
-            file, f"a picture of {pixels} pixels", f"{limit} at most; cut it into parts"
-        ) from None
+        expected = f"{limit} at most; cut it into parts"
+        raise BadSampleError(file, f"a picture of {pixels} pixels", expected) from None
     except UnidentifiedImageError:
         raise BadSampleError(file, "no image format that Pillow reads", _READABLE) from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:
@@ -125,12 +114,12 @@ def readable(file: str) -> Iterator[None]:
 
 
 def is_kept(picture: Image.Image) -> bool:
-    """Whether `decode_pair` gives an image's bytes back as they are."""
+    """Return whether `decode_pair` returns an image's own bytes."""
     return (picture.format, picture.mode) in _KEPT_FORMATS and _orientation(picture) == 1
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
-    """A picture that Pillow opened in 8-bit RGB, as its EXIF orientation says; alpha is dropped."""
+    """Return a picture in 8-bit RGB, turned by its EXIF orientation, without alpha."""
     return _upright(_rgb(picture), _orientation(picture))
 
 
@@ -142,42 +131,34 @@ def _open(data: bytes, file: str) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """The picture in 8-bit RGB, alpha dropped; 16-bit grey keeps its upper 8 bits."""
+    """Return the picture in 8-bit RGB without alpha; 16-bit grey keeps its upper 8 bits."""
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:
-    """The file values of a mask: uint8 [height, width]."""
+    """Return the file values of a mask: uint8 [height, width]."""
+    found, expected = f"a colour picture (mode {drawing.mode})", "one channel of class values"
     if drawing.format == "GIF" and drawing.mode != "L":
-        drawing = _gif_levels(drawing, file)
+        # Writers renumber a GIF's palette, so that indices mean nothing: its grey levels count.
+        drawing = drawing.convert("RGB")
+        found, expected = "a GIF in colours", "grey levels that are class values, or a PNG"
     values = np.asarray(drawing)
     if values.ndim == 3:
-        # Grey stored as RGB is common (WebP knows nothing else); an alpha channel says nothing.
+        # Grey stored as RGB is common, and WebP has nothing else; alpha holds no class.
         colours = values[..., :3] if drawing.mode in ("RGB", "RGBA") else values[..., :1]
         if drawing.mode == "CMYK" or (colours != colours[..., :1]).any():
-            found = f"a colour picture (mode {drawing.mode})"
-            raise InColoursError(file, found, f"one channel of class values{_OR_COLOURS}")
+            raise InColoursError(file, found, expected + _OR_COLOURS)
         values = colours[..., 0]
     if values.max() > 255:
-        raise BadSampleError(
-            file, f"values from {values.min()} to {values.max()}", "class values 0 to 255"
-        )
+        found = f"values from {values.min()} to {values.max()}"
+        raise BadSampleError(file, found, "class values 0 to 255")
     return values.astype(np.uint8)
 
 
-def _gif_levels(drawing: Image.Image, file: str) -> Image.Image:
-    """The grey levels of a GIF: its writers renumber the palette, so that indices mean nothing."""
-    colours = np.asarray(drawing.convert("RGB"))
-    if (colours != colours[..., :1]).any():
-        expected = f"grey levels that are class values, or a PNG{_OR_COLOURS}"
-        raise InColoursError(file, "a GIF in colours", expected)
-    return drawing.convert("L")
-
-
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or it cannot be read."""
+    """Return the EXIF orientation; 1 (upright) where there is none or it cannot be read."""
     try:
         return picture.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, OSError, struct.error):

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Iterator
 from segpipe.common.classes import ClassTable
 
 _SAFE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
-"""Okabe and Ito's, which the colour-blind tell apart: https://jfly.uni-koeln.de/color/."""
+"""Okabe and Ito's palette for colour-blind readers: https://jfly.uni-koeln.de/color/."""
 
-GREY = "#999999"
-"""For the background."""
+GREY = "#999999"  # for the background
 
 
 def class_name(label: str) -> str:
-    """A label as the name of a class: other letters than `\\w` and `-` become `_`."""
+    """Return a label as the name of a class: other letters than `\\w` and `-` become `_`."""
     return re.sub(r"[^\w-]", "_", label.strip())
 
 
@@ -36,15 +35,14 @@ def proposed_rows(missing: Iterable[str | int], table: ClassTable) -> Iterator[s
 def free_colours(taken: Iterable[str] = ()) -> Iterator[str]:
     """Yield colours as `#rrggbb` that differ from each other and from those taken, without end."""
     used = {GREY, "#ffffff", *(colour.lower() for colour in taken)}
-    for colour in itertools.chain(_SAFE, _wheel()):
+    for colour in itertools.chain(_SAFE, map(_hue, itertools.count())):
         if colour not in used:
             used.add(colour)
             yield colour
 
 
-def _wheel() -> Iterator[str]:
-    """Hues in steps of the golden ratio, which never repeat, in three levels of lightness."""
-    for number in itertools.count():
-        lightness = (0.35, 0.55, 0.75)[number % 3]
-        rgb = colorsys.hls_to_rgb(number * 0.618033988749895 % 1, lightness, 0.65)
-        yield "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
+def _hue(number: int) -> str:
+    """Return a hue: steps of the golden ratio never repeat, in three levels of lightness."""
+    lightness = (0.35, 0.55, 0.75)[number % 3]
+    rgb = colorsys.hls_to_rgb(number * 0.618033988749895 % 1, lightness, 0.65)
+    return "#" + bytes(round(255 * channel) for channel in rgb).hex()

@@ -8,6 +8,8 @@ from pydantic import Field, PlainValidator
 
 from segpipe.common.classes import MaskValue, class_table
 from segpipe.common.fields import Count, CountOrZero, Integer, Name, Section, Share
+from segpipe.common.words import did_you_mean
+from segpipe.fetch.layouts import LAYOUTS
 
 
 def _mask_value(value: Any) -> MaskValue:
@@ -19,7 +21,14 @@ def _mask_value(value: Any) -> MaskValue:
     raise ValueError("a mask value is a number 0 to 255, or a colour such as '#ff8000', in quotes")
 
 
-# One error for a value that is neither kind, where pydantic would give one a kind.
+def _layout(value: Any) -> str:
+    if value not in LAYOUTS:
+        hint = did_you_mean(str(value), LAYOUTS)
+        raise ValueError(f"no layout of this name{hint} (there are {', '.join(LAYOUTS)})")
+    return value
+
+
+# A plain validator gives one error for a value of neither kind, where pydantic would give two.
 MaskValueParam = Annotated[MaskValue, PlainValidator(_mask_value)]
 
 
@@ -34,8 +43,8 @@ class ClassParams(Section):
 class FolderParams(Section):
     """The user's own data (`data.source: folder`)."""
 
-    path: Name
-    layout: Literal["pairs", "splits", "carvana", "voc", "oxford", "coco", "labelme"]
+    path: Name  # the folder, relative to the repository or absolute
+    layout: Annotated[str, PlainValidator(_layout)]  # a module of `fetch/layouts`
     test_share: Share  # share of names held out as test split where the layout names none
 
 
@@ -43,17 +52,17 @@ class TfdsParams(Section):
     """Any data set of TensorFlow Datasets (`data.source: tfds`)."""
 
     name: Name  # with its version
-    train_split: Name
-    test_split: Name
-    image_key: Name
-    mask_key: Name
+    train_split: Name  # split to train and validate on; TFDS's slices work
+    test_split: Name  # split that only `evaluate` sees
+    image_key: Name  # feature with the image
+    mask_key: Name  # feature with the mask, one channel of class values
 
 
 class SyntheticParams(Section):
     """The built-in drawings (`data.source: synthetic`)."""
 
-    train: Count  # samples
-    test: Count
+    train: Count  # samples to train and validate on
+    test: Count  # samples in the test split
     size: Annotated[Integer, Field(ge=32, le=512)]  # mean edge, pixels
     seed: CountOrZero
 
@@ -68,7 +77,17 @@ class FetchParams(Section):
     on_bad: Literal["auto", "error", "skip"]  # auto: error for a folder, else skip
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
     ignore: tuple[MaskValueParam, ...]  # mask values that count in neither loss nor score
-    shard_mb: Annotated[float, Field(gt=0)]  # size from which a shard is followed by another, 10^6 bytes
+    shard_mb: Annotated[float, Field(gt=0)]  # size from which a new shard begins, 10^6 bytes
+
+    @property
+    def source_name(self) -> str:
+        """The source for people: the data set's own name where TFDS has it."""
+        return self.tfds.name if self.source == "tfds" else self.source
+
+    @property
+    def skips_bad(self) -> bool:
+        """Whether bad samples are left out, instead of stopping `fetch`."""
+        return self.on_bad == "skip" or (self.on_bad == "auto" and self.source != "folder")
 
     @pydantic.model_validator(mode="after")
     def _classes_differ(self) -> "FetchParams":

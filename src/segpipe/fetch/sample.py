@@ -1,5 +1,6 @@
-"""What sources yield: samples that can be read anywhere, and problems found on the way."""
+"""Samples, which any process can read, and problems: sources yield both."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,9 +19,8 @@ class Content(Protocol):
 class Sample:
     """A named image with its mask, not yet read.
 
-    `image` and `mask` are how messages call the two: paths relative to the source's folder. Samples of
-    equal `group` stay together where validation is cut from training; without one, a sample stands for
-    itself.
+    Messages call the two files `image` and `mask`: paths relative to the source's folder. Samples of
+    equal `group` stay in one split; without a group, each sample is a group of its own.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Sample:
 class Problem:
     """A sample that cannot be used: in which file, what was found, what was expected.
 
-    Where the class table lacks something of the mask, `unknown` has it (a value, a colour or a label)
-    with its pixels, and `area` is the mask's.
+    `unknown` holds what the mask has and the class table lacks (values, colours or labels) with pixel
+    counts; `area` is then the number of pixels of the mask.
     """
 
     file: str
@@ -53,7 +53,7 @@ class Problem:
             object.__setattr__(self, name, printable)
 
     def __str__(self) -> str:
-        """One line for a person."""
+        """Return one line for people."""
         return f"{self.file}: {self.found}; expected {self.expected}"
 
 
@@ -63,6 +63,14 @@ class BadSampleError(Exception):
     def __init__(self, file: str, found: str, expected: str, **unknown: Any) -> None:
         super().__init__(file, found, expected)
         self.problem = Problem(file, found, expected, **unknown)
+
+
+Samples = Iterator[Sample | Problem]
+
+
+def unreadable(file: str, error: OSError) -> Problem:
+    """Return the problem of a file that the operating system does not let us read."""
+    return Problem(file, f"unreadable ({error.strerror or error})", "a readable file")
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 """Where samples come from: `data.source` names one of the modules here."""
 
-from collections.abc import Iterator
+from pathlib import Path
 
 from segpipe.common.classes import class_table
 from segpipe.fetch.params import FetchParams
-from segpipe.fetch.sample import Problem, Sample
+from segpipe.fetch.sample import Samples
 
 
-def open_source(data: FetchParams) -> Iterator[Sample | Problem]:
-    """Yield the samples of `data.source`, first the test split, then train, each in name order.
+def open_source(data: FetchParams) -> Samples:
+    """Yield the samples of `data.source`, test split first, each split in name order.
 
-    Test comes first so that a training sample that is also a test sample is seen for what it is.
-    A source reports what it finds wrong before any file is read (a missing partner, say) as a
-    `Problem`; what is inside the files, `segpipe.fetch.raw` checks.
+    The test split comes first so that a training sample that is also a test sample is recognised. A
+    source yields a `Problem` for what is wrong outside the files, such as a missing partner;
+    `segpipe.fetch.raw` checks the files.
 
     Raises:
         UserError: the source as a whole cannot be used.
@@ -21,13 +21,12 @@ def open_source(data: FetchParams) -> Iterator[Sample | Problem]:
     if data.source == "folder":
         from segpipe.fetch import layouts
 
-        return layouts.samples(data.folder, class_table(data.classes, data.ignore))
+        table, folder = class_table(data.classes, data.ignore), data.folder
+        return layouts.samples(folder.layout, Path(folder.path), folder.test_share, table)
     if data.source == "synthetic":
         from segpipe.fetch import synthetic
 
         return synthetic.samples(data.synthetic)
     from segpipe.fetch import tfds
 
-    if data.source == "oxford_iiit_pet":
-        return tfds.oxford_iiit_pet()
-    return tfds.samples(data.tfds)
+    return tfds.oxford_iiit_pet() if data.source == "oxford_iiit_pet" else tfds.samples(data.tfds)

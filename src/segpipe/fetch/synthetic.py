@@ -1,6 +1,6 @@
 """Drawings of furry animals on textured ground, with trimaps: a data set that needs no network.
 
-Deterministic: a sample depends on the seed, its split and its number, and on nothing else.
+A sample depends only on the seed, its split and its number.
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,15 @@ from segpipe.common.codec import encode_png
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.sample import Sample, Split
 
-PET, BACKGROUND, BORDER = 1, 2, 3
-"""Mask values, those of Oxford-IIIT Pet."""
+PET, BACKGROUND, BORDER = 1, 2, 3  # mask values, those of Oxford-IIIT Pet
 
 _OVERSAMPLING = 2
 
 
 def samples(params: SyntheticParams) -> Iterator[Sample]:
     """Yield `params.test` and then `params.train` samples."""
-    splits: tuple[tuple[Split, int], ...] = (("test", params.test), ("train", params.train))
-    for split, count in splits:
+    counts: dict[Split, int] = {"test": params.test, "train": params.train}
+    for split, count in counts.items():
         for number in range(count):
             name = f"{split}-{number:06d}"
             drawing = Drawing(params.seed, split, number, params.size)
@@ -40,9 +39,8 @@ class Drawing:
 
     def read(self) -> tuple[bytes, bytes]:
         """Return image and mask as PNG."""
-        image, mask = draw(
-            np.random.default_rng([self.seed, self.split == "train", self.number]), self.size
-        )
+        rng = np.random.default_rng([self.seed, self.split == "train", self.number])
+        image, mask = draw(rng, self.size)
         return encode_png(image), encode_png(mask)
 
 
@@ -76,18 +74,18 @@ def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _trimap(animals: np.ndarray, size: tuple[int, int], reach: int) -> np.ndarray:
-    """Pet, background, and a band of `reach` pixels to both sides of the silhouette's edge."""
+    """Return pet, background, and a band of `reach` pixels to both sides of the silhouette's edge."""
     shape = Image.fromarray(animals.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
     shape = shape.point(lambda value: 255 if value >= 128 else 0)
     inner = outer = shape
-    for _ in range(max(reach, 1)):  # one wide filter gives the same, in the square of the time
+    for _ in range(max(reach, 1)):  # one wide filter gives the same, but slower
         inner, outer = inner.filter(ImageFilter.MinFilter(3)), outer.filter(ImageFilter.MaxFilter(3))
     band = np.where(np.asarray(outer) > 0, BORDER, BACKGROUND)
     return np.where(np.asarray(inner) > 0, PET, band).astype(np.uint8)
 
 
 def _silhouette(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Body, head, ears, legs and tail in a random pose, with a furry outline: bool [H, W]."""
+    """Draw body, head, ears, legs and tail in a random pose, with a furry outline: bool [H, W]."""
     canvas = Image.new("L", (width, height))
     pen = ImageDraw.Draw(canvas)
     unit = min(height, width) * rng.uniform(0.18, 0.3)
@@ -121,17 +119,16 @@ def _silhouette(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _post(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A slanted bar from top to bottom: bool [H, W]."""
+    """Draw a slanted bar from top to bottom: bool [H, W]."""
     canvas = Image.new("1", (width, height))
     top, bottom = rng.uniform(0.2, 0.8, 2) * width
-    ImageDraw.Draw(canvas).line(
-        [(top, -1), (bottom, height + 1)], fill=1, width=round(width * rng.uniform(0.06, 0.12))
-    )
+    thickness = round(width * rng.uniform(0.06, 0.12))
+    ImageDraw.Draw(canvas).line([(top, -1), (bottom, height + 1)], fill=1, width=thickness)
     return np.asarray(canvas)
 
 
 def _coat(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Fur: from black over brown and grey to white, patched and grainy: float64 [H, W, 3]."""
+    """Draw fur: from black over brown and grey to white, patched and grainy: float64 [H, W, 3]."""
     warmth = rng.uniform(0, 1) * np.array([25, 0, -35])
     patches = 25 * _noise(rng, height, width, cell=min(height, width) / 6)
     grain = 30 * _noise(rng, height, width, cell=3)
@@ -139,21 +136,19 @@ def _coat(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int, contrast: float) -> np.ndarray:
-    """A random colour with coarse, fine and striped variation: float64 [H, W, 3], about 0..255."""
+    """Draw a random colour with coarse, fine and striped variation: float64 [H, W, 3], about 0..255."""
     rows, columns = np.mgrid[:height, :width] / min(height, width)
     angle, frequency = rng.uniform(0, np.pi), rng.uniform(4, 25)
     stripes = np.sin(2 * np.pi * frequency * (rows * np.sin(angle) + columns * np.cos(angle)))
-    pattern = (
-        _noise(rng, height, width, cell=min(height, width) / 4)
-        + 0.5 * _noise(rng, height, width, cell=min(height, width) / 16)
-        + 0.4 * rng.uniform(0, 1) * stripes
-    )
+    pattern = _noise(rng, height, width, cell=min(height, width) / 4)
+    pattern = pattern + 0.5 * _noise(rng, height, width, cell=min(height, width) / 16)
+    pattern = pattern + 0.4 * rng.uniform(0, 1) * stripes
     tint = contrast * rng.uniform(0.5, 1, 3)
     return rng.uniform(30, 225, 3) + tint * pattern[..., None]
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, cell: float) -> np.ndarray:
-    """Smooth noise of about unit variance whose grain is `cell` pixels: float64 [H, W]."""
+    """Draw smooth noise of about unit variance whose grain is `cell` pixels: float64 [H, W]."""
     grid = rng.normal(0, 1, (round(height / cell) + 2, round(width / cell) + 2))
     smooth = Image.fromarray(grid.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(smooth, np.float64)

@@ -1,13 +1,12 @@
 """Data sets of TensorFlow Datasets, Oxford-IIIT Pet among them.
 
-They are downloaded to and prepared in TFDS's own folder (`TFDS_DATA_DIR`, else
-`~/tensorflow_datasets`), so that other projects share them; TFDS checks the checksums.
+TFDS checks their checksums and prepares them in its own folder (`TFDS_DATA_DIR`, else
+`~/tensorflow_datasets`), which other projects share.
 """
 
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import requests
 import tensorflow_datasets as tfds
@@ -19,21 +18,18 @@ from segpipe.fetch.params import TfdsParams
 from segpipe.fetch.sample import Encoded, Sample, Split
 
 OXFORD_IIIT_PET = TfdsParams(
-    name="oxford_iiit_pet:4.0.0",
-    train_split="train",
-    test_split="test",
-    image_key="image",
-    mask_key="segmentation_mask",
-)
+    name="oxford_iiit_pet:4.0.0", train_split="train", test_split="test",
+    image_key="image", mask_key="segmentation_mask",
+)  # fmt: skip
 
 RETRY_AFTER = (2.0, 8.0, 30.0)
 """Seconds before the second, third and fourth try of a download that broke half-way.
 
-A server that cannot be reached at all is tried again by TFDS itself, ten times in about 200 s."""
+TFDS itself retries a server that it cannot reach, ten times in about 200 s."""
 
 
 def oxford_iiit_pet() -> Iterator[Sample]:
-    """Yield Oxford-IIIT Pet, its official test list first; names are those of the photographs."""
+    """Yield Oxford-IIIT Pet, its official test list first, named after the photographs."""
     return samples(OXFORD_IIIT_PET, name_key="file_name")
 
 
@@ -41,24 +37,25 @@ def samples(params: TfdsParams, name_key: str | None = None) -> Iterator[Sample]
     """Yield a data set's samples, test split first, each split in name order.
 
     Args:
-        params: which data set, splits and features.
+        params: the data set, its splits and features.
         name_key: a text feature with a file name; None for TFDS's own id of each example.
 
     Raises:
         UserError: there is no such data set, split or feature, or it cannot be downloaded.
     """
     builder = _prepared(params.name)
-    _check_features(builder, params)
-    splits: tuple[tuple[Split, str], ...] = (
-        ("test", params.test_split),
-        ("train", params.train_split),
-    )
-    for split, tfds_split in splits:
-        yield from _split(builder, split, tfds_split, params, name_key)
+    features = builder.info.features.items()
+    images = [key for key, feature in features if isinstance(feature, tfds.features.Image)]
+    for key, feature in (("image_key", params.image_key), ("mask_key", params.mask_key)):
+        if feature not in images:
+            found = f"{params.name} has no image feature {feature!r}"
+            raise UserError(f"data.tfds.{key}: {found}; it has {images}")
+    yield from _split(builder, "test", params.test_split, params, name_key)
+    yield from _split(builder, "train", params.train_split, params, name_key)
 
 
 def _prepared(name: str) -> tfds.core.DatasetBuilder:
-    """The builder of a data set that is on disk, downloaded if it has to be."""
+    """Return the builder of a data set, downloaded and prepared."""
     try:
         builder = tfds.builder(name)
     except (AssertionError, ImportError, ValueError) as error:  # what TFDS raises for an unknown name
@@ -68,38 +65,24 @@ def _prepared(name: str) -> tfds.core.DatasetBuilder:
         try:
             builder.download_and_prepare()
             return builder
-        except requests.exceptions.ChunkedEncodingError as error:  # the connection broke
-            if wait is None:
-                raise UserError(_unreachable(builder, error)) from None
+        except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
+            broken = isinstance(error, requests.exceptions.ChunkedEncodingError)
+            if wait is None or not broken:
+                raise UserError(
+                    f"{builder.info.full_name} could not be downloaded: {_described(error)}. Two ways "
+                    "on: point the environment variable TFDS_DATA_DIR at a folder that holds it already "
+                    f"(looked for {builder.data_dir}), or get the files by hand and set data.source to "
+                    "folder"
+                ) from None
             print(f"{_described(error)}; next try in {wait:.0f} s", flush=True)
             time.sleep(wait)
-        except (requests.RequestException, DownloadError, NonMatchingChecksumError) as error:
-            raise UserError(_unreachable(builder, error)) from None
-        except (AssertionError, ImportError) as error:  # files to be got by hand, a package to install
+        except (AssertionError, ImportError) as error:  # manual downloads, or a package to install
             raise UserError(f"data.tfds.name: {name} needs more: {_described(error)}") from None
     raise AssertionError("the last try returns or raises")
 
 
-def _unreachable(builder: tfds.core.DatasetBuilder, error: Exception) -> str:
-    return (
-        f"{builder.info.full_name} could not be downloaded: {_described(error)}. Two ways on: point "
-        "the environment variable TFDS_DATA_DIR at a folder that holds it already (looked for "
-        f"{builder.data_dir}), or get the files by hand and set data.source to folder"
-    )
-
-
 def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {brief(error)}"
-
-
-def _check_features(builder: tfds.core.DatasetBuilder, params: TfdsParams) -> None:
-    images = [k for k, v in builder.info.features.items() if isinstance(v, tfds.features.Image)]
-    for key in ("image_key", "mask_key"):
-        feature = getattr(params, key)
-        if feature not in images:
-            raise UserError(
-                f"data.tfds.{key}: {params.name} has no image feature {feature!r}; it has {images}"
-            )
 
 
 def _split(
@@ -109,7 +92,7 @@ def _split(
     params: TfdsParams,
     name_key: str | None,
 ) -> Iterator[Sample]:
-    """Yield one split in name order, holding no more than one sample in memory.
+    """Yield one split in name order, with one sample in memory at a time.
 
     TFDS stores examples in the order of a hash, so they pass through a temporary file.
     """
@@ -121,22 +104,17 @@ def _split(
             read_config=tfds.ReadConfig(add_tfds_id=True),
         )
     except ValueError as error:
-        known = list(builder.info.splits)
-        raise UserError(
-            f"data.tfds: no split {tfds_split!r} ({_described(error)}); it has {known}"
-        ) from None
+        found = f"no split {tfds_split!r} ({_described(error)})"
+        raise UserError(f"data.tfds: {found}; it has {[*builder.info.splits]}") from None
     with tempfile.TemporaryFile() as spool:
         index: list[tuple[str, int, int, int]] = []
         for example in examples.as_numpy_iterator():
             image, mask = example[params.image_key], example[params.mask_key]
-            index.append((_name(example, name_key), spool.tell(), len(image), len(mask)))
+            name = example[name_key or "tfds_id"].decode()
+            name = name.rsplit(".", 1)[0] if name_key else name
+            index.append((name, spool.tell(), len(image), len(mask)))
             spool.write(image + mask)
         for name, start, image_size, mask_size in sorted(index):
             spool.seek(start)
             content = Encoded(spool.read(image_size), spool.read(mask_size))
             yield Sample(name, split, f"{name} (image)", f"{name} (mask)", content)
-
-
-def _name(example: dict[str, Any], name_key: str | None) -> str:
-    name = example[name_key or "tfds_id"].decode()
-    return name.rsplit(".", 1)[0] if name_key else name

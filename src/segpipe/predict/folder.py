@@ -16,7 +16,7 @@ from rich.progress import track
 
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.fetch.sample import BadSampleError, Problem
+from segpipe.fetch.sample import BadSampleError, Problem, unreadable
 from segpipe.predict import outputs
 from segpipe.predict.images import read_fitted, read_rgb
 from segpipe.predict.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
@@ -203,9 +203,7 @@ def _read(source: Source, read: Callable[[Path], Read]) -> Read | Failed:
     except BadSampleError as error:
         return Failed(source, error.problem)
     except OSError as error:
-        return Failed(
-            source, Problem(file, f"unreadable ({error.strerror or error})", "a readable file")
-        )
+        return Failed(source, unreadable(file, error))
 
 
 @contextlib.contextmanager

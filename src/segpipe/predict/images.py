@@ -12,13 +12,13 @@ from PIL import Image
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize
 from segpipe.fetch.integrity import (
-    BadSampleError,
     decode_image,
     is_kept,
     open_one,
     readable,
     upright_rgb,
 )
+from segpipe.fetch.sample import BadSampleError, unreadable
 from segpipe.preprocess.resize import resize_image, resize_unread
 
 Fitted = tuple[np.ndarray, tuple[int, int]]
@@ -109,7 +109,7 @@ def _in_one_line(path: str | os.PathLike[str]) -> Iterator[None]:
     except BadSampleError as error:
         raise UserError(str(error.problem)) from None
     except OSError as error:
-        raise UserError(f"{path}: unreadable ({error.strerror or error})") from None
+        raise UserError(str(unreadable(os.fspath(path), error))) from None
 
 
 def _mend(pixels: np.ndarray) -> str:

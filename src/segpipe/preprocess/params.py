@@ -1,4 +1,4 @@
-"""The params of `preprocess`: what pictures become."""
+"""The params of `preprocess`."""
 
 from typing import Annotated, Any
 
@@ -22,9 +22,8 @@ def _image_size(value: Any) -> tuple[int, int]:
 
 
 class PreprocessParams(Section):
-    """What pictures become."""
+    """The network's input, and the validation split."""
 
-    image_size: Annotated[tuple[int, int], BeforeValidator(_image_size)]
-    """Height and width of the network's input, pixels; `params.yaml` may name one edge."""
-    resize: Resize
+    image_size: Annotated[tuple[int, int], BeforeValidator(_image_size)]  # height, width; or one edge
+    resize: Resize  # stretch: fill the input | pad: keep the aspect, ignore the rest
     validation_share: Share  # share of the training split held out for validation

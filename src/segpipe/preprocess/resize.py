@@ -1,4 +1,4 @@
-"""From a picture of any size to the network's input: one way for records, scores and predictions.
+"""Resizing pictures to the network's input, in one way for records, scores and predictions.
 
 Sizes are (height, width) in pixels. `stretch` fills the input and changes the aspect; `pad` keeps the
 aspect, centres the picture, and fills the rest with black and ignored pixels.
@@ -14,7 +14,7 @@ from segpipe.common.records import Resize
 
 
 class Box(NamedTuple):
-    """Where the picture lies in the network's input, pixels."""
+    """The place of a picture in the network's input, pixels."""
 
     top: int
     left: int
@@ -24,14 +24,11 @@ class Box(NamedTuple):
     @property
     def within(self) -> tuple[slice, slice]:
         """The box as indices of rows and columns."""
-        return (
-            slice(self.top, self.top + self.height),
-            slice(self.left, self.left + self.width),
-        )
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
 def content_box(original: tuple[int, int], size: tuple[int, int], how: Resize) -> Box:
-    """The part of the input of `size` that a picture of size `original` covers."""
+    """Return the part of the input of `size` that a picture of size `original` covers."""
     if how == "stretch":
         return Box(0, 0, *size)
     scale = min(size[0] / original[0], size[1] / original[1])
@@ -41,40 +38,33 @@ def content_box(original: tuple[int, int], size: tuple[int, int], how: Resize) -
 
 def resize_image(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
     """Scale an RGB picture to the input: bilinear, antialiased, pixel centres to pixel centres."""
-    return _resized(picture, content_box((picture.height, picture.width), size, how), size)
+    box = content_box((picture.height, picture.width), size, how)
+    return _padded(picture.resize((box.width, box.height), Image.Resampling.BILINEAR), box, size)
 
 
 def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
-    """Read an RGB picture that Pillow has only opened, scaled to the input as `resize_image` does.
+    """Decode an RGB picture that Pillow has only opened, scaled to the input as `resize_image` does.
 
-    Of a large JPEG a half, a quarter or an eighth of each edge is decoded, as long as that is twice what
-    is needed: the format makes it cheap. Values then differ from those of a whole picture by less than
-    one of 255 on average, as those of Pillow's `thumbnail` do. Raises what Pillow raises.
+    A large JPEG is decoded at a half, a quarter or an eighth of each edge, as long as that is twice the
+    size needed: this is cheap. Values then differ from those of a whole picture by less than one of 255
+    on average, as with Pillow's `thumbnail`. Raises what Pillow raises.
     """
     box = content_box((picture.height, picture.width), size, how)
     reduced = picture.draft("RGB", (2 * box.width, 2 * box.height))
-    return _resized(picture, box, size, reduced[1] if reduced else None)
-
-
-def _resized(
-    picture: Image.Image,
-    box: Box,
-    size: tuple[int, int],
-    part: tuple[float, float, float, float] | None = None,
-) -> Image.Image:
-    """A part of the picture, by default all of it, in its box."""
-    scaled = picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part)
-    if box == (0, 0, *size):
-        return scaled
-    padded = Image.new("RGB", size[::-1])
-    padded.paste(scaled, (box.left, box.top))
-    return padded
+    part = reduced[1] if reduced else None
+    return _padded(picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part), box, size)
 
 
 def resize_mask(indices: np.ndarray, size: tuple[int, int], how: Resize) -> np.ndarray:
     """Scale class indices, uint8 [height, width], by nearest neighbour to uint8 of `size`."""
     box = content_box((indices.shape[0], indices.shape[1]), size, how)
-    mask = np.full(size, IGNORE, np.uint8)
     scaled = Image.fromarray(indices).resize((box.width, box.height), Image.Resampling.NEAREST)
-    mask[box.within] = np.asarray(scaled)
-    return mask
+    return np.asarray(_padded(scaled, box, size, IGNORE))
+
+
+def _padded(scaled: Image.Image, box: Box, size: tuple[int, int], fill: int = 0) -> Image.Image:
+    if box == (0, 0, *size):
+        return scaled
+    padded = Image.new(scaled.mode, size[::-1], fill)
+    padded.paste(scaled, (box.left, box.top))
+    return padded

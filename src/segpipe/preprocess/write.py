@@ -1,6 +1,5 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
-import functools
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from segpipe.common.records import MANIFEST, SUMMARY, Resize, Split
 from segpipe.preprocess.resize import resize_mask, resize_unread
 
 SOURCES: dict[Split, str] = {"train": "train", "val": "train", "test": "test"}
-"""From which raw split each split of the records comes."""
+"""The raw split that each split of the records comes from."""
 
 
 def write_records(
@@ -36,17 +35,15 @@ def write_records(
     folder: Path,
     threads: int | None = None,
 ) -> dict:
-    """Resize the samples in `raw` and write them to `folder`, the manifest last.
-
-    The same raw shards and arguments give the same bytes, whatever the number of threads.
+    """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
 
     Args:
-        raw: what `segpipe.fetch.raw.write_raw` wrote.
-        table: the classes that the raw masks' indices mean.
+        raw: the folder that `segpipe.fetch.raw.write_raw` wrote.
+        table: the classes of the indices in the raw masks.
         size: height and width of the records in pixels.
-        how: whether the pictures' aspect is kept.
-        validation_share: part of the training split, 0..1, that becomes `val`, by hash of the name.
-        shard_mb: size from which a shard is followed by another, 10^6 bytes.
+        how: whether the aspect is kept.
+        validation_share: share of the training split, 0..1, that becomes `val`, by hash of the name.
+        shard_mb: size from which a new shard begins, 10^6 bytes.
         folder: replaced as a whole, once everything is written.
         threads: how many decode; None for one a core.
 
@@ -57,51 +54,44 @@ def write_records(
         UserError: a raw shard is broken, or validation gets no sample or all of them.
     """
     summary = read_json(raw / SUMMARY, "fetch")
-    listed = {name: split["shards"] for name, split in summary["splits"].items()}
-    tfrecord.check_shards(raw, listed)
-
-    def chosen() -> Iterator[tuple[Split, dict]]:
-        for split, source in SOURCES.items():
-            total = summary["splits"][source]["samples"]
-            for sample in track(_raw_samples(raw, listed[source]), f"Writing {split}", total=total):
-                if _split_of(sample, source, validation_share) == split:
-                    yield split, sample
-
-    threads = threads or usable_cores()
-    resize = functools.partial(_resize, size=size, how=how)
-    # Pillow decodes and scales without Python's lock: threads, which start at once and copy nothing, do.
-    with replaces(folder) as partial, ThreadPoolExecutor(threads) as pool:
+    tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
+    chosen = _chosen(raw, summary["splits"], validation_share)
+    splits: dict[str, dict] = {}
+    with replaces(folder) as partial:
         partial.mkdir()
-        splits = {split: _write(partial, split, (), table, shard_mb) for split in SOURCES}
-        resized = in_order(lambda one: pool.submit(resize, one), chosen(), 4 * threads)
-        for split, group in groupby(resized, itemgetter(0)):
+        records = _resized(chosen, size, how, threads or usable_cores())
+        for split, group in groupby(records, itemgetter(0)):
             splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
         _check_split(splits, validation_share)
-        manifest = {
-            "source": summary["source"],
-            "image_size": list(size),
-            "resize": how,
-            **table.to_json(),
-            "splits": splits,
-            "left_out": summary["left_out"],
-        }
+        manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
+        manifest |= {**table.to_json(), "splits": splits, "left_out": summary["left_out"]}
         write_json(partial / MANIFEST, manifest)
     return manifest
 
 
-def _resize(chosen: tuple[Split, dict], size: tuple[int, int], how: Resize) -> tuple[Split, dict]:
-    split, features = chosen
-    return split, resize_sample(features, size, how, with_original=split == "test")
+def _chosen(raw: Path, sources: dict, validation_share: float) -> Iterator[tuple[Split, dict]]:
+    """Yield the raw samples of each split of the records, with the split."""
+    for split, source in SOURCES.items():
+        shards = [raw / shard["file"] for shard in sources[source]["shards"]]
+        stream = (sample for shard in shards for sample in tfrecord.read_shard(shard))
+        for sample in track(stream, f"Writing {split}", total=sources[source]["samples"]):
+            group = sample.get("group") or sample["name"]
+            held_out = name_hash(group.decode(), "val") < validation_share
+            if split == "test" or held_out == (split == "val"):
+                yield split, sample
 
 
-def _write(
-    folder: Path, split: Split, resized: Iterable[dict], table: ClassTable, shard_mb: float
-) -> dict[str, Any]:
-    """Write a split's records, and give what the manifest says of it."""
-    counter = _Counter(table)
-    shards = tfrecord.write_shards(folder, split, map(counter.count, resized), shard_mb)
-    count = sum(shard["samples"] for shard in shards)
-    return {"samples": count, **counter.summary(), "shards": shards}
+def _resized(
+    chosen: Iterable[tuple[Split, dict]], size: tuple[int, int], how: Resize, threads: int
+) -> Iterator[tuple[Split, dict]]:
+    """Yield records in the order of their raw samples."""
+
+    def resized(one: tuple[Split, dict]) -> tuple[Split, dict]:
+        split, features = one
+        return split, resize_sample(features, size, how, with_original=split == "test")
+
+    with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
+        yield from in_order(lambda one: pool.submit(resized, one), chosen, 4 * threads)
 
 
 def resize_sample(features: dict, size: tuple[int, int], how: Resize, with_original: bool) -> dict:
@@ -116,53 +106,39 @@ def resize_sample(features: dict, size: tuple[int, int], how: Resize, with_origi
     return record
 
 
-def _split_of(features: dict, source: str, validation_share: float) -> Split:
-    if source == "test":
-        return "test"
-    together = features.get("group", features["name"]).decode()
-    return "val" if name_hash(together, "val") < validation_share else "train"
+def _write(
+    folder: Path, split: str, records: Iterable[dict], table: ClassTable, shard_mb: float
+) -> dict[str, Any]:
+    """Write a split's records, and return its part of the manifest: shares, and counts for weights."""
+    pixels, around = np.zeros(256, np.int64), np.zeros(len(table), np.int64)
 
-
-class _Counter:
-    """Counts pixels by class while samples pass."""
-
-    def __init__(self, table: ClassTable) -> None:
-        self.names = table.names
-        self.pixels = np.zeros(256, np.int64)
-        self.around = np.zeros(len(self.names), np.int64)
-
-    def count(self, record: dict) -> dict:
-        pixels = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
-        counted = pixels[: len(self.names)]
-        self.pixels += pixels
-        self.around += np.where(counted > 0, counted.sum(), 0)
+    def counted(record: dict) -> dict:
+        counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+        of_classes = counts[: len(table)]
+        pixels[:] += counts
+        around[:] += np.where(of_classes > 0, of_classes.sum(), 0)
         return record
 
-    def summary(self) -> dict:
-        """Class shares of the counted pixels, the ignored share of all, and the counts for weights."""
-        counted = self.pixels[: len(self.names)]
-        shares = counted / max(int(counted.sum()), 1)
-        ignored = self.pixels[IGNORE] / max(int(self.pixels.sum()), 1)
-        return {
-            "class_shares": self._by_name(shares.round(6)),
-            "ignored_share": round(float(ignored), 6),
-            "class_pixels": self._by_name(counted),
-            "pixels_of_images_with_class": self._by_name(self.around),
-        }
+    shards = tfrecord.write_shards(folder, split, map(counted, records), shard_mb)
+    of_classes = pixels[: len(table)]
 
-    def _by_name(self, numbers: np.ndarray) -> dict:
-        return dict(zip(self.names, numbers.tolist(), strict=True))
+    def by_name(numbers: np.ndarray) -> dict:
+        return dict(zip(table.names, numbers.tolist(), strict=True))
 
-
-def _raw_samples(raw: Path, shards: list[dict]) -> Iterator[dict]:
-    for shard in shards:
-        yield from tfrecord.read_shard(raw / shard["file"])
+    return {
+        "samples": sum(shard["samples"] for shard in shards),
+        "class_shares": by_name((of_classes / max(int(of_classes.sum()), 1)).round(6)),
+        "ignored_share": round(float(pixels[IGNORE] / max(int(pixels.sum()), 1)), 6),
+        "class_pixels": by_name(of_classes),
+        "pixels_of_images_with_class": by_name(around),
+        "shards": shards,
+    }
 
 
 def _check_split(splits: dict, validation_share: float) -> None:
     for split in ("train", "val"):
-        if not splits[split]["samples"]:
-            total = splits["train"]["samples"] + splits["val"]["samples"]
+        if split not in splits:
+            total = sum(content["samples"] for name, content in splits.items() if name != "test")
             raise UserError(
                 f"the {split} split is empty: data.validation_share = {validation_share} of "
                 f"{total} training samples, by hash of the name; change the share or add samples"

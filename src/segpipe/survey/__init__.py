@@ -1,9 +1,9 @@
-"""A look at a folder of images and masks, and the `data` section of `params.yaml` that fits it."""
+"""Surveying a folder of images and masks, and the `data` section of `params.yaml` that fits it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar
 
 from rich.progress import track
 
@@ -13,27 +13,26 @@ from segpipe.common.files import first_by_hash, name_hash
 from segpipe.common.parallel import ordered_map
 from segpipe.fetch import layouts
 from segpipe.fetch.layouts.matching import is_image, split_by_hash
-from segpipe.fetch.params import FolderParams
 from segpipe.fetch.sample import Problem, Sample
-from segpipe.survey.labels import coco_table, labelme_table
-from segpipe.survey.looks import Look, look_at
 from segpipe.survey.names import Names, find_names
-from segpipe.survey.proposal import Proposal, propose, share_out
+from segpipe.survey.proposal import Proposal, label_table, propose, propose_drawn
+from segpipe.survey.stats import SampleStats, sample_stats
 
-LOOKED_AT = 500
-"""Samples that are decoded where there are more: chosen by hash of the name."""
+Good = TypeVar("Good", Sample, SampleStats)
+
+MOST_DECODED = 500
+"""A survey decodes no more samples than this, chosen by hash of the name."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a folder holds, and what `params.yaml` should say of it."""
+    """The samples of a folder, and the params that fit them."""
 
-    layouts: dict[str, str]
-    """What the folder may be, the likeliest first, each with what speaks for it."""
+    layouts: dict[str, str]  # the layouts that the folder may have, the likeliest first, with evidence
     samples: list[Sample]
-    looks: list[Look]
+    stats: list[SampleStats]
     problems: list[Problem]
-    names: Names | None
+    names: Names
     proposal: Proposal
     test_share: float
     validation_share: float
@@ -44,7 +43,7 @@ class Survey:
         return next(iter(self.layouts))
 
     def splits(self) -> dict[str, int]:
-        """How many samples the proposal gives to train, val and test."""
+        """Return how many samples the proposal gives to train, val and test."""
         counts = {"train": 0, "val": 0, "test": 0}
         for sample in self.samples:
             held_out = _hash(sample, "val") < self.validation_share
@@ -52,7 +51,7 @@ class Survey:
         return counts
 
     def data(self, path: str) -> dict:
-        """What it proposes of the section `data`, which is to name the folder as `path`."""
+        """Return the proposed keys of the section `data`, which calls the folder `path`."""
         return {
             "source": "folder",
             "folder": {"path": path, "layout": self.layout, "test_share": self.test_share},
@@ -64,7 +63,7 @@ class Survey:
 def survey(
     root: Path, test_share: float, validation_share: float, processes: int | None = None
 ) -> Survey:
-    """Look at a folder.
+    """Find out what a folder holds.
 
     Args:
         root: the folder.
@@ -79,32 +78,28 @@ def survey(
     candidates = _layouts(root)
     layout = next(iter(candidates))
     names = find_names(root)
-    drawn = layout in ("coco", "labelme")
-    labels = ClassTable(())
-    if drawn:
-        labels = coco_table(root) if layout == "coco" else labelme_table(root, names)
-    found = _found(root, layout, test_share, labels)
-    first = [item for item in found if isinstance(item, Sample)]
-    if all(s.split == split_by_hash(s.group or s.name, test_share) for s in first):
-        test_share = holding_out((_hash(s, "test") for s in first), test_share)
-        found = _found(root, layout, test_share, labels)
-    samples = [item for item in found if isinstance(item, Sample)]
-    validation_share = holding_out(
-        (_hash(s, "val") for s in samples if s.split == "train"), validation_share
-    )
-    problems = [item for item in found if isinstance(item, Problem)]
-    looks, bad = _look(samples, processes)
+    labels = getattr(layouts.open_layout(layout), "labels", None)  # shapes have them, masks do not
+    table = label_table(labels(root), names) if labels else ClassTable(())
+    samples, problems = _parted(layouts.samples(layout, root, test_share, table))
+    if all(s.split == split_by_hash(s.group or s.name, test_share) for s in samples):
+        test_share = holding_out((_hash(s, "test") for s in samples), test_share)
+        samples, problems = _parted(layouts.samples(layout, root, test_share, table))
+    training = (_hash(sample, "val") for sample in samples if sample.split == "train")
+    validation_share = holding_out(training, validation_share)
+    chosen = first_by_hash(samples, MOST_DECODED, "survey", lambda sample: sample.name)
+    decoded = ordered_map(sample_stats, chosen, processes)
+    stats, bad = _parted(track(decoded, "Looking at samples", total=len(chosen)))
     problems += bad
-    if not looks:
-        raise UserError(
-            f"{root}: no sample can be read, as {problems[0] if problems else 'there is none'}"
-        )
-    proposal = share_out(looks, labels) if drawn else propose(looks, names, len(samples) <= LOOKED_AT)
-    return Survey(candidates, samples, looks, problems, names, proposal, test_share, validation_share)
+    if not stats:
+        reason = problems[0] if problems else "there is none"
+        raise UserError(f"{root}: no sample can be read, as {reason}")
+    all_seen = len(samples) <= MOST_DECODED
+    proposal = propose_drawn(stats, table) if labels else propose(stats, names, all_seen)
+    return Survey(candidates, samples, stats, problems, names, proposal, test_share, validation_share)
 
 
 def holding_out(hashes: Iterable[float], share: float) -> float:
-    """The share, or one like it that holds out some of the hashes and not all."""
+    """Return the share, or one close to it that holds out some of the hashes and not all."""
     ordered = sorted({*hashes})
     held = sum(value < share for value in ordered)
     if len(ordered) < 2 or 0 < held < len(ordered):
@@ -121,36 +116,28 @@ def _layouts(root: Path) -> dict[str, str]:
     if found := layouts.layouts_of(root):
         return found
     images = [path for path in root.rglob("*") if is_image(path)]
-    known = ", ".join(get_args(FolderParams.model_fields["layout"].annotation))
+    known = ", ".join(layouts.LAYOUTS)
     if not images:
-        raise UserError(
-            f"{root}: holds no image; expected one of the layouts {known} (docs/own-data.md)"
-        )
+        raise UserError(f"{root}: holds no image; expected a layout of {known} (docs/own-data.md)")
     folders = sorted({path.parent.relative_to(root).as_posix() for path in images})
-    where = ", ".join(folders[:5]) + (
-        f" and {len(folders) - 5} more folders" if len(folders) > 5 else ""
-    )
+    more = f" and {len(folders) - 5} more folders" if len(folders) > 5 else ""
     raise UserError(
-        f"{root}: {len(images)} images (in {where}), and no masks that go with them; put masks of equal "
-        f"stems into masks/ and images into images/, or see docs/own-data.md for the layouts {known}"
+        f"{root}: {len(images)} images (in {', '.join(folders[:5])}{more}), and no masks that go "
+        "with them; put masks of equal stems into masks/ and images into images/, or see "
+        f"docs/own-data.md for the layouts {known}"
     )
 
 
-def _found(root: Path, layout: str, test_share: float, labels: ClassTable) -> list[Sample | Problem]:
-    params = FolderParams.model_validate({"path": str(root), "layout": layout, "test_share": test_share})
-    return [*layouts.samples(params, labels)]
-
-
-def _look(samples: Sequence[Sample], processes: int | None) -> tuple[list[Look], list[Problem]]:
-    chosen = first_by_hash(samples, LOOKED_AT, "survey", lambda sample: sample.name)
-    results = track(ordered_map(look_at, chosen, processes), "Looking at samples", total=len(chosen))
-    looks, problems = [], []
+def _parted(results: Iterable[Good | Problem]) -> tuple[list[Good], list[Problem]]:
+    """Part good results from problems."""
+    good: list[Good] = []
+    problems: list[Problem] = []
     for result in results:
         if isinstance(result, Problem):
             problems.append(result)
         else:
-            looks.append(result)
-    return looks, problems
+            good.append(result)
+    return good, problems
 
 
 def _hash(sample: Sample, purpose: str) -> float:

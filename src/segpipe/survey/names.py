@@ -9,43 +9,42 @@ FILES = (
     "label_colours.txt", "labelmap.txt", "class_dict.csv", "classes.csv", "labels.csv",
 )  # fmt: skip
 
-_VOID = re.compile(r"void|ignored?|unlabel+ed|unknown|dont_?care", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Names:
-    """What one file says: names by value, by colour, or in order."""
+    """The names in one file, if there is one: by value, by colour, or in order."""
 
-    file: Path
-    by_value: dict[int | str, str] = field(default_factory=dict)
-    """By number, and by colour as `#rrggbb`."""
+    file: Path | None = None
+    by_value: dict[int | str, str] = field(default_factory=dict)  # by number, and by `#rrggbb`
     in_order: list[str] = field(default_factory=list)
 
     def of(self, values: list[int | str]) -> dict[int | str, str]:
-        """Names of mask values: as said, else by position, else by rank where the counts agree."""
+        """Return names of mask values: as given, else by position, else by rank if the counts agree."""
         kinds = {type(value) for value in values}
         known = {value: name for value, name in self.by_value.items() if type(value) in kinds}
-        if known or any(isinstance(value, str) for value in values):
+        if known or str in kinds:
             return known
         positions: dict[int | str, str] = dict(enumerate(self.in_order))
         if self.in_order[:1] == ["__ignore__"]:  # Labelme's list begins with -1
             positions = dict(enumerate(self.in_order[1:]))
-        beside = {255} if len(values) > 2 else set()  # of two values it is a class, of more none
-        if {*values} - beside <= positions.keys():
+        unnamed = {255} if len(values) > 2 else set()  # of two values it is a class, of more none
+        if {*values} - unnamed <= positions.keys():
             return positions
-        ranked = sorted(values)
-        return dict(zip(ranked, self.in_order, strict=True)) if len(ranked) == len(self.in_order) else {}
+        if len(values) == len(self.in_order):
+            return dict(zip(sorted(values), self.in_order, strict=True))
+        return {}
 
 
-def find_names(root: Path) -> Names | None:
-    """Read the first file of names in a folder or right below it; None where there is none."""
+def find_names(root: Path) -> Names:
+    """Read the first file with names in a folder or right below it."""
     places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     files = (place / name for place in places for name in FILES)
-    return next((names for file in files if file.is_file() and (names := read_names(file))), None)
+    found = (read_names(file) for file in files if file.is_file())
+    return next((names for names in found if names.by_value or names.in_order), Names())
 
 
-def read_names(file: Path) -> Names | None:
-    """Read lines such as `64 128 64 Animal`, `road,128,64,128`, `3: cat` or `cat`; None without any."""
+def read_names(file: Path) -> Names:
+    """Read lines such as `64 128 64 Animal`, `road,128,64,128`, `3: cat` or `cat`."""
     names = Names(file)
     for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         if line.startswith("# "):
@@ -63,9 +62,4 @@ def read_names(file: Path) -> Names | None:
             names.by_value.setdefault(numbers[0], name)
         else:
             names.in_order.append(name)
-    return names if names.by_value or names.in_order else None
-
-
-def is_void(name: str) -> bool:
-    """Whether a class is called as what is to be ignored."""
-    return bool(_VOID.search(name))
+    return names

@@ -1,24 +1,23 @@
-"""From what masks hold to a class table."""
+"""Proposing a class table for masks."""
 
+import re
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from segpipe.common.classes import ClassTable, MaskValue, SegmentationClass
 from segpipe.common.errors import UserError
+from segpipe.fetch.layouts.polygons import BACKGROUND_LABEL, IGNORE_LABEL, IGNORED, UNCOVERED
 from segpipe.fetch.naming import GREY, class_name, free_colours
-from segpipe.survey.looks import MANY, Counts, Look
-from segpipe.survey.names import Names, is_void
+from segpipe.survey.names import Names
+from segpipe.survey.stats import MANY, Counts, SampleStats
 
-_VOID_VALUE = 255
-_VOID_COLOUR = "#e0e0c0"
-"""Around the objects of Pascal VOC."""
-_TELLING = 48
-"""Sum of the differences of three channels from which colours are told apart."""
-_SOFT = 64
-"""Values in one mask of which more are no classes."""
+_VOID_NAMES = re.compile(r"void|ignored?|unlabel+ed|unknown|dont_?care", re.IGNORECASE)
+_VOID_VALUE, _VOID_COLOUR = 255, "#e0e0c0"  # around the objects of Pascal VOC
+_DISTINCT = 48  # colours whose three channels differ by this sum can be told apart by eye
+_SOFT = 64  # a mask of more values holds no classes
 _MOST_CLASSES = 255
 
 
@@ -32,32 +31,33 @@ class Found:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A class table for the masks that were looked at."""
+    """A class table for the masks that were decoded."""
 
-    kind: str
-    """How the masks hold classes, for people."""
+    kind: str  # how the masks hold classes, for people
     table: ClassTable
     found: dict[MaskValue, Found]
 
 
-def propose(looks: Sequence[Look], names: Names | None, all_seen: bool) -> Proposal:
+def propose(stats: Sequence[SampleStats], names: Names, all_seen: bool) -> Proposal:
     """Propose a table for masks in files.
 
     Args:
-        looks: one a mask.
-        names: what a file says of the classes.
-        all_seen: whether there are no more masks; else named classes count that no mask here holds.
+        stats: one a mask.
+        names: names of classes from a file.
+        all_seen: whether there are no more masks; else the table also has the named classes that no
+            mask here holds.
 
     Raises:
         UserError: no table can be made of such masks.
     """
-    by_colour = _by_colour(looks)
-    counts = [look.colours if by_colour else look.numbers for look in looks]
-    _refuse_soft(looks, counts, by_colour)
+    by_colour = _by_colour(stats)
+    counts = [one.colours if by_colour else one.numbers for one in stats]
+    _refuse_soft(stats, counts, by_colour)
     found = _found([count for count in counts if count is not None])
     values = sorted(found, key=str if by_colour else None)
     kind = "colours" if by_colour else "two values" if len(values) == 2 else "class numbers"
-    named = {v: class_name(n) for v, n in names.of(values).items()} if names else {}
+    files = " or ".join(file for file, _ in Counter(one.kind for one in stats).most_common(3))
+    named = {v: class_name(n) for v, n in names.of(values).items()}
     if not all_seen:
         values += [value for value in named if value not in found]
     ignored = [v for v in values if _is_void(v, values, named)]
@@ -69,43 +69,74 @@ def propose(looks: Sequence[Look], names: Names | None, all_seen: bool) -> Propo
             f"the masks hold {len(classes)} value{'s' * (len(classes) != 1)} "
             f"({', '.join(map(str, classes[:3]))}); expected 2 to {_MOST_CLASSES} classes"
         )
-    table = ClassTable(tuple(_rows(classes, named, _palette(looks, by_colour))), tuple(ignored))
-    return Proposal(f"{kind} ({_kinds(looks)})", table, found)
+    rows = _rows(classes, named, {} if by_colour else _palette(stats))
+    return Proposal(f"{kind} ({files})", ClassTable(tuple(rows), tuple(ignored)), found)
 
 
-def share_out(looks: Sequence[Look], table: ClassTable) -> Proposal:
-    """The proposal for masks that were drawn from labels with a table made of these."""
-    found = _found([look.numbers for look in looks if look.numbers is not None])
+def propose_drawn(stats: Sequence[SampleStats], table: ClassTable) -> Proposal:
+    """Propose the table with which the masks were drawn from labels."""
+    found = _found([one.numbers for one in stats if one.numbers is not None])
     return Proposal("shapes with labels, drawn where they are read", table, found)
 
 
-def _by_colour(looks: Sequence[Look]) -> bool:
-    """Whether masks are to be read by colour: some can only be, or their palettes disagree."""
-    only_colours = sum(look.numbers is None for look in looks)
-    colours_of: dict[int, set[str]] = {}
-    for look in looks:
-        for number, colour in look.palette.items():
-            colours_of.setdefault(number, set()).add(colour)
-    return only_colours > 0.1 * len(looks) or any(len(found) > 1 for found in colours_of.values())
+def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
+    """Return a class table for labels, which have no values of their own.
+
+    Values are the ids, or counted from 1 where ids do not fit into a mask: in the order of `names`, then
+    in that of `ids`.
+
+    Args:
+        ids: as the layout's `labels` returns them.
+        names: names of classes from a file.
+
+    Raises:
+        UserError: there is no label, too many, or two of them give one class.
+    """
+    labels = [label for label in ids if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
+    if not labels:
+        raise UserError("no shape has a label; draw polygons with labels, or export them")
+    if len(labels) > IGNORED - 1:
+        raise UserError(f"{len(labels)} labels; a one-byte mask holds {IGNORED - 1} and the background")
+    values = {label: ids[label] for label in labels}
+    valid = range(UNCOVERED + 1, IGNORED)
+    if len({*values.values()}) < len(labels) or not all(value in valid for value in values.values()):
+        ordered = [n for n in dict.fromkeys((*names.in_order, *labels)) if n in values]
+        values = {label: number for number, label in enumerate(ordered, 1)}
+    label_of: dict[str, str] = {}
+    for label in values:
+        name = class_name(label)
+        if (other := label_of.setdefault(name, label)) != label:
+            both = f"the labels {other!r} and {label!r}"
+            raise UserError(f"{both} both give the class {name!r}; rename one")
+    rows = [SegmentationClass("background", UNCOVERED, GREY)] * ("background" not in label_of)
+    for (name, label), colour in zip(label_of.items(), free_colours(), strict=False):
+        rows.append(SegmentationClass(name, values[label], colour))
+    return ClassTable(tuple(rows), (IGNORED,) if IGNORE_LABEL in ids else ())
 
 
-def _refuse_soft(looks: Sequence[Look], counts: Sequence[Counts | None], by_colour: bool) -> None:
+def _by_colour(stats: Sequence[SampleStats]) -> bool:
+    """Return whether to read masks by colour: some can only be, or their palettes disagree."""
+    only_colours = sum(one.numbers is None for one in stats)
+    pairs = {pair for one in stats for pair in one.palette.items()}
+    return only_colours > 0.1 * len(stats) or len(pairs) > len({number for number, _ in pairs})
+
+
+def _refuse_soft(stats: Sequence[SampleStats], counts: Sequence[Counts | None], by_colour: bool) -> None:
     """Raise UserError where masks hold so many values that these cannot be classes."""
-    readable = [count for count in counts if count is not None]
-    lossy = sum(look.lossy for look in looks)
+    lossy = sum(one.lossy for one in stats)
     what = "colours" if by_colour else "values"
-    typical = statistics.median(len(c) if c is not None else 10**6 for c in counts)
-    total = len({value for count in readable for value in count})
+    typical = statistics.median(10**6 if count is None else len(count) for count in counts)
+    pixels = Counter[int | str]()
+    for count in counts:
+        pixels.update(count or {})
+    total = len(pixels)
     if typical <= _SOFT and total <= _MOST_CLASSES and not (lossy and total > 32):
         return
-    tops = Counter[int | str]()
-    for count in readable:
-        tops.update(count)
-    most = ", ".join(str(value) for value, _ in tops.most_common(4))
+    most = ", ".join(str(value) for value, _ in pixels.most_common(4))
     hold = f"{total} {what}, most often {most}" if most else f"more than {MANY} {what} each"
     if lossy:
         raise UserError(
-            f"the masks cannot be read: {lossy} of {len(looks)} are JPEG, whose compression changes "
+            f"the masks cannot be read: {lossy} of {len(stats)} are JPEG, whose compression changes "
             f"values ({hold}); save masks as PNG, after a threshold where they are noisy already"
         )
     raise UserError(
@@ -124,9 +155,9 @@ def _found(counts: Sequence[Counts]) -> dict[MaskValue, Found]:
 
 
 def _is_void(value: MaskValue, values: Sequence[MaskValue], named: dict[int | str, str]) -> bool:
-    """Whether a value says that nobody knows what is there."""
+    """Return whether a value means that nobody knows what is there."""
     if value in named:
-        return is_void(named[value])
+        return bool(_VOID_NAMES.search(named[value]))
     if isinstance(value, str):
         return value == _VOID_COLOUR
     # 255 beside small or dense numbers; of two values, or of levels such as 0, 127, 255, it is a class.
@@ -135,24 +166,22 @@ def _is_void(value: MaskValue, values: Sequence[MaskValue], named: dict[int | st
     return value == _VOID_VALUE and len(values) > 2 and dense
 
 
-def _palette(looks: Sequence[Look], by_colour: bool) -> dict[int, str]:
-    """The palette's colours, where they are meant for eyes: a grey ramp of 0, 1, 2 is not."""
-    palette = {} if by_colour else {n: c for look in looks for n, c in look.palette.items()}
-    rgb = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in {*palette.values()}]
+def _palette(stats: Sequence[SampleStats]) -> dict[int, str]:
+    """Return the palette's colours if they are meant for eyes: a grey ramp of 0, 1, 2 is not."""
+    palette = {number: colour for one in stats for number, colour in one.palette.items()}
+    rgb = [[*bytes.fromhex(colour[1:])] for colour in {*palette.values()}]
     apart = (sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in combinations(rgb, 2))
-    return palette if min(apart, default=0) >= _TELLING else {}
+    return palette if min(apart, default=0) >= _DISTINCT else {}
 
 
 def _rows(
     values: Sequence[MaskValue], named: dict[int | str, str], palette: dict[int, str]
 ) -> list[SegmentationClass]:
-    """Classes with distinct names and colours."""
+    """Return classes with distinct names and colours."""
     rows: list[SegmentationClass] = []
     binary = len(values) == 2 and 0 in values and not named
-    own = {v: v if isinstance(v, str) else palette.get(v, "") for v in values}
-    for value, colour in own.items():
-        if binary or (colour == "#ffffff" and isinstance(value, int)):  # white: what is ignored
-            own[value] = ""
+    shown = {} if binary else {v: c for v, c in palette.items() if c != "#ffffff"}  # white is ignored
+    own = {v: v if isinstance(v, str) else shown.get(v, "") for v in values}
     free = free_colours(own.values())
     for value in values:
         name = named.get(value) or f"class_{str(value).lstrip('#')}"
@@ -161,17 +190,8 @@ def _rows(
         taken = {row.colour for row in rows}
         grey = GREY if name.strip("_") == "background" and GREY not in taken else None
         colour = own[value] if own[value] and own[value] not in taken else grey or next(free)
-        rows.append(SegmentationClass(unique(name, [row.name for row in rows]), value, colour))
+        names = {row.name for row in rows}
+        numbered = (f"{name}_{number}" for number in range(2, len(names) + 2))
+        unique = next(one for one in (name, *numbered) if one not in names)
+        rows.append(SegmentationClass(unique, value, colour))
     return rows
-
-
-def unique(name: str, taken: Sequence[str]) -> str:
-    """The name, with a number where it is taken."""
-    number, made = 2, name
-    while made in taken:
-        number, made = number + 1, f"{name}_{number}"
-    return made
-
-
-def _kinds(looks: Sequence[Look]) -> str:
-    return " or ".join(kind for kind, _ in Counter(look.kind for look in looks).most_common(3))

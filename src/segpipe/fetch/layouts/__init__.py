@@ -1,48 +1,48 @@
-"""The user's own images and masks in a folder: one module a layout.
+"""The user's own images and masks in a folder: one module a layout, named in `LAYOUTS`.
 
-Each has `seen`, what in a folder speaks for it, and `samples`.
+To add a layout, write its module and add its name. The module's functions:
+
+* `seen(root)` returns the evidence that a folder has this layout, for people; None without any.
+* `samples(root, test_share, table)` yields the folder's samples, as `samples` here does.
+* `labels(root)`, only for shapes with labels, returns the labels with their ids (0 without ids),
+  `__ignore__` among them where there are regions to ignore.
 """
 
-from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import carvana, coco, labelme, oxford, pairs, splits, voc
-from segpipe.fetch.params import FolderParams
-from segpipe.fetch.sample import Problem, Sample
+from segpipe.fetch.sample import Samples
 
-_SEEN = {
-    "oxford": oxford.seen, "voc": voc.seen, "carvana": carvana.seen, "splits": splits.seen,
-    "pairs": pairs.seen, "coco": coco.seen, "labelme": labelme.seen,
-}  # fmt: skip
-"""By layout, the telling ones first: what has the pets' lists is more than images and masks in pairs."""
+LAYOUTS = ("oxford", "voc", "carvana", "splits", "pairs", "coco", "labelme")
+"""Most specific first: a pets folder would also match `pairs`."""
 
 
-def samples(params: FolderParams, table: ClassTable) -> Iterator[Sample | Problem]:
-    """Yield the folder's samples, test split first, each split in name order.
+def open_layout(name: str) -> Any:
+    """Return a layout's module, imported only now: every stage reads `LAYOUTS` with its params."""
+    return import_module(f"{__name__}.{name}")
+
+
+def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Samples:
+    """Yield a folder's samples, test split first, each split in name order.
 
     Args:
-        params: the folder, its layout, and the share of names to hold out where nothing says which.
-        table: what the labels of polygons are; masks in files are not read here.
+        layout: one of `LAYOUTS`.
+        root: the folder.
+        test_share: share of names to hold out for testing where nothing in the folder says which, 0..1.
+        table: the classes that labels of shapes name. Masks in files are not read here.
 
     Raises:
-        UserError: the folder, or a part of it that the layout needs, is not there or is empty.
+        UserError: the folder, or a part of it that the layout needs, is missing, empty or malformed.
     """
-    root, share = Path(params.path), params.test_share
     if not root.is_dir():
         raise UserError(f"data.folder.path: there is no folder {root}; set it to your data's folder")
-    if params.layout == "oxford":
-        return oxford.samples(root)
-    if params.layout == "coco":
-        return coco.samples(root, share, table)
-    if params.layout == "labelme":
-        return labelme.samples(root, share, table)
-    of_files = {"pairs": pairs, "splits": splits, "voc": voc, "carvana": carvana}
-    return of_files[params.layout].samples(root, share)
+    return open_layout(layout).samples(root, test_share, table)
 
 
 def layouts_of(root: Path) -> dict[str, str]:
-    """The layouts that a folder may have, the likeliest first, each with what speaks for it."""
-    reasons = ((layout, seen(root)) for layout, seen in _SEEN.items())
-    return {layout: reason for layout, reason in reasons if reason}
+    """Return the layouts that a folder may have, the likeliest first, each with its evidence."""
+    reasons = ((name, open_layout(name).seen(root)) for name in LAYOUTS)
+    return {name: reason for name, reason in reasons if reason}

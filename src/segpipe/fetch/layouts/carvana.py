@@ -1,54 +1,49 @@
 """`NAME.jpg` and `NAME_mask.gif`, in one folder, or in `train/` and `train_masks/` as Kaggle has them.
 
 The pictures of the Carvana challenge, https://www.kaggle.com/c/carvana-image-masking-challenge, show
-each car from 16 sides, `ID_01` to `ID_16`. The views of one car stay together in one split, or the
-scores would be those of cars that the model has seen. Any other `NAME` stands for itself.
+each car from 16 sides, `ID_01` to `ID_16`. All views of a car stay in one split: otherwise the model
+would be scored on cars that it was trained on. Any other `NAME` is a group of its own.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from segpipe.fetch.layouts.matching import ByName, by_hash, by_name, is_image, matched
-from segpipe.fetch.sample import Problem, Sample
+from segpipe.common.classes import ClassTable
+from segpipe.fetch.layouts.matching import by_hash, by_name, is_image, matched
+from segpipe.fetch.sample import Samples
 
 _VIEW = re.compile(r"(?P<car>[0-9a-f]{12})_(0[1-9]|1[0-6])")
+_ENDING = "_mask"
 
 
 def seen(root: Path) -> str | None:
-    """What speaks for this layout."""
+    """Look for pairs of `NAME` and `NAME_mask`."""
     images, masks = _folders(root)
-    if not images.is_dir() or not masks.is_dir():
-        return None
-    marked = [path for path in masks.iterdir() if is_image(path) and path.stem.endswith("_mask")]
+    marked = [p.stem for p in masks.iterdir() if is_image(p) and p.stem.endswith(_ENDING)]
     stems = {path.stem for path in images.iterdir() if is_image(path)} if marked else set()
-    partners = [path for path in marked if path.stem.removesuffix("_mask") in stems]
-    if not partners:
+    names = {name.removesuffix(_ENDING) for name in marked} & stems
+    if not names:
         return None
-    cars = {match["car"] for path in partners if (match := _VIEW.match(path.name))}
+    cars = {match["car"] for name in names if (match := _VIEW.fullmatch(name))}
     views = f", views of {len(cars)} cars, each car in one split" if cars else ""
     where = "train/ and train_masks/" if masks != images else "one folder"
     return f"NAME and NAME_mask in {where}{views}"
 
 
-def samples(root: Path, test_share: float) -> Iterator[Sample | Problem]:
+def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
     """Yield the samples; a share of the cars is the test split."""
     image_folder, mask_folder = _folders(root)
-    images, masks = by_name(image_folder), ByName()
-    for name, paths in by_name(mask_folder).items():
-        if name.endswith("_mask"):
-            masks[name.removesuffix("_mask")] = paths
+    images, marked = by_name(image_folder), by_name(mask_folder)
     if image_folder == mask_folder:
-        images = {name: paths for name, paths in images.items() if not name.endswith("_mask")}
-    cars = {
-        name: match["car"]
-        for name in {*images, *masks}
-        if (match := _VIEW.fullmatch(name.rpartition("/")[2]))
-    }
-    return matched(root, images, masks, by_hash({*images, *masks}, test_share, cars), cars)
+        images = {name: paths for name, paths in images.items() if not name.endswith(_ENDING)}
+    masks = {n.removesuffix(_ENDING): paths for n, paths in marked.items() if n.endswith(_ENDING)}
+    names = {*images, *masks}
+    views = {name: _VIEW.fullmatch(name.rpartition("/")[2]) for name in names}
+    cars = {name: view["car"] for name, view in views.items() if view}
+    return matched(root, images, masks, by_hash(names, test_share, cars), cars)
 
 
 def _folders(root: Path) -> tuple[Path, Path]:
-    """Where images and masks lie; one folder where it holds both."""
+    """Return the folders of images and of masks; the same folder twice where it holds both."""
     as_shipped = (root / "train", root / "train_masks")
     return as_shipped if all(folder.is_dir() for folder in as_shipped) else (root, root)

@@ -1,8 +1,8 @@
 """COCO's JSON: `images`, `annotations` with polygons or run lengths, `categories`.
 
 The format of https://cocodataset.org/#format-data, as `annotations/instances_train2017.json`, as
-`_annotations.coco.json` in the folder of each split, or as any one JSON file. Files and folders are told
-apart by `train`, `val` and `test` in their names; one file alone is split by hash of the image's name.
+`_annotations.coco.json` in the folder of each split, or as any one JSON file. The split of a file is the
+word `train`, `val` or `test` in its name or folder; one file alone is split by hash of the image's name.
 Objects lie over crowd regions, which are ignored, and small objects over large ones.
 """
 
@@ -17,13 +17,8 @@ from pycocotools import mask
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts.matching import SPLIT_WORDS, relative, split_by_hash, splits_of
-from segpipe.fetch.layouts.polygons import canvas_size, encode_labels, first_error, label_values
-from segpipe.fetch.sample import BadSampleError, Problem, Sample, Split
-
-_CROWD = "__ignore__"
-_HEAD = 1 << 16
-"""Bytes in which a file shows what it is: one with pictures inside is long to read."""
+from segpipe.fetch.layouts import matching, polygons
+from segpipe.fetch.sample import BadSampleError, Problem, Samples, Split
 
 
 class Runs(pydantic.BaseModel):
@@ -33,10 +28,10 @@ class Runs(pydantic.BaseModel):
     counts: list[int] | str
 
     def lengths(self) -> list[int]:
-        """The lengths of runs of 0 and of 1 in turn, 0 first, down the columns.
+        """Return the lengths of runs of 0 and of 1 in turn, 0 first, down the columns.
 
-        pycocotools reads the compressed form too, but of one that ends early it gives what chance left
-        in memory (seen with 2.0.11).
+        pycocotools decodes the compressed form too, but returns uninitialised memory for one that ends
+        early (seen with 2.0.11): decode it here and check the sum first.
         """
         if isinstance(self.counts, list):
             return self.counts
@@ -74,14 +69,14 @@ class Picture(pydantic.BaseModel):
 
 
 class Category(pydantic.BaseModel):
-    """What an object may be."""
+    """A kind of object."""
 
     id: int
     name: str
 
 
 class Dataset(pydantic.BaseModel):
-    """What of a file is read."""
+    """The parts of a file that are read."""
 
     images: list[Picture]
     annotations: list[Annotation]
@@ -106,29 +101,27 @@ class Annotated:
             BadSampleError: a category is no class, or an annotation cannot be drawn.
         """
         image = self.image.read_bytes()
-        size = canvas_size(image, self.picture.height, self.picture.width, self.file)
+        size = polygons.canvas_size(image, self.picture.height, self.picture.width, self.file)
         if size is None:
             return image, b""
-        labels = [*dict.fromkeys(self._label(a) for a in self.annotations)]
-        crowd = labels.index(_CROWD) + 1 if _CROWD in labels else 0
-        crowd = labels.index(_CROWD) + 1 if _CROWD in labels else 0
-        shapes = [(labels.index(self._label(a)) + 1, self._lengths(a, size)) for a in self.annotations]
-        shapes.sort(key=lambda shape: (shape[0] != crowd, -sum(shape[1][1::2])))
-        columns = np.zeros(size[0] * size[1], np.uint16)
-        for number, lengths in shapes:
-            ends = np.cumsum(lengths)
-            for start, end in zip(ends[::2], ends[1::2], strict=False):
-                columns[start:end] = number
-        drawing = columns.reshape(size[::-1]).T
-        return image, encode_labels(drawing, labels, self.values, self.file)
+        labels = [self._label(annotation) for annotation in self.annotations]
+        runs = [self._runs(annotation, size) for annotation in self.annotations]
+
+        def over(n: int) -> tuple[bool, int]:
+            return labels[n] != polygons.IGNORE_LABEL, -int(mask.area(runs[n]))
+
+        drawing = np.zeros(size, np.int32)
+        for n in sorted(range(len(runs)), key=over):
+            drawing[mask.decode(runs[n]) == 1] = n + 1
+        return image, polygons.encode_labels(drawing, labels, self.values, self.file)
 
     def _label(self, annotation: Annotation) -> str:
         if annotation.category_id not in self.categories:
             raise self._bad(annotation, f"category {annotation.category_id}", "one of `categories`")
-        return _CROWD if annotation.iscrowd else self.categories[annotation.category_id]
+        return polygons.IGNORE_LABEL if annotation.iscrowd else self.categories[annotation.category_id]
 
-    def _lengths(self, annotation: Annotation, size: tuple[int, int]) -> list[int]:
-        """The shape as run lengths; polygons of one or two points cover nothing."""
+    def _runs(self, annotation: Annotation, size: tuple[int, int]) -> dict:
+        """Return the shape as pycocotools' run lengths."""
         shape = annotation.segmentation
         if not shape:
             raise self._bad(annotation, "no segmentation", "polygons or run lengths, not a box alone")
@@ -137,108 +130,93 @@ class Annotated:
             if shape.size != size or min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
                 found = f"run lengths of {sum(lengths)} pixels for a size of {shape.size}"
                 raise self._bad(annotation, found, f"the image's, {size}")
-            return lengths
+            return mask.frPyObjects({"size": size, "counts": lengths}, *size)
         if any(len(polygon) % 2 for polygon in shape):
             raise self._bad(annotation, "a polygon of an odd number of numbers", "pairs of x and y")
-        polygons = [polygon for polygon in shape if len(polygon) >= 6]
-        if not polygons:
-            return []
-        packed = mask.merge(mask.frPyObjects(polygons, *size))
-        return Runs(size=size, counts=packed["counts"].decode()).lengths()
+        outlines = [polygon for polygon in shape if len(polygon) >= 6]
+        if not outlines:  # one or two points cover nothing
+            return mask.encode(np.zeros(size, np.uint8, order="F"))
+        return mask.merge(mask.frPyObjects(outlines, *size))
 
     def _bad(self, annotation: Annotation, found: str, expected: str) -> BadSampleError:
         return BadSampleError(self.file, f"annotation {annotation.id} has {found}", expected)
 
 
 def seen(root: Path) -> str | None:
-    """What speaks for this layout."""
-    files = _files(root)
-    return f"COCO's JSON: {', '.join(relative(root, file) for file in files)}" if files else None
+    """Look for the JSON files."""
+    files = ", ".join(matching.relative(root, file) for file in _files(root))
+    return f"COCO's JSON: {files}" if files else None
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Iterator[Sample | Problem]:
-    """Yield the samples.
-
-    Raises:
-        UserError: there is no such file, one is not COCO's, or none is for training.
-    """
+def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+    """Yield the samples. Raises UserError where no file is COCO's, or none is for training."""
     files = _files(root)
     if not files:
-        raise UserError(
-            f"{root}: no JSON file with images, annotations and categories, here, in annotations/ or in "
-            "the folder of a split"
-        )
-    splits = _splits(root, files)
-    values = label_values(table)
-    found: dict[Split, list[tuple[str, Sample | Problem]]] = {"test": [], "train": []}
+        places = "here, in annotations/ or in the folder of a split"
+        raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
+    splits, values = _splits(root, files), polygons.label_values(table)
+    found: list[tuple[Split, str, Annotated | Problem]] = []
     for file in files:
         part, split = splits.get(file, ("", None))
-        for picture, annotated in _contents(root, file, values):
-            name = f"{part}{PurePosixPath(picture.file_name).with_suffix('')}"
-            where = split or split_by_hash(name, test_share)
-            found[where].append((name, _sample(root, name, where, picture, annotated)))
-    for pairs in found.values():
-        yield from (item for _, item in sorted(pairs, key=lambda pair: pair[0]))
+        for stem, item in _contents(root, file, values):
+            name = f"{part}{stem}"
+            found.append((split or matching.split_by_hash(name, test_share), name, item))
+    return polygons.in_order(root, found)
 
 
-def labels(root: Path) -> tuple[dict[str, int], bool]:
-    """The categories that objects have, with their ids, and whether there are regions to ignore."""
+def labels(root: Path) -> dict[str, int]:
+    """Return the ids of the categories that objects have (see `segpipe.fetch.layouts`)."""
     ids: dict[str, int] = {}
-    crowds = False
     for dataset in map(read_dataset, _files(root)):
         used = {annotation.category_id for annotation in dataset.annotations if not annotation.iscrowd}
-        crowds = crowds or any(annotation.iscrowd for annotation in dataset.annotations)
-        ids |= {c.name: c.id for c in dataset.categories if c.id in used}
-    return ids, crowds
+        ids |= {category.name: category.id for category in dataset.categories if category.id in used}
+        if any(annotation.iscrowd for annotation in dataset.annotations):
+            ids[polygons.IGNORE_LABEL] = 0
+    return ids
 
 
 def read_dataset(file: Path) -> Dataset:
-    """Read a JSON file.
-
-    Raises:
-        UserError: it is not COCO's.
-    """
+    """Read a JSON file. Raises UserError where it is not COCO's."""
     try:
         return Dataset.model_validate_json(file.read_bytes())
     except pydantic.ValidationError as error:
-        raise UserError(f"{file}: not COCO's annotations ({first_error(error)})") from None
+        raise UserError(f"{file}: not COCO's annotations ({polygons.first_error(error)})") from None
 
 
 def _files(root: Path) -> list[Path]:
-    """The JSON files with annotations of objects; what is beside `instances_*` is of the same images."""
-    folders = [root, root / "annotations", *(root / word for word in SPLIT_WORDS)]
+    """Return the JSON files with objects; files beside `instances_*` are of the same images."""
+    folders = [root, root / "annotations", *(root / word for word in matching.SPLIT_WORDS)]
     found = [file for folder in folders for file in sorted(folder.glob("*.json")) if _is_coco(file)]
     return [file for file in found if file.name.startswith("instances")] or found
 
 
 def _is_coco(file: Path) -> bool:
-    with file.open("rb") as opened:
-        head = opened.read(_HEAD)
-    return b'"shapes"' not in head and any(
-        word in head for word in (b'"images"', b'"annotations"', b'"categories"')
-    )
+    start = polygons.head(file)
+    keys = (b'"images"', b'"annotations"', b'"categories"')
+    return b'"shapes"' not in start and any(key in start for key in keys)
 
 
 def _splits(root: Path, files: list[Path]) -> dict[Path, tuple[str, Split]]:
-    """What names of a file's samples begin with, and their split; nothing for a file alone."""
+    """Return the prefix of sample names and the split of each file; nothing for a file alone."""
     if len(files) == 1:
         return {}
     words = {}
     for file in files:
         telling = [file.stem, *([file.parent.name] if file.parent != root else [])]
         tokens = re.findall("[a-z]+", " ".join(telling).lower())
-        words[file] = next((token for token in tokens if token in SPLIT_WORDS), "")
-    splits = splits_of(word for word in words.values() if word)
+        words[file] = next((token for token in tokens if token in matching.SPLIT_WORDS), "")
+    splits = matching.splits_of(word for word in words.values() if word)
     if "" in words.values() or len({*words.values()}) < len(files) or "train" not in splits.values():
-        names = ", ".join(relative(root, file) for file in files)
-        raise UserError(
-            f"{root}: cannot tell the splits of {names}; have one file each with train, val or test in "
-            "its name"
-        )
+        names = ", ".join(matching.relative(root, file) for file in files)
+        mend = "have one file each with train, val or test in its name"
+        raise UserError(f"{root}: cannot tell the splits of {names}; {mend}")
     return {file: (f"{word}/", splits[word]) for file, word in words.items()}
 
 
-def _contents(root: Path, file: Path, values: dict[str, int]) -> Iterator[tuple[Picture, Annotated]]:
+def _contents(
+    root: Path, file: Path, values: dict[str, int]
+) -> Iterator[tuple[PurePosixPath, Annotated | Problem]]:
+    """Yield each image of a JSON file by its path without suffix."""
     dataset = read_dataset(file)
     categories = {category.id: category.name for category in dataset.categories}
     of_image: dict[int | str, list[Annotation]] = {picture.id: [] for picture in dataset.images}
@@ -247,36 +225,17 @@ def _contents(root: Path, file: Path, values: dict[str, int]) -> Iterator[tuple[
             raise UserError(f"{file}: annotation {annotation.id} is of image {annotation.image_id}, "
                             "which `images` does not have")  # fmt: skip
         of_image[annotation.image_id].append(annotation)
-    folders = _image_folders(root, file)
+    part = file.stem.removeprefix("instances").strip("_")  # such as train2017
+    folders = [file.parent, root / part, root / "images" / part, root / "images", root,
+               file.parent / "images"]  # fmt: skip
     for picture in dataset.images:
-        paths = [folder / picture.file_name for folder in folders]
-        image = next((path for path in paths if path.is_file()), paths[0])
-        called = f"{relative(root, file)} (image {picture.id})"
-        yield (
-            picture,
-            Annotated(image.resolve(), picture, of_image[picture.id], categories, values, called),
-        )
-
-
-def _image_folders(root: Path, file: Path) -> list[Path]:
-    """Where the images of a JSON file may lie: beside it, or in a folder of its part (`train2017`)."""
-    part = file.stem.removeprefix("instances").strip("_")
-    return [
-        file.parent,
-        root / part,
-        root / "images" / part,
-        root / "images",
-        root,
-        file.parent / "images",
-    ]
-
-
-def _sample(
-    root: Path, name: str, split: Split, picture: Picture, annotated: Annotated
-) -> Sample | Problem:
-    if not annotated.image.is_file():
-        return Problem(f"{annotated.file}: {picture.file_name}", "no such image",
-                       f"it beside the JSON file, in {root} or in its images/")  # fmt: skip
-    image = annotated.image
-    called = relative(root.resolve(), image) if image.is_relative_to(root.resolve()) else image.name
-    return Sample(name, split, called, annotated.file, annotated)
+        paths = (folder / picture.file_name for folder in folders)
+        image = next((path.resolve() for path in paths if path.is_file()), None)
+        called = f"{matching.relative(root, file)} (image {picture.id})"
+        item: Annotated | Problem
+        if image:
+            item = Annotated(image, picture, of_image[picture.id], categories, values, called)
+        else:
+            expected = f"it beside the JSON file, in {root} or in its images/"
+            item = Problem(f"{called}: {picture.file_name}", "no such image", expected)
+        yield PurePosixPath(picture.file_name).with_suffix(""), item

@@ -2,36 +2,28 @@
 
 Shapes are drawn in their order, later over earlier, as Labelme's own export draws them: lines 10 px
 wide, points as discs of radius 5. Shapes called `__ignore__` are ignored. The folders `train`, `val` and
-`test` are splits where there are such; otherwise names are split by hash.
+`test` are splits where they exist; otherwise names are split by hash.
 """
 
 import base64
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydantic
 from PIL import Image, ImageDraw
+from rich.progress import track
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts.matching import (
-    SPLIT_WORDS,
-    Listed,
-    by_hash,
-    is_image,
-    relative,
-    splits_of,
-)
-from segpipe.fetch.layouts.polygons import canvas_size, encode_labels, first_error, label_values
-from segpipe.fetch.sample import BadSampleError, Problem, Sample, Split
+from segpipe.common.parallel import ordered_map
+from segpipe.fetch.layouts import matching, polygons
+from segpipe.fetch.sample import BadSampleError, Problem, Samples, Split
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
-_HEAD = 1 << 16
-"""Bytes in which a file shows what it is: it may hold the whole image."""
 
 Point = tuple[float, float]
 
@@ -46,7 +38,7 @@ class Shape(pydantic.BaseModel):
 
 
 class Annotation(pydantic.BaseModel):
-    """What of a file is read."""
+    """The parts of a file that are read."""
 
     shapes: list[Shape]
     imagePath: str = ""
@@ -71,124 +63,100 @@ class Labelled:
         """
         image = self.image.read_bytes()
         annotation = read_annotation(self.annotation, self.file)
-        size = canvas_size(image, annotation.imageHeight, annotation.imageWidth, self.file)
+        size = polygons.canvas_size(image, annotation.imageHeight, annotation.imageWidth, self.file)
         if size is None:
             return image, b""
-        labels = [*dict.fromkeys(shape.label for shape in annotation.shapes)]
         canvas = Image.new("I", size[::-1])
         for number, shape in enumerate(annotation.shapes, 1):
             try:
-                _draw(canvas, shape, labels.index(shape.label) + 1)
+                _draw(canvas, shape, number)
             except (ValueError, OSError) as error:
                 what = f"{shape.shape_type} of {len(shape.points)} points"
                 raise BadSampleError(self.file, f"shape {number}, a {what}", str(error)) from None
-        return image, encode_labels(np.asarray(canvas), labels, self.values, self.file)
+        labels = [shape.label for shape in annotation.shapes]
+        return image, polygons.encode_labels(np.asarray(canvas), labels, self.values, self.file)
 
 
 def read_annotation(path: Path, file: str) -> Annotation:
-    """Read one JSON file, which errors call `file`.
-
-    Raises:
-        BadSampleError: it is not Labelme's.
-    """
+    """Read one JSON file, called `file` in errors. Raises BadSampleError where it is not Labelme's."""
     try:
         return Annotation.model_validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
-        raise BadSampleError(file, f"not Labelme's JSON ({first_error(error)})", "shapes") from None
+        found = f"not Labelme's JSON ({polygons.first_error(error)})"
+        raise BadSampleError(file, found, "shapes") from None
 
 
 def seen(root: Path) -> str | None:
-    """What speaks for this layout."""
-    first = next(annotation_files(root), None)
-    return f"Labelme's JSON beside each image, as {relative(root, first)}" if first else None
+    """Look for a JSON file with shapes."""
+    first = next(_files(root), None)
+    return f"Labelme's JSON beside each image, as {matching.relative(root, first)}" if first else None
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Iterator[Sample | Problem]:
-    """Yield the samples.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    values = label_values(table)
-    images = {path.with_suffix(""): path for path in sorted(root.rglob("*")) if is_image(path)}
+def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+    """Yield the samples. Raises UserError where there is no JSON file of Labelme's."""
+    values = polygons.label_values(table)
+    images = {path.with_suffix(""): path for path in sorted(root.rglob("*")) if matching.is_image(path)}
     found: dict[str, Labelled | Problem] = {}
-    for path in sorted(annotation_files(root)):
-        name, file = _name(root, path), relative(root, path)
+    for path in sorted(_files(root)):
+        name, file = matching.without_suffix(root, path), matching.relative(root, path)
         image = images.pop(path.with_suffix(""), None) or _named_in(path)
         if image and image.is_file():
             found[name] = Labelled(image.resolve(), path.resolve(), values, file)
         else:
-            found[name] = Problem(
-                file, "no image for its partner", "the image beside it, of the same stem"
-            )
+            expected = "the image beside it, of the same stem"
+            found[name] = Problem(file, "no image for its partner", expected)
         images.pop(image.with_suffix("") if image else path, None)
     if not found:
         raise UserError(f"{root}: no JSON file of Labelme's in it")
     for path in images.values():
-        found[_name(root, path)] = Problem(
-            relative(root, path), "no annotation for its partner",
-            f"{path.stem}.json beside it; one without shapes, where there is nothing",
-        )  # fmt: skip
-    for split, names in _listed(found, test_share).items():
-        for name in sorted(names):
-            item = found[name]
-            yield item if isinstance(item, Problem) else _sample(root, name, split, item)
+        name, file = matching.without_suffix(root, path), matching.relative(root, path)
+        expected = f"{path.stem}.json beside it; one without shapes, where there is nothing"
+        found[name] = Problem(file, "no annotation for its partner", expected)
+    words = {name.partition("/")[0] for name in found}
+    in_parts = len(words) > 1 and words <= matching.SPLIT_WORDS.keys()
+    splits = matching.splits_of(words) if in_parts else {}
+
+    def split_of(name: str) -> Split:
+        return splits.get(name.partition("/")[0]) or matching.split_by_hash(name, test_share)
+
+    return polygons.in_order(root, ((split_of(name), name, item) for name, item in found.items()))
 
 
-def labels_in(path: Path) -> set[str]:
-    """The labels of one JSON file; none where it cannot be read, which `samples` reports."""
+def labels(root: Path) -> dict[str, int]:
+    """Return all labels in alphabetical order, without ids (see `segpipe.fetch.layouts`)."""
+    files = track([*_files(root)], "Reading labels")
+    found = {label for some in ordered_map(_labels_in, files) for label in some}
+    return dict.fromkeys(sorted(found), 0)
+
+
+def _labels_in(path: Path) -> set[str]:
+    return {shape.label for shape in _read_or_empty(path).shapes}
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield the JSON files that hold shapes."""
+    return (path for path in root.rglob("*.json") if b'"shapes"' in polygons.head(path))
+
+
+def _read_or_empty(path: Path) -> Annotation:
+    """Read one JSON file; a damaged one is empty here, and an error where its sample is read."""
     try:
-        return {shape.label for shape in read_annotation(path, path.name).shapes}
+        return read_annotation(path, path.name)
     except BadSampleError:
-        return set()
-
-
-def annotation_files(root: Path) -> Iterator[Path]:
-    """The JSON files that hold shapes."""
-    for path in root.rglob("*.json"):
-        with path.open("rb") as opened:
-            if b'"shapes"' in opened.read(_HEAD):
-                yield path
+        return Annotation(shapes=[])
 
 
 def _named_in(path: Path) -> Path | None:
-    """The image that a JSON file names, whichever way its slashes lean; None where it is unreadable."""
-    try:
-        named = read_annotation(path, str(path)).imagePath
-    except BadSampleError:
-        return None
-    return Path(path.parent, named.replace("\\", "/")).resolve()
-
-
-def _listed(found: Iterable[str], test_share: float) -> Listed:
-    """Names by split: by the folders that are called so, else by hash."""
-    words = {name.partition("/")[0] for name in found}
-    if len(words) < 2 or not words <= SPLIT_WORDS.keys():
-        return by_hash(found, test_share)
-    splits = splits_of(words)
-    listed: Listed = {"test": [], "train": []}
-    for name in found:
-        listed[splits[name.partition("/")[0]]].append(name)
-    return listed
-
-
-def _sample(root: Path, name: str, split: Split, content: Labelled) -> Sample:
-    image = content.image
-    inside = image.is_relative_to(root.resolve())
-    return Sample(
-        name, split, relative(root.resolve(), image) if inside else image.name, content.file, content
-    )
-
-
-def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
+    """Return the image that a JSON file names, with either kind of slash."""
+    named = _read_or_empty(path).imagePath.replace("\\", "/")
+    return Path(path.parent, named).resolve() if named else None
 
 
 def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:
     """Draw one shape as Labelme does.
 
     Raises:
-        ValueError: of what kind it is, and with how many points, does not go together.
+        ValueError: the kind of shape is unknown, or does not go with the number of points.
     """
     pen, points, kind = ImageDraw.Draw(canvas), shape.points, shape.shape_type or "polygon"
     if kind == "polygon" and len(points) >= 3:
@@ -197,11 +165,11 @@ def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:
         (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*points, strict=True))
         pen.rectangle((x0, y0, x1, y1), fill=number, outline=number)
     elif kind == "circle" and len(points) == 2:
-        _disc(pen, points[0], math.dist(*points), number)
+        pen.circle(points[0], math.dist(*points), fill=number, outline=number)
     elif kind in ("line", "linestrip") and len(points) >= 2:
         pen.line(points, fill=number, width=_LINE_WIDTH)
     elif kind == "point" and len(points) == 1:
-        _disc(pen, points[0], _POINT_RADIUS, number)
+        pen.circle(points[0], _POINT_RADIUS, fill=number, outline=number)
     elif kind == "mask" and len(points) == 2 and shape.mask:
         stencil = Image.open(io.BytesIO(base64.b64decode(shape.mask)), formats=("PNG",)).convert("1")
         canvas.paste(number, (round(points[0][0]), round(points[0][1])), stencil)
@@ -210,8 +178,3 @@ def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:
             "a polygon (3 points or more), rectangle (2), circle (2), line or linestrip (2 or more), "
             "point (1) or mask"
         )
-
-
-def _disc(pen: ImageDraw.ImageDraw, centre: Point, radius: float, number: int) -> None:
-    x, y = centre
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=number, outline=number)

@@ -1,29 +1,29 @@
-"""What the layouts share: which files belong together, and which split they are in."""
+"""Shared by the layouts: which files belong together, and in which split they are."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
-from segpipe.fetch.sample import Files, Problem, Sample, Split
+from segpipe.fetch.sample import Files, Problem, Sample, Samples, Split
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "segmentations", "gt")
-"""What folders of images and of masks are called; of several, the first is taken."""
+"""Usual names of the folders of images and of masks, in order of preference."""
 
 MASK_ENDINGS = (
     "_mask", "-mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_annot", "_gt", "_L",
 )  # fmt: skip
-"""What the name of a mask may hold more than that of its image."""
+"""Usual endings of a mask's name after the name of its image."""
 
 SPLIT_WORDS: dict[str, Split | None] = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": None, "valid": None, "validation": None,
 }  # fmt: skip
-"""What splits are called; which one a validation part goes to, `splits_of` says."""
+"""Usual names of splits; `splits_of` decides which split a validation part joins."""
 
 ByName = dict[str, list[Path]]
 """Files by name; a good name has one."""
@@ -33,53 +33,41 @@ Listed = dict[Split, list[str]]
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is that of an image; `._NAME` files are what macOS leaves in archives."""
+    """Return whether a file is named as an image; macOS leaves `._NAME` files in archives."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
 def has_images(folder: Path) -> bool:
-    """Whether there is an image in the folder or below."""
+    """Return whether there is an image in the folder or below."""
     return folder.is_dir() and any(is_image(path) for path in folder.rglob("*"))
 
 
 def by_name(base: Path) -> ByName:
-    """Images under `base` by their path without suffix; sub-folders are part of the name.
-
-    Raises:
-        UserError: there is no such folder, or no image in it.
-    """
+    """Return a folder's images by relative path without suffix. Raises UserError where it has none."""
     if not base.is_dir():
-        raise UserError(
-            f"{base}: no such folder; data.folder.layout says what is looked for, "
-            "and `segpipe init-data` with your folder which layout fits"
-        )
+        mend = "`segpipe init-data` with your folder says which layout fits"
+        raise UserError(f"{base}: no such folder; data.folder.layout needs it; {mend}")
     found: ByName = {}
     for path in sorted(base.rglob("*")):
         if is_image(path):
-            found.setdefault(path.relative_to(base).with_suffix("").as_posix(), []).append(path)
+            found.setdefault(without_suffix(base, path), []).append(path)
     if not found:
         raise UserError(f"{base}: holds no image ({', '.join(sorted(SUFFIXES))})")
     return found
 
 
-def first_folder(root: Path, names: Iterable[str]) -> Path:
-    """The first of the folders that there is; where there is none, the first that was looked for."""
-    folders = [root / name for name in names]
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
-
-
 def without_endings(masks: ByName, images: Iterable[str]) -> ByName:
-    """The masks by the names of their images: `NAME_mask` is that of `NAME`, where there is one."""
+    """Return the masks by the names of their images: `NAME_mask` belongs to `NAME` if that exists."""
     known, renamed = {*images}, ByName()
     for name, paths in masks.items():
         bases = [name.removesuffix(e) for e in MASK_ENDINGS if name.endswith(e)]
-        own = [name] if name in known else [base for base in bases if base in known]
-        renamed.setdefault((own or [name])[0], []).extend(paths)
+        partners = [base for base in (name, *bases) if base in known]
+        renamed.setdefault((partners or [name])[0], []).extend(paths)
     return renamed
 
 
 def splits_of(words: Iterable[str]) -> dict[str, Split]:
-    """Which split each part of a folder is, by what it is called (see `SPLIT_WORDS`).
+    """Return the split of each part of a folder, by its name (see `SPLIT_WORDS`).
 
     A validation part is the test split where there is no test part. Otherwise it joins training, from
     which `preprocess` cuts validation by hash of the name.
@@ -90,7 +78,7 @@ def splits_of(words: Iterable[str]) -> dict[str, Split]:
 
 
 def by_hash(names: Iterable[str], test_share: float, group: dict[str, str] | None = None) -> Listed:
-    """Names by split; equal groups (a name's own, by default) go to the same split."""
+    """Split names by the hash of their groups (of the names themselves, without a group)."""
     listed: Listed = {"test": [], "train": []}
     for name in sorted(names):
         listed[split_by_hash((group or {}).get(name, name), test_share)].append(name)
@@ -98,21 +86,17 @@ def by_hash(names: Iterable[str], test_share: float, group: dict[str, str] | Non
 
 
 def split_by_hash(name: str, test_share: float) -> Split:
-    """The split of a name that no list and no folder puts into one."""
+    """Return the split of a name that no list and no folder puts into one."""
     return "test" if name_hash(name, "test") < test_share else "train"
 
 
 def matched(
     root: Path, images: ByName, masks: ByName, names: Listed, group: dict[str, str] | None = None
-) -> Iterator[Sample | Problem]:
+) -> Samples:
     """Pair each listed name's image with its mask.
 
-    Args:
-        root: what messages name files relative to.
-        images: by name.
-        masks: by the names of their images.
-        names: those to use, by split.
-        group: by name, what it must not be parted from (see `Sample`).
+    Masks are by the names of their images. `group` has the names' groups (see `Sample`). Messages name
+    files relative to `root`.
     """
     repeated = {*names["train"]} & {*names["test"]}
     for name in sorted(repeated):
@@ -121,9 +105,8 @@ def matched(
         for name, count in sorted(Counter(listed).items()):
             if count > 1:
                 yield Problem(name, f"a duplicate name, {count} times in the {split} list", "it once")
-            if split == "train" and name in repeated:
-                continue
-            yield _pair(root, name, split, images, masks, (group or {}).get(name, ""))
+            if split == "test" or name not in repeated:
+                yield _pair(root, name, split, images, masks, (group or {}).get(name, ""))
 
 
 def _pair(
@@ -143,11 +126,7 @@ def _pair(
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a list that are neither empty nor a comment.
-
-    Raises:
-        UserError: there is no such file, or it is no UTF-8 text.
-    """
+    """Return a list's lines without comments. Raises UserError where it is missing or not UTF-8."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; the layout needs this list of names")
     try:
@@ -159,11 +138,16 @@ def lines(path: Path) -> list[str]:
 
 
 def stem(line: str) -> str:
-    """A listed name, whether it was written with its suffix or without."""
+    """Return a listed name without the suffix that it may have."""
     path = PurePosixPath(line)
     return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else line
 
 
 def relative(root: Path, path: Path) -> str:
-    """How messages call a file."""
+    """Return a file's name in messages."""
     return path.relative_to(root).as_posix()
+
+
+def without_suffix(root: Path, path: Path) -> str:
+    """Return a file's name as a sample: sub-folders are part of it."""
+    return path.relative_to(root).with_suffix("").as_posix()

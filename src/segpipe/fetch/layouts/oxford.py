@@ -3,26 +3,24 @@
 The layout of https://www.robots.ox.ac.uk/~vgg/data/pets/. Files in neither list are not used.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from segpipe.fetch.layouts.matching import Listed, by_name, lines, matched
-from segpipe.fetch.sample import Problem, Sample
+from segpipe.common.classes import ClassTable
+from segpipe.fetch.layouts.matching import by_name, lines, matched
+from segpipe.fetch.sample import Samples
 
-_TRAIN, _TEST = "annotations/trainval.txt", "annotations/test.txt"
+_IMAGES, _MASKS = "images", "annotations/trimaps"
+_TEST, _TRAIN = "annotations/test.txt", "annotations/trainval.txt"
 
 
 def seen(root: Path) -> str | None:
-    """What speaks for this layout."""
-    there = (root / "annotations/trimaps").is_dir() and (root / _TRAIN).is_file()
+    """Look for the folders and the list."""
+    there = (root / _MASKS).is_dir() and (root / _TRAIN).is_file()
     return "images/ and annotations/trimaps/ with the lists trainval.txt and test.txt" if there else None
 
 
-def samples(root: Path) -> Iterator[Sample | Problem]:
+def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
     """Yield the samples of the lists."""
-    images, masks = by_name(root / "images"), by_name(root / "annotations/trimaps")
-    names: Listed = {
-        "test": [line.split()[0] for line in lines(root / _TEST)],
-        "train": [line.split()[0] for line in lines(root / _TRAIN)],
-    }
-    return matched(root, images, masks, names)
+    images, masks = by_name(root / _IMAGES), by_name(root / _MASKS)
+    test, train = ([line.split()[0] for line in lines(root / file)] for file in (_TEST, _TRAIN))
+    return matched(root, images, masks, {"test": test, "train": train})

@@ -3,55 +3,42 @@
 The two folders may have other usual names, and masks a usual ending (see `matching`).
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
+from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts.matching import (
-    IMAGE_FOLDERS,
-    MASK_FOLDERS,
-    Listed,
-    by_hash,
-    by_name,
-    first_folder,
-    has_images,
-    lines,
-    matched,
-    stem,
-    without_endings,
-)
-from segpipe.fetch.sample import Problem, Sample
+from segpipe.fetch.layouts import matching
+from segpipe.fetch.sample import Samples
 
 
 def seen(root: Path) -> str | None:
-    """What speaks for this layout."""
-    images, masks = first_folder(root, IMAGE_FOLDERS), first_folder(root, MASK_FOLDERS)
-    if not has_images(images) or not has_images(masks):
+    """Look for an image and a mask of equal stem."""
+    images, masks = _folders(root)
+    if not matching.has_images(images) or not matching.has_images(masks):
         return None
-    found = by_name(images)
-    shared = found.keys() & without_endings(by_name(masks), found)
+    found = matching.by_name(images)
+    shared = found.keys() & matching.without_endings(matching.by_name(masks), found)
     return f"{images.name}/ and {masks.name}/ with equal stems" if shared else None
 
 
-def samples(root: Path, test_share: float) -> Iterator[Sample | Problem]:
-    """Yield the samples.
+def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+    """Yield the samples. Raises UserError where one of the two lists is missing."""
+    images, masks = map(matching.by_name, _folders(root))
+    masks = matching.without_endings(masks, images)
+    lists = [path for path in (root / "test.txt", root / "train.txt") if path.is_file()]
+    if not lists:
+        return matching.matched(root, images, masks, matching.by_hash({*images, *masks}, test_share))
+    if len(lists) == 1:
+        mend = "give both train.txt and test.txt, or neither"
+        raise UserError(f"{root}: holds {lists[0].name} alone; {mend}")
+    test, train = ([matching.stem(line) for line in matching.lines(path)] for path in lists)
+    return matching.matched(root, images, masks, {"test": test, "train": train})
 
-    Raises:
-        UserError: one of the lists is there and the other is not.
-    """
-    images = by_name(first_folder(root, IMAGE_FOLDERS))
-    masks = without_endings(by_name(first_folder(root, MASK_FOLDERS)), images)
-    return matched(root, images, masks, _names(root, {*images, *masks}, test_share))
 
-
-def _names(root: Path, found: set[str], test_share: float) -> Listed:
-    lists = [root / "train.txt", root / "test.txt"]
-    present = [path.name for path in lists if path.is_file()]
-    if len(present) == 1:
-        raise UserError(
-            f"{root}: holds {present[0]} alone; give both train.txt and test.txt, or neither"
-        )
-    if not present:
-        return by_hash(found, test_share)
-    test, train = ([stem(line) for line in lines(path)] for path in reversed(lists))
-    return {"test": test, "train": train}
+def _folders(root: Path) -> tuple[Path, Path]:
+    """Return the folders of images and of masks: the first usual name that exists, else the first."""
+    found = []
+    for names in (matching.IMAGE_FOLDERS, matching.MASK_FOLDERS):
+        folders = [root / name for name in names]
+        found.append(next((folder for folder in folders if folder.is_dir()), folders[0]))
+    return found[0], found[1]

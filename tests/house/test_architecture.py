@@ -76,3 +76,12 @@ def test_the_paths_beside_the_library_exist():
     paths = re.findall(r"(?m)^\| `([^`]+)`", rows_beside)
     assert len(paths) == 7
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_modules_that_the_upgrade_names_are_there():
+    table = (ROOT / "docs/upgrading.md").read_text().split("| 0.2.0 | 0.3.0 |\n")[1].split("\n\n")[0]
+    cells = [line.strip("|").split("|")[1] for line in table.splitlines()[1:]]
+    modules = [name for cell in cells for name in quoted(cell) if name.startswith("segpipe.")]
+    assert len(modules) > 15
+    paths = [ROOMS.joinpath(*name.split(".")[1:]) for name in modules]
+    assert [path for path in paths if not (path.is_dir() or path.with_suffix(".py").is_file())] == []

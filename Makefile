@@ -52,7 +52,7 @@ test-all: setup ## Run all tests
 repro: setup ## Run the pipeline as params.yaml says
 	dvc repro
 
-experiments: setup ## Compare the experiments: changes and scores
+experiments: setup ## Compare the experiments: changed params and scores
 	dvc exp show --only-changed --precision 4 --sort-by original.mean_iou --sort-order desc --drop '$(HIDDEN)'
 
 ablation: setup ## Train what the tables of docs/quality.md have no results of, and write them

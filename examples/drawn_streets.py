@@ -1,14 +1,14 @@
-"""Draws streets into a folder: seven classes, from the sky to wires of one pixel, some pixels ignored.
+"""Draw a data set of streets: seven classes, from the sky to wires of one pixel, and ignored pixels.
 
     python examples/drawn_streets.py my_streets --train 300 --test 100 --seed 0
     segpipe init-data my_streets --write
 
-Other masks than those of pets, to try a recipe on: large regions, thin lines and objects of a few pixels
-in one picture of 256 px. No class has a colour of its own: glass mirrors the sky, concrete is as grey as
-the road, dusk and fog change everything. 255 is around some of the cars and buildings, and under a
-label in some corners.
+With these masks a recipe can be tried on something other than pets. Each picture of 256 px has large
+regions, thin lines and objects of a few pixels. No class has a colour of its own: glass mirrors the sky,
+concrete is as grey as the road, dusk and fog change every colour. The masks are 255 around some cars
+and buildings, and under a label in some corners.
 
-Deterministic: a picture depends on the seed, its split and its number, and on nothing else.
+A picture depends only on the seed, its split and its number.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 CLASSES = ("road", "sky", "building", "green", "marking", "pole", "car")
-"""The classes by their value in the masks."""
+"""Class names, indexed by the value in the masks."""
 ROAD, SKY, BUILDING, GREEN, MARKING, POLE, CAR = range(len(CLASSES))
 IGNORE = 255
 SIZE = 256
@@ -30,17 +30,17 @@ SIZE = 256
 
 _OVERSAMPLING = 2
 _MARGIN = 64
-"""What is drawn beyond each edge, so that a turned camera sees no corner."""
+"""Pixels drawn beyond each edge, so that a turned camera sees no empty corner."""
 _CANVAS = SIZE * _OVERSAMPLING + 2 * _MARGIN
 _THINNESS = np.argsort([ROAD, SKY, BUILDING, GREEN, CAR, MARKING, POLE])
-"""By class: its rank where two fill a pixel by halves."""
+"""Rank of each class; the higher one wins a pixel that two classes fill equally."""
 _GRAINS = (120, 30, 6, 2)
-"""How coarse the noises are of which a texture is made, in pixels of the canvas."""
+"""Grain sizes of the noises that make a texture, in pixels of the canvas."""
 
 Colour = np.ndarray | tuple[float, float, float]
 Point = tuple[float, float]
 Thing = tuple[float, Callable[[], None]]
-"""The depth at which something stands, and how to draw it."""
+"""The depth of an object, and the function that draws it."""
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw one street.
 
     Args:
-        rng: the only source of chance.
+        rng: the only source of random numbers.
 
     Returns:
         RGB uint8 [256, 256, 3] and class values or 255, uint8 [256, 256].
@@ -97,11 +97,11 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Street:
-    """A canvas on which every part has a number, and what the numbers stand for.
+    """A canvas of numbered parts, and the class, colour and texture of each part.
 
-    A point on the ground has a place `across`, -1 and 1 at the road's edges, and a `depth`, 0 at the
-    horizon and 1 at the canvas's lower edge. What stands there is `depth * width` pixels for each half
-    width of the road.
+    A point on the ground has a coordinate `across`, -1 and 1 at the road's edges, and a `depth`, 0 at
+    the horizon and 1 at the canvas's lower edge. Half the road's width is `depth * width` pixels there,
+    and heights are measured in it.
     """
 
     rng: np.random.Generator
@@ -119,27 +119,27 @@ class Street:
         self.width = _CANVAS * self.rng.uniform(0.3, 0.6)
 
     def at(self, across: float, depth: float, height: float = 0) -> Point:
-        """Where on the canvas a point above the ground is."""
+        """Return the position on the canvas of a point above the ground."""
         x = self.vanishing + (self.middle - self.vanishing + across * self.width) * depth
         return x, self.horizon + (_CANVAS - self.horizon - height * self.width) * depth
 
     def below(self, top: float) -> list[Point]:
-        """The whole canvas from a row down."""
+        """Return the outline of the canvas below a row."""
         return [(0, top), (_CANVAS, top), (_CANVAS, _CANVAS), (0, _CANVAS)]
 
     def ink(self, of: int, colour: Colour, texture: tuple[float, ...] = (4, 4, 4, 4)) -> int:
-        """The number of a new part: its class, its colour, how strong each noise is in it."""
+        """Add a part with its class, colour and the strength of each noise; return its number."""
         self.classes.append(of)
         self.colours.append(np.asarray(colour, float))
         self.textures.append(texture)
         return len(self.classes) - 1
 
     def fill(self, outline: list[Point], of: int, colour: Colour, texture: tuple[float, ...]) -> None:
-        """Draw a polygon as a part of its own."""
+        """Draw a polygon as a new part."""
         self.pen.polygon(outline, fill=self.ink(of, colour, texture))
 
     def mask_of(self, parts: np.ndarray) -> np.ndarray:
-        """The most frequent class in each pixel, the thinner of two; 255 on outlines of some parts."""
+        """Return the most frequent class of each pixel (the thinner of two); some outlines are 255."""
         classes = np.array(self.classes, np.uint8)[parts]
         blocks = classes.reshape(SIZE, _OVERSAMPLING, SIZE, _OVERSAMPLING)
         counts = np.stack([(blocks == number).sum((1, 3)) for number in range(len(CLASSES))])
@@ -152,7 +152,7 @@ class Street:
         return mask
 
     def photo_of(self, parts: np.ndarray) -> np.ndarray:
-        """The parts in their colours and textures, in the light of a day: uint8 [256, 256, 3]."""
+        """Return the parts with colours, textures and light: uint8 [256, 256, 3]."""
         rng, (height, width) = self.rng, parts.shape
         photo = np.array(self.colours, np.float32)[parts]
         for strengths, grain in zip(np.array(self.textures, np.float32).T, _GRAINS, strict=True):
@@ -171,7 +171,7 @@ class Street:
 
 
 def draw_skyline(street: Street, sky: Colour) -> None:
-    """Houses far away, and a strip of trees before some of them."""
+    """Draw distant houses, and a strip of trees in front of some of them."""
     rng, left = street.rng, 0.0
     foot = street.horizon + 8
     while left < _CANVAS:
@@ -185,7 +185,7 @@ def draw_skyline(street: Street, sky: Colour) -> None:
 
 
 def draw_facade(street: Street, corners: list[Point], sky: Colour) -> None:
-    """A wall and its windows, which mirror the sky, are dark, or lit."""
+    """Draw a wall and its windows, which mirror the sky, are dark, or are lit."""
     rng = street.rng
     walls = [(140, 140, 140), (150, 85, 65), (205, 190, 160), (110, 130, 150), (95, 115, 90)]
     street.fill(corners, BUILDING, shade(rng, walls, 18), (6, 6, rng.uniform(2, 12), 3))
@@ -206,7 +206,7 @@ def draw_facade(street: Street, corners: list[Point], sky: Colour) -> None:
 
 
 def draw_ground(street: Street) -> None:
-    """Grass, dry or wet, and the road on it, with patches of another asphalt."""
+    """Draw dry or wet grass, and the road with patches of other asphalt."""
     rng = street.rng
     grass = shade(rng, [(85, 115, 60), (140, 130, 85), (105, 110, 95)], 10)
     street.fill(street.below(street.horizon), GREEN, grass, (10, 10, 12, 12))
@@ -226,7 +226,7 @@ def draw_ground(street: Street) -> None:
 
 
 def draw_markings(street: Street) -> None:
-    """Lines along the edges and between lanes, 1 to 4 px wide, more or less worn."""
+    """Draw lines along the edges and between lanes, 1 to 4 px wide, more or less worn."""
     rng = street.rng
     paint = shade(rng, [(215, 215, 210), (215, 180, 90)], 5) - rng.uniform(0, 70)
     ink = street.ink(MARKING, paint, (12, 8, 8, 8))
@@ -244,7 +244,7 @@ def draw_markings(street: Street) -> None:
 
 
 def draw_things(street: Street, sky: Colour) -> None:
-    """What stands on both sides and drives between, from far to near."""
+    """Draw the objects beside the road and the cars on it, from far to near."""
     rng = street.rng
     things: list[Thing] = []
     for side in (-1, 1):
@@ -261,7 +261,7 @@ def draw_things(street: Street, sky: Colour) -> None:
 
 
 def draw_house(street: Street, side: int, depth: float, sky: Colour) -> None:
-    """A long wall in perspective."""
+    """Draw a long wall in perspective."""
     across, near, height = side * street.rng.uniform(1.6, 2.4), depth * 1.7, street.rng.uniform(0.8, 2.5)
     corners = [street.at(across, depth), street.at(across, depth, height),
                street.at(across, near, height), street.at(across, near)]  # fmt: skip
@@ -269,7 +269,7 @@ def draw_house(street: Street, side: int, depth: float, sky: Colour) -> None:
 
 
 def draw_tree(street: Street, side: int, depth: float) -> None:
-    """A trunk, as brown as some poles, and a crown; both are green."""
+    """Draw a trunk, as brown as some poles, and a crown; the class of both is `green`."""
     rng, across, unit = street.rng, side * street.rng.uniform(1.15, 1.9), street.width * depth
     height = rng.uniform(0.5, 0.9)
     foot, top = street.at(across, depth), street.at(across, depth, height)
@@ -279,7 +279,7 @@ def draw_tree(street: Street, side: int, depth: float) -> None:
 
 
 def draw_crown(street: Street, centre: Point, radius: float) -> None:
-    """Leaves: blobs around a centre."""
+    """Draw leaves as blobs around a centre."""
     rng = street.rng
     leaves = shade(rng, [(55, 90, 45), (95, 110, 50), (150, 105, 50), (60, 75, 60)], 10)
     ink = street.ink(GREEN, leaves, (8, 12, 22, 14))
@@ -290,7 +290,7 @@ def draw_crown(street: Street, centre: Point, radius: float) -> None:
 
 
 def poles_and_wires(street: Street, side: int) -> list[Thing]:
-    """A row of poles, 1 to 4 px wide, with lamps or with wires from each to the next."""
+    """Return a row of poles, 1 to 4 px wide, with lamps or with wires between them."""
     rng = street.rng
     across, height, wired = side * rng.uniform(1.05, 1.4), rng.uniform(1.1, 1.9), rng.random() < 0.6
     colour = shade(rng, [(70, 60, 55), (120, 120, 120), (165, 160, 150), (40, 42, 48)], 8)
@@ -313,7 +313,7 @@ def poles_and_wires(street: Street, side: int) -> list[Thing]:
 
 
 def _hanging(start: Point, end: Point) -> list[Point]:
-    """A wire between two points: a parabola."""
+    """Return points of a wire that hangs between two points: a parabola."""
     (x0, y0), (x1, y1) = start, end
     sag = 0.06 * abs(x1 - x0) + 0.03 * abs(y1 - y0)
     along = np.linspace(0, 1, 12)
@@ -321,7 +321,7 @@ def _hanging(start: Point, end: Point) -> list[Point]:
 
 
 def draw_car(street: Street, depth: float) -> None:
-    """A car from behind or in front, 4 to 30 px wide, its shadow a part of the road."""
+    """Draw a car from behind or in front, 4 to 30 px wide; its shadow belongs to the road."""
     rng, unit = street.rng, street.width * depth
     across = rng.choice([-0.55, 0.0, 0.55]) + rng.normal(0, 0.08)
     x, y = street.at(across, depth)
@@ -349,12 +349,12 @@ def draw_car(street: Street, depth: float) -> None:
 
 
 def shade(rng: np.random.Generator, colours: Sequence[Colour], spread: float) -> np.ndarray:
-    """One of some colours, a little off."""
+    """Return one of some colours with a little noise."""
     return np.asarray(colours, float)[rng.integers(len(colours))] + rng.normal(0, spread, 3)
 
 
 def shadows(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """How much light falls on each pixel: shadows with straight edges, one side brighter: [H, W]."""
+    """Return the light on each pixel, [H, W]: shadows with straight edges, one side brighter."""
     canvas = Image.new("L", (width, height), 255)
     pen = ImageDraw.Draw(canvas)
     for _ in range(rng.integers(0, 4)):
@@ -367,7 +367,7 @@ def shadows(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, height: int, width: int, grain: int) -> np.ndarray:
-    """Smooth noise of about unit variance: float32 [H, W]."""
+    """Return smooth noise of about unit variance, float32 [H, W]."""
     values = rng.normal(0, 1, (height // grain + 2, width // grain + 2)).astype(np.float32)
     return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
 
@@ -375,7 +375,7 @@ def noise(rng: np.random.Generator, height: int, width: int, grain: int) -> np.n
 def add_label(
     rng: np.random.Generator, image: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """In a third of the pictures a camera's label in a corner, where the mask says 255."""
+    """Add a camera's label to a corner of a third of the pictures; the mask is 255 there."""
     if rng.random() < 1 / 3:
         picture, height, width = (
             Image.fromarray(image),
@@ -395,7 +395,7 @@ def add_label(
 
 
 def _outline(region: np.ndarray) -> np.ndarray:
-    """The pixels on both sides of a region's edge: bool [H, W]."""
+    """Return the pixels on both sides of a region's edge, bool [H, W]."""
     picture = Image.fromarray(region.astype(np.uint8))
     wide, narrow = (
         np.asarray(picture.filter(f(3))) for f in (ImageFilter.MaxFilter, ImageFilter.MinFilter)

@@ -1,12 +1,12 @@
-"""Shares a project through a DVC remote, from one clone to another, as two people would type it.
+"""Share a project from one clone to another through a DVC remote, with the commands of two people.
 
-Anna trains on drawings and pushes: her commits hold the code, the scores and `dvc.lock`; an S3 bucket
-holds data, records, model and run cache. Ben clones her repository and pulls. No stage runs, as
-`dvc.lock` says what each gave; none runs without `dvc.lock` either, as the run cache says so too.
-A third takes the model alone, by its name. The bucket is served on loopback by moto, and ends with this.
+Anna trains on drawings and pushes. Her commits hold the code, the scores and `dvc.lock`; an S3 bucket
+holds data, records, model and run cache. Ben clones her repository and pulls. There no stage runs,
+because `dvc.lock` lists the outs. Without `dvc.lock` none runs either, because the run cache lists
+them too. A third person takes only the model, by its name. Moto serves the bucket on loopback.
 
-Everything lies in `.remote-demo`, the project in clones of its last commit: its own settings and cache,
-and those of the user, are neither read nor changed.
+Everything is in `.remote-demo`, with clones of the project's last commit. The project's own settings and
+cache, and those of the user, are neither read nor changed.
 """
 
 import logging
@@ -25,7 +25,7 @@ SCRATCH = ROOT / ".remote-demo"
 ANNA, BEN = SCRATCH / "anna", SCRATCH / "ben"
 DATA = ["data/raw", "data/encoder", "data/records"]
 
-# Drawings and a network with which every stage takes seconds.
+# With these drawings and this network every stage takes seconds.
 PARAMS = [
     "data.source=synthetic",
     "data.synthetic.train=48",
@@ -40,7 +40,7 @@ PARAMS = [
     "train.batch_size=8",
 ]
 
-# A cache from the user's settings would prove nothing, and the user's key does not sign for Anna.
+# With the user's cache the demo would prove nothing; and the user's key must not sign Anna's commits.
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "anna",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -64,7 +64,7 @@ ENVIRONMENT = {
 
 
 def main() -> None:
-    """Play the three parts on a fresh bucket."""
+    """Play all three people, with a new bucket."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
     SCRATCH.mkdir()
     for name in [name for name in os.environ if name.startswith(("AWS_", "DVC_"))]:
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def anna_trains_and_pushes(endpoint: str) -> None:
-    """A remote, a run, a commit with a version of the model, a push."""
+    """Add a remote, train, commit, tag the model and push."""
     do(SCRATCH, "git", "clone", "--quiet", str(ROOT), "anna")
     do(ANNA, "dvc", "remote", "add", "--default", "storage", "s3://team/segpipe")
     do(ANNA, "dvc", "remote", "modify", "storage", "endpointurl", endpoint)
@@ -97,7 +97,7 @@ def anna_trains_and_pushes(endpoint: str) -> None:
 
 
 def ben_pulls_and_runs_nothing() -> None:
-    """A clone and a pull; then again without the lock, from Anna's run cache."""
+    """Clone and pull; then do without the lock, with Anna's run cache."""
     do(SCRATCH, "git", "clone", "--quiet", "anna", "ben")
     do(BEN, "dvc", "pull", "--run-cache")
     repro_runs_nothing()
@@ -105,7 +105,7 @@ def ben_pulls_and_runs_nothing() -> None:
     do(BEN, "rm", "-r", "dvc.lock", *DATA)
     repro_runs_nothing("fetch_encoder", "preprocess")
 
-    # No push carries the outs that live in Git, and a run without them is of no use: commit has them.
+    # DVC pushes no outs that live in Git, and restores only complete runs: commit adds them.
     do(BEN, "git", "checkout", "--quiet", "dvc.lock")
     do(BEN, "dvc", "commit", "--force")
     do(BEN, "rm", "-r", "dvc.lock", *DATA, "models", "results")
@@ -114,16 +114,16 @@ def ben_pulls_and_runs_nothing() -> None:
 
 
 def a_third_takes_the_model() -> None:
-    """The newest version of the model, by Anna's repository and out of the bucket."""
+    """Get the newest version of the model, with Anna's repository and the bucket."""
     do(SCRATCH, "dvc", "artifacts", "get", ANNA.as_uri(), "unet", "--out", "unet.keras")
     do(SCRATCH, "cmp", "unet.keras", "ben/models/model.keras")
 
 
 def repro_runs_nothing(*stages: str) -> None:
-    """`dvc repro` in Ben's clone, and the end of the demo where a stage runs."""
+    """Run `dvc repro` in Ben's clone; exit with an error if a stage runs."""
     ran = re.findall(r"Running stage '(\w+)'", do(BEN, "dvc", "repro", *stages))
     if ran:
-        sys.exit(f"error: in {BEN} ran {', '.join(ran)}; with what was pulled, none should: see above")
+        sys.exit(f"error: in {BEN} ran {', '.join(ran)}; after the pull none should run: see above")
 
 
 def do(folder: Path, *command: str) -> str:

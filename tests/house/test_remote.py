@@ -41,7 +41,7 @@ def test_the_demo_ends_with_an_error_where_a_stage_runs_after_the_pull(
     monkeypatch.setitem(demo["repro_runs_nothing"].__globals__, "BEN", tmp_path / "ben")
     monkeypatch.setenv("PATH", environment()["PATH"])
     with pytest.raises(
-        SystemExit, match=r"^error: in .*/ben ran report; with what was pulled, none should"
+        SystemExit, match=r"^error: in .*/ben ran report; after the pull none should run"
     ):
         demo["repro_runs_nothing"]()
 

@@ -52,10 +52,10 @@ test-all: setup ## Run all tests
 repro: setup ## Run the pipeline as params.yaml says
 	dvc repro
 
-experiments: setup ## Compare the experiments: what was changed, and what it gave
+experiments: setup ## Compare the experiments: changed params and scores
 	dvc exp show --only-changed --precision 4 --sort-by original.mean_iou --sort-order desc --drop '$(HIDDEN)'
 
-ablation: setup ## Train what the tables of docs/quality.md have no results of, and write them
+ablation: setup ## Train the rows of docs/quality.md that have no result, and write its tables
 	python experiments/run.py; code=$$?; python experiments/table.py && exit $$code
 
 plots: setup ## Draw curves, scores and pictures on a page that needs no network; dvc plots diff then does too

@@ -67,8 +67,8 @@ class Stages:
         content = _with_absolute_paths(params)
         write_text(log, "")
         data = self._data(content, log)
-        deciding = [{name: content[name] for name in OF_TRAINING}, _checksums(data)]
-        folder = SCRATCH / f"train-{_digest(deciding)}"
+        deciding = {name: content[name] for name in OF_TRAINING}
+        folder = SCRATCH / f"train-{_digest([deciding, _backend(), _checksums(data)])}"
         with self.locks.setdefault(folder.name, threading.Lock()):
             _prepare(folder, content)
             if not (folder / "data").is_symlink():
@@ -88,8 +88,9 @@ class Stages:
             process.terminate()
 
     def _data(self, content: dict[str, Any], log: Path) -> Path:
-        """Return a folder with the records and the encoder. They are made anew by each process: the
-        pictures may have changed.
+        """Return a folder with the records and the encoder.
+
+        Every start of the runner makes them anew: the pictures may have changed.
         """
         deciding = {key: value for key, value in flat(content).items() if key.startswith(OF_DATA)}
         folder = SCRATCH / f"data-{_digest(deciding)}"
@@ -120,16 +121,22 @@ class Stages:
             raise UserError(f"{said.removeprefix('error: ')} (all of it: {log})")
 
     def _environment(self, folder: Path) -> dict[str, str]:
-        installed = "tensorflow" if importlib.util.find_spec("tensorflow") else "jax"
         own = {
+            "KERAS_BACKEND": _backend(),
             "DVC_ROOT": str(folder),  # where unfinished runs are kept
-            # Another seed of a row compiles the same.
+            # Seeds of a row compile the same step.
             "JAX_COMPILATION_CACHE_DIR": str(SCRATCH / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         if self.side_by_side:  # on one GPU: without a cache of its own each would wait for the others
             own |= {"XDG_CACHE_HOME": str(folder / "cache"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        return {"KERAS_BACKEND": installed, **os.environ, **own}
+        return os.environ | own
+
+
+def _backend() -> str:
+    """Return what Keras computes with where `train.backend` is auto."""
+    installed = "tensorflow" if importlib.util.find_spec("tensorflow") else "jax"
+    return os.environ.get("KERAS_BACKEND", installed)
 
 
 def _with_absolute_paths(params: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def network(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
 
 
 def learner(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
-    """What `train` trains in the network's place, compiled; no class weights, no deep supervision."""
+    """What `train` trains in the network's place, compiled; no class weights."""
     train, made = params.train, network(params, size)
     of_encoder = depths(made.get_layer("encoder"))
     first, *_ = phases(train, is_trainable(params.model.encoder, _source(params)))

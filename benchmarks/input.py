@@ -24,7 +24,7 @@ COUNT, PASSES, ROUNDS = 300, 6, 9
 MIRRORED = of_recipe("tutorial").train.augment
 EVERYTHING = AugmentParams(
     flip=True, scale=[0.5, 2.0], aspect=1.3, rotation=15.0, brightness=0.3, contrast=0.3, saturation=0.3,
-    hue=0.05, blur=1.0, grey=0.1,
+    hue=0.05,
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
 
 STRONG = {
     "flip": True, "scale": [0.5, 2.0], "aspect": 1.3, "rotation": 30.0, "brightness": 0.3,
-    "contrast": 0.3, "saturation": 0.5, "hue": 0.1, "blur": 1.0, "grey": 0.1,
+    "contrast": 0.3, "saturation": 0.5, "hue": 0.1,
 }  # fmt: skip
 
 AUGMENTED = """

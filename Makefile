@@ -55,7 +55,7 @@ repro: setup ## Run the pipeline as params.yaml says
 experiments: setup ## Compare the experiments: changed params and scores
 	dvc exp show --only-changed --precision 4 --sort-by original.mean_iou --sort-order desc --drop '$(HIDDEN)'
 
-ablation: setup ## Train what the tables of docs/quality.md have no results of, and write them
+ablation: setup ## Train the rows of docs/quality.md that have no result, and write its tables
 	python experiments/run.py; code=$$?; python experiments/table.py && exit $$code
 
 plots: setup ## Write a page of curves, scores and pictures; it and dvc plots diff then need no network

@@ -1,4 +1,4 @@
-"""What the benchmarks share: runs timed in turns, and one way to print and keep what came out."""
+"""Shared by the benchmarks: timing runs in turns, printing and storing results."""
 
 import datetime
 import importlib.metadata
@@ -30,16 +30,16 @@ BOUNDS = ROOT / "benchmarks/bounds.yaml"
 LIBRARIES = ("tensorflow", "keras", "jax", "numpy", "pillow", "dvc")
 
 Seconds = dict[str, list[float]]
-"""The times of each run, round by round."""
+"""The time of each round, by run."""
 
 Bound = dict[str, float]
 """`min` or `max` of a ratio."""
 
 
 def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Time each run once a round; they take turns in going first.
+    """Time each run once a round, another one first in each round.
 
-    Each runs once before and untimed: the first time traces, allocates and fills caches.
+    Each runs once untimed before: the first time traces, allocates and fills caches.
     """
     names = list(runs)
     for run in runs.values():
@@ -55,22 +55,22 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
 
 
 def ratio(seconds: Seconds, over: str, under: str) -> float:
-    """The median of the ratios round by round, which what slows the machine for a while hardly moves."""
+    """Return the median of the rounds' ratios, robust to a machine that is slower for a while."""
     pairs = zip(seconds[over], seconds[under], strict=True)
     return statistics.median(one / other for one, other in pairs)
 
 
 class OwnProcess:
-    """Something to run in a process of its own, which waits in between."""
+    """A function to call in a process of its own, which waits between calls."""
 
     def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
-        """`make`, picklable, is called there with the arguments, and gives what to run."""
+        """`make`, picklable, is called there with the arguments, and returns the function."""
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         context.Process(target=_serve, args=(theirs, make, *arguments), daemon=True).start()
 
     def __call__(self) -> None:
-        """Run it once."""
+        """Call it once."""
         self.pipe.send("run")
         self.pipe.recv()
 
@@ -83,9 +83,9 @@ def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], *argumen
 
 
 def peak_mb() -> float:
-    """The peak memory of this process, 10^6 bytes."""
+    """Return the peak memory of this process, 10^6 bytes."""
     status = Path("/proc/self/status")
-    # On Linux `getrusage` counts the process before too, whose place this one took.
+    # On Linux `getrusage` also counts the parent, of which a new process begins as a copy.
     if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
@@ -94,19 +94,19 @@ def peak_mb() -> float:
 
 
 def photographs() -> Path:
-    """The folder of SEGPIPE_PET_DIR; ends the benchmark where it is not set."""
+    """Return the folder of SEGPIPE_PET_DIR; end the benchmark if it is not set."""
     if folder := os.environ.get("SEGPIPE_PET_DIR"):
         return Path(folder)
     raise SystemExit("error: SEGPIPE_PET_DIR is not set (photographs in the pets' layout): not measured")
 
 
 def publish(benchmark: str, rows: Mapping[str, float], ratios: Mapping[str, float]) -> None:
-    """Print what was measured, and write it to a JSON file with machine, versions and date.
+    """Print measurements, and write them to a JSON file with machine, versions and date.
 
     Args:
         benchmark: its name.
-        rows: what was measured, named with its unit. Of this machine on this day.
-        ratios: what may be compared between machines.
+        rows: measurements by name and unit; they hold for this machine on this day.
+        ratios: numbers that may be compared between machines.
     """
     bounds = yaml.safe_load(BOUNDS.read_text(encoding="utf-8")).get(benchmark, {})
     for name, value in rows.items():
@@ -126,19 +126,19 @@ def publish(benchmark: str, rows: Mapping[str, float], ratios: Mapping[str, floa
 
 
 def described(bound: Bound | None) -> str:
-    """A bound in words; nothing where there is none."""
+    """Return a bound in words; an empty text for None."""
     words = {"min": "at least", "max": "at most"}
     return " ".join(f"({words[kind]} {limit:g})" for kind, limit in (bound or {}).items())
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and memory."""
+    """Return processor, cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {"cpu": cpu(), "cores": usable_cores(), "memory_gb": round(memory / 1e9, 1)}
 
 
 def versions() -> dict[str, str]:
-    """Python's, and those of the libraries that are installed."""
+    """Return the versions of Python and of the installed libraries."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""Networks as the stage `train` makes them, with random weights: what is computed is the same."""
+"""Networks as the stage `train` makes them, with random weights, which change no speed."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from segpipe.model.assemble import assemble, is_trainable
 from segpipe.model.backbone import backbone, depths
 from segpipe.model.pretrained import Backbone
 from segpipe.params import recipes
-from segpipe.params.load import Params, load_params
+from segpipe.params.load import Params
 from segpipe.train.loop import backend
 from segpipe.train.losses import segmentation_loss
 from segpipe.train.optimizer import build_optimizer
@@ -23,16 +23,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def of_recipe(name: str) -> Params:
-    """The committed params, with a recipe's."""
-    committed = load_params(ROOT / "params.yaml").model_dump(mode="json")
+    """Return the params of a recipe."""
+    committed = recipes.committed(ROOT / "params.yaml")
     return Params.model_validate(changed(committed, recipes.settings(name, ROOT / "experiments")))
 
 
 def network(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
-    """The network of some params, its encoder as if it was pretrained.
+    """Return the network of some params, its encoder treated as pretrained.
 
     Args:
-        params: the encoder and the decoder, and how many classes.
+        params: they give encoder, decoder and number of classes.
         size: height and width of the input; by default the params'.
     """
     encoder = params.model.encoder
@@ -41,7 +41,7 @@ def network(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
 
 
 def learner(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
-    """What `train` trains in the network's place, compiled; no class weights, no deep supervision."""
+    """Return the compiled model that `train` fits, without class weights."""
     train, made = params.train, network(params, size)
     of_encoder = depths(made.get_layer("encoder"))
     first, *_ = phases(train, is_trainable(params.model.encoder, _source(params)))

@@ -12,13 +12,13 @@ DVC = (PYTHON, "-m", "dvc")
 
 
 def environment() -> dict[str, str]:
-    """The environment in which stages, run by DVC as `python`, are run by this Python."""
+    """Return an environment in which `python`, as DVC calls it, is this Python."""
     path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path}
 
 
 def run(folder: Path, *command: str) -> str:
-    """Run a command that must succeed, and return what it says."""
+    """Run a command that must succeed; return its output."""
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
@@ -27,13 +27,13 @@ def run(folder: Path, *command: str) -> str:
 
 
 def clone(folder: Path) -> Path:
-    """A clone of the last commit."""
+    """Clone the last commit."""
     run(ROOT, "git", "clone", "--quiet", str(ROOT), str(folder))
     name_committer(folder)
     return folder
 
 
 def name_committer(folder: Path) -> None:
-    """Git and DVC's experiments ask for one."""
+    """Name a committer, without whom Git and DVC's experiments refuse to commit."""
     run(folder, "git", "config", "user.name", "benchmark")
     run(folder, "git", "config", "user.email", "benchmark@example.org")

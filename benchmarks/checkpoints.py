@@ -1,6 +1,6 @@
-"""What a checkpoint at the end of every epoch costs, as a share of the epoch.
+"""The cost of the checkpoint at the end of every epoch, as a share of the epoch.
 
-Epochs of 100 batches of 128 px, the model and the params that params.yaml holds.
+Epochs have 100 batches of 128 px; model and params are the recipe `default`.
 """
 
 import _bench
@@ -24,7 +24,7 @@ STEPS, EPOCHS = 100, 4
 
 
 class Saves(keras.callbacks.Callback):
-    """Saves after each epoch, and times both."""
+    """Saves after each epoch, and times epoch and checkpoint."""
 
     def __init__(self, run: Unfinished) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Saves(keras.callbacks.Callback):
 
 
 def main() -> None:
-    """Train, save, print the ratio."""
+    """Train, save and publish the ratio."""
     params = of_recipe("default")
     on_tensorflow.prepare(params.train)
     rng = np.random.default_rng(0)

@@ -1,11 +1,11 @@
 """Training from arrays on one accelerator with Keras on JAX: images a second, and why not more.
 
-Needs no TensorFlow. Networks and step are those of the stage `train`; a cell of the grid is a precision,
-a frozen or a trained encoder, and a batch size. Its shares of the device's matrix rate and of its memory
-bandwidth (the roofline, https://doi.org/10.1145/1498765.1498785) are of what the device reaches in the
-same run with a large matrix product and a large copy. Operations are those of the convolutions as the
-step is written, bytes those of the step as it is compiled. Steps are sent one after another, without the
-look at the loss that `fit` takes in between. The last line says what the input gives without a network.
+Needs no TensorFlow. Networks and step are those of the stage `train`. A cell of the grid is a precision,
+a frozen or a trained encoder, and a batch size. For each cell the table shows its shares of the device's
+matrix rate and memory bandwidth (the roofline, https://doi.org/10.1145/1498765.1498785), which a large
+matrix product and a large copy measure in the same run. Operations are counted in the convolutions as
+written, bytes in the compiled step. Steps are sent one after another; unlike `fit`, nothing reads the
+loss in between. The last line is the rate of the input without a network.
 """
 
 import os
@@ -48,16 +48,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Step:
-    """A training step, compiled."""
+    """A compiled training step."""
 
     cell: Cell
     run: Any
     state: Any
     operations: float
     moved: float
-    """Bytes from and to the device's memory."""
+    """Bytes read from and written to the device's memory."""
     peak: float
-    """Bytes that it needs at once."""
+    """Peak memory, bytes."""
 
 
 def main() -> None:
@@ -74,34 +74,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
     arguments = parser.parse_args()
     params = of_recipe(arguments.recipe)
-    cells = itertools.starmap(
-        Cell, itertools.product(arguments.precisions, (False, True), arguments.batches)
-    )
     device = jax.devices()[0]
     rates = {precision: matrix_rate(precision) for precision in arguments.precisions}
     bandwidth = copy_rate()
     print(f"{device.device_kind}: {bandwidth / 1e12:.3g} TB/s", end="")
     print("".join(f", {name} {rate / 1e12:.3g} TFLOP/s" for name, rate in rates.items()), flush=True)
+    cells = [Cell(*c) for c in itertools.product(rates, (False, True), arguments.batches)]
     made = [(cell, *traced(cell, params, arguments.size)) for cell in cells]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         steps = list(pool.map(lambda parts: compiled(*parts), made))
     print("precision encoder   batch   images/s   ms  matrix  memory  peak GB")
-    rows = []
-    for step in steps:
-        cell, seconds = step.cell, timed(step, arguments.seconds, arguments.size)
-        row = asdict(cell) | {
-            "images_per_second": cell.batch / seconds,
-            "matrix_share": step.operations / seconds / rates[cell.precision],
-            "memory_share": step.moved / seconds / bandwidth,
-            "peak_bytes": step.peak,
-        }
-        rows.append(row)
-        print(
-            f"{cell.precision:9} {'trained' if cell.trained else 'frozen':7} {cell.batch:7} "
-            f"{row['images_per_second']:10,.0f} {1e3 * seconds:6.1f} {row['matrix_share']:6.0%} "
-            f"{row['memory_share']:7.0%} {step.peak / 1e9:8.1f}",
-            flush=True,
-        )
+    rows = [measured(s, timed(s, arguments.seconds, arguments.size), rates, bandwidth) for s in steps]
     fed = input_rate(params, arguments.batches[-1], arguments.size)
     print(f"the input alone, batches of {arguments.batches[-1]}: {fed:,.0f} images/s")
     result = {
@@ -118,8 +101,26 @@ def main() -> None:
     write_json(ROOT / "benchmarks/results/gpu.json", result)
 
 
+def measured(step: Step, seconds: float, rates: dict[str, float], bandwidth: float) -> dict[str, Any]:
+    """Print and return a row of the table, for a step of so many seconds."""
+    cell = step.cell
+    row = asdict(cell) | {
+        "images_per_second": cell.batch / seconds,
+        "matrix_share": step.operations / seconds / rates[cell.precision],
+        "memory_share": step.moved / seconds / bandwidth,
+        "peak_bytes": step.peak,
+    }
+    print(
+        f"{cell.precision:9} {'trained' if cell.trained else 'frozen':7} {cell.batch:7} "
+        f"{row['images_per_second']:10,.0f} {1e3 * seconds:6.1f} {row['matrix_share']:6.0%} "
+        f"{row['memory_share']:7.0%} {step.peak / 1e9:8.1f}",
+        flush=True,
+    )
+    return row
+
+
 def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
-    """The step of a cell, traced, and the state that it starts from; class weights are left out."""
+    """Return the traced step of a cell, without class weights, and its initial state."""
     keras.config.set_dtype_policy(loop.POLICIES[cell.precision])
     encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
     model = params.model.model_copy(update={"encoder": encoder})
@@ -134,14 +135,14 @@ def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
 
 
 def batch_of(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images and masks."""
+    """Return random images and masks."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, size, size, 3), np.uint8)
     return images, rng.integers(0, CLASSES, (count, size, size), np.uint8)
 
 
 def compiled(cell: Cell, step: Any, state: Any) -> Step:
-    """The step of a cell, ready to run."""
+    """Return the compiled step of a cell."""
     run = step.lower().compile()
     memory = run.memory_analysis()
     peak = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
@@ -151,14 +152,17 @@ def compiled(cell: Cell, step: Any, state: Any) -> Step:
 
 
 def operations(jaxpr: Any) -> float:
-    """Multiplications and additions of a traced function's convolutions; JAX counts none on GPUs."""
+    """Count the multiplications and additions of a traced function's convolutions.
+
+    JAX's own count leaves them out on GPUs.
+    """
     total = 0.0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
             (_, kernel), (out,) = equation.invars, equation.outvars
             numbers = equation.params["dimension_numbers"]
             taken = math.prod(kernel.aval.shape) / kernel.aval.shape[numbers.rhs_spec[0]]
-            # Zeros between the input's pixels, as of a transposed convolution, are not multiplied with.
+            # A transposed convolution puts zeros between the input's pixels, and skips them.
             total += 2 * math.prod(out.aval.shape) * taken / math.prod(equation.params["lhs_dilation"])
         for value in equation.params.values():
             inner = getattr(value, "jaxpr", value)
@@ -167,7 +171,7 @@ def operations(jaxpr: Any) -> float:
 
 
 def timed(step: Step, seconds: float, size: int) -> float:
-    """Seconds a step: the median of some timings of many."""
+    """Return the seconds of a step: the median of repeated timings of many steps."""
     batch = jax.device_put(batch_of(step.cell.batch, size))
     state = jax.tree.map(jnp.copy, step.state)  # the step uses its state up
 
@@ -185,7 +189,7 @@ def timed(step: Step, seconds: float, size: int) -> float:
 
 
 def matrix_rate(precision: str) -> float:
-    """Operations a second of a large matrix product."""
+    """Return the operations a second of a large matrix product."""
     edge = 8192 if ON_GPU else 1024
     dtype = jnp.float32 if precision == "float32" else precision
     product = jax.jit(lambda a, b: a @ b)
@@ -194,7 +198,7 @@ def matrix_rate(precision: str) -> float:
 
 
 def copy_rate() -> float:
-    """Bytes a second, read and written, of a large sum with a number."""
+    """Return the bytes a second, read and written, of adding a number to a large array."""
     count = 1 << (28 if ON_GPU else 24)
     plus_one = jax.jit(lambda x: x + 1)
     x = jnp.zeros(count, jnp.float32)
@@ -202,7 +206,7 @@ def copy_rate() -> float:
 
 
 def fastest(work: Any) -> float:
-    """Seconds that work takes at its best."""
+    """Return the shortest time of several runs, seconds."""
     times = []
     for _ in range(10):
         start = time.perf_counter()
@@ -212,7 +216,7 @@ def fastest(work: Any) -> float:
 
 
 def input_rate(params: Params, batch: int, size: int, steps: int = 20) -> float:
-    """Images a second of the input with the recipe's augmentation, the model taken out."""
+    """Return the images a second of the input alone, with the recipe's augmentation."""
     images, masks = batch_of(2 * batch, size)
     arrays = Arrays(images, masks, [str(number) for number in range(2 * batch)])
     batches = on_jax.train_batches(arrays, batch, range(steps + 2), 0, params.train.augment)

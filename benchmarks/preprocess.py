@@ -1,9 +1,10 @@
 """Preprocessing: images a second of the stage's work, against the tutorial's map on the same cores.
 
 Both begin with encoded pictures and masks. segpipe checks, decodes, scales, encodes and writes shards;
-the tutorial decodes, scales and mirrors, and writes nothing. Photographs are those of SEGPIPE_PET_DIR as
-they are (500 x 375 at the median), and some of them at 4000 x 3000. Then how time and memory grow with
-ten times as many drawings of 96 px. Functions import TensorFlow: other processes import this file too.
+the tutorial decodes, scales and mirrors, and writes nothing. The photographs of SEGPIPE_PET_DIR are
+taken as they are (500 x 375 at the median), and some of them at 4000 x 3000. Then ten times as many
+drawings of 96 px show how time and memory grow. TensorFlow is imported in functions, since other
+processes import this file too.
 """
 
 import _bench
@@ -17,28 +18,22 @@ from pathlib import Path
 
 from PIL import Image
 
-from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.common.classes import class_table
 from segpipe.fetch import layouts, synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Problem, Sample
+from segpipe.params import recipes
+from segpipe.params.load import Params
 from segpipe.preprocess.write import write_records
 
 SIZE, ROUNDS, LARGE, FEW, MANY = 128, 5, 48, 3_000, 30_000
-PETS = ClassTable(
-    tuple(
-        SegmentationClass(name, value, colour)
-        for name, value, colour in (
-            ("pet", 1, "#0072b2"),
-            ("background", 2, "#999999"),
-            ("border", 3, "#e69f00"),
-        )
-    )
-)
+DATA = Params.model_validate(recipes.committed(_bench.ROOT / "params.yaml")).data
+PETS = class_table(DATA.classes, DATA.ignore)
 
 
 def main() -> None:
-    """Run the rounds, print the ratios."""
+    """Run the rounds and publish the ratios."""
     import tutorial
 
     rows, ratios = {}, {}
@@ -73,7 +68,7 @@ def main() -> None:
 
 
 def enlarged(pets: Path, target: Path) -> Path:
-    """Some of the photographs at 4000 x 3000, half of them in each split."""
+    """Write some of the photographs at 4000 x 3000, half of them in each split."""
     import tutorial
 
     (target / "images").mkdir(parents=True)
@@ -91,24 +86,24 @@ def enlarged(pets: Path, target: Path) -> Path:
 
 
 def prepare(found: Iterator[Sample | Problem], raw: Path) -> int:
-    """Fetch; the number of samples."""
+    """Write raw shards; return the number of samples."""
     summary = write_raw("a benchmark", found, PETS, True, 100, raw)
     return sum(split["samples"] for split in summary["splits"].values())
 
 
 def preprocess(raw: Path) -> None:
-    """What the stage does."""
+    """Do the work of the stage."""
     write_records(raw, PETS, (SIZE, SIZE), "stretch", 0.1, 100, raw / "records")
 
 
 def drain(samples: Iterable[object]) -> None:
-    """Take all and use none."""
+    """Take all samples."""
     for _ in samples:
         pass
 
 
 def of_drawings(scratch: Path, count: int) -> tuple[float, float]:
-    """Seconds and peak memory in 10^6 bytes that preprocessing takes for as many drawings."""
+    """Return the seconds and the peak memory (10^6 bytes) of preprocessing `count` drawings."""
     prepare(
         synthetic.samples(SyntheticParams(train=count, test=count // 10, size=96, seed=0)),
         scratch / "raw",
@@ -120,7 +115,7 @@ def of_drawings(scratch: Path, count: int) -> tuple[float, float]:
 
 
 def measured(raw: Path) -> tuple[float, float]:
-    """Seconds and peak memory of one call."""
+    """Return the seconds and the peak memory of one call."""
     start = time.perf_counter()
     preprocess(raw)
     return time.perf_counter() - start, _bench.peak_mb()

@@ -1,11 +1,11 @@
 """Time to quality: seconds of training until validation is as good as the tutorial's at its end.
 
-The photographs of SEGPIPE_PET_DIR with the weights of SEGPIPE_ENCODER_WEIGHTS: the tutorial's 20 epochs,
-and the stage `train` with the recipe `quick`, whose epochs are a fifth as long to look five times as
-often. Both train on the pipeline's training split and validate after each epoch, on its validation
-split at 128 px. Seconds are those of training steps with their tracing, and not of validation. What the
-tutorial ends with differs much from seed to seed: it is trained with three, and the middle one counts.
-Draws the curves.
+Data are the photographs of SEGPIPE_PET_DIR, encoder weights those of SEGPIPE_ENCODER_WEIGHTS. The
+tutorial trains 20 epochs; the stage `train` runs the recipe `quick`, with epochs a fifth as long so that
+it validates five times as often. Both train on the pipeline's training split and validate after each
+epoch on its validation split at 128 px. Seconds include training steps and tracing, but no validation.
+The tutorial's last score differs much from seed to seed: it is trained with three seeds, and the median
+counts. The curves are drawn.
 """
 
 import _bench
@@ -40,7 +40,7 @@ Curve = list[tuple[float, float]]
 
 
 def main() -> None:
-    """Train both, print the ratio, draw the curves."""
+    """Train both, publish the ratio, draw the curves."""
     pets = _bench.photographs().resolve()
     weights = os.environ.get("SEGPIPE_ENCODER_WEIGHTS")
     if not weights:
@@ -55,7 +55,7 @@ def main() -> None:
             "data.folder.layout": "oxford",
             "model.encoder.weights": str(Path(weights).resolve()),
         }
-        params = [w for word in recipes.words(settings) for w in ("-S", word)]
+        params = [w for word in recipes.overrides(settings) for w in ("-S", word)]
         run(project, *DVC, "exp", "run", *params, "preprocess", "fetch_encoder")
         ours = of_stage(project, int(settings["train.batch_size"]) * IN_FIFTHS["train.steps_per_epoch"])
         validation = load(records.open_records(project / "data/records"), "val")
@@ -80,7 +80,12 @@ def main() -> None:
 
 
 def of_stage(project: Path, images: int) -> Curve:
-    """Run the stage `train`, so many images an epoch; the times come from the rates that it says."""
+    """Run the stage `train`; return its curve, timed by the rates that it prints.
+
+    Args:
+        project: a folder with records and encoder.
+        images: how many it trains on in an epoch.
+    """
     said = run(project, PYTHON, "stages/train.py")
     epochs = [match for line in said.splitlines() if (match := SAID.match(line))]
     seconds = itertools.accumulate(images / int(match["rate"]) for match in epochs)
@@ -88,7 +93,7 @@ def of_stage(project: Path, images: int) -> Curve:
 
 
 def of_tutorial(pets: Path, weights: str, validation: Arrays, seed: int) -> Curve:
-    """Train as the tutorial does, but for the photographs of the validation split."""
+    """Train as the tutorial does, without the photographs of the validation split."""
     keras.utils.set_random_seed(seed)
     pairs = {Path(pair[0]).stem: pair for pair in tutorial.files(pets, "trainval")}
     held_out = [pairs.pop(name) for name in validation.names]
@@ -104,7 +109,7 @@ def of_tutorial(pets: Path, weights: str, validation: Arrays, seed: int) -> Curv
 
 
 class Watch(keras.callbacks.Callback):
-    """Validates after each epoch, and counts the seconds between."""
+    """Validates after each epoch, and sums the seconds of training."""
 
     def __init__(self, images: tf.data.Dataset, masks: np.ndarray) -> None:
         super().__init__()
@@ -117,7 +122,7 @@ class Watch(keras.callbacks.Callback):
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Stop it, and validate."""
+        """Stop the clock, and validate."""
         self.spent += time.perf_counter() - self.start
         prediction = self.model.predict(self.images, verbose=0).argmax(-1).astype(np.uint8)
         confusion = metrics.confusion_matrix(self.masks, prediction, tutorial.CLASSES)
@@ -125,7 +130,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def draw(curves: dict[str, Curve]) -> None:
-    """Mean IoU over seconds."""
+    """Draw mean IoU over seconds."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for (name, curve), colour in zip(curves.items(), ("#999999", "#0072b2"), strict=True):
         axes.plot(*zip(*curve, strict=True), "o-", color=colour, label=name)

@@ -1,8 +1,8 @@
 """Runs the CPU benchmarks, each in a process of its own, and prints one table of their ratios.
 
-`make bench` writes what each found to `benchmarks/results`. `make bench-check` writes nothing there, and
-fails where a ratio breaks its bound in `benchmarks/bounds.yaml`. Ratios are compared and never times:
-both sides of one are measured in one run on one machine.
+`make bench` writes the results to `benchmarks/results`. `make bench-check` writes nothing there, and
+fails where a ratio breaks its bound in `benchmarks/bounds.yaml`. Only ratios are compared, never times:
+both sides of a ratio are measured in one run on one machine.
 """
 
 import _bench
@@ -23,11 +23,11 @@ from segpipe.common.files import read_json
 
 HERE = Path(__file__).resolve().parent
 NOT_HERE = ("gpu", "run", "tutorial")
-"""What is no benchmark of a CPU."""
+"""Files that are no benchmark of a CPU."""
 
 
 def main() -> None:
-    """Run, print, and say what failed or broke its bound."""
+    """Run the benchmarks, print the table, and report failures and broken bounds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def run(name: str, results: Path) -> tuple[dict[str, float], str]:
-    """The ratios of one benchmark; where it failed none, and its last line."""
+    """Run one benchmark; return its ratios, or none and the last line of its error."""
     environment = os.environ | {"SEGPIPE_BENCH_RESULTS": str(results)}
     done = subprocess.run(
         [sys.executable, str(HERE / f"{name}.py")], env=environment, stderr=subprocess.PIPE, text=True
@@ -69,7 +69,7 @@ def run(name: str, results: Path) -> tuple[dict[str, float], str]:
 
 
 def broken(name: str, ratios: dict[str, float], bounds: dict[str, _bench.Bound]) -> list[str]:
-    """What is worse than its bound, or was not measured, in words."""
+    """Return a line for each ratio that is beyond its bound or was not measured."""
     wrong = [
         f"{name}: {what} has a bound and was not measured" for what in bounds.keys() - ratios.keys()
     ]

@@ -1,7 +1,7 @@
-"""How long stages take to start, and `dvc repro` where nothing is to do.
+"""The time of a stage's start, and of a `dvc repro` that has nothing to do.
 
-A start ends where the stage's work would begin: after its imports. The rival of the second is a DVC
-project with one stage, one dependency and one output.
+A start is the stage's imports. The no-op `dvc repro` is compared with that of a DVC project with one
+stage, one dependency and one output.
 """
 
 import _bench
@@ -30,7 +30,7 @@ stages:
 
 
 def main() -> None:
-    """Run the rounds, print the ratios."""
+    """Run the rounds and publish the ratios."""
     with tempfile.TemporaryDirectory() as scratch:
         ours, bare = finished(Path(scratch, "segpipe")), one_stage(Path(scratch, "bare"))
         runs = {name: partial(run, ours / "stages", PYTHON, "-c", f"import {name}") for name in STAGES}
@@ -50,14 +50,14 @@ def main() -> None:
 
 
 def finished(folder: Path) -> Path:
-    """A clone in which everything ran, on a few drawings."""
+    """Clone the last commit, and run everything there on a few drawings."""
     clone(folder)
     run(folder, *DVC, "exp", "run", *(word for param in SMALL for word in ("-S", param)))
     return folder
 
 
 def one_stage(folder: Path) -> Path:
-    """A DVC project in which everything ran."""
+    """Make a DVC project of one stage, and run it."""
     folder.mkdir()
     run(folder, "git", "init", "--quiet")
     name_committer(folder)

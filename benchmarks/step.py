@@ -1,9 +1,9 @@
 """The training step on a CPU: images a second of `train`, against the tutorial's step.
 
-Both take the same batch of 64 noise images of 128 px with random weights (neither changes what is
-computed), the input left out. `tutorial` is the same network function as the yardstick; `default` is
-what params.yaml holds, which also trains the encoder. Each runs in a process of its own, because
-segpipe sets TensorFlow up in another way.
+Both take the same batch of 64 noise images of 128 px with random weights, which change no speed; the
+input pipeline is left out. The recipe `tutorial` computes the same function as the tutorial; `default`
+also trains the encoder. Each runs in a process of its own, because segpipe configures TensorFlow
+differently.
 """
 
 import _bench
@@ -20,7 +20,7 @@ ROUNDS = 9
 
 
 def main() -> None:
-    """Run the rounds, print the ratios."""
+    """Run the rounds and publish the ratios."""
     runs = {
         "the tutorial": _bench.OwnProcess(of_tutorial),
         **{name: _bench.OwnProcess(of_segpipe, name) for name in ("tutorial", "default")},
@@ -37,14 +37,14 @@ def main() -> None:
 
 
 def of_tutorial() -> Callable[[], object]:
-    """A step of the yardstick."""
+    """Return a step of the tutorial."""
     images, masks = batch()
     floats, model = images.astype(np.float32) / 255, tutorial.network()
     return lambda: model.train_on_batch(floats, masks)
 
 
 def of_segpipe(name: str) -> Callable[[], object]:
-    """A step of a recipe."""
+    """Return a step of a recipe."""
     params = of_recipe(name)
     on_tensorflow.prepare(params.train)
     images, masks = batch()
@@ -53,7 +53,7 @@ def of_segpipe(name: str) -> Callable[[], object]:
 
 
 def batch() -> tuple[np.ndarray, np.ndarray]:
-    """Noise."""
+    """Return a batch of noise: images and masks."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (tutorial.BATCH, tutorial.SIZE, tutorial.SIZE, 3), np.uint8)
     return images, rng.integers(0, tutorial.CLASSES, images.shape[:3], np.uint8)

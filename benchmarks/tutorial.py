@@ -1,9 +1,9 @@
-"""The yardstick: the tutorial's recipe in plain TensorFlow and Keras, as its reader would write it.
+"""The tutorial's recipe in plain TensorFlow and Keras, to compare with; it uses nothing of segpipe.
 
-Photographs and masks are decoded and scaled to 128 px (bilinear, nearest), mirrored once, before they
-are cached as float32 in 0..1; batches of 64 come from a shuffled buffer. The network is a frozen
-MobileNetV2 with the pix2pix upsampler, trained by Adam on sparse cross-entropy. Nothing of segpipe is in
-it. Source of the recipe: https://www.tensorflow.org/tutorials/images/segmentation
+Photographs and masks are decoded, scaled to 128 px (bilinear, nearest), mirrored once, and cached as
+float32 in 0..1; batches of 64 come from a shuffled buffer. The network is a frozen MobileNetV2 with the
+pix2pix upsampler, trained by Adam on sparse cross-entropy.
+Source: https://www.tensorflow.org/tutorials/images/segmentation
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ FILTERS = (512, 256, 128, 64)
 
 
 def files(pets: Path, split: str) -> list[tuple[str, str]]:
-    """Paths of a split's photographs and their masks: `trainval` or `test`."""
+    """Return the paths of the photographs and masks of a split: `trainval` or `test`."""
     lines = (pets / f"annotations/{split}.txt").read_text(encoding="utf-8").splitlines()
     names = [line.split()[0] for line in lines if line and not line.startswith("#")]
     trimaps = pets / "annotations/trimaps"
@@ -28,14 +28,14 @@ def files(pets: Path, split: str) -> list[tuple[str, str]]:
 
 
 def load(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """From encoded bytes to float32 [128, 128, 3] in 0..1 and a mask [128, 128, 1] of 0, 1, 2."""
+    """Decode bytes to float32 [128, 128, 3] in 0..1 and a mask [128, 128, 1] of 0, 1, 2."""
     picture = tf.image.resize(tf.io.decode_jpeg(image, channels=3), (SIZE, SIZE))
     truth = tf.image.resize(tf.io.decode_png(mask, channels=1), (SIZE, SIZE), method="nearest")
     return tf.cast(picture, tf.float32) / 255, truth - 1
 
 
 def load_mirrored(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """As `load`, half of them mirrored."""
+    """Decode as `load` does, and mirror half of the samples."""
     picture, truth = load(image, mask)
     if tf.random.uniform(()) > 0.5:
         picture, truth = tf.image.flip_left_right(picture), tf.image.flip_left_right(truth)
@@ -43,23 +43,27 @@ def load_mirrored(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
 
 
 def encoded(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
-    """The files' bytes."""
+    """Return the files' bytes."""
     paths = tf.data.Dataset.from_tensor_slices(pairs)
     return paths.map(lambda pair: (tf.io.read_file(pair[0]), tf.io.read_file(pair[1])), tf.data.AUTOTUNE)
 
 
 def loaded(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
-    """What is cached."""
+    """Return the samples as they are cached."""
     return encoded(pairs).map(load_mirrored, tf.data.AUTOTUNE)
 
 
 def train_batches(pairs: list[tuple[str, str]]) -> tf.data.Dataset:
-    """Batches without end."""
+    """Return endless batches."""
     return loaded(pairs).cache().shuffle(1000).batch(BATCH).repeat().prefetch(tf.data.AUTOTUNE)
 
 
 def network(weights: str | None = None) -> keras.Model:
-    """Float images to logits, compiled. `weights`: a file of MobileNetV2's without top; None: random."""
+    """Return a compiled model from float images to logits.
+
+    Args:
+        weights: a file of MobileNetV2's weights without top; None: random weights.
+    """
     encoder = keras.applications.MobileNetV2(
         input_shape=(SIZE, SIZE, 3), include_top=False, weights=weights
     )
@@ -79,7 +83,7 @@ def network(weights: str | None = None) -> keras.Model:
 
 
 def doubled(x: keras.KerasTensor, filters: int, **options: bool) -> keras.KerasTensor:
-    """A transposed convolution of stride 2."""
+    """Apply a transposed convolution of stride 2."""
     return keras.layers.Conv2DTranspose(
         filters,
         3,

@@ -1,6 +1,6 @@
 """Writes the results of experiments into docs/quality.md, between its markers: tables, and a curve.
 
-A result counts where its params are still those of its row.
+A result counts while its params are those of its row; `data.source` may differ.
 """
 
 import re
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import FOLDER, ROOT, Experiment, Result, everything, names
+from _results import FOLDER, ROOT, Experiment, Result, everything, is_of, names
 
 from segpipe.common.errors import UserError, exits_cleanly
 from segpipe.common.files import write_text
@@ -22,15 +22,15 @@ from segpipe.report import grids
 
 PAGE = ROOT / "docs/quality.md"
 CURVE = ROOT / "docs/images/quality-curve.png"
-SUBJECT = ("pet", "border")
-"""The classes that together are what a binary mask shows."""
 SEEDS = 3
-"""How many seeds a row is expected to have."""
+"""How many seeds a row should have."""
+WHERE = ("data.source", "data.folder.layout", "data.tfds.name")
+"""Params that a result may have other values of than the row: they say where the data are."""
 
 
 @exits_cleanly
 def main() -> None:
-    """Fill the markers."""
+    """Write what belongs between the markers."""
     parts = recipes.ablation(FOLDER)
     results = load()
     if results.empty:
@@ -50,11 +50,11 @@ def main() -> None:
 
 
 def load() -> pd.DataFrame:
-    """Scores, a row a result: its `name`, and what the tables have a column of; NaN: not measured."""
+    """Return scores, a row a result: its `name`, and the columns of the tables; NaN: not measured."""
     known, found = names(), []
     for result in everything():
-        experiment = Experiment(result["name"], result["seed"])
-        if experiment.name in known and experiment.settings.items() <= result["params"].items():
+        experiment = Experiment(result["name"], int(result["seed"]))
+        if experiment.name in known and is_of(result, experiment, {}, but=WHERE):
             found.append(scores(result))
         else:
             print(f"left out: {experiment}, whose params are those of no row as it is now")
@@ -62,43 +62,29 @@ def load() -> pd.DataFrame:
 
 
 def scores(result: Result) -> dict:
-    """The numbers of one result."""
-    original = result["metrics"]["original"]
-    boundary = original.get("boundary_f1", {})
-    return {
-        "name": result["name"],
-        "images": result["images"]["train"],
-        "val mean IoU": result["summary"]["val_mean_iou"],
-        "accuracy": original["pixel_accuracy"],
-        "mean IoU": original["mean_iou"],
-        **{f"IoU, {name}": iou for name, iou in original["iou"].items()},
-        "binary IoU": binary_iou(pd.DataFrame(result["confusion"])),
-        "boundary F1, 2 px": boundary.get("2px"),
-        "5 px": boundary.get("5px"),
-        "calibration error": result["metrics"]["calibration_error"],
-        "training, s": result["training"]["seconds"],
+    """Return the numbers of one result."""
+    iou = "original.iou."
+    columns = {
+        "val mean IoU": "summary.val_mean_iou",
+        "accuracy": "original.pixel_accuracy",
+        "mean IoU": "original.mean_iou",
+        **{f"IoU, {key.removeprefix(iou)}": key for key in result if key.startswith(iou)},
+        "binary IoU": "binary_iou",
+        "boundary F1, 2 px": "original.boundary_f1.2px",
+        "5 px": "original.boundary_f1.5px",
+        "calibration error": "calibration_error",
+        "training, s": "seconds",
     }
-
-
-def binary_iou(pairs: pd.DataFrame) -> float | None:
-    """IoU of pet and border as one class, as others score Oxford-IIIT Pet; None of other classes.
-
-    Args:
-        pairs: `pixels` by `truth` and `prediction`.
-    """
-    if {*pairs["truth"]} != {*SUBJECT, "background"}:
-        return None
-    of_truth, of_prediction = pairs["truth"].isin(SUBJECT), pairs["prediction"].isin(SUBJECT)
-    either, both = pairs[of_truth | of_prediction], pairs[of_truth & of_prediction]
-    return both["pixels"].sum() / either["pixels"].sum()
+    numbers = {name: float(result.get(key) or "nan") for name, key in columns.items()}
+    return {"name": result["name"], "images": int(result["images.train"]), **numbers}
 
 
 def table(results: pd.DataFrame, parts: dict[str, dict[str, str]]) -> str:
-    """Markdown: mean ± standard deviation over the seeds.
+    """Return Markdown: mean ± standard deviation over the seeds.
 
     Args:
-        results: as `load` gives them.
-        parts: the labels of rows by name, by the heading that they stand under.
+        results: as `load` returns them.
+        parts: by heading, the labels of its rows by name.
     """
     columns = [column for column in results if column not in ("name", "images")]
     lines = [row_of(["", *columns]), row_of(["---", *["---:"] * len(columns)])]
@@ -113,12 +99,12 @@ def table(results: pd.DataFrame, parts: dict[str, dict[str, str]]) -> str:
 
 
 def row_of(cells: list[str]) -> str:
-    """A line of a Markdown table."""
+    """Return a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def cell(values: pd.Series, digits: int) -> str:
-    """Mean ± standard deviation (of a sample); the mean alone of one value."""
+    """Return mean ± standard deviation (of a sample); the mean alone of one value."""
     values = values.dropna().astype(float)
     if values.empty:
         return "–"
@@ -127,9 +113,9 @@ def cell(values: pd.Series, digits: int) -> str:
 
 
 def curve(results: pd.DataFrame) -> str:
-    """Draw mean IoU over the number of training images; Markdown that shows the figure.
+    """Draw mean IoU over the number of training images; return Markdown that shows the figure.
 
-    Of the rows named `samples-...`, and of what they have fewer than.
+    The points are the rows named `samples-...` and their bases.
     """
     rows = [row for part in recipes.ablation(FOLDER) for row in part.rows]
     fewer = [row for row in rows if row.name.startswith("samples-")]
@@ -151,10 +137,10 @@ def curve(results: pd.DataFrame) -> str:
 
 
 def between_markers(text: str, name: str, content: str) -> str:
-    """A page with other content between two of its comments.
+    """Return a page with new content between two of its comments.
 
     Raises:
-        UserError: it has no such comments.
+        UserError: the page has no such comments.
     """
     start, end = f"<!-- table: {name} -->", "<!-- end -->"
     marked = re.compile(rf"({re.escape(start)}\n).*?({re.escape(end)})", re.DOTALL)

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.common.nested import flat
 from segpipe.model.params import DecoderParams
 from segpipe.params import recipes
 from segpipe.params.load import Params
@@ -30,8 +31,14 @@ PETS = ClassTable(
     )
 )
 
-TUTORIAL = recipes.settings("tutorial", ROOT / "experiments")
-"""Params of the plainest recipe, so that tests do not depend on what params.yaml holds just now."""
+COMMITTED = flat(recipes.committed(ROOT / "params.yaml"), recipes.KEYS)
+"""The params at Git's HEAD."""
+
+TUTORIAL = {
+    **{key: value for key, value in COMMITTED.items() if key in recipes.KEYS},
+    **recipes.settings("tutorial", ROOT / "experiments"),
+}
+"""All params of the plainest recipe, so that tests do not depend on what params.yaml holds just now."""
 
 TINY = TUTORIAL | {
     "data.source": "synthetic",
@@ -93,7 +100,7 @@ def make_project(path: Path, **params: object) -> Path:
 
 
 def plain_params() -> Params:
-    """The committed params, but for the tutorial's recipe in place of the default."""
+    """Return the params of the tutorial's recipe."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     _set(content, TUTORIAL)
     return Params.model_validate(content)

@@ -1,18 +1,26 @@
-"""The ablation: experiments run once each, go on where they were stopped, and become tables."""
+"""The ablation: experiments run once each, resume where they were stopped, and become tables."""
 
 import json
 import re
 import shutil
 import signal
 import subprocess
+import sys
 
+import pandas as pd
 import pytest
 import yaml
-from helpers import commit, environment, error_line, make_project, run, set_params
+from helpers import ROOT, commit, environment, error_line, git, make_project, run, set_params
 
+from segpipe.common.nested import flat
 from segpipe.params import recipes
 from segpipe.train.unfinished import Unfinished
 
+sys.path.insert(0, str(ROOT / "experiments"))
+
+import _results
+
+RESULTS = "experiments/results.csv"
 OWN_DATA = {"SEGPIPE_PET_DIR": "", "SEGPIPE_ENCODER_WEIGHTS": ""}
 ABLATION = """
 - part: One part
@@ -26,14 +34,6 @@ ABLATION = """
 """
 
 
-CONFUSION = [
-    {"truth": truth, "prediction": prediction, "pixels": pixels}
-    for truth, row in {"pet": (50, 5, 5), "background": (4, 80, 6), "border": (10, 10, 30)}.items()
-    for prediction, pixels in zip(("pet", "background", "border"), row, strict=True)
-]
-"""As one class, pet and border are right on 95 pixels, of 110 in the truth and 105 in the prediction."""
-
-
 @pytest.fixture
 def project(tmp_path):
     """A tiny project with one recipe and four rows, the last of which cannot run."""
@@ -43,6 +43,7 @@ def project(tmp_path):
     recipe = {"train": {"epochs": 1, "learning_rate": 0.01, "batch_size": 4}}
     (project / "experiments/default.yaml").write_text(f"# D\n{yaml.safe_dump(recipe)}")
     (project / "experiments/ablation.yaml").write_text(ABLATION)
+    (project / RESULTS).unlink()
     commit(project)
     return project
 
@@ -52,26 +53,25 @@ def experiments(project, *arguments):
 
 
 def result_of(project, name):
-    return json.loads((project / f"experiments/results/{name}.json").read_text())
+    """A row of the results; its cells are text."""
+    results = pd.read_csv(project / RESULTS, dtype=str, keep_default_na=False)
+    (row,) = results[results["name"] + "-" + results["seed"] == name].to_dict("records")
+    return row
 
 
 def put_result(project, name, seed, mean_iou, images=100, **params):
     """A result of a row, with scores that follow from one number."""
-    settings = recipes.settings(name, project / "experiments") | {"seed": seed} | params
-    original = {
-        "pixel_accuracy": mean_iou + 0.2,
-        "mean_iou": mean_iou,
-        "iou": {"pet": mean_iou + 0.1, "border": mean_iou - 0.1},
-    }
     result = {
-        "name": name, "seed": seed, "params": settings, "images": {"train": images},
-        "metrics": {"original": original, "calibration_error": 0.05},
-        "confusion": CONFUSION,
-        "summary": {"val_mean_iou": 0.5}, "training": {"seconds": 100 + 10 * seed},
+        "name": name, "seed": seed,
+        **recipes.settings(name, project / "experiments"), **params,
+        "images.train": images, "summary.val_mean_iou": 0.5,
+        "original.pixel_accuracy": mean_iou + 0.2, "original.mean_iou": mean_iou,
+        "original.iou.pet": mean_iou + 0.1, "original.iou.border": mean_iou - 0.1,
+        "calibration_error": 0.05, "binary_iou": 0.7917, "seconds": 100 + 10 * seed,
     }  # fmt: skip
-    path = project / f"experiments/results/{name}-{seed}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result))
+    path = project / RESULTS
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    pd.DataFrame([*rows, result]).to_csv(path, index=False)
 
 
 def table_of(project, name):
@@ -101,7 +101,7 @@ def test_tables_hold_mean_and_standard_deviation_over_seeds(project):
         "boundary F1, 2 px": "–",
         "5 px": "–",
         "calibration error": "0.050 ± 0.000",
-        "binary IoU": "0.792 ± 0.000",  # 95 / (110 + 105 - 95)
+        "binary IoU": "0.792 ± 0.000",
         "training, s": "110 ± 10",
     }
     assert table["hotter (n = 1)"][2] == "0.500"
@@ -111,6 +111,15 @@ def test_tables_hold_mean_and_standard_deviation_over_seeds(project):
         "**Another**", "8 images (n = 0)", "too big (n = 0)",
     ]  # fmt: skip
     assert table_of(project, "recipes")["`default`"] == table["the default"]
+
+
+def test_binary_iou_takes_pet_and_border_as_one_class():
+    """As one class they are right on 95 pixels, of 110 in the truth and 105 in the prediction."""
+    pixels = {"pet": (50, 5, 5), "background": (4, 80, 6), "border": (10, 10, 30)}
+    pairs = [(truth, *pair) for truth, row in pixels.items() for pair in zip(pixels, row, strict=True)]
+    confusion = pd.DataFrame(pairs, columns=["truth", "prediction", "pixels"])
+    assert _results.binary_iou(confusion) == 95 / (110 + 105 - 95)
+    assert _results.binary_iou(confusion.replace("pet", "car")) is None
 
 
 def test_the_curve_is_drawn_and_shown_and_the_rest_of_the_page_stays(project):
@@ -137,10 +146,33 @@ def test_a_page_without_a_marker_is_named_with_what_it_lacks(project):
     assert "quality.md: no <!-- table: recipes --> with an <!-- end --> after it" in result.stderr
 
 
+def test_every_committed_result_is_of_its_row_or_of_a_knob_that_was_deleted():
+    rows, deleted = _results.everything(), ("boundary", "stronger", "supervision")
+    assert len(rows) >= 137
+    for row in rows:
+        experiment = _results.Experiment(row["name"], int(row["seed"]))
+        if not row["name"].endswith(deleted):
+            assert _results.is_of(row, experiment, {}, but=("data.source", "data.folder.layout")), (
+                experiment
+            )
+
+
+def test_a_result_is_of_other_params_when_the_committed_default_changes(project):
+    """Also where the row does not name the param."""
+    put_result(project, "default", 0, 0.7, **{"train.samples": 0})
+    assert "left out" not in run("python", "experiments/table.py", cwd=project).stdout
+    set_params(project, {"train.samples": 9})
+    assert "left out" not in run("python", "experiments/table.py", cwd=project).stdout
+    commit(project)
+    assert "left out: default-0" in run("python", "experiments/table.py", cwd=project).stdout
+
+
 def test_a_row_that_is_none_is_an_error_before_anything_runs(project):
     result = experiments(project, "hoter")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "error: no row or recipe 'hoter'; did you mean hotter?\n"
+    result = experiments(project, "hotter", "--set", "train.epoch=3")
+    assert error_line(result) == "error: --set train.epoch: no such param; did you mean train.epochs?\n"
 
 
 @pytest.mark.slow
@@ -154,18 +186,21 @@ def test_every_experiment_runs_once_and_one_that_fails_stops_no_other(project):
     assert first.stderr.startswith("error: 1 of 4 failed:\n       too-big-0: ")
 
     result = result_of(project, "samples-8-0")
-    assert result["params"] == {
-        "train.epochs": 1, "train.learning_rate": 0.01, "train.batch_size": 4,
-        "train.samples": 8, "seed": 0,
+    assert {key: result[key] for key in result if key.startswith(("train.", "data.", "seed"))} == {
+        "train.epochs": "1", "train.learning_rate": "0.01", "train.batch_size": "4",
+        "train.samples": "8", "seed": "0",
     }  # fmt: skip
-    clone = project / ".experiments/clone"
-    assert result["metrics"] == json.loads((clone / "results/evaluate/metrics.json").read_text())
-    assert (result["source"], result["images"]["train"]) == ("synthetic", 8)
-    assert result["summary"]["val_mean_iou"] > 0
-    assert result["training"]["seconds"] > 0
-    assert {"python", "keras", "tensorflow"} <= result["versions"].keys()
-    assert result_of(project, "hotter-0")["metrics"] != result_of(project, "default-0")["metrics"]
-    assert str(project) not in json.dumps(result)
+    (folder,) = re.findall(r"Running stage 'evaluate' in (.*)", log_of(project, "samples-8-0"))
+    metrics = json.loads((project / folder / "results/evaluate/metrics.json").read_text())
+    assert int(result["images.test"]) == metrics.pop("images")
+    assert {key: float(result[key]) for key in flat(metrics)} == flat(metrics)
+    assert (result["source"], result["images.train"]) == ("synthetic", "8")
+    assert float(result["summary.val_mean_iou"]) > 0
+    assert float(result["seconds"]) > 0
+    assert result["revision"] == git(project, "rev-parse HEAD").strip()
+    assert {"versions.python", "versions.keras", "versions.tensorflow"} <= result.keys()
+    assert result_of(project, "hotter-0")["loss"] != result_of(project, "default-0")["loss"]
+    assert str(project) not in (project / RESULTS).read_text()
 
     again = experiments(project, "default", "hotter", "--seeds", "0")
     assert (again.returncode, again.stdout.split(";")[0]) == (
@@ -173,14 +208,25 @@ def test_every_experiment_runs_once_and_one_that_fails_stops_no_other(project):
         "0 of 2 experiments have no result yet",
     )
 
-    # What DVC has is not trained again, and its seconds are those of the training.
-    path = project / "experiments/results/default-0.json"
-    before = json.loads(path.read_text())
-    path.unlink()
+    # A finished training is not repeated, and its seconds are those that it took.
+    before = result_of(project, "default-0")
+    (project / RESULTS).unlink()
     assert experiments(project, "default", "--seeds", "0").returncode == 0
-    assert "Running stage" not in (project / ".experiments/logs/default-0.log").read_text()
-    after = json.loads(path.read_text())
+    assert "Running stage 'train'" not in log_of(project, "default-0")
+    after = result_of(project, "default-0")
     assert {**after, "elapsed": 0} == {**before, "elapsed": 0}
+
+    # Experiments that differ only in how they are scored share it.
+    mirrored = experiments(project, "default", "--seeds", "0", "--set", "evaluate.tta.flip=true")
+    assert "1 of 1 experiments have no result yet" in mirrored.stdout, mirrored.stderr
+    assert "Running stage 'train'" not in log_of(project, "default-0")
+    shared = result_of(project, "default-0")
+    assert (shared["evaluate.tta.flip"], shared["fingerprint"]) == ("true", before["fingerprint"])
+    assert shared["loss"] != before["loss"]
+
+
+def log_of(project, experiment):
+    return (project / f".experiments/logs/{experiment}.log").read_text()
 
 
 @pytest.mark.slow
@@ -190,32 +236,32 @@ def test_a_runner_that_was_killed_goes_on_when_it_is_started_again(project, how)
     process = subprocess.Popen(
         command, cwd=project, env=environment(**OWN_DATA), stdout=subprocess.DEVNULL
     )
-    runs = project / ".experiments/clone/.dvc/tmp/segpipe/runs"
-    while not any(found.epoch >= 2 for found in map(Unfinished, runs.glob("*[0-9a-f]"))):
+    runs = ".experiments/train-*/.dvc/tmp/segpipe/runs/*[0-9a-f]"
+    while not any(found.epoch >= 2 for found in map(Unfinished, project.glob(runs))):
         assert process.poll() is None
     process.send_signal(how)
     process.wait()
     again = run(*command, cwd=project, **OWN_DATA)
     assert again.returncode == 0, again.stdout + again.stderr
-    log = (project / ".experiments/logs/default-0.log").read_text()
+    log = log_of(project, "default-0")
     if how == signal.SIGTERM:
         assert "resuming run" in log
     else:
         assert "waiting for an experiment that runs in" in again.stdout
         assert "Running stage 'train'" not in log, "what outlived its runner has trained it"
-    assert result_of(project, "default-0")["summary"]["epochs"] == 30
-    assert result_of(project, "default-0")["training"]["seconds"] > 0
+    assert result_of(project, "default-0")["summary.epochs"] == "30"
+    assert float(result_of(project, "default-0")["seconds"]) > 0
 
 
-def test_looks_are_scored_on_the_validation_split(finished_project, tmp_path):
+def test_views_are_scored_on_the_validation_split(finished_project, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(finished_project, project, symlinks=True)
     set_params(project, {"evaluate.tta.flip": False})
-    done = run("python", "experiments/looks.py", "1", "1,2", cwd=project)
+    done = run("python", "experiments/views.py", "1", "1,2", cwd=project)
     assert done.returncode == 0, done.stderr
     summary = json.loads((project / "results/train/summary.json").read_text())
     once, twice = done.stdout.splitlines()
     assert once == f"[1.0]: {summary['val_mean_iou']:.4f}", "as training saw it"
     assert twice.startswith("[1.0, 2.0]: 0.")
-    refused = run("python", "experiments/looks.py", "9", cwd=project)
+    refused = run("python", "experiments/views.py", "9", cwd=project)
     assert error_line(refused) == "error: a scale of 9; expected 0.25 to 4\n"

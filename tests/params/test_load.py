@@ -163,6 +163,7 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
 
 def test_params_file_holds_exactly_the_known_keys():
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["data"]["image_size"] = [content["data"]["image_size"]] * 2
     assert load_params(ROOT / "params.yaml").model_dump(mode="json", exclude_unset=True) == content
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import yaml
-from helpers import ROOT, commit, error_line, git, plain_params, run, set_params
+from helpers import COMMITTED, ROOT, commit, error_line, git, plain_params, run, set_params
 
 from segpipe.common.errors import UserError
 from segpipe.common.nested import flat
@@ -62,14 +62,14 @@ def tiny(folder):
     return project
 
 
-def test_all_recipes_set_every_param_that_decides_quality_and_nothing_else():
-    keys = {key for key in recipes.KNOBS if not CIRCUMSTANCES.fullmatch(key)}
+def test_recipes_set_params_that_decide_quality_and_nothing_else():
+    keys = {key for key in recipes.KEYS if not CIRCUMSTANCES.fullmatch(key)}
     sections = ("data.image_size", "data.resize", "model.decoder.", "train.", "evaluate.tta.")
     layers = {"model.encoder.layers", "model.encoder.trainable"}
-    expected = {key for key in keys if key.startswith(sections)} | layers
+    deciding = {key for key in keys if key.startswith(sections)} | layers
     assert list(recipes.recipes(ROOT / "experiments")) == NAMES
     for name in NAMES:
-        assert settings(name).keys() == expected, name
+        assert settings(name).keys() <= deciding, name
 
 
 def test_the_tutorial_is_its_own_recipe():
@@ -85,16 +85,18 @@ def test_the_tutorial_is_its_own_recipe():
     assert params.model.encoder.trainable == "auto"
 
 
-def test_the_default_recipe_is_what_params_yaml_says():
-    assert settings("default").items() <= flat(PARAMS).items()
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_holds_what_differs_from_params_yaml_so_the_default_is_empty(name):
+    assert all(COMMITTED[key] != value for key, value in settings(name).items())
+    assert bool(settings(name)) == (name != "default")
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(row.name for row in ROWS)])
 def test_recipes_and_rows_are_params_that_the_pipeline_takes(tmp_path, name):
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    set_params(tmp_path, settings(name))
+    set_params(tmp_path, COMMITTED | settings(name))
     read = load_params(tmp_path / "params.yaml").model_dump(mode="json")
-    size = settings(name)["data.image_size"]
+    size = (COMMITTED | settings(name))["data.image_size"]
     expected = settings(name) | {"data.image_size": [size, size]}
     assert {key: flat(read)[key] for key in expected} == expected
 
@@ -105,7 +107,8 @@ def test_every_row_has_a_name_of_its_own_and_one_named_as_a_recipe_is_that_recip
     assert "default" in names
     for row in ROWS:
         if row.name in NAMES:
-            assert settings(row.base) | row.changes == settings(row.name), row.name
+            same = COMMITTED | settings(row.base) | row.changes
+            assert same == COMMITTED | settings(row.name), row.name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -188,6 +191,49 @@ def test_dvc_takes_a_recipe_through_xargs_and_leaves_comments_and_all_else(tiny)
 def test_a_recipe_replaces_class_weights_and_lists_of_another_length(tiny):
     set_params(tiny, {"train.class_weights": {"pet": 3.0}, "model.encoder.layers": ["a", "b", "c"]})
     assert take(tiny, "segpipe recipe odd | xargs -r dvc exp run") == changed(tiny)
+
+
+def printed(project, *name):
+    result = run("segpipe", "recipe", *name, cwd=project)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def test_one_recipe_after_another_is_not_mixed_with_it(tiny):
+    """`dvc exp run` leaves the params of the first in params.yaml."""
+    assert printed(tiny, "default") == []
+    take(tiny, "segpipe recipe quick | xargs -r dvc exp run")
+    given_back = {
+        f"-S {word}" for word in recipes.overrides({k: COMMITTED[k] for k in settings("quick")})
+    }
+    assert {*printed(tiny, "default")} == given_back
+    assert take(tiny, "segpipe recipe default | xargs -r dvc exp run") == PARAMS
+    take(tiny, "segpipe recipe odd | xargs -r dvc exp run")
+    take(tiny, "segpipe recipe balanced | xargs -r dvc exp run")
+    assert "-S train.class_weights=none" in printed(tiny, "best")
+    best = take(tiny, "segpipe recipe best | xargs -r dvc exp run")
+    assert flat(best, recipes.KEYS) == COMMITTED | settings("best")
+
+
+def test_a_recipe_gives_back_only_what_recipes_and_rows_set(tiny):
+    set_params(tiny, {"data.validation_share": 0.3, "seed": 5, "train.loss.dice": 0.5})
+    assert printed(tiny, "default") == ["-S train.loss.dice=0.0"]
+    dice = [f"-S {word}" for word in recipes.overrides(settings("dice"))]
+    assert printed(tiny, "dice") == dice, "it sets that param itself"
+
+
+def test_a_recipe_starts_from_the_params_that_were_committed_last(tiny):
+    set_params(tiny, {"train.batch_size": 12})
+    assert "-S train.batch_size=8" in printed(tiny, "best")
+    commit(tiny)
+    assert not any("batch_size" in line for line in printed(tiny, "best"))
+
+
+def test_without_git_a_recipe_is_all_there_is(tiny):
+    shutil.rmtree(tiny / ".git")
+    set_params(tiny, {"train.batch_size": 12})
+    assert printed(tiny, "default") == []
+    assert printed(tiny, "quick") == [f"-S {word}" for word in recipes.overrides(settings("quick"))]
 
 
 def test_what_stands_behind_a_recipe_wins(tiny):

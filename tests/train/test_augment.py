@@ -15,14 +15,14 @@ from segpipe.train.params import AugmentParams
 
 OFF = {
     "flip": False, "scale": [1.0, 1.0], "aspect": 1.0, "rotation": 0.0, "brightness": 0.0,
-    "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "blur": 0.0, "grey": 0.0,
+    "contrast": 0.0, "saturation": 0.0, "hue": 0.0,
 }  # fmt: skip
 FULL = AugmentParams(
     flip=True, scale=[0.5, 2.0], aspect=1.3, rotation=30.0, brightness=0.3, contrast=0.3,
-    saturation=0.5, hue=0.1, blur=1.0, grey=0.1,
+    saturation=0.5, hue=0.1,
 )  # fmt: skip
 PLACES = ("mirror", "zoom", "stretch", "turn", "right", "down",
-          "brightness", "contrast", "saturation", "hue", "blur", "grey")  # fmt: skip
+          "brightness", "contrast", "saturation", "hue")  # fmt: skip
 """The draws by what they decide."""
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -222,36 +222,11 @@ def test_hue_turns_a_colour_about_its_grey():
     assert np.abs(got - turned).max() < 0.51
 
 
-def test_grey_gives_each_channel_the_luma(rng):
-    image = rng.integers(0, 256, (32, 48, 3), np.uint8)
-    got = recoloured(image, only(grey=1.0))
-    assert np.abs(got - (image @ LUMA)[..., None]).max() < 0.51
-    assert (got == got[..., :1]).all()
-
-
 def test_a_grey_picture_has_no_colours_to_change(rng):
     image = np.tile(rng.integers(0, 256, (32, 48, 1), np.uint8), 3)
     for draw in (0, 0.3, 1):
-        params = only(saturation=1.0, hue=0.5, grey=0.5)
-        assert (recoloured(image, params, saturation=draw, hue=draw, grey=draw) == image).all()
-
-
-@pytest.mark.parametrize(("draw", "centre", "around"), [(1.0, 10, 10), (0.5, 50, 5), (0.0, 90, 0)])
-def test_blur_blends_in_the_mean_of_3_x_3_pixels(draw, centre, around):
-    image = np.zeros((5, 5, 3), np.uint8)
-    image[2, 2] = 90
-    expected = np.pad(np.full((3, 3), around), 1)
-    expected[2, 2] = centre
-    assert (recoloured(image, only(blur=1.0), blur=draw) == expected[..., None]).all()
-
-
-def test_blur_keeps_the_mean_and_plain_pictures(rng):
-    image = rng.integers(0, 256, (64, 96, 3), np.uint8)
-    blurred = recoloured(image, only(blur=1.0), blur=1)
-    assert blurred.std() < image.std() / 2
-    assert abs(blurred.mean() - image.mean()) < 0.02, "but for rounding"
-    plain = np.full((8, 8, 3), (3, 120, 254), np.uint8)
-    assert (recoloured(plain, only(blur=1.0), blur=0.7) == plain).all()
+        params = only(saturation=1.0, hue=0.5)
+        assert (recoloured(image, params, saturation=draw, hue=draw) == image).all()
 
 
 def test_contrast_keeps_the_mean_luma(photo):
@@ -261,7 +236,7 @@ def test_contrast_keeps_the_mean_luma(photo):
 
 
 def test_recolouring_leaves_the_mask_and_what_is_outside_alone(batch, rng):
-    colours = only(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.5, blur=1.0, grey=0.5)
+    colours = only(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.5)
     draws = rng.random((7, DRAWS))
     assert (changed(*batch, draws, colours)[1] == batch[1]).all()
     images, masks = changed(*batch, draws, colours.model_copy(update={"scale": (0.5, 0.5)}))
@@ -371,10 +346,8 @@ def hue(images):
     return degrees(math.sqrt(3) * (green - blue), 2 * red - green - blue)
 
 
-def test_half_is_mirrored_and_the_share_is_made_grey(rng):
+def test_half_is_mirrored(rng):
     draws = rng.random((20_000, DRAWS))
     images = np.broadcast_to(np.array([[[0, 90, 0], [90, 0, 0]]], np.uint8), (20_000, 1, 2, 3))
-    images, _ = changed(images, np.zeros((20_000, 1, 2), np.uint8), draws, only(flip=True, grey=0.3))
-    grey = (images == images[..., :1]).all((1, 2, 3))
-    assert grey.mean() == pytest.approx(0.3, abs=0.01)
-    assert (images[~grey, 0, 0, 0] == 90).mean() == pytest.approx(0.5, abs=0.015)
+    images, _ = changed(images, np.zeros((20_000, 1, 2), np.uint8), draws, only(flip=True))
+    assert (images[:, 0, 0, 0] == 90).mean() == pytest.approx(0.5, abs=0.015)

@@ -134,10 +134,7 @@ def test_what_tensorflow_does_on_one_device_alone_is_refused_on_two(key, value, 
         on_tensorflow.prepare(with_changes(devices=2, **{key: value}).train)
 
 
-PIXELS = {
-    "cross_entropy": 1.0, "focal": 0.5, "boundary_weight": 1.0, "label_smoothing": 0.1,
-    "deep_supervision": 0.5,
-}  # fmt: skip
+PIXELS = {"cross_entropy": 1.0, "focal": 0.5, "label_smoothing": 0.1}
 CASES = {
     # Two devices divide the 14 samples, whose last batch has 2, and not the 13.
     "pixels": {

@@ -10,14 +10,13 @@ from helpers import plain_params
 
 from segpipe.common.classes import IGNORE
 from segpipe.evaluate import metrics
-from segpipe.train.losses import Boundary, cross_entropy, dice, focal, lovasz, segmentation_loss
+from segpipe.train.losses import cross_entropy, dice, focal, lovasz, segmentation_loss
 
 PARAMS = plain_params().train.loss
 NOTHING = dict.fromkeys(("cross_entropy", "focal", "dice", "lovasz"), 0.0)
 LOSSES = {
     "cross_entropy": {"cross_entropy": 1.0},
     "smoothed": {"cross_entropy": 1.0, "label_smoothing": 0.1},
-    "boundary": {"cross_entropy": 1.0, "boundary_weight": 4.0, "boundary_sigma": 0.7},
     "focal": {"focal": 1.0},
     "root_of_focal": {"focal": 1.0, "focal_gamma": 0.5, "label_smoothing": 0.1},
     "dice": {"dice": 1.0},
@@ -152,32 +151,11 @@ def test_lovasz_of_a_hard_prediction_is_1_minus_the_mean_iou_of_the_classes_in_t
     assert float(lovasz(mask, certain(prediction, 4))) == pytest.approx(1 - iou.mean(), rel=1e-5)
 
 
-def test_boundary_weights_are_those_of_the_chessboard_distance(rng):
-    """Regions of three classes and a band that is ignored, against every pair of pixels."""
-    mask = np.kron(rng.integers(0, 3, (3, 3)), np.ones((6, 6))).astype(np.uint8)
-    mask[8:10] = IGNORE
-    pixels = [at for at in np.ndindex(mask.shape) if mask[at] != IGNORE]
-    expected = {}
-    for at in pixels:
-        away = [np.abs(np.subtract(at, other)).max() for other in pixels if mask[other] != mask[at]]
-        expected[at] = 1 + 5 * np.exp(-(min(away) ** 2) / (2 * 2.0**2)) * (min(away) <= 6)
-    found = Boundary(weight=5, sigma=2).weights(mask[None]).numpy()[0]
-    assert [found[at] for at in pixels] == pytest.approx([expected[at] for at in pixels], rel=1e-6)
-
-
-def test_no_class_ends_where_ignored_pixels_begin():
-    mask = np.full((1, 8, 8), 1, np.uint8)
-    mask[:, :, 4:] = IGNORE
-    assert (Boundary(weight=5, sigma=2).weights(mask).numpy()[:, :, :4] == 1).all()
-
-
-def test_cross_entropy_with_weights_of_class_and_boundary_by_hand():
-    """A row of pixels at distances 2, 1 and 1: 1 + 4 * exp(-d^2 / 2), and twice that of class 1."""
+def test_cross_entropy_with_weights_by_hand():
+    """A row of three pixels; those of class 1 weigh twice."""
     logits = np.log(np.array([[[[0.7, 0.3], [0.6, 0.4], [0.2, 0.8]]]], np.float32))
-    weights = [1 + 4 * np.exp(-2), 1 + 4 * np.exp(-0.5), 2 * (1 + 4 * np.exp(-0.5))]
-    expected = -np.dot(weights, np.log([0.7, 0.6, 0.8])) / np.sum(weights)
-    changes = {"cross_entropy": 1.0, "boundary_weight": 4.0, "boundary_sigma": 1.0}
-    found = asked(changes, [1.0, 2.0])(np.array([[[0, 0, 1]]], np.uint8), logits)
+    expected = -np.dot([1, 1, 2], np.log([0.7, 0.6, 0.8])) / 4
+    found = asked({"cross_entropy": 1.0}, [1.0, 2.0])(np.array([[[0, 0, 1]]], np.uint8), logits)
     assert float(found) == pytest.approx(expected, rel=1e-6)
 
 
@@ -216,7 +194,7 @@ def test_gradients_are_those_of_small_differences(loss, mask, logits, rng):
     assert abs(gradient).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "boundary", "focal", "dice", "lovasz", "all"])
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "dice", "lovasz", "all"])
 def test_a_perfect_prediction_has_no_loss(name, mask):
     value, gradient = value_and_gradient(asked(LOSSES[name]), mask, certain(mask))
     assert value == pytest.approx(0, abs=1e-6)

@@ -22,7 +22,7 @@ from segpipe.train.pipeline import own_errors, train_batches, validation_batches
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
 STRONG = {
     "flip": True, "scale": [0.5, 2.0], "aspect": 1.3, "rotation": 30.0, "brightness": 0.3,
-    "contrast": 0.3, "saturation": 0.5, "hue": 0.1, "blur": 1.0, "grey": 0.1,
+    "contrast": 0.3, "saturation": 0.5, "hue": 0.1,
 }  # fmt: skip
 COUNT, HEIGHT, WIDTH = 23, 32, 64
 

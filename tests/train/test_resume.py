@@ -38,8 +38,8 @@ ALL = {
     "levels": 2, "epochs": 4, "optimizer": "adamw", "schedule": "cosine", "warmup_epochs": 1,
     "weight_decay": 0.01, "layer_decay": 0.5, "clip_norm": 1.0, "ema": 0.9, "learning_rate": 0.01,
     "early_stopping": {"patience": 3},
-    "loss": {"lovasz": 0.5, "label_smoothing": 0.1, "boundary_weight": 1.0, "deep_supervision": 0.5},
-    "augment": {"scale": [0.5, 2.0], "rotation": 20.0, "contrast": 0.3, "hue": 0.1, "blur": 0.5},
+    "loss": {"lovasz": 0.5, "label_smoothing": 0.1},
+    "augment": {"scale": [0.5, 2.0], "rotation": 20.0, "contrast": 0.3, "hue": 0.1},
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The command on recipes."""
+"""The command `segpipe recipe`."""
 
 from typing import Annotated
 
@@ -9,11 +9,14 @@ def recipe(
     name: Annotated[
         str | None, typer.Argument(help="A recipe, or a row of experiments/ablation.yaml.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The param seed with them.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The param seed, too.")] = None,
 ) -> None:
     """Print the params of a recipe for `dvc exp run`; without a name, list the recipes.
 
     segpipe recipe best | xargs -r dvc exp run
+
+    It also gives back the committed values of what another recipe left in params.yaml. The recipe
+    default is params.yaml as committed: then there may be nothing to print, and `dvc repro` runs it.
     """
     from segpipe.params import recipes  # takes half a second, for NumPy and pydantic
 
@@ -22,5 +25,5 @@ def recipe(
             print(f"{known:10} {line}")
         return
     values = recipes.settings(name) | ({} if seed is None else {"seed": seed})
-    for word in recipes.words(values):
+    for word in recipes.overrides(recipes.reset(values) | values):
         print("-S", recipes.quoted(word))

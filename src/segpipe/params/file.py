@@ -1,4 +1,4 @@
-"""Changing `params.yaml` without touching its comments, as DVC does."""
+"""Changing `params.yaml` in place, comments and order kept, as DVC does."""
 
 import io
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from segpipe.params.load import check_params
 
 
 def write_params(path: Path, changes: Mapping[str, Any]) -> None:
-    """Set nested keys of a params file, whose comments, order and other keys stay.
+    """Set nested keys of a params file; comments, order and other keys stay.
 
     Raises:
-        ParamsError: the file would no longer be right; it is left as it was.
+        ParamsError: the params would be wrong; the file is left as it was.
     """
     content = _yaml().load(path.read_text(encoding="utf-8"))
     _merge(content, changes)
@@ -28,7 +28,7 @@ def write_params(path: Path, changes: Mapping[str, Any]) -> None:
 
 
 def as_yaml(content: Any) -> str:
-    """YAML text in the style in which DVC writes `params.yaml`."""
+    """Return YAML text in the style in which DVC writes `params.yaml`."""
     stream = io.StringIO()
     _yaml().dump(content, stream)
     return stream.getvalue()
@@ -52,31 +52,30 @@ def _merge(into: CommentedMap, changes: Mapping[str, Any]) -> None:
 
 
 def _replace(into: CommentedMap, key: str, values: list) -> None:
-    """Put a list in the place of another, on one line if that was; the comment behind it stays.
+    """Replace a list by another; a list on one line stays on one line, and the comment after it stays.
 
-    ruamel.yaml keeps what is behind a list of several lines at its last scalar, which goes.
+    ruamel.yaml attaches the comment after a list of several lines to the list's last scalar.
     """
     old, new = into[key], CommentedSeq(CommentedMap(v) if isinstance(v, dict) else v for v in values)
     into[key] = new
     if old.fa.flow_style() is not False:
         new.fa.set_flow_style()
-    elif before := _last(old):
-        behind = before[0].ca.items.pop(before[1], None)
-        if behind and (place := _last(new)):
-            place[0].ca.items[place[1]] = behind
-        elif behind:
-            _put_at_key(into, key, behind)
+    elif (before := _last(old)) and (comment := before[0].ca.items.pop(before[1], None)):
+        if place := _last(new):
+            place[0].ca.items[place[1]] = comment
+        else:
+            _put_at_key(into, key, comment)
 
 
-def _put_at_key(into: CommentedMap, key: str, behind: list) -> None:
-    """Put the comment behind a list of several lines to the one on the line of its key."""
-    tokens = [token for token in (*into.ca.items.get(key, ()), *behind) if token]
+def _put_at_key(into: CommentedMap, key: str, comment: list) -> None:
+    """Append the comment of a list that became empty to the comment on the line of its key."""
+    tokens = [token for token in (*into.ca.items.get(key, ()), *comment) if token]
     text = tokens[0].value + "".join(token.value.lstrip("\n") for token in tokens[1:])
     into.ca.items[key] = [None, None, CommentToken(text, tokens[0].start_mark), None]
 
 
 def _last(sequence: CommentedSeq) -> tuple[Any, Any] | None:
-    """The container and the key of a list's last scalar."""
+    """Return the container and the key of a list's last scalar; None of an empty list."""
     if not sequence:
         return None
     if isinstance(sequence[-1], CommentedMap):

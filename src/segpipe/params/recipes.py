@@ -1,12 +1,13 @@
-"""Recipes: documented sets of params in `experiments/`, and the ablation's rows, which start from them.
+"""Recipes, documented sets of params in `experiments/`, and the rows of the ablation.
 
-A recipe is a part of `params.yaml` in a file of its own. It holds every param that decides quality, so
-that it means the same whatever `params.yaml` holds now.
+A recipe holds what differs from `params.yaml` as it is committed. A row changes some params of a recipe
+or of a row before it.
 """
 
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,29 +19,29 @@ from pydantic import Field, StringConstraints
 from segpipe.common.errors import UserError
 from segpipe.common.nested import flat
 from segpipe.common.words import did_you_mean
-from segpipe.params.load import Params
+from segpipe.params.load import PARAMS_FILE, Params
 
 FOLDER = Path("experiments")
 ABLATION = "ablation.yaml"
 
 Settings = dict[str, Any]
-"""Values of params by dotted key."""
+"""Params by dotted key."""
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
-"""What needs no quotes in Hydra's grammar, unless YAML takes it for something else than text."""
+"""Text that Hydra takes without quotes, unless YAML reads it as something else."""
 
 
-def _knobs(section: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
+def _keys(section: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-            yield from _knobs(kind, f"{prefix}{name}.")
+            yield from _keys(kind, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
 
 
-KNOBS = frozenset(_knobs(Params))
-"""Every param's dotted key."""
+KEYS = frozenset(_keys(Params))
+"""The dotted keys of all params."""
 
 
 class _Model(pydantic.BaseModel):
@@ -64,7 +65,7 @@ class Part(_Model):
 
 
 def recipes(folder: Path = FOLDER) -> dict[str, str]:
-    """The recipes by name, each with the first line of its head comment.
+    """Return the recipes by name, each with the first line of its head comment.
 
     Raises:
         UserError: there is no such folder.
@@ -74,18 +75,20 @@ def recipes(folder: Path = FOLDER) -> dict[str, str]:
         raise UserError(
             f"{folder}: no recipes there ({Path.cwd()}); run this from the root of the repository"
         )
-    return {path.stem: _first_line(path).removeprefix("# ") for path in paths}
+    heads = {path.stem: path.read_text(encoding="utf-8").partition("\n")[0] for path in paths}
+    return {name: head.strip().removeprefix("# ") for name, head in heads.items()}
 
 
 def ablation(folder: Path = FOLDER) -> tuple[Part, ...]:
-    """The ablation, in the order of its table.
+    """Return the ablation, in the order of its table.
 
     Raises:
-        UserError: the file is not what it should be; the message says where.
+        UserError: the file does not have the form of an ablation; the message says where.
     """
     path = folder / ABLATION
+    content = _parsed(path.read_text(encoding="utf-8"), path)
     try:
-        return pydantic.TypeAdapter(tuple[Part, ...]).validate_python(_read(path))
+        return pydantic.TypeAdapter(tuple[Part, ...]).validate_python(content)
     except pydantic.ValidationError as error:
         wrong = error.errors()[0]
         where = "".join(f"{part}." for part in wrong["loc"])[:-1] or "the file"
@@ -93,22 +96,56 @@ def ablation(folder: Path = FOLDER) -> tuple[Part, ...]:
 
 
 def settings(name: str, folder: Path = FOLDER) -> Settings:
-    """The params of a recipe or of a row.
+    """Return the params of a recipe or row that differ from `params.yaml` as committed.
 
     Raises:
-        UserError: there is no such recipe or row, or it names a param that does not exist.
+        UserError: there is no such recipe or row, or a file names a param that does not exist.
     """
-    known = {recipe: _recipe(folder / f"{recipe}.yaml") for recipe in recipes(folder)}
+    return _named(name, every(folder))
+
+
+def every(folder: Path = FOLDER) -> dict[str, Settings]:
+    """Return the params of all recipes and rows by name.
+
+    Raises:
+        UserError: a file names a recipe, row or param that does not exist.
+    """
+    known = {name: _recipe(folder / f"{name}.yaml") for name in recipes(folder)}
     for row in (row for part in ablation(folder) for row in part.rows):
         base = _named(row.base, known, f"{folder / ABLATION}: {row.name}: base: ")
         known.setdefault(row.name, base | _checked(row.changes, folder / ABLATION))
-    return _named(name, known)
+    return known
 
 
-def words(values: Settings) -> list[str]:
-    """Params as `dvc exp run -S` takes them, `key=value`, none of them with a blank of its own.
+def committed(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """Return the content of a params file at Git's HEAD; that of the file itself where Git has none."""
+    command = ["git", "show", f"HEAD:./{path.name}"]
+    try:
+        text = subprocess.run(
+            command, cwd=path.parent, capture_output=True, encoding="utf-8", check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        text = path.read_text(encoding="utf-8")
+    return _parsed(text, path)
 
-    DVC reads values by Hydra's grammar, and merges mappings: an empty one goes before.
+
+def reset(chosen: Settings, folder: Path = FOLDER, path: Path = PARAMS_FILE) -> Settings:
+    """Return the committed values that undo another recipe.
+
+    `dvc exp run` writes the params that it is given into `params.yaml`, where they would mix with the
+    next recipe. So these are the params that a recipe or row sets, `chosen` does not set, and the file
+    has another value for than Git's HEAD.
+    """
+    of_head = flat(committed(path), KEYS)
+    of_file = flat(_parsed(path.read_text(encoding="utf-8"), path), KEYS)
+    others = {key: None for values in every(folder).values() for key in values if key not in chosen}
+    return {key: of_head[key] for key in others if key in of_head and of_file.get(key) != of_head[key]}
+
+
+def overrides(values: Settings) -> list[str]:
+    """Return params as `dvc exp run -S` takes them, `key=value` without blanks.
+
+    DVC reads values by Hydra's grammar and merges mappings, so that `key=null` goes before a mapping.
     """
     return [
         f"{key}={text}"
@@ -118,24 +155,19 @@ def words(values: Settings) -> list[str]:
 
 
 def quoted(word: str) -> str:
-    """A word as `xargs` takes it: quoted where it must be, so that `$(...)` takes the others too."""
+    """Return a word as `xargs` takes it, quoted only where needed, so that `$(...)` takes the others."""
     return shlex.quote(word) if re.search(r"""[\s'"\\]""", word) else word
 
 
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.readline().strip()
-
-
-def _read(path: Path) -> Any:
+def _parsed(text: str, path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _recipe(path: Path) -> Settings:
-    return _checked(flat(_read(path) or {}, KNOBS), path)
+    return _checked(flat(_parsed(path.read_text(encoding="utf-8"), path) or {}, KEYS), path)
 
 
 def _named(name: str, known: dict[str, Settings], where: str = "") -> Settings:
@@ -147,8 +179,8 @@ def _named(name: str, known: dict[str, Settings], where: str = "") -> Settings:
 
 def _checked(values: Settings, path: Path) -> Settings:
     for key in values:
-        if key not in KNOBS:
-            raise UserError(f"{path}: {key}: no such param{did_you_mean(key, KNOBS)}")
+        if key not in KEYS:
+            raise UserError(f"{path}: {key}: no such param{did_you_mean(key, KEYS)}")
     return values
 
 

@@ -14,7 +14,8 @@ from segpipe.common.classes import IGNORE
 from segpipe.train.params import AugmentParams
 
 DRAWS = 12
-"""How many numbers decide what happens to a sample."""
+"""Random numbers drawn for a sample. The last two are unused: they keep the random stream, and with it
+the weights that training ends with, what they were when two more changes were drawn."""
 
 _LUMA = (0.299, 0.587, 0.114)
 """What red, green and blue weigh in brightness (ITU-R BT.601)."""
@@ -41,7 +42,7 @@ def augment(
     # next, and rounding to float32 takes that away.
     columns = ops.unstack(ops.cast(draws, "float64"), DRAWS, axis=1)
     if params.recolours:
-        images = _recoloured(images, columns[6:], params)
+        images = _recoloured(images, columns[6:10], params)
     if params.moves:
         transforms = _transforms(columns[:6], images.shape[1], images.shape[2], params)
         images, masks = _moved(images, masks, transforms)
@@ -108,21 +109,19 @@ def _moved(
 def _recoloured(
     images: keras.KerasTensor, columns: list[keras.KerasTensor], params: AugmentParams
 ) -> keras.KerasTensor:
-    """Blur, then one matrix a sample: brightness, contrast, hue, saturation and grey. Gives float32."""
-    brightness, contrast, saturation, hue, blur, grey = columns
+    """Apply one matrix a sample for brightness, contrast, saturation and hue; return float32."""
+    brightness, contrast, saturation, hue = columns
     brightness = 1 + params.brightness * (2 * brightness - 1)
     contrast = 1 + params.contrast * (2 * contrast - 1)
     saturation = 1 + params.saturation * (2 * saturation - 1)
     matrix = ops.matmul(
-        _saturating(ops.where(grey < params.grey, ops.zeros_like(grey), saturation)),
+        _saturating(saturation),
         _turning(2 * math.pi * params.hue * (2 * hue - 1)),
     )
     pixels = ops.cast(images, "float32")
     # Contrast is about the mean brightness, a grey, which the matrix leaves as it is.
     matrix *= (brightness * contrast)[:, None, None]
     offset = brightness * (1 - contrast) * _mean_luma(pixels)
-    if params.blur:
-        pixels = _blurred(pixels, ops.cast(params.blur * blur, "float32"))
     pixels = ops.einsum("bhwc,bdc->bhwd", pixels, ops.cast(matrix, "float32"))
     return pixels + ops.cast(offset, "float32")[:, None, None, None]
 
@@ -148,10 +147,3 @@ def _turning(angles: keras.KerasTensor) -> keras.KerasTensor:
     up, down = rest + sin, rest - sin
     rows = [[same, down, up], [up, same, down], [down, up, same]]
     return ops.stack([ops.stack(row, -1) for row in rows], 1)
-
-
-def _blurred(pixels: keras.KerasTensor, shares: keras.KerasTensor) -> keras.KerasTensor:
-    """Blend a share of the mean of 3 x 3 pixels into each."""
-    padded = ops.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]], "symmetric")  # so that the mean stays
-    means = ops.average_pool(padded, 3, 1, "valid", data_format="channels_last")
-    return pixels + shares[:, None, None, None] * (means - pixels)

@@ -38,7 +38,6 @@ from segpipe.train.previews import Preview
 from segpipe.train.progress import Progress, describe_start, restore
 from segpipe.train.saving import save_model
 from segpipe.train.scores import RunningScores
-from segpipe.train.supervision import DeeplySupervised
 from segpipe.train.unfinished import Unfinished
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -140,8 +139,7 @@ def train(network: keras.Model, work: Work) -> Progress:
         Diverged: the loss became NaN or infinite. The best model so far is left with the run.
     """
     params, encoder = work.params, network.get_layer("encoder")
-    weight = params.loss.deep_supervision
-    learner = DeeplySupervised(network, weight) if weight else backend().fused(network)
+    learner = backend().fused(network)
     planned = phases(params, encoder.trainable)
 
     def compile_for(epoch: int) -> None:

@@ -4,11 +4,8 @@ All take a mask, integer class indices [batch, height, width] with 255 for ignor
 logits [batch, height, width, classes]. All give a float scalar, 0 where every pixel is ignored.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import keras
 from keras import ops
@@ -20,36 +17,6 @@ Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 """From mask and logits to a scalar."""
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """How much more pixels weigh that are near another class, in the spirit of the U-Net's equation 2.
-
-    A pixel weighs 1 + `weight` * exp(-d^2 / (2 * sigma^2)) at distance d from the nearest pixel of
-    another class: 1 for its neighbours, diagonal ones too, and so on (chessboard). Beyond 3 sigma, where
-    the bell curve is at a hundredth, pixels weigh 1. Ignored pixels are no class: beside what a picture
-    was padded with is no boundary, and one within an ignored band is as near as the class behind it.
-
-    Source: https://arxiv.org/abs/1505.04597
-    """
-
-    weight: float
-    sigma: float
-
-    def weights(self, mask: keras.KerasTensor) -> keras.KerasTensor:
-        """Float32 [batch, height, width] of at least 1; what ignored pixels get means nothing."""
-        own = ops.expand_dims(ops.cast(mask, "float32"), -1)
-        own = ops.concatenate([own, -own], -1)
-        # The greatest class within a distance and, by its negative, the least: other than the pixel's
-        # own if and only if a pixel of another class is as near as that.
-        extremes = ops.where(ops.equal(ops.abs(own), IGNORE), -IGNORE, own)
-        bell = ops.zeros_like(own[..., 0])
-        for distance in range(1, math.ceil(3 * self.sigma) + 1):
-            extremes = ops.max_pool(extremes, 3, strides=1, padding="same", data_format="channels_last")
-            near = ops.cast(ops.any(ops.not_equal(extremes, own), -1), "float32")
-            bell = ops.maximum(bell, near * math.exp(-(distance**2) / (2 * self.sigma**2)))
-        return 1 + self.weight * bell
-
-
 def segmentation_loss(params: LossParams, weights: Sequence[float] | None = None) -> Loss:
     """The sum of losses, each times its weight, that `train.loss` asks for.
 
@@ -57,17 +24,10 @@ def segmentation_loss(params: LossParams, weights: Sequence[float] | None = None
         params: the weights, and how cross-entropy and focal loss look at pixels.
         weights: one a class, of at least 0, for those two; None where all weigh the same.
     """
-    boundary = (
-        Boundary(params.boundary_weight, params.boundary_sigma) if params.boundary_weight else None
-    )
-    by_pixel: dict[str, Any] = {
-        "weights": weights,
-        "smoothing": params.label_smoothing,
-        "boundary": boundary,
-    }
+    smoothing = params.label_smoothing
     losses: list[tuple[float, Loss]] = [
-        (params.cross_entropy, partial(cross_entropy, **by_pixel)),
-        (params.focal, partial(focal, gamma=params.focal_gamma, **by_pixel)),
+        (params.cross_entropy, partial(cross_entropy, weights=weights, smoothing=smoothing)),
+        (params.focal, partial(focal, gamma=params.focal_gamma, weights=weights, smoothing=smoothing)),
         (params.dice, dice),
         (params.lovasz, lovasz),
     ]
@@ -79,7 +39,6 @@ def cross_entropy(
     logits: keras.KerasTensor,
     weights: Sequence[float] | None = None,
     smoothing: float = 0.0,
-    boundary: Boundary | None = None,
 ) -> keras.KerasTensor:
     """Mean cross-entropy over the counted pixels of a batch, in nats.
 
@@ -90,14 +49,13 @@ def cross_entropy(
             so that the loss keeps its size whatever the weights' sum.
         smoothing: share of the truth that is spread over all classes, 0 to below 1
             (https://arxiv.org/abs/1512.00567, section 7).
-        boundary: another weight of the pixels, which multiplies with the first.
     """
     if smoothing:
         truth = _smoothed(mask, logits, smoothing)
         by_pixel = ops.categorical_crossentropy(truth, logits, from_logits=True)
     else:
         by_pixel = ops.sparse_categorical_crossentropy(_target(mask), logits, from_logits=True)
-    return _mean(by_pixel, mask, weights, boundary)
+    return _mean(by_pixel, mask, weights)
 
 
 def focal(
@@ -106,7 +64,6 @@ def focal(
     gamma: float,
     weights: Sequence[float] | None = None,
     smoothing: float = 0.0,
-    boundary: Boundary | None = None,
 ) -> keras.KerasTensor:
     """Mean focal loss over the counted pixels of a batch: cross-entropy times (1 - probability)^gamma.
 
@@ -119,7 +76,7 @@ def focal(
     # At least epsilon, because the derivative of a root is infinite at 0.
     away = ops.maximum(1 - ops.exp(log), keras.config.epsilon()) ** gamma
     by_pixel = -ops.sum(_smoothed(mask, logits, smoothing) * away * log, -1)
-    return _mean(by_pixel, mask, weights, boundary)
+    return _mean(by_pixel, mask, weights)
 
 
 def dice(mask: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
@@ -182,16 +139,11 @@ def _by_class(
 
 
 def _mean(
-    by_pixel: keras.KerasTensor,
-    mask: keras.KerasTensor,
-    weights: Sequence[float] | None,
-    boundary: Boundary | None,
+    by_pixel: keras.KerasTensor, mask: keras.KerasTensor, weights: Sequence[float] | None
 ) -> keras.KerasTensor:
     weight = ops.cast(_counted(mask), by_pixel.dtype)
     if weights is not None:
         weight *= ops.take(ops.convert_to_tensor(weights, by_pixel.dtype), _target(mask))
-    if boundary is not None:
-        weight *= ops.cast(boundary.weights(mask), by_pixel.dtype)
     total = ops.sum(weight)
     return ops.sum(by_pixel * weight) / ops.where(total > 0, total, 1)
 

@@ -67,8 +67,6 @@ class AugmentParams(Section):
     contrast: Part
     saturation: Part
     hue: Annotated[float, Field(ge=0, le=0.5)]
-    blur: Part
-    grey: Part
 
     @property
     def moves(self) -> bool:
@@ -78,8 +76,7 @@ class AugmentParams(Section):
     @property
     def recolours(self) -> bool:
         """Whether anything but their place changes."""
-        changes = (self.brightness, self.contrast, self.saturation, self.hue, self.blur, self.grey)
-        return any(changes)
+        return any((self.brightness, self.contrast, self.saturation, self.hue))
 
 
 class LossParams(Section):
@@ -91,9 +88,6 @@ class LossParams(Section):
     lovasz: Weight
     focal_gamma: Weight
     label_smoothing: ShareOrZero
-    boundary_weight: Weight
-    boundary_sigma: Annotated[float, Field(gt=0, le=16)]
-    deep_supervision: Weight
 
     @pydantic.model_validator(mode="after")
     def _is_a_loss(self) -> "LossParams":

@@ -1,8 +1,8 @@
 """Scores a trained model on the validation split with several `evaluate.tta.scales`, to choose by.
 
-`evaluate` scores the test split, on which nothing should be chosen. Run this in the pipeline's folder,
-with sets of scales as factors of the network's size, on Keras' backend; mirror images are looked at as
-`evaluate.tta.flip` says. Scores are mean IoU at network size.
+The stage `evaluate` scores the test split, by which nothing should be chosen. Run this in the pipeline's
+folder. A set of scales holds factors of the network's input size. The predictions at all of them are
+averaged, with mirror images where `evaluate.tta.flip` is true. Scores are mean IoU at network size.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "sets", nargs="*", type=_scales, default=SETS, metavar="A,B", help="what to average over"
+        "sets", nargs="*", type=_scales, default=SETS, metavar="A,B", help="scales to average over"
     )
     sets = parser.parse_args().sets
     params = load_params().evaluate
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def validated(predict: Predict, manifest: records.Manifest, batch_size: int) -> float:
-    """Mean IoU on the validation split."""
+    """Return the mean IoU on the validation split."""
     samples = list(records.read(manifest, "val"))
     total = np.zeros((len(manifest.classes.names),) * 2, np.int64)
     for first in range(0, len(samples), batch_size):

@@ -11,7 +11,7 @@ import yaml
 from helpers import commit, environment, error_line, make_project, run, set_params
 
 from segpipe.params import recipes
-from segpipe.train.unfinished import Unfinished
+from segpipe.train.resume import Run
 
 OWN_DATA = {"SEGPIPE_PET_DIR": "", "SEGPIPE_ENCODER_WEIGHTS": ""}
 ABLATION = """
@@ -191,7 +191,7 @@ def test_a_runner_that_was_killed_goes_on_when_it_is_started_again(project, how)
         command, cwd=project, env=environment(**OWN_DATA), stdout=subprocess.DEVNULL
     )
     runs = project / ".experiments/clone/.dvc/tmp/segpipe/runs"
-    while not any(found.epoch >= 2 for found in map(Unfinished, runs.glob("*[0-9a-f]"))):
+    while not any(found.epoch >= 2 for found in map(Run, runs.glob("*[0-9a-f]"))):
         assert process.poll() is None
     process.send_signal(how)
     process.wait()

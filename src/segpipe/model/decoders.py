@@ -1,8 +1,9 @@
-"""Decoders: what doubles the resolution from an encoder's last output to the mask's.
+"""The table of decoders, which double the resolution from an encoder's last output to the mask's.
 
-Each is a pair of functions. `step` doubles the resolution of a tensor [batch, h, w, C] and joins the
-skip connection of that resolution, where the encoder has one; `head` doubles it the last time and gives
-the logits, float32 under any policy: softmax and loss need the digits.
+To add a decoder, add a row: a pair of functions. `step` doubles the resolution of a tensor
+[batch, h, w, C] and joins the skip connection of that resolution, where the encoder has one. `head`
+doubles it the last time and returns the logits, in float32 under any policy: softmax and loss need the
+precision.
 """
 
 from collections.abc import Callable
@@ -14,25 +15,26 @@ from keras import layers
 from segpipe.model.params import DecoderParams
 
 Norm = Callable[[keras.KerasTensor, str], keras.KerasTensor]
-"""Normalizes a tensor, with a layer of that name."""
+"""Normalizes a tensor with a layer of the given name."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """The parts that `unet` puts together."""
+    """The parts that `unet.unet` puts together."""
 
     step: Callable[[keras.KerasTensor, keras.KerasTensor | None, int, int, Norm], keras.KerasTensor]
-    """From a tensor, a skip connection or None, the number of channels, the step's number from 1, and
-    what normalizes."""
+    """Takes a tensor, a skip connection or None, the number of channels, the step's number from 1, and
+    the normalization."""
     head: Callable[[keras.KerasTensor, int], keras.KerasTensor]
-    """From a tensor of stride 2 and the number of classes."""
+    """Takes a tensor of stride 2 and the number of classes."""
 
 
 def normalization(params: DecoderParams) -> Norm:
-    """What normalizes in all of a decoder.
+    """Return the normalization of a decoder.
 
     `group` takes as many groups as divide the channels, at most 32, as in
-    https://arxiv.org/abs/1803.08494, of two channels or more: one alone on a map of 1 x 1 is always 0.
+    https://arxiv.org/abs/1803.08494. A group has at least two channels: one channel alone, on a map of
+    1 x 1, would always become 0.
     """
 
     def batch(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -71,7 +73,7 @@ def _unet_step(
 ) -> keras.KerasTensor:
     """Up-convolution of 2 x 2, join, two convolutions of 3 x 3.
 
-    As in the U-Net, https://arxiv.org/abs/1505.04597, with normalization, and padded so that sizes stay.
+    As in the U-Net, https://arxiv.org/abs/1505.04597, but normalized, and padded so that sizes stay.
     """
     x = layers.Conv2DTranspose(filters, 2, strides=2, name=f"up_{number}_conv")(x)
     x = _join(x, skip, number)
@@ -103,8 +105,8 @@ def _separable(
 ) -> keras.KerasTensor:
     """Pointwise convolution, nearest neighbour, depthwise convolution.
 
-    Pointwise comes first (https://arxiv.org/abs/2003.13549), where it costs a quarter. Nearest neighbour
-    is a repetition, which costs nothing, and the depthwise convolution smooths it.
+    The pointwise convolution comes first (https://arxiv.org/abs/2003.13549), where it costs a quarter.
+    Nearest neighbour only repeats pixels, and the depthwise convolution smooths them.
     """
     dtype = options.get("dtype")
     x = layers.Conv2D(filters, 1, use_bias=False, dtype=dtype, name=f"{prefix}_pointwise")(x)
@@ -117,8 +119,8 @@ def _fpn_step(
 ) -> keras.KerasTensor:
     """Bilinear, sum with the skip connection, convolution of 3 x 3.
 
-    As in the feature pyramid network, https://arxiv.org/abs/1612.03144, with normalization and ReLU, and
-    with a width for each level. A convolution of 1 x 1 gives both what is summed that width.
+    As in the feature pyramid network, https://arxiv.org/abs/1612.03144, but with normalization and ReLU,
+    and a width for each level. Convolutions of 1 x 1 bring both summands to that width.
     """
     if x.shape[-1] != filters:
         x = _convolution(x, filters, 1, norm, f"up_{number}", "_reduce")

@@ -3,13 +3,12 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import keras
 
 from segpipe.train.callbacks import Logs
-from segpipe.train.progress import Progress
+from segpipe.train.resume import Progress, Row
 
 if TYPE_CHECKING:
     import dvclive
@@ -17,37 +16,28 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def live_log(folder: Path, progress: Progress) -> Iterator[list[keras.callbacks.Callback]]:
-    """The callback that keeps the log; none where DVC is not installed, as on a bare training machine.
-
-    The log leaves the pipeline alone: by default DVCLive would edit dvc.yaml and save an experiment.
-    """
-    dvclive = _dvclive()
-    if dvclive is None:
-        yield []
-        return
-    with dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html") as live:
-        yield [LiveLog(live, progress)]
-
-
-def _dvclive() -> ModuleType | None:
+    """Yield the callback that writes the log; none without DVCLive, as on a bare training machine."""
     try:
         import dvclive
     except ModuleNotFoundError as error:
         if error.name != "dvclive":
             raise
-        return None
-    return dvclive
+        log = contextlib.nullcontext()
+    else:  # by default DVCLive would edit dvc.yaml and save an experiment
+        log = dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html")
+    with log as live:
+        yield [] if live is None else [LiveLog(live, progress)]
 
 
 class LiveLog(keras.callbacks.Callback):
-    """Writes DVCLive's log and page while training goes on; no out of the stage."""
+    """Writes DVCLive's log and page during training; they are no out of the stage."""
 
     def __init__(self, live: "dvclive.Live", progress: Progress) -> None:
         super().__init__()
         self.live, self.progress = live, progress
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Log anew what earlier processes did: they may have logged an epoch that was not kept."""
+        """Log the history anew: an earlier process may have logged an epoch that has no checkpoint."""
         for step, row in enumerate(self.progress.history):
             self.live.step = step
             self._log(row)
@@ -59,7 +49,7 @@ class LiveLog(keras.callbacks.Callback):
         self._log(self.progress.history[-1])
         self.live.next_step()
 
-    def _log(self, row: dict[str, float]) -> None:
+    def _log(self, row: Row) -> None:
         for name, value in row.items():
             if name != "epoch":
                 self.live.log_metric(name, value)

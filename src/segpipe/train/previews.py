@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import replaces
-from segpipe.train.arrays import Arrays
+from segpipe.train.samples import Arrays
 
 Preview = Callable[[int, np.ndarray], None]
 """Draws predicted masks, uint8 [n, H, W], of an epoch (0: before training)."""

@@ -15,8 +15,7 @@ from segpipe.params import recipes
 from segpipe.params.load import Params, load_params
 from segpipe.train.engine import current_engine
 from segpipe.train.losses import segmentation_loss
-from segpipe.train.optimizer import build_optimizer
-from segpipe.train.phases import phases
+from segpipe.train.optimizer import build_optimizer, phases
 from segpipe.train.scores import RunningScores
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,8 +27,7 @@ from segpipe.train import loop, provenance
 from segpipe.train.callbacks import HISTORY, AveragedWeights, Diverged, Recorder
 from segpipe.train.engine import current_engine
 from segpipe.train.losses import cross_entropy, segmentation_loss
-from segpipe.train.optimizer import build_optimizer, learning_rate
-from segpipe.train.phases import phases
+from segpipe.train.optimizer import build_optimizer, learning_rate, phases
 from segpipe.train.resume import Progress, Run
 from segpipe.train.samples import Arrays, preview_samples
 from segpipe.train.saving import in_float32, save_model

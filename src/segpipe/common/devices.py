@@ -5,7 +5,7 @@ Processes that run side by side take different GPUs. A taken GPU is a locked fil
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -100,29 +100,28 @@ def acceptable(wanted: Literal["auto"] | int, there: int, batch_size: int) -> li
 def free(gpus: Sequence[str], numbers: Sequence[int]) -> list[str]:
     """Lock the first of `gpus` that no other process holds; wait while too few are free.
 
-    Args:
-        gpus: to choose from.
-        numbers: how many may be taken, the largest number first.
+    `numbers` says how many may be taken, the largest number first.
     """
-    folder = platformdirs.user_cache_path("segpipe")
-    paths = [folder / f"{gpu}.lock" for gpu in gpus]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = platformdirs.user_cache_path("segpipe", ensure_exists=True)
+    paths = {gpu: folder / f"{gpu}.lock" for gpu in gpus}
     told = False
     while True:
         # One process chooses at a time: two that each hold what the other needs would wait for ever.
         with filelock.FileLock(folder / "choosing.lock"):
-            if chosen := _lock(gpus, paths, numbers):
+            if chosen := _lock(paths, numbers):
                 return chosen
         if not told:
-            _tell_who_holds(gpus, paths, numbers[-1])
+            held = [f"{gpu} by {who}" for gpu, path in paths.items() if (who := locks.holder(path))]
+            busy = f"{len(held)} of {len(gpus)} GPUs are busy ({', '.join(held)})"
+            print(f"{busy}; waiting for {numbers[-1]}", flush=True)
             told = True
         time.sleep(1)
 
 
-def _lock(gpus: Sequence[str], paths: Sequence[Path], numbers: Sequence[int]) -> list[str]:
+def _lock(paths: Mapping[str, Path], numbers: Sequence[int]) -> list[str]:
     """Lock as many GPUs as the largest number that is free; none where not even the smallest is."""
     locked: list[tuple[str, filelock.BaseFileLock]] = []
-    for gpu, path in zip(gpus, paths, strict=True):
+    for gpu, path in paths.items():
         if len(locked) < numbers[0] and (lock := locks.take(path)):
             locked.append((gpu, lock))
     number = next((n for n in numbers if n <= len(locked)), 0)
@@ -130,10 +129,3 @@ def _lock(gpus: Sequence[str], paths: Sequence[Path], numbers: Sequence[int]) ->
         lock.release()
     _held.extend(lock for _, lock in locked[:number])
     return [gpu for gpu, _ in locked[:number]]
-
-
-def _tell_who_holds(gpus: Sequence[str], paths: Sequence[Path], needed: int) -> None:
-    held = [f"{g} by {who}" for g, p in zip(gpus, paths, strict=True) if (who := locks.holder(p))]
-    print(
-        f"{len(held)} of {len(gpus)} GPUs are busy ({', '.join(held)}); waiting for {needed}", flush=True
-    )

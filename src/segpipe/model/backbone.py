@@ -14,8 +14,7 @@ BATCH_NORM_MOMENTUM = 0.9
 """For every BatchNorm of an encoder. With Keras' 0.99, or MobileNetV2's 0.999, moving statistics need
 thousands of steps to reach those of training; a small data set trains for hundreds."""
 
-_LISTED = 12
-"""How many layers an error lists."""
+_LISTED = 12  # layers in an error
 
 
 def backbone(

@@ -46,65 +46,58 @@ _STANDARDISED = Scaling(
 # fmt: off
 ENCODERS = {
     "mobilenet_v2": Encoder(
-        "MobileNetV2", _MINUS_1_TO_1,
-        ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu",
-         "block_16_project"),
-        alpha=True,
+        "MobileNetV2", _MINUS_1_TO_1, alpha=True,
+        layers=("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu",
+                "block_13_expand_relu", "block_16_project"),
     ),
     "mobilenet_v3_small": Encoder(
-        "MobileNetV3Small", _MINUS_1_TO_1,
-        ("conv_bn_activation", "expanded_conv_1_expand_bn_relu", "expanded_conv_3_expand_bn_activation",
-         "expanded_conv_8_expand_bn_activation", "expanded_conv_10_add"),
-        alpha=True, scales_itself=True,
+        "MobileNetV3Small", _MINUS_1_TO_1, alpha=True, scales_itself=True,
+        layers=("conv_bn_activation", "expanded_conv_1_expand_bn_relu",
+                "expanded_conv_3_expand_bn_activation", "expanded_conv_8_expand_bn_activation",
+                "expanded_conv_10_add"),
     ),
     "mobilenet_v3_large": Encoder(
-        "MobileNetV3Large", _MINUS_1_TO_1,
-        ("expanded_conv_1_expand_bn_relu", "expanded_conv_3_expand_bn_relu",
-         "expanded_conv_6_expand_bn_activation", "expanded_conv_12_expand_bn_activation",
-         "expanded_conv_14_add"),
-        alpha=True, scales_itself=True,
+        "MobileNetV3Large", _MINUS_1_TO_1, alpha=True, scales_itself=True,
+        layers=("expanded_conv_1_expand_bn_relu", "expanded_conv_3_expand_bn_relu",
+                "expanded_conv_6_expand_bn_activation", "expanded_conv_12_expand_bn_activation",
+                "expanded_conv_14_add"),
     ),
     "efficientnet_v2_b0": Encoder(
-        "EfficientNetV2B0", _STANDARDISED,
-        ("block1a_project_activation", "block2b_add", "block3b_add", "block5e_add", "block6h_add"),
-        scales_itself=True,
+        "EfficientNetV2B0", _STANDARDISED, scales_itself=True,
+        layers=("block1a_project_activation", "block2b_add", "block3b_add", "block5e_add",
+                "block6h_add"),
     ),
     "efficientnet_v2_b1": Encoder(
-        "EfficientNetV2B1", _STANDARDISED,
-        ("block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6i_add"),
-        scales_itself=True,
+        "EfficientNetV2B1", _STANDARDISED, scales_itself=True,
+        layers=("block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6i_add"),
     ),
     "efficientnet_v2_b2": Encoder(
-        "EfficientNetV2B2", _STANDARDISED,
-        ("block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6j_add"),
-        scales_itself=True,
+        "EfficientNetV2B2", _STANDARDISED, scales_itself=True,
+        layers=("block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6j_add"),
     ),
     "efficientnet_v2_b3": Encoder(
-        "EfficientNetV2B3", _STANDARDISED,
-        ("block1b_add", "block2c_add", "block3c_add", "block5g_add", "block6l_add"),
-        scales_itself=True,
+        "EfficientNetV2B3", _STANDARDISED, scales_itself=True,
+        layers=("block1b_add", "block2c_add", "block3c_add", "block5g_add", "block6l_add"),
     ),
-    "efficientnet_v2_s": Encoder(
-        "EfficientNetV2S", Scaling(1 / 128, -1),  # trained with another scaling than the B ones
-        ("block1b_add", "block2d_add", "block3d_add", "block5i_add", "block6o_add"),
-        scales_itself=True,
+    "efficientnet_v2_s": Encoder(  # trained with another scaling than the B ones
+        "EfficientNetV2S", Scaling(1 / 128, -1), scales_itself=True,
+        layers=("block1b_add", "block2d_add", "block3d_add", "block5i_add", "block6o_add"),
     ),
     "resnet50_v2": Encoder(
         "ResNet50V2", _MINUS_1_TO_1,
-        # Keras' blocks halve at the end of a stage, so a stage's last layers have the next stride.
-        ("conv1_conv", "conv2_block3_preact_relu", "conv3_block4_preact_relu",
-         "conv4_block6_preact_relu", "post_relu"),
+        # Keras halves the resolution inside a stage's last block: these are that block's first layers.
+        layers=("conv1_conv", "conv2_block3_preact_relu", "conv3_block4_preact_relu",
+                "conv4_block6_preact_relu", "post_relu"),
     ),
     "densenet121": Encoder(
         "DenseNet121", _STANDARDISED,
-        ("conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu"),
+        layers=("conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu"),
     ),
     "convnext_tiny": Encoder(
-        "ConvNeXtTiny", _STANDARDISED,
-        ("convnext_tiny_stage_0_block_2_identity_add", "convnext_tiny_stage_1_block_2_identity_add",
-         "convnext_tiny_stage_2_block_8_identity_add", "convnext_tiny_stage_3_block_2_identity_add"),
-        finest=4,  # its first convolution has stride 4
-        scales_itself=True,
+        "ConvNeXtTiny", _STANDARDISED, scales_itself=True,
+        finest=4,  # the stride of its first convolution
+        layers=tuple(f"convnext_tiny_stage_{stage}_block_{block}_identity_add"
+                     for stage, block in enumerate((2, 2, 8, 2))),
     ),
 }
 # fmt: on

@@ -105,16 +105,13 @@ def _imagenet(params: EncoderParams) -> keras.Model:
     try:
         return backbone(params.name, _IMAGENET_SIZE, params.alpha, "imagenet")
     except Exception as error:
+        reason = brief(error)
         if isinstance(error, ValueError) and "alpha" in str(error):  # there are no weights of that width
-            raise UserError(f"model.encoder.alpha: {brief(error)}") from None
-        raise UserError(_not_downloaded(params.name, brief(error))) from None
-
-
-def _not_downloaded(name: str, reason: str) -> str:
-    """Return an error message with the file to fetch by hand, whose address is in Keras' error."""
-    address = re.search(r"https?://\S+\.h5", reason)
-    file = address[0].rpartition("/")[2] if address else f"a weights file of {name} without its top"
-    return (
-        f"the ImageNet weights could not be downloaded ({reason}). Fetch {file} where there is a "
-        "network and set model.encoder.weights to its path here, or to none to start from random"
-    )
+            raise UserError(f"model.encoder.alpha: {reason}") from None
+        address = re.search(r"https?://\S+\.h5", reason)  # of the file that Keras wanted
+        unnamed = f"a weights file of {params.name} without its top"
+        file = address[0].rpartition("/")[2] if address else unnamed
+        raise UserError(
+            f"the ImageNet weights could not be downloaded ({reason}). Fetch {file} where there is a "
+            "network and set model.encoder.weights to its path here, or to none to start from random"
+        ) from None

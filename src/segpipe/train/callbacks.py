@@ -1,9 +1,13 @@
 """Keras callbacks of a training run."""
 
+import contextlib
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -13,7 +17,10 @@ from segpipe.common.errors import UserError
 from segpipe.common.words import duration
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import Preview
-from segpipe.train.resume import Progress
+from segpipe.train.resume import Progress, Row
+
+if TYPE_CHECKING:
+    import dvclive
 
 HISTORY = (
     "epoch", "loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou",
@@ -47,21 +54,18 @@ class FiniteLoss(keras.callbacks.Callback):
             raise Diverged(f"the loss is {loss} {when}")
 
 
-class Orphaned(keras.callbacks.Callback):
-    """Ends a run whose DVC was killed: nobody is left to record its results."""
+def stops_with_dvc() -> keras.callbacks.Callback:
+    """Return a callback that ends a run whose DVC was killed: nobody is left to record its results.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.parent = os.getppid()
+    By itself, a stage may outlive its shell.
+    """
+    parent = os.getppid()
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Check before every epoch."""
-        self.on_train_end()
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        """Check that the parent lives, under DVC only: a stage run by hand may outlive its shell."""
-        if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
+    def check(*_: object) -> None:
+        if "DVC_STAGE" in os.environ and os.getppid() != parent:
             raise UserError("the DVC that ran this stage is gone; run the same command again to resume")
+
+    return keras.callbacks.LambdaCallback(on_epoch_begin=check, on_train_end=check)
 
 
 class Recorder(keras.callbacks.Callback):
@@ -76,7 +80,7 @@ class Recorder(keras.callbacks.Callback):
         self.progress = progress
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Start a clock that changes of the system's time do not move."""
+        """Start a clock that does not follow changes of the system's time."""
         self.epoch, self.start = epoch + 1, time.monotonic()
 
     def on_test_end(self, logs: Logs = None) -> None:
@@ -147,15 +151,14 @@ class Watch(keras.callbacks.Callback):
     def __init__(self, progress: Progress, params: TrainParams, steps: int) -> None:
         super().__init__()
         self.progress, self.epochs, self.steps = progress, params.total_epochs, steps
-        self.batch = params.batch_size
+        self.batch_size = params.batch_size
         self.bar = rich.progress.Progress(
             rich.progress.TextColumn("epoch {task.fields[epoch]}"),
             rich.progress.BarColumn(bar_width=None),
             rich.progress.TextColumn("{task.fields[scores]}"),
             rich.progress.TimeRemainingColumn(),
-            disable=not sys.stdout.isatty(),
-            refresh_per_second=2,
-        )
+            disable=not sys.stdout.isatty(), refresh_per_second=2,
+        )  # fmt: skip
 
     def __enter__(self) -> "Watch":
         """Show the bar on a terminal."""
@@ -177,25 +180,60 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Advance by a step."""
-        rate = (batch + 1) * self.batch / (time.monotonic() - self.start)
-        scores = f"loss {(logs or {})['loss']:.4f}, {self._validated()}{rate:.0f} images/s"
-        self.bar.update(self.task, completed=self.done + batch + 1, scores=scores)
-        self.rate = rate
+        self.rate = (batch + 1) * self.batch_size / (time.monotonic() - self.start)
+        self.bar.update(self.task, completed=self.done + batch + 1, scores=self._scores(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Print the epoch's line."""
-        if not self.bar.disable:
-            return
-        left = (self.epochs - epoch - 1) * (time.monotonic() - self.start)
-        print(
-            f"epoch {epoch + 1}/{self.epochs}: loss {(logs or {})['loss']:.4f}, {self._validated()}"
-            f"{self.rate:.0f} images/s, {duration(left)} left",
-            flush=True,
-        )
+        if self.bar.disable:
+            left = duration((self.epochs - epoch - 1) * (time.monotonic() - self.start))
+            print(f"epoch {epoch + 1}/{self.epochs}: {self._scores(logs)}, {left} left", flush=True)
 
-    def _validated(self) -> str:
-        if not self.progress.history:
-            return ""
-        last = self.progress.history[-1]["val_mean_iou"]
-        best = f"best {self.progress.best_mean_iou:.4f} in epoch {self.progress.best_epoch}"
-        return f"validation mean IoU {last:.4f} ({best}), "
+    def _scores(self, logs: Logs) -> str:
+        validated = ""
+        if self.progress.history:
+            last = self.progress.history[-1]["val_mean_iou"]
+            best = f"best {self.progress.best_mean_iou:.4f} in epoch {self.progress.best_epoch}"
+            validated = f"validation mean IoU {last:.4f} ({best}), "
+        return f"loss {(logs or {})['loss']:.4f}, {validated}{self.rate:.0f} images/s"
+
+
+@contextlib.contextmanager
+def live_log(folder: Path, progress: Progress) -> Iterator[list[keras.callbacks.Callback]]:
+    """Yield the callback that writes the log; none without DVCLive, as on a bare training machine."""
+    try:
+        import dvclive
+    except ModuleNotFoundError as error:
+        if error.name != "dvclive":
+            raise
+        log = contextlib.nullcontext()
+    else:  # by default DVCLive would edit dvc.yaml and save an experiment
+        log = dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html")
+    with log as live:
+        yield [] if live is None else [LiveLog(live, progress)]
+
+
+class LiveLog(keras.callbacks.Callback):
+    """Writes DVCLive's log and page during training; they are no out of the stage."""
+
+    def __init__(self, live: "dvclive.Live", progress: Progress) -> None:
+        super().__init__()
+        self.live, self.progress = live, progress
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Log the history anew: an earlier process may have logged an epoch that has no checkpoint."""
+        for step, row in enumerate(self.progress.history):
+            self.live.step = step
+            self._log(row)
+        if self.progress.history:
+            self.live.next_step()  # writes the page, once
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Log the epoch."""
+        self._log(self.progress.history[-1])
+        self.live.next_step()
+
+    def _log(self, row: Row) -> None:
+        for name, value in row.items():
+            if name != "epoch":
+                self.live.log_metric(name, value)

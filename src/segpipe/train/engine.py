@@ -61,21 +61,13 @@ class Engine(abc.ABC):
     def train_batches(
         self, samples: Samples, batch_size: int, steps: range, seed: int, params: AugmentParams
     ) -> Iterable[Any]:
-        """Return the batches of some steps of a run, which passes over the samples again and again.
+        """Return the batches of some steps, counted from 0 at the run's beginning.
 
-        Order and augmentation of a pass depend only on seed, pass and sample, and not on the step that
-        a process begins with. The last, smaller batch of a pass is left out: every step then has one
-        shape, and BatchNorm never sees a handful of images. Each pass leaves out other samples.
-
-        Args:
-            samples: the training split.
-            batch_size: samples a step.
-            steps: which, counted from 0 at the run's beginning.
-            seed: decides order and augmentation.
-            params: the augmentation.
-
-        Returns:
-            Pairs of images, uint8 [batch, H, W, 3], and masks, uint8 [batch, H, W].
+        Each is a pair of images, uint8 [batch, H, W, 3], and masks, uint8 [batch, H, W]. A run passes
+        over the samples again and again. Order and augmentation of a pass depend only on seed, pass and
+        sample, and not on the step that a process begins with. The last, smaller batch of a pass is
+        left out: every step then has one shape, and BatchNorm never sees a handful of images. Each pass
+        leaves out other samples.
         """
 
     @abc.abstractmethod

@@ -12,23 +12,12 @@ from segpipe.model.backbone import depths, set_trainable
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble
-from segpipe.train import provenance, resume
-from segpipe.train.callbacks import (
-    AveragedWeights,
-    Diverged,
-    FiniteLoss,
-    Orphaned,
-    Previews,
-    Recorder,
-    Watch,
-)
+from segpipe.train import callbacks, provenance, resume
 from segpipe.train.class_weights import class_weights
 from segpipe.train.engine import Engine
-from segpipe.train.live import live_log
 from segpipe.train.losses import segmentation_loss
-from segpipe.train.optimizer import build_optimizer
+from segpipe.train.optimizer import Phase, build_optimizer, phases
 from segpipe.train.params import TrainParams
-from segpipe.train.phases import Phase, phases
 from segpipe.train.previews import Preview
 from segpipe.train.samples import Samples, steps_per_pass
 from segpipe.train.saving import save_model
@@ -114,12 +103,12 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
                 if progress.epoch == phase.epochs.start:
                     _compile(learner, encoder, work, phase)
                 _fit(learner, work, progress, phase.epochs.stop)
-    except Diverged as error:
+    except callbacks.Diverged as error:
         if progress.best_epoch:
             learner.set_weights(progress.best_weights)
         kept = _keep_best(network, work, progress)
         mend = "lower train.learning_rate or set train.clip_norm"
-        raise Diverged(f"{error}; {kept}; {mend}") from None
+        raise callbacks.Diverged(f"{error}; {kept}; {mend}") from None
     except work.engine.unsupported as error:
         if not params.deterministic:
             raise
@@ -148,10 +137,11 @@ def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) 
     """Train from where `progress` is up to the epoch `end`."""
     params, engine = work.params, work.engine
     steps = range(progress.epoch * work.steps, end * work.steps)
+    save = resume.checkpoints(work.run, progress, params)
     with (
         engine.raises_own_errors(),
-        live_log(work.logs / "live", progress) as live,
-        Watch(progress, params, work.steps) as watch,
+        callbacks.live_log(work.logs / "live", progress) as live,
+        callbacks.Watch(progress, params, work.steps) as watch,
     ):
         learner.fit(
             engine.train_batches(work.training, params.batch_size, steps, work.seed, params.augment),
@@ -161,32 +151,23 @@ def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) 
             shuffle=False,  # the data set has its own order
             verbose=0,
             validation_data=engine.validation_batches(work.validation, params.batch_size),
-            callbacks=[
-                *_callbacks(work, progress),
-                *live,
-                watch,
-                resume.checkpoints(work.run, progress, params),
-            ],
+            callbacks=[*_callbacks(work, progress), *live, watch, save],
         )
 
 
 def _callbacks(work: Work, progress: resume.Progress) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that no other process sees, in the order in which they must run."""
-    params, every = work.params, work.params.previews.every
-    callbacks = [
-        FiniteLoss(),
+    """Return the callbacks that check, record and draw, in the order in which they must run."""
+    every, folder = work.params.previews.every, work.logs / "tensorboard" / work.run.fingerprint
+    return [
+        callbacks.FiniteLoss(),
         keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: raise_lost_interrupt()),
-        Orphaned(),
-        Recorder(progress),
+        callbacks.stops_with_dvc(),
+        callbacks.Recorder(progress),
+        *([callbacks.Previews(work.previewed, every, work.preview)] if every else []),
+        # After those that need the averaged weights in place.
+        *([callbacks.AveragedWeights()] if work.params.ema else []),
+        *([keras.callbacks.TensorBoard(folder, write_graph=False)] if work.params.tensorboard else []),
     ]
-    if every:
-        callbacks.append(Previews(work.previewed, every, work.preview))
-    if params.ema:  # after those that need the averaged weights in place
-        callbacks.append(AveragedWeights())
-    if params.tensorboard:
-        folder = work.logs / "tensorboard" / work.run.fingerprint
-        callbacks.append(keras.callbacks.TensorBoard(folder, write_graph=False))
-    return callbacks
 
 
 def _keep_best(network: keras.Model, work: Work, progress: resume.Progress) -> str:

@@ -22,11 +22,8 @@ from segpipe.model.unet import is_trainable
 from segpipe.train.params import TrainParams
 from segpipe.train.resume import fingerprint
 
-_LIBRARIES = (
-    "keras",
-    "numpy",
-    *({"jax": ("jax", "jaxlib")}.get(keras.config.backend(), (keras.config.backend(),))),
-)
+_BACKEND = keras.config.backend()
+_LIBRARIES = ("keras", "numpy", *(("jax", "jaxlib") if _BACKEND == "jax" else (_BACKEND,)))
 
 
 def identity(
@@ -34,11 +31,8 @@ def identity(
 ) -> dict[str, Any]:
     """Return everything that decides a run's result, as plain values: equal ones mean the same run.
 
-    Args:
-        params: the params that reach training.
-        manifest: the records; it holds the digest of each shard.
-        backbone: the encoder's network and weights.
-        code: the files that the stage runs.
+    `params` are those that `resolved` returns, and `code` the files that the stage runs. The manifest
+    holds the digest of each shard of the records.
     """
     return {
         "params": params,
@@ -46,17 +40,12 @@ def identity(
         "encoder": backbone.digest,
         "code": {path.as_posix(): sha256(path) for path in sorted(code)},
         "libraries": {name: version(name) for name in _LIBRARIES},
-        "backend": keras.config.backend(),
+        "backend": _BACKEND,
     }
 
 
 def code_files(pipeline: Path, stage: str) -> list[Path]:
-    """Return the Python files in a stage's deps: those whose change makes DVC run the stage again.
-
-    Args:
-        pipeline: the path of `dvc.yaml`.
-        stage: its name there.
-    """
+    """Return the Python files in a stage's deps of `dvc.yaml`: their change makes DVC run it again."""
     deps = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][stage]["deps"]
     roots = [pipeline.parent / dep for dep in deps if dep.startswith(("src/", "stages/"))]
     # As in .dvcignore, hidden files do not count: an editor's lock may be a link to nowhere.
@@ -78,17 +67,14 @@ def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbo
             "decoder": model.decoder.model_dump(mode="json"),
         },
         "train": train.model_dump(mode="json")
-        | {"backend": keras.config.backend(), "precision": train.resolved_precision},
+        | {"backend": _BACKEND, "precision": train.resolved_precision},
     }
 
 
 def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> dict[str, Any]:
     """Return what the saved model says about itself; equal for equal runs.
 
-    Args:
-        of: the run's identity.
-        manifest: the records that it was trained on.
-        training: `Progress.summary` of the run.
+    `of` is the run's identity, `manifest` its records, and `training` its `Progress.summary`.
     """
     return {
         "format": CARD_FORMAT,

@@ -246,12 +246,8 @@ def save(run: Run, progress: Progress, network: "keras.Model") -> None:
 def restore(run: Run, network: "keras.Model", compile_for: Callable[[int], None]) -> Progress:
     """Load the newest readable checkpoint into the network; without one, return a fresh start.
 
-    An unreadable one is set aside with a warning.
-
-    Args:
-        run: the run to resume.
-        network: gets the values of its variables and of its optimizer's.
-        compile_for: gives the network the optimizer of an epoch, counted from 0.
+    An unreadable one is set aside with a warning. A checkpoint holds the optimizer's variables too, so
+    `compile_for` must give the network the optimizer of an epoch, counted from 0.
     """
     for path in run.checkpoints:
         try:

@@ -105,11 +105,7 @@ def _empty(count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def subset(samples: Samples, count: int) -> Samples:
-    """Return some samples of a split, in its order: the first by hash, so that a higher count only adds.
-
-    Args:
-        samples: the split.
-        count: how many; 0 for all.
+    """Return `count` samples of a split (0: all) in its order, such that a higher count only adds some.
 
     Raises:
         UserError: there are fewer.

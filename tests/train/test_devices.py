@@ -214,7 +214,7 @@ def on_one_and_two(tmp_path_factory):
         output = tmp_path_factory.mktemp("trained") / "found.npz"
         done = subprocess.run(
             [sys.executable, Path(__file__).with_name("train_on.py"), str(number), output],
-            env={**os.environ, "KERAS_BACKEND": "jax"},
+            env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
             input=json.dumps(CASES), capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

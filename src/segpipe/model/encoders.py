@@ -20,18 +20,16 @@ class Scaling:
 class Encoder:
     """A network of `keras.applications` as an encoder."""
 
-    builder: str
-    """Its function in `keras.applications`."""
+    builder: str  # its function in `keras.applications`
     scaling: Scaling
     layers: tuple[str, ...]
     """The layers that feed the decoder by default: the last ones of each stride, finest first, down to
     stride 32, named as `backbone.backbone` names them."""
-    finest: int = 2
-    """The stride of the first of them."""
-    alpha: bool = False
-    """Whether there is a width multiplier."""
-    scales_itself: bool = False
-    """Whether Keras' function can put the scaling inside; here it always stands before the encoder."""
+    finest: int = 2  # the stride of the first of them
+    alpha: bool = False  # there is a width multiplier
+    scales_itself: bool = (
+        False  # Keras would scale inside; here scaling always stands before the encoder
+    )
 
 
 _MINUS_1_TO_1 = Scaling(1 / 127.5, -1)

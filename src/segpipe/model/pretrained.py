@@ -28,8 +28,7 @@ class Backbone:
     name: str
     alpha: float
     weights: Path | None
-    digest: str | None = None
-    """SHA-256 of that file."""
+    digest: str | None = None  # SHA-256 of that file
 
     @property
     def pretrained(self) -> bool:

@@ -52,13 +52,9 @@ def augment(
         mirrored = columns[0] < 0.5
         images = ops.where(mirrored[:, None, None, None], ops.flip(images, 2), images)
         masks = ops.where(mirrored[:, None, None], ops.flip(masks, 2), masks)
-    return _rounded(images), masks
-
-
-def _rounded(images: Tensor) -> Tensor:
-    if keras.backend.standardize_dtype(images.dtype) == "uint8":
-        return images
-    return ops.saturate_cast(ops.round(images), "uint8")
+    if keras.backend.standardize_dtype(images.dtype) != "uint8":
+        images = ops.saturate_cast(ops.round(images), "uint8")
+    return images, masks
 
 
 def _transforms(columns: list[Tensor], height: int, width: int, params: AugmentParams) -> Tensor:

@@ -28,22 +28,17 @@ from segpipe.train.scores import RunningScores
 class Work:
     """Everything that a training run works with, besides the network."""
 
-    identity: dict
-    """Everything that decides the run's result."""
+    identity: dict  # everything that decides the run's result
     manifest: Manifest
     training: Samples
     validation: Samples
     params: TrainParams
-    seed: int
-    """Decides order and augmentation."""
+    seed: int  # decides order and augmentation
     engine: Engine
-    run: resume.Run
-    """Keeps the checkpoints."""
-    previewed: np.ndarray
-    """Images whose predictions `preview` draws, uint8 [n, H, W, 3]."""
+    run: resume.Run  # keeps the checkpoints
+    previewed: np.ndarray  # images whose predictions `preview` draws, uint8 [n, H, W, 3]
     preview: Preview
-    logs: Path
-    """Folder of the live logs, which are no result."""
+    logs: Path  # folder of the live logs, which are no result
 
     @property
     def steps(self) -> int:

@@ -15,8 +15,7 @@ class Phase:
     """Epochs, counted from 0, that share an optimizer, a learning-rate schedule and what is trained."""
 
     epochs: range
-    learning_rate: float
-    """After the warm-up."""
+    learning_rate: float  # after the warm-up
     trains_encoder: bool
 
 
@@ -42,10 +41,8 @@ class _Extended:
     https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
     """
 
-    shares: Sequence[float]
-    """Of the learning rate, by variable."""
-    decays: Sequence[float]
-    """Weight decay by variable."""
+    shares: Sequence[float]  # of the learning rate, by variable
+    decays: Sequence[float]  # weight decay by variable
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Decay a variable, then update it. Keras calls this for each variable in each step."""

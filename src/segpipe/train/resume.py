@@ -185,10 +185,8 @@ def _change(key: str, before: Any, now: Any) -> str:
 class Progress:
     """The state of a run, apart from the variables of the network and the optimizer."""
 
-    epoch: int = 0
-    """Epochs finished."""
-    seconds: float = 0.0
-    """Time spent on them, in all the processes that took part."""
+    epoch: int = 0  # epochs finished
+    seconds: float = 0.0  # spent on them, in all the processes that took part
     history: list[Row] = field(default_factory=list)
     best_epoch: int = 0
     best_mean_iou: float = -1.0

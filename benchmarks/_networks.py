@@ -8,15 +8,14 @@ import keras
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from segpipe.common.nested import changed
-from segpipe.model.assemble import assemble, is_trainable
 from segpipe.model.backbone import backbone, depths
 from segpipe.model.pretrained import Backbone
+from segpipe.model.unet import assemble, is_trainable
 from segpipe.params import recipes
 from segpipe.params.load import Params
-from segpipe.train.loop import backend
+from segpipe.train.engine import current_engine
 from segpipe.train.losses import segmentation_loss
-from segpipe.train.optimizer import build_optimizer
-from segpipe.train.phases import phases
+from segpipe.train.optimizer import build_optimizer, phases
 from segpipe.train.scores import RunningScores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,12 +44,13 @@ def learner(params: Params, size: tuple[int, int] | None = None) -> keras.Model:
     train, made = params.train, network(params, size)
     of_encoder = depths(made.get_layer("encoder"))
     first, *_ = phases(train, is_trainable(params.model.encoder, _source(params)))
-    trained = backend().fused(made)
+    engine = current_engine()
+    trained = engine.fused(made)
     trained.compile(
         build_optimizer(trained.trainable_variables, of_encoder, train, first, steps=100),
         loss=segmentation_loss(train.loss),
         metrics=[RunningScores(len(params.data.classes))],
-        jit_compile=backend().jit_compile(train.jit),
+        jit_compile=engine.jit_compile(train.jit),
     )
     return trained
 

@@ -14,11 +14,9 @@ import keras
 import numpy as np
 from _networks import learner, of_recipe
 
-from segpipe.train import on_tensorflow
-from segpipe.train.arrays import Arrays
-from segpipe.train.pipeline import train_batches
-from segpipe.train.progress import Progress, save
-from segpipe.train.unfinished import Unfinished
+from segpipe.train.engine import current_engine
+from segpipe.train.resume import Progress, Run, save
+from segpipe.train.samples import Arrays
 
 STEPS, EPOCHS = 100, 4
 
@@ -26,7 +24,7 @@ STEPS, EPOCHS = 100, 4
 class Saves(keras.callbacks.Callback):
     """Saves after each epoch, and times epoch and checkpoint."""
 
-    def __init__(self, run: Unfinished) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
         self.run = run
         self.seconds: _bench.Seconds = {"epoch": [], "checkpoint": []}
@@ -46,14 +44,15 @@ class Saves(keras.callbacks.Callback):
 def main() -> None:
     """Train, save and publish the ratio."""
     params = of_recipe("default")
-    on_tensorflow.prepare(params.train)
+    engine = current_engine()
+    engine.prepare(params.train)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (300, *params.data.image_size, 3), np.uint8)
     arrays = Arrays(images, images[..., 0] % 3, [str(number) for number in range(300)])
     steps, batch_size = range(STEPS * EPOCHS), params.train.batch_size
-    batches = train_batches(arrays, batch_size, steps, params.seed, params.train.augment)
+    batches = engine.train_batches(arrays, batch_size, steps, params.seed, params.train.augment)
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        saves = Saves(Unfinished(Path(folder)))
+        saves = Saves(Run(Path(folder)))
         learner(params).fit(
             batches, epochs=EPOCHS, steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[saves]
         )

@@ -30,8 +30,8 @@ from jax import numpy as jnp
 
 from segpipe.common.files import write_json
 from segpipe.params.load import Params
-from segpipe.train import loop, on_jax
-from segpipe.train.arrays import Arrays
+from segpipe.train.engine import POLICIES, current_engine
+from segpipe.train.samples import Arrays
 
 CLASSES, REPEATS = 3, 5
 ON_GPU = jax.default_backend() == "gpu"
@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="tutorial")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
-    parser.add_argument(
-        "--precisions", nargs="+", default=["float32", "bfloat16"], choices=loop.POLICIES
-    )
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"], choices=POLICIES)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
     arguments = parser.parse_args()
     params = of_recipe(arguments.recipe)
@@ -121,7 +119,7 @@ def measured(step: Step, seconds: float, rates: dict[str, float], bandwidth: flo
 
 def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
     """Return the traced step of a cell, without class weights, and its initial state."""
-    keras.config.set_dtype_policy(loop.POLICIES[cell.precision])
+    keras.config.set_dtype_policy(POLICIES[cell.precision])
     encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
     model = params.model.model_copy(update={"encoder": encoder})
     made = learner(params.model_copy(update={"model": model}), (size, size))
@@ -219,7 +217,7 @@ def input_rate(params: Params, batch: int, size: int, steps: int = 20) -> float:
     """Return the images a second of the input alone, with the recipe's augmentation."""
     images, masks = batch_of(2 * batch, size)
     arrays = Arrays(images, masks, [str(number) for number in range(2 * batch)])
-    batches = on_jax.train_batches(arrays, batch, range(steps + 2), 0, params.train.augment)
+    batches = current_engine().train_batches(arrays, batch, range(steps + 2), 0, params.train.augment)
     jax.block_until_ready([next(batches), next(batches)])
     start = time.perf_counter()
     jax.block_until_ready(list(batches))

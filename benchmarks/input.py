@@ -14,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 from _networks import learner, of_recipe
 
-from segpipe.train import on_tensorflow
-from segpipe.train.arrays import Arrays, steps_per_pass
 from segpipe.train.augment import DRAWS, augment
+from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
-from segpipe.train.pipeline import taking, train_batches
+from segpipe.train.samples import Arrays, steps_per_pass
 
 COUNT, PASSES, ROUNDS = 300, 6, 9
+ENGINE = TensorFlowEngine()
 MIRRORED = of_recipe("tutorial").train.augment
 EVERYTHING = AugmentParams(
     flip=True, scale=[0.5, 2.0], aspect=1.3, rotation=15.0, brightness=0.3, contrast=0.3, saturation=0.3,
@@ -30,7 +30,7 @@ EVERYTHING = AugmentParams(
 
 def stateful_batches(samples: Arrays, batch_size: int) -> tf.data.Dataset:
     """Yield batches as `train_batches` does, with TensorFlow's stateful random numbers."""
-    taken = taking(samples)
+    taken = ENGINE.taking(samples)
 
     def of_pass(_: tf.Tensor) -> tf.data.Dataset:
         order = tf.data.Dataset.from_tensor_slices(tf.random.shuffle(tf.range(COUNT)))
@@ -52,14 +52,14 @@ def drain(batches: tf.data.Dataset) -> None:
 def main() -> None:
     """Run the rounds and publish the ratios."""
     params = of_recipe("default")
-    on_tensorflow.prepare(params.train)
+    ENGINE.prepare(params.train)
     size, batch_size = params.data.image_size, params.train.batch_size
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (COUNT, *size, 3), np.uint8)
     arrays = Arrays(images, images[..., 0] % 3, [str(number) for number in range(COUNT)])
     steps = range(PASSES * steps_per_pass(arrays, batch_size))
     pipelines = {
-        name: train_batches(arrays, batch_size, steps, 0, changes)
+        name: ENGINE.train_batches(arrays, batch_size, steps, 0, changes)
         for name, changes in {
             "mirrored": MIRRORED, "as default": params.train.augment, "every change": EVERYTHING,
         }.items()

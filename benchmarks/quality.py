@@ -27,7 +27,7 @@ from matplotlib import pyplot as plt
 from segpipe.common import records
 from segpipe.evaluate import metrics
 from segpipe.params import recipes
-from segpipe.train.arrays import Arrays, load
+from segpipe.train.samples import Arrays, load
 
 EPOCHS = 20
 SEEDS = range(3)

@@ -14,7 +14,7 @@ import numpy as np
 import tutorial
 from _networks import learner, of_recipe
 
-from segpipe.train import on_tensorflow
+from segpipe.train.engine import current_engine
 
 ROUNDS = 9
 
@@ -46,7 +46,7 @@ def of_tutorial() -> Callable[[], object]:
 def of_segpipe(name: str) -> Callable[[], object]:
     """Return a step of a recipe."""
     params = of_recipe(name)
-    on_tensorflow.prepare(params.train)
+    current_engine().prepare(params.train)
     images, masks = batch()
     model = learner(params)
     return lambda: model.train_on_batch(images, masks)

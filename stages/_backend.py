@@ -1,4 +1,4 @@
-"""What the stage `train` needs before Keras, which reads its backend when it is imported."""
+"""Sets Keras' backend for the stage `train`: Keras reads it when it is imported."""
 
 import _stage  # noqa: F401
 
@@ -10,8 +10,13 @@ import sys
 from segpipe.common.errors import UserError
 from segpipe.params.load import load_params
 
-with contextlib.suppress(UserError):  # the stage says what is wrong with the params
-    if (backend := load_params().train.backend) != "auto":
+with contextlib.suppress(UserError):  # the stage itself says what is wrong with the params
+    train = load_params().train
+    backend, asked = train.backend, "train.backend"
+    if backend == "auto" and train.devices not in ("auto", 1) and "KERAS_BACKEND" not in os.environ:
+        backend, asked = "jax", f"train.devices = {train.devices}"  # several devices are JAX's
+    if backend != "auto":
         os.environ["KERAS_BACKEND"] = backend
         if importlib.util.find_spec(backend) is None:
-            sys.exit(f"error: train.backend: {backend} is not installed here; see docs/gpu.md")
+            extra = "; pip install -e '.[jax]' installs it" if backend == "jax" else ""
+            sys.exit(f"error: {asked} needs {backend}, which is not installed here{extra}")

@@ -14,11 +14,11 @@ from segpipe.common.files import write_json, write_text
 from segpipe.common.records import open_records
 from segpipe.model.pretrained import open_backbone
 from segpipe.params.load import load_params
-from segpipe.train import loop, memory, provenance
-from segpipe.train.arrays import load, locate, subset
+from segpipe.train import loop, provenance, resume
+from segpipe.train.engine import current_engine
 from segpipe.train.previews import drawer
+from segpipe.train.samples import preview_samples, read_samples
 from segpipe.train.saving import save_model
-from segpipe.train.unfinished import claim
 
 RESULTS = Path("results/train")
 LOGS = Path("logs")
@@ -26,27 +26,27 @@ LOGS = Path("logs")
 
 @exits_cleanly
 def main() -> None:
-    """Read params, train from where an earlier process got to, write the model and what happened."""
+    """Read params, train or resume, write the model and what happened."""
     params = load_params()
     manifest, backbone = open_records(Path("data/records")), open_backbone(Path("data/encoder"))
     resolved = provenance.resolved(params.seed, params.model, params.train, backbone)
-    identity = provenance.identity(resolved, manifest, backbone, _code())
+    code = provenance.code_files(Path("dvc.yaml"), "train")
+    identity = provenance.identity(resolved, manifest, backbone, code)
     circumstances = provenance.circumstances()
-    with claim(provenance.fingerprint(identity), identity) as run:
-        take_gpus(params.train.devices, params.train.batch_size)
-        device = loop.prepare(params.train)
+    with resume.claim(identity) as run:
+        engine = current_engine()
+        take_gpus(engine.gpus(params.train), params.train.batch_size)
+        device = engine.prepare(params.train)
         print(device)
-        in_memory = memory.keeps(params.train.in_memory, manifest, memory.available())
-        print(memory.describe(manifest, in_memory))
-        read = load if in_memory else locate
-        data = subset(read(manifest, "train"), params.train.samples), read(manifest, "val")
-        shown = loop.preview_samples(data[1], params.train.previews.samples)
-        # DVC empties the results before it runs the stage; what lies with the run outlasts that.
+        training, validation = read_samples(manifest, params.train)
+        shown = preview_samples(validation, params.train.previews.samples)
+        # DVC empties the results before it runs the stage, but not the run's folder.
         draw = drawer(shown, manifest.classes, run.folder / "previews", RESULTS / "previews")
         network = loop.build_model(backbone, params.model, manifest, params.seed)
         work = loop.Work(
-            identity, manifest, *data, params.train, params.seed, run, shown.images, draw, LOGS
-        )
+            identity, manifest, training, validation, params.train, params.seed, engine, run,
+            shown.images, draw, LOGS,
+        )  # fmt: skip
         progress = loop.train(network, work)
 
         save_model(network, Path("models/model.keras"), work.card(progress))
@@ -56,14 +56,6 @@ def main() -> None:
         log = {"fingerprint": run.fingerprint, **circumstances, "device": device}
         write_json(LOGS / "train.json", {**log, "seconds": progress.seconds})
     print(f"best validation mean IoU {progress.best_mean_iou:.4f}, in epoch {progress.best_epoch}")
-
-
-def _code() -> list[Path]:
-    """The files whose change makes DVC run this stage again: it is then another run."""
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
-    deps = [Path(dep) for dep in pipeline["stages"]["train"]["deps"]]
-    files = (file for dep in deps for file in (dep, *dep.rglob("[!.]*.py")))
-    return [file for file in files if file.suffix == ".py"]
 
 
 if __name__ == "__main__":

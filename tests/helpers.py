@@ -19,7 +19,7 @@ from segpipe.common.nested import flat
 from segpipe.model.params import DecoderParams
 from segpipe.params import recipes
 from segpipe.params.load import Params
-from segpipe.train.unfinished import Unfinished
+from segpipe.train.resume import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -172,9 +172,9 @@ def error_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr[result.stderr.rindex("error: ") :]
 
 
-def runs_of(project: Path) -> list[Unfinished]:
+def runs_of(project: Path) -> list[Run]:
     """The unfinished runs of a project, in no order."""
-    return [Unfinished(p) for p in (project / ".dvc/tmp/segpipe/runs").glob("*") if p.is_dir()]
+    return [Run(p) for p in (project / ".dvc/tmp/segpipe/runs").glob("*") if p.is_dir()]
 
 
 def start(project: Path, *command: str, epoch: int = 2, **extra: str) -> subprocess.Popen[str]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from segpipe.cli import app, cost
 from segpipe.model.backbone import backbone, set_trainable, tap
 from segpipe.model.decoders import DECODERS
-from segpipe.model.encoders import FAMILIES
+from segpipe.model.encoders import ENCODERS
 from segpipe.model.unet import unet
 
 
@@ -51,7 +51,7 @@ def profiled_macs(network):
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_macs_of_a_whole_network_are_those_of_tensorflow_s_profiler(name):
-    family = FAMILIES["mobilenet_v3_small"]
+    family = ENCODERS["mobilenet_v3_small"]
     encoder = tap(backbone("mobilenet_v3_small", (64, 96)), family.layers)
     network = unet(encoder, family.scaling, decoder(name, [32, 16, 8, 8]), 5)
     assert cost.macs(network) == profiled_macs(network)
@@ -78,7 +78,7 @@ def test_macs_of_encoders_are_the_published_ones(name):
 @pytest.fixture(scope="module")
 def small():
     """MobileNetV2 up to stride 4 at 32 x 64 px, width 0.35, frozen, with one level of the decoder."""
-    family = FAMILIES["mobilenet_v2"]
+    family = ENCODERS["mobilenet_v2"]
     encoder = tap(backbone("mobilenet_v2", (32, 64), 0.35), family.layers[:2])
     set_trainable(encoder, trainable=False, pretrained=True)
     return unet(encoder, family.scaling, decoder("pix2pix", [8]), 3)
@@ -111,7 +111,7 @@ def test_memory_is_what_the_tensors_take(small):
 
 def test_training_the_encoder_takes_more_memory(small):
     frozen = cost.memory(small)
-    family = FAMILIES["mobilenet_v2"]
+    family = ENCODERS["mobilenet_v2"]
     encoder = tap(backbone("mobilenet_v2", (32, 64), 0.35), family.layers[:2])
     trained = cost.memory(unet(encoder, family.scaling, decoder("pix2pix", [8]), 3))
     assert trained.kept > frozen.kept
@@ -160,7 +160,7 @@ def test_segpipe_model_lists_layers_even_where_the_params_name_wrong_ones(projec
 
 def test_the_decoder_costs_what_the_notes_say_it_does():
     """494 million at 128 px for the committed params, 91 million the encoder, worked out before."""
-    family = FAMILIES["mobilenet_v2"]
+    family = ENCODERS["mobilenet_v2"]
     encoder = tap(backbone("mobilenet_v2", (128, 128)), family.layers)
     params = decoder("pix2pix", [512, 256, 128, 64])
     inner, *rest = cost.parts(unet(encoder, family.scaling, params, 3))

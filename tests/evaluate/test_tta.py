@@ -9,10 +9,10 @@ from segpipe.common.errors import UserError
 from segpipe.evaluate.masks import softmax
 from segpipe.evaluate.scales import sizes
 from segpipe.evaluate.tta import at_size, augmented
-from segpipe.model.assemble import assemble
 from segpipe.model.decoders import DECODERS
 from segpipe.model.params import EncoderParams, ModelParams
 from segpipe.model.pretrained import Backbone
+from segpipe.model.unet import assemble
 from segpipe.train.saving import save_model
 
 PARAMS: ModelParams = plain_params().model

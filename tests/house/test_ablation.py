@@ -14,7 +14,7 @@ from helpers import ROOT, commit, environment, error_line, git, make_project, ru
 
 from segpipe.common.nested import flat
 from segpipe.params import recipes
-from segpipe.train.unfinished import Unfinished
+from segpipe.train.resume import Run
 
 sys.path.insert(0, str(ROOT / "experiments"))
 
@@ -237,7 +237,7 @@ def test_a_runner_that_was_killed_goes_on_when_it_is_started_again(project, how)
         command, cwd=project, env=environment(**OWN_DATA), stdout=subprocess.DEVNULL
     )
     runs = ".experiments/train-*/.dvc/tmp/segpipe/runs/*[0-9a-f]"
-    while not any(found.epoch >= 2 for found in map(Unfinished, project.glob(runs))):
+    while not any(found.epoch >= 2 for found in map(Run, project.glob(runs))):
         assert process.poll() is None
     process.send_signal(how)
     process.wait()

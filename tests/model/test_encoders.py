@@ -10,12 +10,12 @@ from helpers import ROOT, decoder, error_line, make_project, plain_params, run_s
 from keras import applications, layers, ops
 
 from segpipe.common.errors import UserError
-from segpipe.model.assemble import assemble
 from segpipe.model.backbone import backbone, set_trainable, strides, tap
 from segpipe.model.decoders import DECODERS
-from segpipe.model.encoders import FAMILIES
+from segpipe.model.encoders import ENCODERS
 from segpipe.model.params import EncoderParams, ModelParams
 from segpipe.model.pretrained import Backbone, fetch_backbone
+from segpipe.model.unet import assemble
 from segpipe.train.losses import cross_entropy
 from segpipe.train.saving import save_model
 
@@ -26,7 +26,7 @@ SIZE = (64, 96)
 def some_quick(*quick):
     """All families, those that are not named marked slow."""
     return [
-        pytest.param(name, marks=() if name in quick else pytest.mark.slow, id=name) for name in FAMILIES
+        pytest.param(name, marks=() if name in quick else pytest.mark.slow, id=name) for name in ENCODERS
     ]
 
 
@@ -49,24 +49,24 @@ def with_encoder(**changes):
     )
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_the_default_layers_have_strides_up_to_32_on_a_size_that_is_not_square(name):
     """2, 4, 8, 16, 32; ConvNeXt has nothing of stride 2. Outputs are exact: 64 x 96 px become 2 x 3."""
-    encoder = tap(untouched(name), FAMILIES[name].layers)
+    encoder = tap(untouched(name), ENCODERS[name].layers)
     expected = [(32, 48), (16, 24), (8, 12), (4, 6), (2, 3)][name == "convnext_tiny" :]
     assert [output.shape[1:3] for output in encoder.outputs] == expected
 
 
 @pytest.mark.parametrize("name", some_quick("mobilenet_v3_small"))
 def test_the_default_layers_have_strides_up_to_32_on_a_square(name):
-    encoder = tap(backbone(name, (96, 96)), FAMILIES[name].layers)
+    encoder = tap(backbone(name, (96, 96)), ENCODERS[name].layers)
     expected = [48, 24, 12, 6, 3][name == "convnext_tiny" :]
     assert [output.shape[1:3] for output in encoder.outputs] == [(edge, edge) for edge in expected]
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"])
 def test_the_default_layers_are_there_at_any_width(name):
-    assert len(tap(backbone(name, SIZE, 0.35), FAMILIES[name].layers).outputs) == 5
+    assert len(tap(backbone(name, SIZE, 0.35), ENCODERS[name].layers).outputs) == 5
 
 
 def test_names_of_layers_do_not_depend_on_what_else_was_built():
@@ -79,7 +79,7 @@ def test_names_of_layers_do_not_depend_on_what_else_was_built():
     assert len(set(first)) == len(first)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_names_of_layers_differ_within_an_encoder(name):
     names = [operation.name for operation in untouched(name).operations]
     assert len(set(names)) == len(names)
@@ -121,7 +121,7 @@ def test_scaling_inside_the_model_is_keras_own(name, rng):
     if name in THEIRS:
         theirs = THEIRS[name](pixels.astype(np.float32))
     else:
-        builder = getattr(applications, FAMILIES[name].builder)
+        builder = getattr(applications, ENCODERS[name].builder)
         whole = builder(input_shape=(*SIZE, 3), include_top=False, weights=None)
         seen = next(layer for layer in whole.layers if layer.weights).input
         theirs = keras.Model(whole.input, seen).predict_on_batch(pixels.astype(np.float32))
@@ -137,13 +137,13 @@ def largest_difference(encoder, rng):
 
 @pytest.mark.parametrize("name", some_quick("efficientnet_v2_b0"))
 def test_a_frozen_encoder_does_in_training_what_it_does_in_inference(name, rng):
-    encoder = tap(backbone(name, SIZE), FAMILIES[name].layers)
+    encoder = tap(backbone(name, SIZE), ENCODERS[name].layers)
     set_trainable(encoder, trainable=False, pretrained=True)
     assert largest_difference(encoder, rng) == 0
 
 
 def test_a_trained_encoder_keeps_its_dropout(rng):
-    encoder = tap(backbone("efficientnet_v2_b0", SIZE), FAMILIES["efficientnet_v2_b0"].layers)
+    encoder = tap(backbone("efficientnet_v2_b0", SIZE), ENCODERS["efficientnet_v2_b0"].layers)
     set_trainable(encoder, trainable=True, pretrained=True)
     assert largest_difference(encoder, rng) > 0
 
@@ -161,7 +161,7 @@ def test_batch_norm_is_frozen_in_models_within_the_encoder_too():
 @pytest.mark.parametrize("name", some_quick("mobilenet_v3_small", "convnext_tiny"))
 def test_weights_come_from_a_file_of_keras_own_network(name, suffix, tmp_path):
     """As `save_weights` writes it today, and in the format of the files that Keras downloads."""
-    builder = getattr(applications, FAMILIES[name].builder)
+    builder = getattr(applications, ENCODERS[name].builder)
     theirs = builder(input_shape=(*SIZE, 3), include_top=False, weights=None)
     path = tmp_path / f"given{suffix}"
     theirs.save_weights(path) if suffix == ".weights.h5" else theirs.save(path)
@@ -264,7 +264,7 @@ def test_nothing_of_a_frozen_encoder_changes_in_training(name, rng):
 def test_params_name_every_encoder_in_their_comment():
     """The comment shortens `mobilenet_v3_small | mobilenet_v3_large` to `mobilenet_v3_small, _large`."""
     text = (ROOT / "params.yaml").read_text()
-    assert yaml.safe_load(text)["model"]["encoder"]["name"] in FAMILIES
-    for name in FAMILIES:
+    assert yaml.safe_load(text)["model"]["encoder"]["name"] in ENCODERS
+    for name in ENCODERS:
         family, _, member = name.rpartition("_")
         assert name in text or (family in text and f"_{member}" in text)

@@ -9,7 +9,7 @@ from PIL import Image
 from segpipe.common.errors import UserError
 from segpipe.evaluate import metrics
 from segpipe.model.backbone import backbone, set_trainable, tap
-from segpipe.model.encoders import FAMILIES
+from segpipe.model.encoders import ENCODERS
 from segpipe.model.params import EncoderParams, ModelParams
 from segpipe.model.pretrained import fetch_backbone
 from segpipe.model.unet import unet
@@ -17,7 +17,7 @@ from segpipe.train.losses import cross_entropy
 from segpipe.train.scores import RunningScores
 
 PARAMS: ModelParams = plain_params().model
-LAYERS, SCALING = FAMILIES["mobilenet_v2"].layers, FAMILIES["mobilenet_v2"].scaling
+LAYERS, SCALING = ENCODERS["mobilenet_v2"].layers, ENCODERS["mobilenet_v2"].scaling
 
 
 def mobilenet(size, alpha):

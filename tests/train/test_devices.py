@@ -1,6 +1,6 @@
 """GPUs are shared out among processes, and several devices train as one does.
 
-The machine needs no GPU: what is locked is a name, and parts of the CPU are devices too.
+The machine needs no GPU: a lock is on a name, and a CPU can be split into virtual devices.
 """
 
 import json
@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_project, run_stage, set_params
+import yaml
+from helpers import ROOT, make_project, run_stage, set_params
 from test_training import with_changes
 
 from segpipe.common.devices import acceptable, installed, visible
 from segpipe.common.errors import UserError
-from segpipe.train import on_tensorflow
+from segpipe.train.on_tensorflow import TensorFlowEngine
 
 GPUS = ["GPU-aa11", "GPU-aa22", "GPU-bb33"]
 
@@ -124,14 +125,68 @@ def test_more_gpus_than_there_are_is_an_error_that_says_how_many_are():
         acceptable(4, 2, 8)
 
 
+def test_tensorflow_takes_one_gpu_and_refuses_several_devices_in_one_line():
+    engine = TensorFlowEngine()
+    assert [engine.gpus(with_changes(devices=wanted).train) for wanted in (1, "auto")] == [1, 1]
+    with pytest.raises(UserError) as caught:
+        engine.gpus(with_changes(devices=2).train)
+    assert str(caught.value) == (
+        "train.devices = 2, but TensorFlow trains on one device; set train.backend to jax or auto "
+        "(pip install -e '.[jax]'), or train.devices to 1"
+    )
+
+
+BACKEND = """
+import sys
+sys.path.insert(0, "stages")
+import _backend, os
+print(os.environ.get("KERAS_BACKEND"))
+"""
+NO_JAX = "import sys; sys.modules['jax'] = None"
+
+
+def backend_of(tmp_path, environment=None, installed=True, **train):
+    """What Keras will be set to with these params: the process."""
+    content = with_changes(**train).model_dump(mode="json")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "sitecustomize.py").write_text("" if installed else NO_JAX)
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
+    own = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    paths = {"PYTHONPATH": str(tmp_path)}
+    return subprocess.run(
+        [sys.executable, "-c", BACKEND], cwd=tmp_path, env={**own, **paths, **(environment or {})},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "instead"),
-    [("precision", "float16", "bfloat16"), ("jit", True, "auto"), ("steps_per_execution", 3, "1")],
+    ("train", "environment", "backend"),
+    [
+        ({"devices": 2}, {}, "jax"),
+        ({"devices": 2}, {"KERAS_BACKEND": "tensorflow"}, "tensorflow"),
+        ({"devices": 1}, {}, "None"),
+        ({"devices": "auto"}, {}, "None"),
+        ({"backend": "tensorflow", "devices": 2}, {}, "tensorflow"),
+        ({"backend": "jax"}, {"KERAS_BACKEND": "tensorflow"}, "jax"),
+    ],
 )
-def test_what_tensorflow_does_on_one_device_alone_is_refused_on_two(key, value, instead):
-    message = rf"^train\.{key} = {value} works .* on one device, and not on 2; set it to {instead},"
-    with pytest.raises(UserError, match=message):
-        on_tensorflow.prepare(with_changes(devices=2, **{key: value}).train)
+def test_auto_takes_jax_for_several_devices_unless_the_environment_names_a_backend(
+    tmp_path, train, environment, backend
+):
+    pytest.importorskip("jax")
+    assert backend_of(tmp_path, environment, **train).stdout == f"{backend}\n"
+
+
+@pytest.mark.parametrize(
+    ("train", "asked"),
+    [({"devices": 2}, "train.devices = 2"), ({"backend": "jax"}, "train.backend")],
+)
+def test_without_jax_one_line_names_what_installs_it(tmp_path, train, asked):
+    done = backend_of(tmp_path, installed=False, **train)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {asked} needs jax, which is not installed here; pip install -e '.[jax]' installs it\n"
+    )
 
 
 PIXELS = {"cross_entropy": 1.0, "focal": 0.5, "label_smoothing": 0.1}
@@ -150,20 +205,20 @@ for case in CASES.values():  # Adam would make a step of a rounding error
     case["train"] |= {"epochs": 2, "batch_size": 4, "optimizer": "sgd", "learning_rate": 0.05}
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax"])
-def on_one_and_two(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def on_one_and_two(tmp_path_factory):
     """What each case gives on one device and on two."""
-    pytest.importorskip(request.param)
+    pytest.importorskip("jax")
     found = []
     for number in (1, 2):
         output = tmp_path_factory.mktemp("trained") / "found.npz"
         done = subprocess.run(
             [sys.executable, Path(__file__).with_name("train_on.py"), str(number), output],
-            env={**os.environ, "KERAS_BACKEND": request.param},
+            env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
             input=json.dumps(CASES), capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert ("running on 2 parts of the CPU" in done.stdout) == (number == 2)
+        assert ("running on 2 virtual CPU devices" in done.stdout) == (number == 2)
         found.append(dict(np.load(output)))
     return found
 
@@ -182,16 +237,15 @@ def test_two_devices_train_as_one_does(on_one_and_two, case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_the_stage_trains_on_two_devices_to_a_model_that_does_not_tell(tmp_path, backend):
-    pytest.importorskip(backend)
-    project = make_project(tmp_path / "project", **{"train.backend": backend, "train.devices": 2})
+def test_the_stage_trains_on_two_devices_to_a_model_that_does_not_tell(tmp_path):
+    pytest.importorskip("jax")
+    project = make_project(tmp_path / "project", **{"train.backend": "auto", "train.devices": 2})
     for stage in ("fetch", "fetch_encoder", "preprocess", "train"):
         done = run_stage(stage, project)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "no GPU found: running on 2 parts of the CPU" in done.stdout
+    assert "no GPU found: running on 2 virtual CPU devices" in done.stdout
     on_two = architecture(project), pd.read_csv(project / "results/train/history.csv")
-    set_params(project, {"train.devices": 1})
+    set_params(project, {"train.backend": "jax", "train.devices": 1})
     assert run_stage("train", project).returncode == 0
     assert on_two[0] == architecture(project)
     history = pd.read_csv(project / "results/train/history.csv")

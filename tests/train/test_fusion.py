@@ -9,24 +9,24 @@ from keras import layers
 
 from segpipe.model.backbone import backbone, set_trainable, tap
 from segpipe.model.decoders import DECODERS
-from segpipe.model.encoders import FAMILIES
+from segpipe.model.encoders import ENCODERS
 from segpipe.model.unet import unet
 from segpipe.train.fusion import fused
 
-MOBILENET = FAMILIES["mobilenet_v2"]
+MOBILENET = ENCODERS["mobilenet_v2"]
 
 
 def build(rng, name, trainable=True, pretrained=True, family="mobilenet_v2", taps=3, spread=0.5):
     """A U-Net on some of an encoder's outputs, whose BatchNorm has seen something, with biases."""
     keras.utils.set_random_seed(0)
-    alpha = 0.35 if FAMILIES[family].alpha else 1.0
-    encoder = tap(backbone(family, (64, 96), alpha), FAMILIES[family].layers[:taps])
+    alpha = 0.35 if ENCODERS[family].alpha else 1.0
+    encoder = tap(backbone(family, (64, 96), alpha), ENCODERS[family].layers[:taps])
     set_trainable(encoder, trainable, pretrained)
     for layer in encoder.layers:
         if isinstance(layer, layers.Dropout):
             layer.rate = 0
-    filters = [16, 12, 8, 4][: taps - (FAMILIES[family].finest == 2)]
-    network = unet(encoder, FAMILIES[family].scaling, decoder(name, filters), 3)
+    filters = [16, 12, 8, 4][: taps - (ENCODERS[family].finest == 2)]
+    network = unet(encoder, ENCODERS[family].scaling, decoder(name, filters), 3)
     for variable in network.weights:
         if variable.path.endswith(("moving_variance", "gamma")):
             variable.assign(rng.uniform(1 - spread, 1 + spread, variable.shape))
@@ -94,11 +94,11 @@ def test_an_encoder_that_learns_its_own_statistics_computes_the_same(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ENCODERS)
 def test_every_encoder_computes_the_same(family, rng):
     # With statistics far from their defaults the deepest blow the last digit of a weight up, too.
     spread = 0.2 if family.startswith("efficientnet_v2") else 0.5
-    network = build(rng, "fpn", family=family, taps=len(FAMILIES[family].layers), spread=spread)
+    network = build(rng, "fpn", family=family, taps=len(ENCODERS[family].layers), spread=spread)
     assert_same(network, rng, of_gradients=0.05)
 
 

@@ -26,13 +26,13 @@ STRONG = {
 AUGMENTED = """
 import jax, numpy as np
 from segpipe.train.params import AugmentParams
-from segpipe.train.arrays import Arrays
+from segpipe.train.samples import Arrays
 from segpipe.train import on_jax
 
 given = np.load("given.npz")
 on_jax._of_pass = lambda count, seed, number: (np.arange(count), given["draws"])
-arrays = Arrays(given["images"], given["masks"], ["x"] * len(given["images"]))
-(batch,) = on_jax.train_batches(arrays, len(arrays.names), range(1), 0, AugmentParams(**{strong}))
+arrays, params = Arrays(given["images"], given["masks"], ["x"] * 16), AugmentParams(**{strong})
+(batch,) = on_jax.JaxEngine().train_batches(arrays, 16, range(1), 0, params)
 np.savez("changed.npz", *map(np.asarray, batch))
 """
 

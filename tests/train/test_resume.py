@@ -30,8 +30,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_training import arrays, train, with_changes  # noqa: F401
 
-from segpipe.train.progress import Progress, restore, save
-from segpipe.train.unfinished import Unfinished
+from segpipe.train.resume import Progress, Run, restore, save
 
 SGD = {"epochs": 4, "optimizer": "sgd", "weight_decay": 0.001, "previews": {"samples": 2, "every": 2}}
 ALL = {
@@ -110,7 +109,7 @@ def test_a_run_of_two_phases_goes_back_over_the_border_where_its_newest_checkpoi
 ):
     params = with_changes(frozen=True, **TWO_PHASES)
     whole = results(train(arrays, tmp_path, params))
-    newest, before = Unfinished(tmp_path / "run").checkpoints
+    newest, before = Run(tmp_path / "run").checkpoints
     shutil.copy(before, before.with_name("epoch-0002.npz"))  # as of the first phase: it is not
     newest.unlink()
     before.unlink()
@@ -144,7 +143,7 @@ def network():
 @pytest.fixture
 def run_of_three(tmp_path, network):
     """A run with checkpoints of epochs 2 and 3 (of 1 no longer), in which every value is the epoch."""
-    found = Unfinished(tmp_path / "run")
+    found = Run(tmp_path / "run")
     for epoch in (1, 2, 3):
         for variable in state_of(network):
             variable.assign(keras.ops.full(variable.shape, epoch, variable.dtype))
@@ -306,7 +305,7 @@ def test_a_place_for_checkpoints_that_cannot_be_written_is_named(project):
 
 
 @pytest.mark.slow
-def test_where_dvc_alone_was_killed_training_stops_and_can_be_gone_on_with(project):
+def test_where_dvc_alone_was_killed_training_stops_and_can_be_resumed(project):
     process = start(project, "dvc", "repro")
     (found,) = runs_of(project)
     process.kill()

@@ -19,21 +19,22 @@ from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.common.records import Manifest
 from segpipe.model.backbone import backbone, depths, tap
-from segpipe.model.encoders import FAMILIES
+from segpipe.model.encoders import ENCODERS
 from segpipe.model.pretrained import Backbone
+from segpipe.model.unet import is_trainable
 from segpipe.params.load import Params, load_params
-from segpipe.train import loop
-from segpipe.train.arrays import Arrays
+from segpipe.train import loop, provenance
 from segpipe.train.callbacks import HISTORY, AveragedWeights, Diverged, Recorder
+from segpipe.train.engine import current_engine
 from segpipe.train.losses import cross_entropy, segmentation_loss
-from segpipe.train.optimizer import build_optimizer, learning_rate
-from segpipe.train.phases import phases
-from segpipe.train.progress import Progress
+from segpipe.train.optimizer import build_optimizer, learning_rate, phases
+from segpipe.train.resume import Progress, Run
+from segpipe.train.samples import Arrays, preview_samples
 from segpipe.train.saving import in_float32, save_model
 from segpipe.train.scores import RunningScores
-from segpipe.train.unfinished import Unfinished
 
 COMMITTED = plain_params()
+ENGINE = current_engine()
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
 PHOTOS = Manifest(None, "a test", (128, 128), "stretch", TABLE, {}, [])
 IDENTITY = {"params": {"seed": 0}, "records": "0", "encoder": None, "libraries": {}, "backend": "any"}
@@ -43,7 +44,7 @@ def with_changes(frozen: bool = False, levels: int = 1, **train: object) -> Para
     """The committed params for a tiny network; a section of `train` keeps what is not changed."""
     content = COMMITTED.model_dump()
     content["model"]["encoder"]["trainable"] = False if frozen else "auto"
-    content["model"]["encoder"]["layers"] = FAMILIES["mobilenet_v2"].layers[: levels + 1]
+    content["model"]["encoder"]["layers"] = ENCODERS["mobilenet_v2"].layers[: levels + 1]
     content["model"]["decoder"]["filters"] = [8] * levels
     for key, value in {"epochs": 3, "batch_size": 4, **train}.items():
         section = content["train"][key]
@@ -69,14 +70,16 @@ def new_network(arrays, params):
 
 
 def train(arrays, tmp_path, params=None, draw=lambda epoch, masks: None, network=None):
-    """Train in `tmp_path`, going on from what an earlier call left there; network and progress."""
+    """Train in `tmp_path`, resuming what an earlier call left there; network and progress."""
     params = params or with_changes()
     network = network or new_network(arrays, params)
-    run = Unfinished(tmp_path / "run")
+    run = Run(tmp_path / "run")
     run.folder.mkdir(exist_ok=True)
     shown, manifest = arrays.images[:2], manifest_of(arrays)
     data = manifest, arrays, arrays
-    work = loop.Work(IDENTITY, *data, params.train, params.seed, run, shown, draw, tmp_path)
+    work = loop.Work(
+        IDENTITY, *data, params.train, params.seed, current_engine(), run, shown, draw, tmp_path
+    )
     return network, loop.train(network, work)
 
 
@@ -93,7 +96,7 @@ def test_an_epoch_may_have_any_number_of_steps(arrays, tmp_path):
     """The optimizer counts them; a pass over the 12 samples would be 3."""
     _, progress = train(arrays, tmp_path, with_changes(epochs=2, steps_per_epoch=4))
     assert progress.epoch == 2
-    with np.load(Unfinished(tmp_path / "run").checkpoints[0]) as saved:
+    with np.load(Run(tmp_path / "run").checkpoints[0]) as saved:
         counts = [saved[name].item() for name in saved.files if saved[name].dtype == np.int64]
     assert counts == [8]
 
@@ -227,9 +230,9 @@ def test_weight_decay_follows_the_learning_rate_of_its_layer():
     assert left == pytest.approx({"decoder": 0.95, "coarse": 0.975, "fine": 0.9875})
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_every_variable_of_an_encoder_lies_at_one_of_its_resolutions(name):
-    encoder = tap(backbone(name, (64, 64)), FAMILIES[name].layers)
+    encoder = tap(backbone(name, (64, 64)), ENCODERS[name].layers)
     found = depths(encoder)
     assert {variable.path for variable in encoder.variables} == {*found}
     assert {*found.values()} == {*range(1, len(encoder.outputs) + 1)}
@@ -339,9 +342,9 @@ def test_previews_are_drawn_before_training_and_after_every_nth_epoch(arrays, tm
 
 def test_preview_samples_do_not_depend_on_order_or_on_later_samples(arrays):
     backwards = Arrays(arrays.images[::-1], arrays.masks[::-1], arrays.names[::-1])
-    assert loop.preview_samples(arrays, 3).names == loop.preview_samples(backwards, 3).names
-    assert loop.preview_samples(arrays, 99).names == sorted(
-        arrays.names, key=loop.preview_samples(arrays, 99).names.index
+    assert preview_samples(arrays, 3).names == preview_samples(backwards, 3).names
+    assert preview_samples(arrays, 99).names == sorted(
+        arrays.names, key=preview_samples(arrays, 99).names.index
     )
 
 
@@ -368,12 +371,12 @@ def test_the_saved_file_loads_without_segpipe_and_predicts_the_same(arrays, tmp_
 )
 def test_auto_trains_the_encoder_only_without_pretrained_weights(setting, weights, trained):
     params = COMMITTED.model.encoder.model_copy(update={"trainable": setting})
-    assert loop.is_trainable(params, Backbone("mobilenet_v2", 1.0, weights)) == trained
+    assert is_trainable(params, Backbone("mobilenet_v2", 1.0, weights)) == trained
 
 
 def test_a_full_sized_network_has_the_same_gradients_each_time():
     """At 128 px and 16 a batch: TensorFlow's graph optimizer reorders sums only where they are large."""
-    loop.prepare(COMMITTED.train)
+    ENGINE.prepare(COMMITTED.train)
     params = load_params(ROOT / "params.yaml")
     network = loop.build_model(Backbone("mobilenet_v2", 1.0, None), params.model, PHOTOS, params.seed)
     rng = np.random.default_rng(0)
@@ -393,12 +396,16 @@ def test_a_full_sized_network_has_the_same_gradients_each_time():
 
 def test_without_a_gpu_it_says_that_it_runs_on_the_cpu():
     if not tf.config.list_physical_devices("GPU"):
-        assert loop.prepare(COMMITTED.train) == "no GPU found: running on the CPU"
+        assert ENGINE.prepare(COMMITTED.train) == "no GPU found: running on the CPU"
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true", "and with one, it takes what it needs"
 
 
+def resolved_params(params, backbone):
+    return provenance.resolved(params.seed, params.model, params.train, backbone)
+
+
 def test_resolved_params_hold_what_made_the_model_and_no_path(tmp_path):
-    resolved = loop.resolved(with_changes(), Backbone("mobilenet_v2", 0.35, tmp_path / "weights.h5"))
+    resolved = resolved_params(with_changes(), Backbone("mobilenet_v2", 0.35, tmp_path / "weights.h5"))
     assert resolved["model"]["encoder"]["trainable"] is False
     assert resolved["model"]["encoder"]["pretrained"] is True
     assert resolved["train"]["epochs"] == 3
@@ -406,8 +413,8 @@ def test_resolved_params_hold_what_made_the_model_and_no_path(tmp_path):
 
 
 def test_resolved_params_name_the_layers_that_default_stands_for():
-    resolved = loop.resolved(COMMITTED, Backbone("convnext_tiny", 1.0, None))
-    assert resolved["model"]["encoder"]["layers"] == list(FAMILIES["convnext_tiny"].layers)
+    resolved = resolved_params(COMMITTED, Backbone("convnext_tiny", 1.0, None))
+    assert resolved["model"]["encoder"]["layers"] == list(ENCODERS["convnext_tiny"].layers)
 
 
 def test_no_preview_is_drawn_where_none_is_asked_for(arrays, tmp_path):
@@ -421,7 +428,7 @@ def test_no_preview_is_drawn_where_none_is_asked_for(arrays, tmp_path):
 def computing_in(precision):
     """Have Keras compute in 16 bits for a while; the params that ask for it."""
     params = with_changes(precision=precision, ema=0.9)
-    loop.prepare(params.train)
+    ENGINE.prepare(params.train)
     try:
         yield params
     finally:

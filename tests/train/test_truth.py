@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-from helpers import environment, error_line, git, make_project, run, run_stage, set_params
+from helpers import ROOT, environment, error_line, git, make_project, run, run_stage, set_params
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_training import arrays, train, with_changes  # noqa: F401
 
@@ -22,6 +22,29 @@ from segpipe.common.files import sha256
 from segpipe.common.modelfile import read_card
 from segpipe.common.records import open_records
 from segpipe.evaluate.load import load_model
+from segpipe.train import provenance
+
+
+def test_the_code_of_a_run_is_each_python_file_that_dvc_depends_on(tmp_path):
+    deps = ["data/records", "src/pkg/train", "stages/train.py"]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {"deps": deps}}}))
+    for name in ("src/pkg/train/loop.py", "src/pkg/train/deep/one.py", "stages/train.py",
+                 "src/pkg/train/__pycache__/loop.cpython-311.pyc", "src/pkg/train/.loop.py.swp",
+                 "src/pkg/report/page.py", "stages/other.py", "data/records/odd.py"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "src/pkg/train/.#loop.py").symlink_to("an editor's lock, which leads nowhere")
+    found = provenance.code_files(tmp_path / "dvc.yaml", "train")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == [
+        "src/pkg/train/deep/one.py", "src/pkg/train/loop.py", "stages/train.py",
+    ]  # fmt: skip
+
+
+def test_the_code_of_a_run_holds_this_repositorys_training_and_no_other_stage():
+    found = {path.relative_to(ROOT) for path in provenance.code_files(ROOT / "dvc.yaml", "train")}
+    names = {path.as_posix() for path in found}
+    assert names >= {"stages/train.py", "src/segpipe/train/augment.py", "src/segpipe/model/unet.py"}
+    assert not {name for name in names if "report" in name or "evaluate" in name}
 
 
 @pytest.fixture

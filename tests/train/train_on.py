@@ -1,4 +1,4 @@
-"""Train small networks on so many devices: `python train_on.py NUMBER OUTPUT < cases.json`.
+"""Train small networks with JAX on so many devices: `python train_on.py NUMBER OUTPUT < cases.json`.
 
 A case has `samples`, how many, `train`, changes of that section, and `weights` of the classes. The
 output, an archive, has of each the history, the weights at the end and what was previewed, by its name.
@@ -14,11 +14,11 @@ import numpy as np
 from keras import layers
 from test_training import train, with_changes
 
-from segpipe.model.encoders import FAMILIES
+from segpipe.model.encoders import ENCODERS
 from segpipe.model.params import ModelParams
 from segpipe.model.unet import unet
-from segpipe.train import loop
-from segpipe.train.arrays import Arrays
+from segpipe.train.engine import current_engine
+from segpipe.train.samples import Arrays
 
 
 def pictures(count: int) -> Arrays:
@@ -38,7 +38,7 @@ def small_network(params: ModelParams) -> keras.Model:
         x = layers.Conv2D(8, 3, strides=2, padding="same")(outputs[-1])
         outputs.append(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x)))
     encoder = keras.Model(outputs[0], outputs[1:], name="encoder")
-    return unet(encoder, FAMILIES["mobilenet_v2"].scaling, params.decoder, 2)
+    return unet(encoder, ENCODERS["mobilenet_v2"].scaling, params.decoder, 2)
 
 
 def results(case: dict, number: int, folder: Path) -> dict[str, np.ndarray]:
@@ -67,18 +67,14 @@ def results(case: dict, number: int, folder: Path) -> dict[str, np.ndarray]:
 
 def copies_of(variable: keras.Variable) -> int:
     """On how many devices a variable lies."""
-    if keras.config.backend() == "jax":
-        return len(variable.value.devices())
-    import tensorflow as tf
-
-    return len(tf.distribute.get_strategy().experimental_local_results(variable.value))
+    return len(variable.value.devices())
 
 
 def main() -> None:
     """Run the cases; those that say `again` go back to their first epoch then, and on from there."""
     number, output = int(sys.argv[1]), Path(sys.argv[2])
     cases, found = json.load(sys.stdin), {}
-    print(loop.prepare(with_changes(devices=number).train))
+    print(current_engine().prepare(with_changes(devices=number).train))
     for name, case in cases.items():
         with tempfile.TemporaryDirectory() as folder:
             first = results(case, number, Path(folder))

@@ -8,8 +8,6 @@ from math import prod
 import keras
 from keras import tree
 
-from segpipe.model.unet import level
-
 
 @dataclass(frozen=True)
 class Part:
@@ -97,8 +95,9 @@ def count(variables: Iterable[keras.Variable]) -> int:
 
 def _part(layer: str) -> str:
     """The part that a layer of `unet` belongs to, by its name."""
-    number = level(layer)
-    return f"decoder {number}" if number else "logits" if layer.startswith("logits") else layer
+    if level := re.match(r"(?:up|join)_(\d+)", layer):
+        return f"decoder {level[1]}"
+    return "logits" if layer.startswith("logits") else layer
 
 
 def _leaves(operations: Iterable[keras.Operation]) -> Iterator[keras.Operation]:

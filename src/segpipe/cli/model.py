@@ -35,8 +35,8 @@ def model(
 
     Needs no data and downloads no weights.
     """
-    from segpipe.model.assemble import assemble  # takes seconds, for TensorFlow
-    from segpipe.model.pretrained import Backbone
+    from segpipe.model.pretrained import Backbone  # takes seconds, for TensorFlow
+    from segpipe.model.unet import assemble
     from segpipe.params.load import load_params
 
     params = load_params()

@@ -8,25 +8,26 @@ from rich.filesize import decimal
 
 from segpipe.cli import tables
 from segpipe.common.words import duration
-from segpipe.train import unfinished
 
 
 def runs(
     clear: Annotated[bool, typer.Option("--clear", help="Remove those that no process trains.")] = False,
 ) -> None:
-    """List the unfinished training runs, which the same params go on with."""
+    """List the unfinished training runs; training with the same params resumes them."""
+    from segpipe.train import resume
+
     if clear:
-        for run, trainer in unfinished.clear():
+        for run, trainer in resume.clear():
             print(
                 f"{run.fingerprint}: " + (f"left alone, trained by {trainer}" if trainer else "removed")
             )
         return
-    found = unfinished.unfinished()
+    found = resume.unfinished_runs()
     if not found:
         print("no unfinished run")
         return
     table = tables.table(
-        f"Unfinished runs in {unfinished.root()}", "run", "epoch", "age", "size", "trained by"
+        f"Unfinished runs in {resume.root()}", "run", "epoch", "age", "size", "trained by"
     )
     for run in found:
         epochs = run.identity.get("params", {}).get("train", {}).get("epochs", "?")

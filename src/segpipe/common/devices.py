@@ -1,12 +1,11 @@
 """The devices that a stage computes on: free GPUs, one or several, or the CPU.
 
-Experiments that run side by side take GPUs of their own. What is taken is a locked file in the user's
-cache.
+Processes that run side by side take different GPUs. A taken GPU is a locked file in the user's cache.
 """
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,23 +17,23 @@ from segpipe.common import locks
 from segpipe.common.errors import UserError
 
 _held: list[filelock.BaseFileLock] = []
-"""The locks on this process's GPUs, kept until the process ends."""
+"""The locks on this process's GPUs; they last until the process ends."""
 
 
 def take_gpus(wanted: Literal["auto"] | int = 1, batch_size: int = 1) -> None:
-    """Claim free GPUs until this process ends, if there are any. Call it before the first computation.
+    """Claim GPUs until this process ends, if the machine has any. Call it before the first computation.
 
-    `CUDA_VISIBLE_DEVICES` is respected, and afterwards names the GPUs taken. Where too few are free, one
-    line says so, and it waits for them.
+    `CUDA_VISIBLE_DEVICES` is respected, and afterwards names the GPUs taken. Where too few are free, it
+    says so in one line and waits for them.
 
     Args:
-        wanted: how many; `auto` for as many of those that are free as divide the batch, at least one.
-        batch_size: what `auto` divides.
+        wanted: how many; `auto` for as many free ones as divide the batch, at least one.
+        batch_size: the batch that `auto` divides.
 
     Raises:
         UserError: there are GPUs, but fewer than wanted.
     """
-    # Indices in CUDA_VISIBLE_DEVICES are then those of nvidia-smi.
+    # Makes indices in CUDA_VISIBLE_DEVICES those of nvidia-smi.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     gpus = visible(installed(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     if gpus:
@@ -43,18 +42,18 @@ def take_gpus(wanted: Literal["auto"] | int = 1, batch_size: int = 1) -> None:
 
 
 def let_go() -> None:
-    """Give GPUs back that this process turned out not to compute on."""
+    """Release the GPUs, for a process that turned out to compute on the CPU."""
     while _held:
         _held.pop().release()
 
 
 def on_cpu(number: int) -> str:
-    """What a stage says that runs on this many devices without a GPU."""
-    return f"no GPU found: running on {'the CPU' if number == 1 else f'{number} parts of the CPU'}"
+    """Return the line that a stage prints which runs on so many devices without a GPU."""
+    return f"no GPU found: running on {'the CPU' if number == 1 else f'{number} virtual CPU devices'}"
 
 
 def installed() -> list[str]:
-    """The UUIDs of this machine's NVIDIA GPUs in bus order; none without a driver."""
+    """Return the UUIDs of this machine's NVIDIA GPUs in bus order; none without a driver."""
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
@@ -64,17 +63,17 @@ def installed() -> list[str]:
 
 
 def visible(gpus: Sequence[str], chosen: str | None) -> list[str]:
-    """Those of `gpus` (UUIDs) that a value of `CUDA_VISIBLE_DEVICES` leaves to this process.
+    """Return the `gpus` (UUIDs) that a value of `CUDA_VISIBLE_DEVICES` leaves to this process.
 
-    The value lists indices or UUIDs, which may be shortened; as in CUDA, what follows an entry that
-    names no GPU does not count. None leaves all.
+    The value lists indices or UUIDs, which may be shortened; as in CUDA, the list ends before an entry
+    that names no GPU. None leaves all.
     """
     if chosen is None:
         return list(gpus)
     left = []
     for entry in map(str.strip, chosen.split(",")):
         named = [g for i, g in enumerate(gpus) if entry == str(i) or (entry and g.startswith(entry))]
-        if entry.startswith("MIG-") and gpus:  # a part of a GPU; the driver lists only whole ones
+        if entry.startswith("MIG-") and gpus:  # a part of a GPU, which the driver does not list
             named = [entry]
         if len(named) != 1:
             break
@@ -83,7 +82,7 @@ def visible(gpus: Sequence[str], chosen: str | None) -> list[str]:
 
 
 def acceptable(wanted: Literal["auto"] | int, there: int, batch_size: int) -> list[int]:
-    """How many GPUs may be taken of those that are `there`, the best number first.
+    """Return how many of the GPUs that are `there` may be taken, the best number first.
 
     Raises:
         UserError: there are fewer than wanted.
@@ -93,37 +92,36 @@ def acceptable(wanted: Literal["auto"] | int, there: int, batch_size: int) -> li
     if wanted > there:
         raise UserError(
             f"train.devices = {wanted}, but CUDA_VISIBLE_DEVICES and the driver leave {there} here; set "
-            f"it to {there} or less, or to auto for those that are free"
+            f"it to {there} or less, or to auto for the free ones"
         )
     return [wanted]
 
 
 def free(gpus: Sequence[str], numbers: Sequence[int]) -> list[str]:
-    """Lock the first of `gpus` that no other process holds, and wait where they are too few.
+    """Lock the first of `gpus` that no other process holds; wait while too few are free.
 
-    Args:
-        gpus: to choose from.
-        numbers: how many may be taken, falling.
+    `numbers` says how many may be taken, the largest number first.
     """
-    folder = platformdirs.user_cache_path("segpipe")
-    paths = [folder / f"{gpu}.lock" for gpu in gpus]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = platformdirs.user_cache_path("segpipe", ensure_exists=True)
+    paths = {gpu: folder / f"{gpu}.lock" for gpu in gpus}
     told = False
     while True:
-        # One process chooses at a time: two, each with some of what the other needs, would both wait.
+        # One process chooses at a time: two that each hold what the other needs would wait for ever.
         with filelock.FileLock(folder / "choosing.lock"):
-            if chosen := _lock(gpus, paths, numbers):
+            if chosen := _lock(paths, numbers):
                 return chosen
         if not told:
-            _tell_who_holds(gpus, paths, numbers[-1])
+            held = [f"{gpu} by {who}" for gpu, path in paths.items() if (who := locks.holder(path))]
+            busy = f"{len(held)} of {len(gpus)} GPUs are busy ({', '.join(held)})"
+            print(f"{busy}; waiting for {numbers[-1]}", flush=True)
             told = True
         time.sleep(1)
 
 
-def _lock(gpus: Sequence[str], paths: Sequence[Path], numbers: Sequence[int]) -> list[str]:
-    """Lock the largest of some numbers of GPUs; none where even the smallest are not free."""
+def _lock(paths: Mapping[str, Path], numbers: Sequence[int]) -> list[str]:
+    """Lock as many GPUs as the largest number that is free; none where not even the smallest is."""
     locked: list[tuple[str, filelock.BaseFileLock]] = []
-    for gpu, path in zip(gpus, paths, strict=True):
+    for gpu, path in paths.items():
         if len(locked) < numbers[0] and (lock := locks.take(path)):
             locked.append((gpu, lock))
     number = next((n for n in numbers if n <= len(locked)), 0)
@@ -131,10 +129,3 @@ def _lock(gpus: Sequence[str], paths: Sequence[Path], numbers: Sequence[int]) ->
         lock.release()
     _held.extend(lock for _, lock in locked[:number])
     return [gpu for gpu, _ in locked[:number]]
-
-
-def _tell_who_holds(gpus: Sequence[str], paths: Sequence[Path], needed: int) -> None:
-    held = [f"{g} by {who}" for g, p in zip(gpus, paths, strict=True) if (who := locks.holder(p))]
-    print(
-        f"{len(held)} of {len(gpus)} GPUs are busy ({', '.join(held)}); waiting for {needed}", flush=True
-    )

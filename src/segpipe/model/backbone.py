@@ -1,52 +1,51 @@
-"""Encoders: networks from `keras.applications` that show their inner layers."""
+"""Backbones of `keras.applications`, and the encoders that are cut from them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 from keras import tree
 
 from segpipe.common.errors import UserError
 from segpipe.common.words import did_you_mean
-from segpipe.model.encoders import FAMILIES
+from segpipe.model.encoders import ENCODERS
 
 BATCH_NORM_MOMENTUM = 0.9
-"""For every BatchNorm of a trained encoder. Keras' 0.99, and MobileNetV2's 0.999, need thousands of
-steps until inference sees what training saw; a small data set trains for hundreds."""
+"""For every BatchNorm of an encoder. With Keras' 0.99, or MobileNetV2's 0.999, moving statistics need
+thousands of steps to reach those of training; a small data set trains for hundreds."""
 
-_LISTED = 12
-"""How many layers an error lists."""
+_LISTED = 12  # layers in an error
 
 
 def backbone(
     name: str, size: tuple[int, int], alpha: float = 1.0, weights: str | None = None
 ) -> keras.Model:
-    """A network of `keras.applications` without its classifier.
+    """Build a network of `keras.applications` without its classifier.
 
     Args:
-        name: one of `families.FAMILIES`.
+        name: one of `ENCODERS`.
         size: height and width of the input in pixels.
-        alpha: width multiplier, where the family has one.
+        alpha: width multiplier, where the encoder has one.
         weights: None for random ones, or `imagenet` to have Keras download them.
 
     Returns:
-        A model of float images [batch, H, W, 3], scaled as the family's `scaling` says.
+        A model of float images [batch, H, W, 3], scaled by the encoder's `scaling`.
     """
-    family = FAMILIES[name]
-    network = getattr(keras.applications, family.builder)(
+    encoder = ENCODERS[name]
+    network = getattr(keras.applications, encoder.builder)(
         input_tensor=keras.Input((*size, 3), name="scaled_image"),
         input_shape=(*size, 3),  # from the tensor alone Keras does not see which of its weights fit
         include_top=False,
         weights=weights,
-        **({"alpha": alpha} if family.alpha else {}),
-        **({"include_preprocessing": False} if family.scales_itself else {}),
+        **({"alpha": alpha} if encoder.alpha else {}),
+        **({"include_preprocessing": False} if encoder.scales_itself else {}),
     )
-    _name_what_is_numbered(network)
+    _replace_numbered_names(network)
     return network
 
 
 def strides(network: keras.Model) -> dict[str, int]:
-    """The stride of each layer with an output [batch, H / stride, W / stride, C]."""
+    """Return the stride of each layer whose output is [batch, H / stride, W / stride, C]."""
     height, width = network.input_shape[1:3]
     found = {}
     for operation in network.operations:
@@ -58,7 +57,7 @@ def strides(network: keras.Model) -> dict[str, int]:
 
 
 def tap(network: keras.Model, layers: Sequence[str]) -> keras.Model:
-    """The part of `network` up to `layers`, with their outputs as its own, in that order.
+    """Return the part of `network` up to `layers`, with their outputs as its own, in that order.
 
     Raises:
         UserError: a layer does not exist, or the strides are not the network's finest (2, ConvNeXt's 4),
@@ -75,9 +74,9 @@ def tap(network: keras.Model, layers: Sequence[str]) -> keras.Model:
 
 
 def depths(encoder: keras.Model) -> dict[str, int]:
-    """How many resolutions lie between each variable's layer and the decoder, by the variable's path.
+    """Return how many resolutions lie between each variable and the decoder, by the variable's path.
 
-    1 for what comes after the last output but one, up to the number of outputs for the finest layers.
+    1 for the coarsest stage, up to `len(encoder.outputs)` for the finest.
     """
     resolutions = len(encoder.outputs)
     tapped = {output._keras_history.operation.name for output in encoder.outputs}
@@ -92,14 +91,16 @@ def depths(encoder: keras.Model) -> dict[str, int]:
 def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> None:
     """Choose whether an encoder's weights are trained.
 
-    BatchNorm layers of a pretrained encoder stay in inference mode either way: what they learned
-    from a million pictures is better than what a batch says. Each is frozen by itself, because in
-    Keras 3 a layer called with `training=False` still updates its statistics in `fit`. For the same
-    reason a frozen encoder's dropout is taken out: nothing that it could regularise is trained.
+    BatchNorm layers of a pretrained encoder stay in inference mode either way: their statistics of a
+    million pictures are better than those of a batch. Each is frozen by itself, because in Keras 3 a
+    layer called with `training=False` still updates its statistics in `fit`. A frozen encoder's dropout
+    is turned off, since it has nothing to regularise.
     """
     encoder.trainable = trainable
-    for layer in _all_layers(encoder):
-        if isinstance(layer, keras.layers.BatchNormalization):
+    for layer in encoder.layers:
+        if isinstance(layer, keras.Model):
+            set_trainable(layer, trainable, pretrained)
+        elif isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
             if pretrained:
                 layer.trainable = False
@@ -107,16 +108,8 @@ def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> No
             layer.rate = 0
 
 
-def _all_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """The layers of a model and of the models in it."""
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
-
-
-def _name_what_is_numbered(network: keras.Model) -> None:
-    """Name layers and operations that have no name of their own after what they come after.
+def _replace_numbered_names(network: keras.Model) -> None:
+    """Name layers and operations without a name of their own after the layer before them.
 
     Keras numbers them by how many of the kind the process has made (`re_lu_15`, `add_3`): the same layer
     would have another name in another program.
@@ -133,10 +126,10 @@ def _name_what_is_numbered(network: keras.Model) -> None:
 def _misfit(found: dict[str, int], name: str, position: int, expected: int) -> str:
     fitting = [layer for layer, stride in found.items() if stride == expected]
     missing = f"does not exist{did_you_mean(name, fitting)}"
-    what = f"has stride {found[name]}" if name in found else missing
+    problem = f"has stride {found[name]}" if name in found else missing
     shown = fitting[-_LISTED:]
     some = f" (the last {len(shown)} of {len(fitting)}; `segpipe model --layers` lists all)"
     return (
-        f"model.encoder.layers: {name} {what}; expected a layer of stride "
+        f"model.encoder.layers: {name} {problem}; expected a layer of stride "
         f"{expected} as number {position}: {', '.join(shown)}{some if len(shown) < len(fitting) else ''}"
     )

@@ -1,44 +1,49 @@
-"""Decoders: what doubles the resolution from an encoder's last output to the mask's.
+"""The table of decoders, which double the resolution from an encoder's last output to the mask's.
 
-Each is a pair of functions. `step` doubles the resolution of a tensor [batch, h, w, C] and joins the
-skip connection of that resolution, where the encoder has one; `head` doubles it the last time and gives
-the logits, float32 under any policy: softmax and loss need the digits.
+To add a decoder, add a row, and its name to `DecoderParams`. A row is a pair of functions. `step`
+doubles the resolution of a tensor [batch, h, w, C] and joins the skip connection of that resolution,
+where the encoder has one. `head` doubles it the last time and returns the logits, in float32 under any
+policy: softmax and loss need the precision.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import keras
 from keras import layers
 
 from segpipe.model.params import DecoderParams
 
-Norm = Callable[[keras.KerasTensor, str], keras.KerasTensor]
-"""Normalizes a tensor, with a layer of that name."""
+Tensor: TypeAlias = keras.KerasTensor
+
+Norm = Callable[[Tensor, str], Tensor]
+"""Normalizes a tensor with a layer of the given name."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """The parts that `unet` puts together."""
+    """The parts that `unet.unet` puts together."""
 
-    step: Callable[[keras.KerasTensor, keras.KerasTensor | None, int, int, Norm], keras.KerasTensor]
-    """From a tensor, a skip connection or None, the number of channels, the step's number from 1, and
-    what normalizes."""
-    head: Callable[[keras.KerasTensor, int], keras.KerasTensor]
-    """From a tensor of stride 2 and the number of classes."""
+    step: Callable[[Tensor, Tensor | None, int, int, Norm], Tensor]
+    """Takes a tensor, a skip connection or None, the number of channels, the step's number from 1, and
+    the normalization."""
+    head: Callable[[Tensor, int], Tensor]
+    """Takes a tensor of stride 2 and the number of classes."""
 
 
 def normalization(params: DecoderParams) -> Norm:
-    """What normalizes in all of a decoder.
+    """Return the normalization of a decoder.
 
     `group` takes as many groups as divide the channels, at most 32, as in
-    https://arxiv.org/abs/1803.08494, of two channels or more: one alone on a map of 1 x 1 is always 0.
+    https://arxiv.org/abs/1803.08494. A group has at least two channels: one channel alone, on a map of
+    1 x 1, would always become 0.
     """
 
-    def batch(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    def batch(x: Tensor, name: str) -> Tensor:
         return layers.BatchNormalization(momentum=params.batch_norm_momentum, name=name)(x)
 
-    def group(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    def group(x: Tensor, name: str) -> Tensor:
         channels = x.shape[-1]
         groups = max(n for n in range(1, 33) if n == 1 or (channels % n == 0 and n < channels))
         return layers.GroupNormalization(groups, name=name)(x)
@@ -46,32 +51,22 @@ def normalization(params: DecoderParams) -> Norm:
     return {"batch": batch, "group": group}[params.normalization]
 
 
-def _pix2pix_step(
-    x: keras.KerasTensor, skip: keras.KerasTensor | None, filters: int, number: int, norm: Norm
-) -> keras.KerasTensor:
-    """Transposed convolution, normalization, ReLU, join.
+def _pix2pix_step(x: Tensor, skip: Tensor | None, filters: int, number: int, norm: Norm) -> Tensor:
+    """Apply a transposed convolution, normalization and ReLU, and join.
 
     As in pix2pix, https://arxiv.org/abs/1611.07004, appendix 6.1.
     """
     x = layers.Conv2DTranspose(
-        filters,
-        3,
-        strides=2,
-        padding="same",
-        use_bias=False,
+        filters, 3, strides=2, padding="same", use_bias=False, name=f"up_{number}_conv",
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
-        name=f"up_{number}_conv",
-    )(x)
-    x = _norm_relu(x, norm, f"up_{number}")
-    return _join(x, skip, number)
+    )(x)  # fmt: skip
+    return _join(_norm_relu(x, norm, f"up_{number}"), skip, number)
 
 
-def _unet_step(
-    x: keras.KerasTensor, skip: keras.KerasTensor | None, filters: int, number: int, norm: Norm
-) -> keras.KerasTensor:
-    """Up-convolution of 2 x 2, join, two convolutions of 3 x 3.
+def _unet_step(x: Tensor, skip: Tensor | None, filters: int, number: int, norm: Norm) -> Tensor:
+    """Apply an up-convolution of 2 x 2, join, and apply two convolutions of 3 x 3.
 
-    As in the U-Net, https://arxiv.org/abs/1505.04597, with normalization, and padded so that sizes stay.
+    As in the U-Net, https://arxiv.org/abs/1505.04597, but normalized, and padded so that sizes stay.
     """
     x = layers.Conv2DTranspose(filters, 2, strides=2, name=f"up_{number}_conv")(x)
     x = _join(x, skip, number)
@@ -80,31 +75,28 @@ def _unet_step(
     return x
 
 
-def _transposed_head(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    return layers.Conv2DTranspose(classes, 3, strides=2, padding="same", dtype="float32", name="logits")(
-        x
+def _transposed_head(x: Tensor, classes: int) -> Tensor:
+    logits = layers.Conv2DTranspose(
+        classes, 3, strides=2, padding="same", dtype="float32", name="logits"
     )
+    return logits(x)
 
 
-def _light_step(
-    x: keras.KerasTensor, skip: keras.KerasTensor | None, filters: int, number: int, norm: Norm
-) -> keras.KerasTensor:
-    """Separable convolution that doubles the resolution, normalization, ReLU, join."""
+def _light_step(x: Tensor, skip: Tensor | None, filters: int, number: int, norm: Norm) -> Tensor:
+    """Apply a separable convolution that doubles the resolution, normalization and ReLU, and join."""
     x = _separable(x, filters, f"up_{number}_depthwise", f"up_{number}", use_bias=False)
     return _join(_norm_relu(x, norm, f"up_{number}"), skip, number)
 
 
-def _light_head(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+def _light_head(x: Tensor, classes: int) -> Tensor:
     return _separable(x, classes, "logits", "logits", dtype="float32")
 
 
-def _separable(
-    x: keras.KerasTensor, filters: int, last: str, prefix: str, **options: object
-) -> keras.KerasTensor:
-    """Pointwise convolution, nearest neighbour, depthwise convolution.
+def _separable(x: Tensor, filters: int, last: str, prefix: str, **options: object) -> Tensor:
+    """Apply a pointwise convolution, nearest neighbour, and a depthwise convolution.
 
-    Pointwise comes first (https://arxiv.org/abs/2003.13549), where it costs a quarter. Nearest neighbour
-    is a repetition, which costs nothing, and the depthwise convolution smooths it.
+    The pointwise convolution comes first (https://arxiv.org/abs/2003.13549), where it costs a quarter.
+    Nearest neighbour only repeats pixels, and the depthwise convolution smooths them.
     """
     dtype = options.get("dtype")
     x = layers.Conv2D(filters, 1, use_bias=False, dtype=dtype, name=f"{prefix}_pointwise")(x)
@@ -112,13 +104,11 @@ def _separable(
     return layers.DepthwiseConv2D(3, padding="same", name=last, **options)(x)
 
 
-def _fpn_step(
-    x: keras.KerasTensor, skip: keras.KerasTensor | None, filters: int, number: int, norm: Norm
-) -> keras.KerasTensor:
-    """Bilinear, sum with the skip connection, convolution of 3 x 3.
+def _fpn_step(x: Tensor, skip: Tensor | None, filters: int, number: int, norm: Norm) -> Tensor:
+    """Upsample bilinearly, add the skip connection, and apply a convolution of 3 x 3.
 
-    As in the feature pyramid network, https://arxiv.org/abs/1612.03144, with normalization and ReLU, and
-    with a width for each level. A convolution of 1 x 1 gives both what is summed that width.
+    As in the feature pyramid network, https://arxiv.org/abs/1612.03144, but with normalization and ReLU,
+    and a width for each level. Convolutions of 1 x 1 bring both summands to that width.
     """
     if x.shape[-1] != filters:
         x = _convolution(x, filters, 1, norm, f"up_{number}", "_reduce")
@@ -129,32 +119,26 @@ def _fpn_step(
     return _convolution(x, filters, 3, norm, f"up_{number}")
 
 
-def _fpn_head(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """Convolution of 3 x 3, bilinear."""
+def _fpn_head(x: Tensor, classes: int) -> Tensor:
+    """Apply a convolution of 3 x 3, and upsample bilinearly."""
     x = layers.Conv2D(classes, 3, padding="same", dtype="float32", name="logits_conv")(x)
     return layers.UpSampling2D(interpolation="bilinear", dtype="float32", name="logits")(x)
 
 
-def _convolution(
-    x: keras.KerasTensor, filters: int, size: int, norm: Norm, name: str, which: str = ""
-) -> keras.KerasTensor:
-    """Convolution, normalization, ReLU."""
+def _convolution(x: Tensor, filters: int, size: int, norm: Norm, name: str, which: str = "") -> Tensor:
+    """Apply a convolution, normalization and ReLU."""
     x = layers.Conv2D(
-        filters,
-        size,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
+        filters, size, padding="same", use_bias=False, kernel_initializer="he_normal",
         name=f"{name}_conv{which}",
-    )(x)
+    )(x)  # fmt: skip
     return _norm_relu(x, norm, name, which)
 
 
-def _norm_relu(x: keras.KerasTensor, norm: Norm, name: str, which: str = "") -> keras.KerasTensor:
+def _norm_relu(x: Tensor, norm: Norm, name: str, which: str = "") -> Tensor:
     return layers.ReLU(name=f"{name}_relu{which}")(norm(x, f"{name}_norm{which}"))
 
 
-def _join(x: keras.KerasTensor, skip: keras.KerasTensor | None, number: int) -> keras.KerasTensor:
+def _join(x: Tensor, skip: Tensor | None, number: int) -> Tensor:
     return x if skip is None else layers.Concatenate(name=f"join_{number}")([x, skip])
 
 

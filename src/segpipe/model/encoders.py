@@ -1,4 +1,4 @@
-"""The encoders that `model.encoder.name` may name: what is known of each before it is built."""
+"""The table of encoders: `model.encoder.name` is one of them. To add an encoder, add a row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,148 +7,106 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Scaling:
-    """What a network was trained to see: `pixel * scale + offset` of pixels 0..255, maybe by channel."""
+    """The input that a network was trained on: `pixel * scale + offset` of pixels 0..255.
+
+    Each is one number, or one a channel.
+    """
 
     scale: float | tuple[float, ...]
     offset: float | tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Family:
+class Encoder:
     """A network of `keras.applications` as an encoder."""
 
-    builder: str
-    """Its function there."""
-    layers: tuple[str, ...]
-    """The layers whose outputs feed the decoder by default: the last ones of each stride, finest first,
-    down to stride 32, named as `model.encoder.backbone` names them."""
+    builder: str  # its function in `keras.applications`
     scaling: Scaling
-    finest: int = 2
-    """The stride of the first layer."""
-    alpha: bool = False
-    """Whether there is a width multiplier."""
-    scales_itself: bool = False
-    """Whether Keras' function would put the scaling inside; here it stands before every encoder."""
-
-
-def _standardised() -> Scaling:
-    """ImageNet's mean and standard deviation by channel, as in torchvision."""
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return Scaling(
-        tuple(1 / (255 * d) for d in deviation),
-        tuple(-m / d for m, d in zip(mean, deviation, strict=True)),
+    layers: tuple[str, ...]
+    """The layers that feed the decoder by default: the last ones of each stride, finest first, down to
+    stride 32, named as `backbone.backbone` names them."""
+    finest: int = 2  # the stride of the first of them
+    alpha: bool = False  # there is a width multiplier
+    scales_itself: bool = (
+        False  # Keras would scale inside; here scaling always stands before the encoder
     )
 
 
-_CENTRED = Scaling(1 / 127.5, -1)
-"""To -1..1."""
+_MINUS_1_TO_1 = Scaling(1 / 127.5, -1)
 
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_STANDARDISED = Scaling(
+    tuple(1 / (255 * deviation) for deviation in _DEVIATION),
+    tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
+)
+"""By ImageNet's mean and standard deviation of each channel, as in torchvision."""
 
-def _efficientnet_v2(builder: str, *layers: str, scaling: Scaling | None = None) -> Family:
-    return Family(builder, layers, scaling or _standardised(), scales_itself=True)
-
-
-FAMILIES = {
-    "mobilenet_v2": Family(
-        "MobileNetV2",
-        (
-            "block_1_expand_relu",
-            "block_3_expand_relu",
-            "block_6_expand_relu",
-            "block_13_expand_relu",
-            "block_16_project",
-        ),
-        _CENTRED,
-        alpha=True,
+# fmt: off
+ENCODERS = {
+    "mobilenet_v2": Encoder(
+        "MobileNetV2", _MINUS_1_TO_1, alpha=True,
+        layers=("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu",
+                "block_13_expand_relu", "block_16_project"),
     ),
-    "mobilenet_v3_small": Family(
-        "MobileNetV3Small",
-        (
-            "conv_bn_activation",
-            "expanded_conv_1_expand_bn_relu",
-            "expanded_conv_3_expand_bn_activation",
-            "expanded_conv_8_expand_bn_activation",
-            "expanded_conv_10_add",
-        ),
-        _CENTRED,
-        alpha=True,
-        scales_itself=True,
+    "mobilenet_v3_small": Encoder(
+        "MobileNetV3Small", _MINUS_1_TO_1, alpha=True, scales_itself=True,
+        layers=("conv_bn_activation", "expanded_conv_1_expand_bn_relu",
+                "expanded_conv_3_expand_bn_activation", "expanded_conv_8_expand_bn_activation",
+                "expanded_conv_10_add"),
     ),
-    "mobilenet_v3_large": Family(
-        "MobileNetV3Large",
-        (
-            "expanded_conv_1_expand_bn_relu",
-            "expanded_conv_3_expand_bn_relu",
-            "expanded_conv_6_expand_bn_activation",
-            "expanded_conv_12_expand_bn_activation",
-            "expanded_conv_14_add",
-        ),
-        _CENTRED,
-        alpha=True,
-        scales_itself=True,
+    "mobilenet_v3_large": Encoder(
+        "MobileNetV3Large", _MINUS_1_TO_1, alpha=True, scales_itself=True,
+        layers=("expanded_conv_1_expand_bn_relu", "expanded_conv_3_expand_bn_relu",
+                "expanded_conv_6_expand_bn_activation", "expanded_conv_12_expand_bn_activation",
+                "expanded_conv_14_add"),
     ),
-    "efficientnet_v2_b0": _efficientnet_v2(
-        "EfficientNetV2B0",
-        "block1a_project_activation",
-        "block2b_add",
-        "block3b_add",
-        "block5e_add",
-        "block6h_add",
+    "efficientnet_v2_b0": Encoder(
+        "EfficientNetV2B0", _STANDARDISED, scales_itself=True,
+        layers=("block1a_project_activation", "block2b_add", "block3b_add", "block5e_add",
+                "block6h_add"),
     ),
-    "efficientnet_v2_b1": _efficientnet_v2(
-        "EfficientNetV2B1", "block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6i_add"
+    "efficientnet_v2_b1": Encoder(
+        "EfficientNetV2B1", _STANDARDISED, scales_itself=True,
+        layers=("block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6i_add"),
     ),
-    "efficientnet_v2_b2": _efficientnet_v2(
-        "EfficientNetV2B2", "block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6j_add"
+    "efficientnet_v2_b2": Encoder(
+        "EfficientNetV2B2", _STANDARDISED, scales_itself=True,
+        layers=("block1b_add", "block2c_add", "block3c_add", "block5f_add", "block6j_add"),
     ),
-    "efficientnet_v2_b3": _efficientnet_v2(
-        "EfficientNetV2B3", "block1b_add", "block2c_add", "block3c_add", "block5g_add", "block6l_add"
+    "efficientnet_v2_b3": Encoder(
+        "EfficientNetV2B3", _STANDARDISED, scales_itself=True,
+        layers=("block1b_add", "block2c_add", "block3c_add", "block5g_add", "block6l_add"),
     ),
-    "efficientnet_v2_s": _efficientnet_v2(
-        "EfficientNetV2S",
-        "block1b_add",
-        "block2d_add",
-        "block3d_add",
-        "block5i_add",
-        "block6o_add",
-        scaling=Scaling(1 / 128, -1),  # the B ones were trained anew with another
+    "efficientnet_v2_s": Encoder(  # trained with another scaling than the B ones
+        "EfficientNetV2S", Scaling(1 / 128, -1), scales_itself=True,
+        layers=("block1b_add", "block2d_add", "block3d_add", "block5i_add", "block6o_add"),
     ),
-    "resnet50_v2": Family(
-        "ResNet50V2",
-        (
-            "conv1_conv",
-            # Keras halves at the end of a stage: up to here the last block has the resolution before.
-            "conv2_block3_preact_relu",
-            "conv3_block4_preact_relu",
-            "conv4_block6_preact_relu",
-            "post_relu",
-        ),
-        _CENTRED,
+    "resnet50_v2": Encoder(
+        "ResNet50V2", _MINUS_1_TO_1,
+        # Keras halves the resolution inside a stage's last block: these are that block's first layers.
+        layers=("conv1_conv", "conv2_block3_preact_relu", "conv3_block4_preact_relu",
+                "conv4_block6_preact_relu", "post_relu"),
     ),
-    "densenet121": Family(
-        "DenseNet121",
-        ("conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu"),
-        _standardised(),
+    "densenet121": Encoder(
+        "DenseNet121", _STANDARDISED,
+        layers=("conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu"),
     ),
-    "convnext_tiny": Family(
-        "ConvNeXtTiny",
-        tuple(
-            f"convnext_tiny_stage_{stage}_block_{block}_identity_add"
-            for stage, block in enumerate((2, 2, 8, 2))
-        ),
-        _standardised(),
-        finest=4,  # its first convolution is 4 x 4 with stride 4: stride 2 it has none
-        scales_itself=True,
+    "convnext_tiny": Encoder(
+        "ConvNeXtTiny", _STANDARDISED, scales_itself=True,
+        finest=4,  # the stride of its first convolution
+        layers=tuple(f"convnext_tiny_stage_{stage}_block_{block}_identity_add"
+                     for stage, block in enumerate((2, 2, 8, 2))),
     ),
 }
+# fmt: on
 
 
 def taps(name: str, layers: Sequence[str] | Literal["default"]) -> Sequence[str]:
-    """The layers that `model.encoder.layers` comes to with the encoder `name`."""
-    return FAMILIES[name].layers if layers == "default" else layers
+    """Resolve `model.encoder.layers` for the encoder `name`."""
+    return ENCODERS[name].layers if layers == "default" else layers
 
 
 def doublings(name: str, layers: Sequence[str] | Literal["default"]) -> int:
-    """How often a decoder doubles the resolution of the last of `layers` to reach stride 2."""
-    first = FAMILIES[name].finest.bit_length() - 2  # 0 for stride 2, 1 for stride 4
+    """Return how often a decoder doubles the resolution of the last of `layers` to reach stride 2."""
+    first = ENCODERS[name].finest.bit_length() - 2  # 0 for stride 2, 1 for stride 4
     return first + len(taps(name, layers)) - 1

@@ -7,13 +7,13 @@ from pydantic import Field, PlainValidator
 
 from segpipe.common.fields import Count, Name, Section
 from segpipe.common.words import did_you_mean
-from segpipe.model.encoders import FAMILIES, doublings
+from segpipe.model.encoders import ENCODERS, doublings
 
 
-def _family(value: Any) -> str:
-    if not isinstance(value, str) or value not in FAMILIES:
-        hint = did_you_mean(str(value), FAMILIES)
-        raise ValueError(f"no encoder of this name{hint} (there are {', '.join(FAMILIES)})")
+def _encoder(value: Any) -> str:
+    if not isinstance(value, str) or value not in ENCODERS:
+        hint = did_you_mean(str(value), ENCODERS)
+        raise ValueError(f"no encoder of this name{hint} (there are {', '.join(ENCODERS)})")
     return value
 
 
@@ -28,18 +28,18 @@ def _layers(value: Any) -> Literal["default"] | tuple[str, ...]:
 class EncoderParams(Section):
     """The encoder: the half of the U-Net that sees the image."""
 
-    name: Annotated[str, PlainValidator(_family)]
-    weights: Name  # imagenet | none | path of a weights file
-    alpha: Annotated[float, Field(gt=0, le=2)]  # width multiplier of a MobileNet; else 1
-    layers: Annotated[Literal["default"] | tuple[str, ...], PlainValidator(_layers)]  # skip connections
-    trainable: Literal["auto", True, False]  # auto: frozen with pretrained weights
+    name: Annotated[str, PlainValidator(_encoder)]  # a row of `encoders.ENCODERS`
+    weights: Name  # imagenet: downloaded | none: random | path of a weights file
+    alpha: Annotated[float, Field(gt=0, le=2)]  # width multiplier of a MobileNet; the others have 1.0
+    layers: Annotated[Literal["default"] | tuple[str, ...], PlainValidator(_layers)]  # feed the decoder
+    trainable: Literal["auto", True, False]  # auto: frozen with pretrained weights, else trained
 
     @pydantic.field_validator("alpha")
     @classmethod
     def _alpha_exists(cls, alpha: float, others: pydantic.ValidationInfo) -> float:
         name = others.data.get("name")
-        if name and alpha != 1 and not FAMILIES[name].alpha:
-            with_alpha = ", ".join(name for name, family in FAMILIES.items() if family.alpha)
+        if name and alpha != 1 and not ENCODERS[name].alpha:
+            with_alpha = ", ".join(name for name, encoder in ENCODERS.items() if encoder.alpha)
             raise ValueError(f"{name} comes in one width: set it to 1.0 (it is for {with_alpha})")
         return alpha
 
@@ -47,10 +47,10 @@ class EncoderParams(Section):
 class DecoderParams(Section):
     """The decoder: the half of the U-Net that draws the mask."""
 
-    name: Literal["pix2pix", "unet", "light", "fpn"]
-    filters: Annotated[tuple[Count, ...], Field(min_length=1)]  # by doubling, coarsest first
-    normalization: Literal["batch", "group"]
-    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]
+    name: Literal["pix2pix", "unet", "light", "fpn"]  # a row of `decoders.DECODERS`
+    filters: Annotated[tuple[Count, ...], Field(min_length=1)]  # channels by doubling, coarsest first
+    normalization: Literal["batch", "group"]  # group: does not depend on the batch
+    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]  # of its moving statistics
 
 
 class ModelParams(Section):

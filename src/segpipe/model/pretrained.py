@@ -1,6 +1,6 @@
 """`data/encoder`: the backbone's pretrained weights as versioned data.
 
-`encoder.json` says which network it is; the weights, if any, lie beside it in Keras 3's format.
+`encoder.json` names the network; the weights, if any, lie beside it in Keras 3's format.
 """
 
 import re
@@ -23,25 +23,24 @@ _IMAGENET_SIZE = (224, 224)
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network of `keras.applications` and its weights."""
+    """A network of `keras.applications`, and its weights' file."""
 
     name: str
     alpha: float
     weights: Path | None
-    digest: str | None = None
-    """The SHA-256 of the weights' file."""
+    digest: str | None = None  # SHA-256 of that file
 
     @property
     def pretrained(self) -> bool:
-        """Whether the weights come from elsewhere."""
+        """Whether there are weights from an earlier training."""
         return self.weights is not None
 
     def architecture(self, size: tuple[int, int]) -> keras.Model:
-        """The network for one input size, its weights random."""
+        """Build the network for one input size, with random weights."""
         return backbone(self.name, size, self.alpha)
 
     def build(self, size: tuple[int, int]) -> keras.Model:
-        """The network for one input size, with its weights."""
+        """Build the network for one input size, with its weights."""
         network = self.architecture(size)
         if self.weights:
             network.load_weights(self.weights)
@@ -49,7 +48,7 @@ class Backbone:
 
 
 def fetch_backbone(params: EncoderParams, folder: Path) -> Backbone:
-    """Get the weights that `model.encoder.weights` names, and write them to `folder`.
+    """Download or read the weights that `model.encoder.weights` names, and write them to `folder`.
 
     Raises:
         UserError: they cannot be downloaded, or the file does not fit the network.
@@ -57,11 +56,7 @@ def fetch_backbone(params: EncoderParams, folder: Path) -> Backbone:
     network = _load(params) if params.weights != "none" else None
     with replaces(folder) as partial:
         partial.mkdir()
-        description = {
-            "name": params.name,
-            "alpha": params.alpha,
-            "pretrained": network is not None,
-        }
+        description = {"name": params.name, "alpha": params.alpha, "pretrained": network is not None}
         if network:
             network.save_weights(partial / _WEIGHTS)
             description["sha256"] = sha256(partial / _WEIGHTS)
@@ -70,10 +65,10 @@ def fetch_backbone(params: EncoderParams, folder: Path) -> Backbone:
 
 
 def open_backbone(folder: Path) -> Backbone:
-    """What `fetch_backbone` wrote.
+    """Open what `fetch_backbone` wrote.
 
     Raises:
-        UserError: it is not there, or damaged.
+        UserError: it is missing or damaged.
     """
     content = read_json(folder / _DESCRIPTION, "fetch_encoder")
     weights = folder / _WEIGHTS if content["pretrained"] else None
@@ -95,7 +90,7 @@ def _load(params: EncoderParams) -> keras.Model:
     network = backbone(params.name, _IMAGENET_SIZE, params.alpha)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Keras only warns of weights that it finds no layer for
+            warnings.simplefilter("error")  # Keras only warns of weights without a layer
             network.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         raise UserError(
@@ -109,16 +104,13 @@ def _imagenet(params: EncoderParams) -> keras.Model:
     try:
         return backbone(params.name, _IMAGENET_SIZE, params.alpha, "imagenet")
     except Exception as error:
-        if isinstance(error, ValueError) and "alpha" in str(error):  # one that nobody has trained
-            raise UserError(f"model.encoder.alpha: {brief(error)}") from None
-        raise UserError(_not_downloaded(params.name, brief(error))) from None
-
-
-def _not_downloaded(name: str, reason: str) -> str:
-    """What failed, and the way round; Keras' errors hold the address of the file that it wanted."""
-    address = re.search(r"https?://\S+\.h5", reason)
-    file = address[0].rpartition("/")[2] if address else f"a weights file of {name} without its top"
-    return (
-        f"the ImageNet weights could not be downloaded ({reason}). Fetch {file} where there is a "
-        "network and set model.encoder.weights to its path here, or to none to start from random"
-    )
+        reason = brief(error)
+        if isinstance(error, ValueError) and "alpha" in str(error):  # there are no weights of that width
+            raise UserError(f"model.encoder.alpha: {reason}") from None
+        address = re.search(r"https?://\S+\.h5", reason)  # of the file that Keras wanted
+        unnamed = f"a weights file of {params.name} without its top"
+        file = address[0].rpartition("/")[2] if address else unnamed
+        raise UserError(
+            f"the ImageNet weights could not be downloaded ({reason}). Fetch {file} where there is a "
+            "network and set model.encoder.weights to its path here, or to none to start from random"
+        ) from None

@@ -1,25 +1,48 @@
 """The U-Net: an encoder, and a decoder that draws the mask from its outputs."""
 
-import re
-
 import keras
 from keras import layers
 
+from segpipe.model.backbone import set_trainable, tap
 from segpipe.model.decoders import DECODERS, normalization
-from segpipe.model.encoders import Scaling
-from segpipe.model.params import DecoderParams
+from segpipe.model.encoders import ENCODERS, Scaling, taps
+from segpipe.model.params import DecoderParams, EncoderParams, ModelParams
+from segpipe.model.pretrained import Backbone
+
+
+def assemble(backbone: Backbone, inner: keras.Model, params: ModelParams, classes: int) -> keras.Model:
+    """Return the U-Net that the params ask for.
+
+    Args:
+        backbone: which network the encoder is cut from, and whether it is pretrained.
+        inner: that network, built for one size.
+        params: the encoder's layers, what is trained, and the decoder.
+        classes: number of classes.
+
+    Raises:
+        UserError: `model.encoder.layers` names a layer that does not fit.
+    """
+    encoder = tap(inner, taps(backbone.name, params.encoder.layers))
+    set_trainable(encoder, is_trainable(params.encoder, backbone), backbone.pretrained)
+    return unet(encoder, ENCODERS[backbone.name].scaling, params.decoder, classes)
+
+
+def is_trainable(params: EncoderParams, backbone: Backbone) -> bool:
+    """Resolve `model.encoder.trainable`: `auto` freezes pretrained weights."""
+    return not backbone.pretrained if params.trainable == "auto" else params.trainable
 
 
 def unet(encoder: keras.Model, scaling: Scaling, params: DecoderParams, classes: int) -> keras.Model:
     """Join an encoder with a decoder that upsamples from its last output.
 
-    Where an encoder has nothing of stride 2 (ConvNeXt), the decoder's last step does without a skip
+    An encoder without an output of stride 2 (ConvNeXt) leaves the decoder's last step without a skip
     connection, as in segmentation_models.pytorch.
 
     Args:
-        encoder: takes float images, scaled; outputs of stride 2 or 4 and on, doubling, finest first.
-        scaling: what makes pixels of 0..255 what the encoder takes.
-        params: the decoder; of its filters one for each doubling of the resolution up to stride 2.
+        encoder: takes scaled float images; its outputs, finest first, have stride 2 or 4, and then twice
+            that of the one before.
+        scaling: from pixels of 0..255 to the encoder's input.
+        params: the decoder, with one filter count for each doubling of the resolution up to stride 2.
         classes: number of classes N.
 
     Returns:
@@ -30,19 +53,10 @@ def unet(encoder: keras.Model, scaling: Scaling, params: DecoderParams, classes:
     image = keras.Input(encoder.input_shape[1:], dtype="uint8", name="image")
     scaled = layers.Rescaling(scaling.scale, scaling.offset, name="scale")(image)
     *skips, x = encoder(scaled)
-    skips = [*([None] if _finest_stride(encoder) == 4 else []), *skips]
+    finest_stride = encoder.input_shape[1] // encoder.outputs[0].shape[1]
+    skips = [*([None] if finest_stride == 4 else []), *skips]
     decoder, norm = DECODERS[params.name], normalization(params)
     steps = zip(params.filters, reversed(skips), strict=True)
     for number, (width, skip) in enumerate(steps, 1):
         x = decoder.step(x, skip, width, number, norm)
     return keras.Model(image, decoder.head(x, classes), name="unet")
-
-
-def level(name: str) -> int | None:
-    """The level of a U-Net's decoder, from 1, that a layer belongs to, by its name; None for others."""
-    found = re.match(r"(?:up|join)_(\d+)", name)
-    return int(found[1]) if found else None
-
-
-def _finest_stride(encoder: keras.Model) -> int:
-    return encoder.input_shape[1] // encoder.outputs[0].shape[1]

@@ -1,20 +1,26 @@
-"""What happens around the epochs of a training run."""
+"""Keras callbacks of a training run."""
 
+import contextlib
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import rich.progress
 
-from segpipe.common.errors import UserError, raise_lost_interrupt
+from segpipe.common.errors import UserError
 from segpipe.common.words import duration
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import Preview
-from segpipe.train.progress import Progress, save
-from segpipe.train.unfinished import Unfinished
+from segpipe.train.resume import Progress, Row
+
+if TYPE_CHECKING:
+    import dvclive
 
 HISTORY = (
     "epoch", "loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou",
@@ -25,14 +31,11 @@ Logs = dict[str, float] | None
 
 
 class Diverged(UserError):
-    """The loss is no number any more; the message says when."""
+    """The loss became NaN or infinite; the message says when."""
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Ends the run at the step, or the execution of several, whose loss is NaN or infinite.
-
-    It raises `Diverged`.
-    """
+    """Raises `Diverged` after the first step, or execution of steps, whose loss is not finite."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Remember the epoch."""
@@ -51,36 +54,25 @@ class FiniteLoss(keras.callbacks.Callback):
             raise Diverged(f"the loss is {loss} {when}")
 
 
-class Interrupted(keras.callbacks.Callback):
-    """Ends the run after the step in which Ctrl-C came, should it have been lost there."""
+def stops_with_dvc() -> keras.callbacks.Callback:
+    """Return a callback that ends a run whose DVC was killed: nobody is left to record its results.
 
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Look after every step."""
-        raise_lost_interrupt()
+    By itself, a stage may outlive its shell.
+    """
+    parent = os.getppid()
 
+    def check(*_: object) -> None:
+        if "DVC_STAGE" in os.environ and os.getppid() != parent:
+            raise UserError("the DVC that ran this stage is gone; run the same command again to resume")
 
-class Orphaned(keras.callbacks.Callback):
-    """Ends a run whose DVC was killed alone: nobody is left to keep its results."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parent = os.getppid()
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Look before every epoch."""
-        self.on_train_end()
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        """Look for the parent, under DVC only: by itself a stage may outlive its shell."""
-        if "DVC_STAGE" in os.environ and os.getppid() != self.parent:
-            raise UserError("the DVC that ran this stage is gone; run the same command again to go on")
+    return keras.callbacks.LambdaCallback(on_epoch_begin=check, on_train_end=check)
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps `progress` up to date: an epoch's row, its time, and the weights that validated best.
+    """Keeps `progress` up to date: an epoch's row, its time, and the weights with the best validation.
 
-    The first of equals is the best. The weights are those that validation has just scored, so before
-    anything puts others back.
+    The first of equals is the best. It must come before `AveragedWeights`, so that it sees the weights
+    that were validated.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -88,11 +80,11 @@ class Recorder(keras.callbacks.Callback):
         self.progress = progress
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Start the clock, which no setting of the date can move."""
+        """Start a clock that does not follow changes of the system's time."""
         self.epoch, self.start = epoch + 1, time.monotonic()
 
     def on_test_end(self, logs: Logs = None) -> None:
-        """Compare and copy."""
+        """Copy the weights if they are the best so far."""
         score = (logs or {})["mean_iou"]
         if score > self.progress.best_mean_iou:
             self.progress.best_epoch, self.progress.best_mean_iou = self.epoch, score
@@ -101,29 +93,15 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Add the row."""
         learning_rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
-        learning_rate = float(str(learning_rate))  # 0.001, not the float32's 0.0010000000474974513
+        learning_rate = float(str(learning_rate))  # 0.001, and not float32's 0.0010000000474974513
         row = {"epoch": epoch + 1, "learning_rate": learning_rate, **(logs or {})}
         self.progress.history.append({column: row[column] for column in HISTORY})
         self.progress.epoch = epoch + 1
         self.progress.seconds += time.monotonic() - self.start
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Saves every epoch's end, and stops the run where `progress` says so."""
-
-    def __init__(self, run: Unfinished, progress: Progress, params: TrainParams) -> None:
-        super().__init__()
-        self.run, self.progress = run, progress
-        self.settings = params  # Keras calls something else `params`
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Save, then stop: killed in between, the next process stops as well."""
-        save(self.run, self.progress, self.model)
-        self.model.stop_training = self.progress.why_stop(self.settings) is not None
-
-
 class AveragedWeights(keras.callbacks.Callback):
-    """Validates the moving average of the weights, and trains on with the weights themselves.
+    """Validates the moving average of the weights; training continues with the weights themselves.
 
     Keras' own `SwapEMAWeights` swaps by adding and subtracting, which rounds.
     """
@@ -132,7 +110,7 @@ class AveragedWeights(keras.callbacks.Callback):
         """Put the averages in."""
         self.trained = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        for variable in self.model.trainable_variables:  # JAX would let validation use the averages up
+        for variable in self.model.trainable_variables:  # JAX's validation would donate the averages
             variable.assign(keras.ops.copy(variable.value))
 
     def on_test_end(self, logs: Logs = None) -> None:
@@ -141,52 +119,49 @@ class AveragedWeights(keras.callbacks.Callback):
             variable.assign(value)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Put them back again: Keras ends `fit` with the averages in, and another phase may follow."""
+        """Put them back again: Keras ends `fit` with the averages in, but another phase may follow."""
         self.on_test_end()
 
 
 class Previews(keras.callbacks.Callback):
-    """Has the predictions for the same few images drawn, before training and every n-th epoch."""
+    """Draws the predictions for the same few images, before training and after every n-th epoch."""
 
     def __init__(self, images: np.ndarray, every: int, draw: Preview) -> None:
         super().__init__()
         self.images, self.every, self.draw = images, every, draw
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Draw what the untrained decoder makes of them, and remember the epoch."""
+        """Draw the predictions of the untrained decoder, and remember the epoch."""
         self.epoch = epoch + 1
         if epoch == 0:
             self._draw(0)
 
     def on_test_end(self, logs: Logs = None) -> None:
-        """Draw, if it is the epoch's turn, with the weights that were validated."""
+        """Draw after every n-th epoch, with the weights that were validated."""
         if self.epoch % self.every == 0:
             self._draw(self.epoch)
 
     def _draw(self, epoch: int) -> None:
-        # Each of TensorFlow's devices predicts all of them.
-        logits = self.model.predict_on_batch(self.images)[: len(self.images)]
-        self.draw(epoch, logits.argmax(-1).astype(np.uint8))
+        self.draw(epoch, self.model.predict_on_batch(self.images).argmax(-1).astype(np.uint8))
 
 
 class Watch(keras.callbacks.Callback):
-    """Shows how the run gets on: a bar for a person, a line an epoch for a log. A context manager."""
+    """Shows the progress: a bar on a terminal, else one line an epoch. A context manager."""
 
     def __init__(self, progress: Progress, params: TrainParams, steps: int) -> None:
         super().__init__()
         self.progress, self.epochs, self.steps = progress, params.total_epochs, steps
-        self.batch = params.batch_size
+        self.batch_size = params.batch_size
         self.bar = rich.progress.Progress(
             rich.progress.TextColumn("epoch {task.fields[epoch]}"),
             rich.progress.BarColumn(bar_width=None),
             rich.progress.TextColumn("{task.fields[scores]}"),
             rich.progress.TimeRemainingColumn(),
-            disable=not sys.stdout.isatty(),
-            refresh_per_second=2,
-        )
+            disable=not sys.stdout.isatty(), refresh_per_second=2,
+        )  # fmt: skip
 
     def __enter__(self) -> "Watch":
-        """Show the bar where there is a terminal."""
+        """Show the bar on a terminal."""
         self.bar.start()
         self.task = self.bar.add_task(
             "", total=self.epochs * self.steps, completed=self.progress.epoch * self.steps,
@@ -195,7 +170,7 @@ class Watch(keras.callbacks.Callback):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the terminal back."""
+        """Stop the bar."""
         self.bar.stop()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
@@ -204,26 +179,61 @@ class Watch(keras.callbacks.Callback):
         self.bar.update(self.task, epoch=f"{epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Move on by a step."""
-        rate = (batch + 1) * self.batch / (time.monotonic() - self.start)
-        scores = f"loss {(logs or {})['loss']:.4f}, {self._validated()}{rate:.0f} images/s"
-        self.bar.update(self.task, completed=self.done + batch + 1, scores=scores)
-        self.rate = rate
+        """Advance by a step."""
+        self.rate = (batch + 1) * self.batch_size / (time.monotonic() - self.start)
+        self.bar.update(self.task, completed=self.done + batch + 1, scores=self._scores(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Print the epoch's line."""
-        if not self.bar.disable:
-            return
-        left = (self.epochs - epoch - 1) * (time.monotonic() - self.start)
-        print(
-            f"epoch {epoch + 1}/{self.epochs}: loss {(logs or {})['loss']:.4f}, {self._validated()}"
-            f"{self.rate:.0f} images/s, {duration(left)} left",
-            flush=True,
-        )
+        if self.bar.disable:
+            left = duration((self.epochs - epoch - 1) * (time.monotonic() - self.start))
+            print(f"epoch {epoch + 1}/{self.epochs}: {self._scores(logs)}, {left} left", flush=True)
 
-    def _validated(self) -> str:
-        if not self.progress.history:
-            return ""
-        last = self.progress.history[-1]["val_mean_iou"]
-        best = f"best {self.progress.best_mean_iou:.4f} in epoch {self.progress.best_epoch}"
-        return f"validation mean IoU {last:.4f} ({best}), "
+    def _scores(self, logs: Logs) -> str:
+        validated = ""
+        if self.progress.history:
+            last = self.progress.history[-1]["val_mean_iou"]
+            best = f"best {self.progress.best_mean_iou:.4f} in epoch {self.progress.best_epoch}"
+            validated = f"validation mean IoU {last:.4f} ({best}), "
+        return f"loss {(logs or {})['loss']:.4f}, {validated}{self.rate:.0f} images/s"
+
+
+@contextlib.contextmanager
+def live_log(folder: Path, progress: Progress) -> Iterator[list[keras.callbacks.Callback]]:
+    """Yield the callback that writes the log; none without DVCLive, as on a bare training machine."""
+    try:
+        import dvclive
+    except ModuleNotFoundError as error:
+        if error.name != "dvclive":
+            raise
+        log = contextlib.nullcontext()
+    else:  # by default DVCLive would edit dvc.yaml and save an experiment
+        log = dvclive.Live(str(folder), dvcyaml=None, save_dvc_exp=False, report="html")
+    with log as live:
+        yield [] if live is None else [LiveLog(live, progress)]
+
+
+class LiveLog(keras.callbacks.Callback):
+    """Writes DVCLive's log and page during training; they are no out of the stage."""
+
+    def __init__(self, live: "dvclive.Live", progress: Progress) -> None:
+        super().__init__()
+        self.live, self.progress = live, progress
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Log the history anew: an earlier process may have logged an epoch that has no checkpoint."""
+        for step, row in enumerate(self.progress.history):
+            self.live.step = step
+            self._log(row)
+        if self.progress.history:
+            self.live.next_step()  # writes the page, once
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Log the epoch."""
+        self._log(self.progress.history[-1])
+        self.live.next_step()
+
+    def _log(self, row: Row) -> None:
+        for name, value in row.items():
+            if name != "epoch":
+                self.live.log_metric(name, value)

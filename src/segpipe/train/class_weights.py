@@ -8,7 +8,7 @@ from segpipe.common.records import Manifest
 
 
 def class_weights(wanted: str | Mapping[str, float], manifest: Manifest) -> list[float] | None:
-    """The weight of each class, in the order of the table; None where all weigh the same.
+    """Return the weight of each class, in the order of the table; None where all are equal.
 
     Args:
         wanted: `none`; `balanced`: inverse to the class's share of the pixels
@@ -16,7 +16,7 @@ def class_weights(wanted: str | Mapping[str, float], manifest: Manifest) -> list
             `median_frequency`: the median frequency over the class's, where a frequency is counted
             in the images that hold the class (https://arxiv.org/abs/1411.4734, section 6.3.2); or
             weights by name, 1 where a class is not named.
-        manifest: the records; only its training split is looked at.
+        manifest: the records, of which only the training split counts.
 
     Returns:
         Weights of mean 1 over the pixels for `balanced`; 0 for a class without a pixel.

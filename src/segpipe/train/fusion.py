@@ -1,4 +1,4 @@
-"""The same network in fewer passes over memory, for TensorFlow on a CPU, which fuses little itself."""
+"""Fused layers for TensorFlow on a CPU, which fuses little itself: fewer passes over memory."""
 
 import functools
 import operator
@@ -12,11 +12,11 @@ _CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
 
 
 def fused(network: keras.Model) -> keras.Model:
-    """A network with the variables of another, that computes the same to float tolerance, for training.
+    """Return a faster network for training with the same variables, equal to float tolerance.
 
     Args:
         network: a functional model of float32 layers, channels last, not compiled, each called once. It
-            is what to save.
+            is the one to save.
     """
     return keras.models.clone_model(
         network, clone_function=lambda layer: layer, call_function=_call, recursive=True
@@ -24,21 +24,21 @@ def fused(network: keras.Model) -> keras.Model:
 
 
 class Fused(layers.Layer):
-    """A convolution with the concatenation before it and the BatchNorm behind it, where there are any.
+    """A convolution fused with the concatenation before it and the BatchNorm behind it, if any.
 
-    * What would be concatenated is convolved part by part, each with its share of the kernel: nothing is
-      copied, and there is no gradient for a part that nothing trained comes from, as a frozen encoder's.
+    * The parts of a concatenation are convolved one by one, each with its share of the kernel: nothing
+      is copied, and a part from frozen layers needs no gradient.
     * BatchNorm in inference mode is folded into kernel and bias (https://arxiv.org/abs/1712.05877,
       section 3.2); in training it is one operation forward and one back.
     """
 
     def __init__(self, convolution: Any = None, norm: layers.BatchNormalization | None = None) -> None:
-        """At least one of the two, which have their variables already."""
+        """Take at least one of the two, which have their variables already."""
         super().__init__(name=norm.name if norm else convolution.name)
         self.convolution, self.norm, self.built = convolution, norm, True
 
     def call(self, parts: list[tf.Tensor], training: bool = False) -> tf.Tensor:
-        """From parts float32 [batch, h, w, C_i] to float32 [batch, h', w', C]."""
+        """Compute float32 [batch, h', w', C] from parts, float32 [batch, h, w, C_i]."""
         norm = self.norm
         if norm is None:
             return self._convolved(parts)
@@ -52,7 +52,7 @@ class Fused(layers.Layer):
     def _convolved(
         self, parts: list[tf.Tensor], scale: tf.Tensor | None = None, shift: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """The convolution, each channel of it times `scale` plus `shift`."""
+        """Convolve; multiply each channel by `scale` and add `shift`."""
         convolution = self.convolution
         if convolution is None:
             return parts[0] if scale is None else parts[0] * scale + shift
@@ -70,7 +70,7 @@ class Fused(layers.Layer):
 
 
 def _call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-    """Call a layer of the new network, or what takes its place with those before it."""
+    """Call a layer of the new network, or a `Fused` of it and of those before it."""
     if type(layer) in _CONVOLUTIONS and layer.activation is keras.activations.linear:
         maker, given = _made_by(args[0])
         splits = isinstance(maker, layers.Concatenate) and _takes_parts(layer)
@@ -84,20 +84,20 @@ def _call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
 
 
 def _takes_parts(convolution: keras.Layer) -> bool:
-    """Whether each channel that it gives is a sum over all that it is given."""
+    """Return whether each output channel is a sum over all input channels."""
     return isinstance(convolution, layers.Conv2DTranspose) or (
         isinstance(convolution, layers.Conv2D) and convolution.groups == 1
     )
 
 
 def _made_by(tensor: keras.KerasTensor) -> tuple[keras.Operation, list[keras.KerasTensor]]:
-    """The operation that a tensor comes from, and what that was given."""
+    """Return the operation that made a tensor, and its inputs."""
     history = tensor._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
 
 
 def _apply(convolution: keras.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """A convolution's operation with another kernel, without its bias."""
+    """Apply a convolution with another kernel, and without its bias."""
     options = {"padding": convolution.padding, "dilation_rate": convolution.dilation_rate}
     if isinstance(convolution, layers.Conv2DTranspose):
         options |= {"output_padding": convolution.output_padding}
@@ -107,7 +107,7 @@ def _apply(convolution: keras.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tens
 
 
 def _by_output(convolution: keras.Layer, channels: tf.Tensor) -> tf.Tensor:
-    """One number an output channel, shaped so that a kernel can be multiplied with it."""
+    """Shape one number an output channel so that it broadcasts over the kernel."""
     if isinstance(convolution, layers.DepthwiseConv2D):  # [h, w, inputs, multiplier]
         return tf.reshape(channels, convolution.kernel.shape[2:])
     if isinstance(convolution, layers.Conv2DTranspose):  # [h, w, outputs, inputs]
@@ -116,13 +116,13 @@ def _by_output(convolution: keras.Layer, channels: tf.Tensor) -> tf.Tensor:
 
 
 def _normalized(x: tf.Tensor, norm: layers.BatchNormalization) -> tf.Tensor:
-    """By the statistics of the batch, which move those of the layer."""
+    """Normalize by the statistics of the batch, and update the layer's moving statistics."""
     channels = x.shape[-1]
     gamma = norm.gamma if norm.scale else tf.ones(channels)
     beta = norm.beta if norm.center else tf.zeros(channels)
     y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=norm.epsilon)
     count = tf.cast(tf.size(x) / channels, tf.float32)
-    variance *= (count - 1) / count  # it is the estimate for all pictures; Keras takes the batch's own
+    variance *= (count - 1) / count  # unbiased here, while Keras takes the biased one
     for moving, now in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
         moving.assign(moving * norm.momentum + now * (1 - norm.momentum))
     return y

@@ -1,64 +1,121 @@
-"""Training on Keras' TensorFlow backend: its devices, and batches by tf.data."""
+"""Training on Keras' TensorFlow backend: one device, and batches by tf.data."""
+
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from segpipe.common import devices
-from segpipe.train import fusion, mirrored
-from segpipe.train.mirrored import over_devices, statistics_over_devices, validation_batches
-from segpipe.train.params import TrainParams
-from segpipe.train.pipeline import own_errors, train_batches
-
-__all__ = [
-    "Unsupported",
-    "fused",
-    "jit_compile",
-    "over_devices",
-    "own_errors",
-    "prepare",
-    "statistics_over_devices",
-    "train_batches",
-    "validation_batches",
-]
-
-Unsupported = tf.errors.UnimplementedError
-"""What an operation raises that cannot be deterministic."""
+from segpipe.common.errors import UserError
+from segpipe.train import fusion
+from segpipe.train.augment import DRAWS, augment
+from segpipe.train.engine import Engine
+from segpipe.train.params import AugmentParams, TrainParams
+from segpipe.train.samples import Samples, steps_per_pass
 
 
-def prepare(params: TrainParams) -> str:
-    """Have TensorFlow compute as the params ask, before it computes anything; say on what, in words.
+class TensorFlowEngine(Engine):
+    """Training with TensorFlow."""
 
-    Raises:
-        UserError: the params ask for what several devices cannot do.
-    """
-    if params.threads:
-        tf.config.threading.set_intra_op_parallelism_threads(params.threads)
-    if params.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    gpus = tf.config.list_physical_devices("GPU")
-    number = max(len(gpus), 1) if params.devices == "auto" else params.devices
-    if number > 1:
-        mirrored.use(number, params, "GPU" if gpus else "CPU")
-    if not gpus:
-        # Grappler lets large sums of gradients add up in whatever order their parts come: to other bits
-        # each time. Op determinism does not keep it from that. Speed is the same without it.
+    unsupported = tf.errors.UnimplementedError
+
+    def __init__(self) -> None:
+        self._raised: list[Exception] = []  # by reading samples
+
+    def gpus(self, params: TrainParams) -> int:
+        """Return 1: several devices are JAX's."""
+        if params.devices not in ("auto", 1):
+            raise UserError(
+                f"train.devices = {params.devices}, but TensorFlow trains on one device; set "
+                "train.backend to jax or auto (pip install -e '.[jax]'), or train.devices to 1"
+            )
+        return 1
+
+    def set_up(self, params: TrainParams) -> str:
+        """Set threads and determinism."""
+        if params.threads:
+            tf.config.threading.set_intra_op_parallelism_threads(params.threads)
+        if params.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        if gpus := tf.config.list_physical_devices("GPU"):
+            name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+            return f"running on {name}"
+        # Grappler lets the parts of large gradient sums add up in any order, even with op determinism:
+        # bits would differ from run to run. Speed is the same without it.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         devices.let_go()  # there may be one that this TensorFlow lacks the libraries for
-        return devices.on_cpu(number)
-    used = gpus[:number]
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in used]
-    return f"running on {', '.join(names)}"
+        return devices.on_cpu(1)
 
+    def jit_compile(self, wanted: bool | str) -> bool | str:
+        """Leave XLA off on a CPU, where it halves the speed."""
+        if wanted == "auto" and not tf.config.list_physical_devices("GPU"):
+            return False
+        return wanted
 
-def jit_compile(wanted: bool | str) -> bool | str:
-    """Keras' `jit_compile` for `train.jit`: XLA halves this model's speed on a CPU."""
-    if wanted == "auto" and not tf.config.list_physical_devices("GPU"):
-        return False
-    return wanted
+    def fused(self, network: keras.Model) -> keras.Model:
+        """Fuse layers on a CPU in float32."""
+        on_cpu = not tf.config.list_physical_devices("GPU")
+        float32 = keras.config.dtype_policy().name == "float32"
+        return fusion.fused(network) if on_cpu and float32 else network
 
+    @contextlib.contextmanager
+    def raises_own_errors(self) -> Iterator[None]:
+        """Raise what reading samples raised in this block, and not the error TensorFlow makes of it."""
+        self._raised.clear()
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._raised:
+                raise self._raised[0] from None
+            raise
 
-def fused(network: keras.Model) -> keras.Model:
-    """What to train in a network's place: on a CPU in float32 the same, but faster."""
-    on_cpu = not tf.config.list_physical_devices("GPU")
-    float32 = keras.config.dtype_policy().name == "float32"
-    return fusion.fused(network) if on_cpu and float32 and mirrored.number() == 1 else network
+    def train_batches(
+        self, samples: Samples, batch_size: int, steps: range, seed: int, params: AugmentParams
+    ) -> tf.data.Dataset:
+        """Draw order and augmentation with TensorFlow's stateless random numbers."""
+        count, a_pass = len(samples.names), steps_per_pass(samples, batch_size)
+        taken = self.taking(samples)
+
+        def of_pass(number: tf.Tensor) -> tf.data.Dataset:
+            key = tf.stack([tf.constant(seed, tf.int64), number])
+            order_key, draw_key = tf.unstack(tf.random.split(tf.cast(key, tf.int32), 2))
+            order = tf.random.experimental.stateless_shuffle(tf.range(count), order_key)
+            draws = tf.gather(tf.random.stateless_uniform([count, DRAWS], draw_key), order)
+            numbers = tf.data.Dataset.from_tensor_slices((order, draws))
+            return numbers.batch(batch_size, drop_remainder=True)
+
+        def augmented(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return augment(*taken(chosen), draws, params)
+
+        passes = tf.data.Dataset.range(steps.start // a_pass, -(-steps.stop // a_pass))
+        batches = passes.flat_map(of_pass).skip(steps.start % a_pass).take(len(steps))
+        return batches.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def validation_batches(self, samples: Samples, batch_size: int) -> tf.data.Dataset:
+        """Take the samples in order."""
+        batches = tf.data.Dataset.range(len(samples.names)).batch(batch_size)
+        taken = batches.map(self.taking(samples), num_parallel_calls=tf.data.AUTOTUNE)
+        return taken.prefetch(tf.data.AUTOTUNE)
+
+    def taking(self, samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Return `samples.take` as a part of a data set: from numbers to images and masks.
+
+        Held as tensors, the arrays would be four times in memory: themselves, twice in `tf.constant`,
+        and in the data set's graph. A gather from tensors would not be measurably faster.
+        """
+
+        def take(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            try:
+                return samples.take(chosen)
+            except Exception as error:
+                self._raised.append(error)
+                raise
+
+        def taken(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            images, masks = tf.numpy_function(take, [chosen], [tf.uint8, tf.uint8], stateful=False)
+            shape = [*chosen.shape, *samples.size]
+            return tf.ensure_shape(images, [*shape, 3]), tf.ensure_shape(masks, shape)
+
+        return taken

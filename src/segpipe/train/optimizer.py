@@ -1,43 +1,59 @@
-"""The optimizer that the params ask for."""
+"""The phases of a training run, and the optimizer of each."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
 from segpipe.train.params import TrainParams
-from segpipe.train.phases import Phase
 
 
-class _ByVariable:
-    """Mixed into an optimizer: each variable has its own share of the learning rate, and may decay.
+@dataclass(frozen=True)
+class Phase:
+    """Epochs, counted from 0, that share an optimizer, a learning-rate schedule and what is trained."""
 
-    Weight decay is ours, because Keras' knows one learning rate alone.
+    epochs: range
+    learning_rate: float  # after the warm-up
+    trains_encoder: bool
+
+
+def phases(params: TrainParams, trains_encoder: bool) -> list[Phase]:
+    """Return the phases of a run: its epochs, then those of fine-tuning, if there are any.
+
+    `trains_encoder` says whether the first phase trains the encoder; fine-tuning always does.
+    """
+    first, end = params.epochs, params.total_epochs
+    planned = (
+        Phase(range(first), params.learning_rate, trains_encoder),
+        Phase(range(first, end), params.fine_tuning.learning_rate, True),
+    )
+    return [phase for phase in planned if phase.epochs]
+
+
+class _Extended:
+    """Mixed into an optimizer: a learning rate and weight decay by variable, and a growing average.
+
+    Weight decay is ours, because Keras' knows only one learning rate. The moving average is at first
+    over fewer steps, a tenth of those taken: Keras' own keeps the first weights as long as later ones,
+    although they are the worst. Source: the `num_updates` of
+    https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
     """
 
-    shares: Sequence[float]
-    decays: Sequence[float]
+    shares: Sequence[float]  # of the learning rate, by variable
+    decays: Sequence[float]  # weight decay by variable
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Decay, then do what the optimizer does. Keras calls it for each variable in each step."""
+        """Decay a variable, then update it. Keras calls this for each variable in each step."""
         index = self._get_variable_index(variable)
         rate = learning_rate * self.shares[index]
         if self.decays[index]:
             self.assign_sub(variable, variable * self.decays[index] * rate)
         super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
-
-class _GrowingAverage:
-    """Mixed into an optimizer: its moving average is at first over fewer steps, a tenth of those taken.
-
-    Keras' own holds on to the first weights as long as to any, although they are the worst.
-
-    Source: the `num_updates` of https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
-    """
-
     def _update_model_variables_moving_average(self: Any, variables: Sequence[keras.Variable]) -> None:
-        """Take the variables in. Keras calls it after each step."""
+        """Update the average. Keras calls this after each step."""
         if self.use_ema:
             step = ops.cast(self.iterations, "float32")
             momentum = ops.minimum(self.ema_momentum, step / (step + 9))
@@ -45,12 +61,12 @@ class _GrowingAverage:
                 average.assign(momentum * average + (1 - momentum) * variable)
 
 
-class Adam(_ByVariable, _GrowingAverage, keras.optimizers.Adam):
-    """Keras' own, by variable; with decoupled weight decay it is AdamW too."""
+class Adam(_Extended, keras.optimizers.Adam):
+    """Keras' Adam, extended; with decoupled weight decay it is AdamW too."""
 
 
-class SGD(_ByVariable, _GrowingAverage, keras.optimizers.SGD):
-    """Keras' own, by variable."""
+class SGD(_Extended, keras.optimizers.SGD):
+    """Keras' SGD, extended."""
 
 
 def build_optimizer(
@@ -60,18 +76,18 @@ def build_optimizer(
     phase: Phase,
     steps: int,
 ) -> keras.Optimizer:
-    """An optimizer with its slots made, for a phase with epochs of `steps` steps.
+    """Build the optimizer of a phase with epochs of `steps` steps.
 
     Weight decay is decoupled (https://arxiv.org/abs/1711.05101) and leaves out biases and BatchNorm's
     scales and shifts. Clipping is by the norm of all gradients together. Layer decay is by resolution,
     as for the layers of a transformer in https://arxiv.org/abs/2106.08254.
 
     Args:
-        variables: what is trained.
-        depths: the encoder's depths, by a variable's path, for the layer decay.
+        variables: the trained ones.
+        depths: of the encoder's variables, by path, for the layer decay.
         params: the section `train`.
         phase: its epochs and its learning rate.
-        steps: how many an epoch has.
+        steps: in an epoch.
     """
     settings = {
         "learning_rate": learning_rate(params, phase, steps),
@@ -93,7 +109,7 @@ def build_optimizer(
 def learning_rate(
     params: TrainParams, phase: Phase, steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate by step: up from 0 in a straight line, then constant or down to 0 by cosine.
+    """Return the schedule: a linear warm-up from 0, then constant or a cosine down to 0.
 
     Source of the cosine: https://arxiv.org/abs/1608.03983
     """

@@ -18,7 +18,7 @@ from segpipe.common.fields import (
 )
 
 WEIGHTINGS = ("none", "balanced", "median_frequency")
-"""The ways to weigh classes that need no numbers."""
+"""The values of `class_weights` besides weights by name."""
 
 
 def _class_weights(value: Any) -> str | dict[str, float]:
@@ -50,44 +50,44 @@ ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
 
 
 class PreviewParams(Section):
-    """The pictures that show the model learning."""
+    """The pictures of predictions for a few validation images."""
 
-    samples: Annotated[Integer, Field(ge=1, le=32)]
-    every: CountOrZero
+    samples: Annotated[Integer, Field(ge=1, le=32)]  # images in each picture
+    every: CountOrZero  # draw one after every n-th epoch; 0: never
 
 
 class AugmentParams(Section):
-    """How training images may be changed, new every epoch."""
+    """Random changes of training images, new every epoch, their masks with them."""
 
-    flip: bool
-    scale: Factors
-    aspect: Annotated[float, Field(ge=1, le=4)]
-    rotation: Annotated[float, Field(ge=0, le=180)]
-    brightness: Part
-    contrast: Part
-    saturation: Part
-    hue: Annotated[float, Field(ge=0, le=0.5)]
+    flip: bool  # mirror half of them
+    scale: Factors  # zoom, least and most; then cropped, or placed on black, at random
+    aspect: Annotated[float, Field(ge=1, le=4)]  # width to height changes by up to this factor; 1: off
+    rotation: Annotated[float, Field(ge=0, le=180)]  # degrees, to either side
+    brightness: Part  # share, to either side: 0.2 is 0.8 to 1.2 times
+    contrast: Part  # the same, about the image's mean
+    saturation: Part  # the same, about each pixel's grey
+    hue: Annotated[float, Field(ge=0, le=0.5)]  # share of the colour circle, to either side
 
     @property
     def moves(self) -> bool:
-        """Whether pixels come to lie between those of the source."""
+        """Whether pixels are moved by more than a mirror, so that they must be interpolated."""
         return self.scale != (1, 1) or self.aspect != 1 or self.rotation > 0
 
     @property
     def recolours(self) -> bool:
-        """Whether anything but their place changes."""
+        """Whether colours change."""
         return any((self.brightness, self.contrast, self.saturation, self.hue))
 
 
 class LossParams(Section):
-    """What training minimises: a weighted sum of losses, and how they look at pixels."""
+    """The loss: a sum of these four, each times its weight, and their settings."""
 
-    cross_entropy: Weight
-    focal: Weight
-    dice: Weight
-    lovasz: Weight
-    focal_gamma: Weight
-    label_smoothing: ShareOrZero
+    cross_entropy: Weight  # the mean over the pixels; 0, here and below: left out
+    focal: Weight  # cross-entropy that counts pixels less that are right already
+    dice: Weight  # 1 - soft Dice of the classes
+    lovasz: Weight  # the Lovász-softmax, a surrogate of 1 - IoU
+    focal_gamma: Weight  # how much less focal counts them
+    label_smoothing: ShareOrZero  # of the truth, spread over all classes; of cross_entropy and focal
 
     @pydantic.model_validator(mode="after")
     def _is_a_loss(self) -> "LossParams":
@@ -97,53 +97,60 @@ class LossParams(Section):
 
 
 class FineTuningParams(Section):
-    """The second phase: the encoder is trained too."""
+    """A second phase, which also trains a frozen encoder, with a new schedule."""
 
-    epochs: CountOrZero
-    learning_rate: Annotated[float, Field(gt=0, le=10)]
+    epochs: CountOrZero  # how many more; 0: off
+    learning_rate: Annotated[float, Field(gt=0, le=10)]  # of the decoder too
 
 
 class EarlyStoppingParams(Section):
-    """When to give up on a run that no longer improves."""
+    """When to end a run that no longer improves."""
 
-    patience: CountOrZero
+    patience: CountOrZero  # epochs without a better validation mean IoU; 0: off
 
 
 class TrainParams(Section):
     """The training run."""
 
-    epochs: Count
+    epochs: Count  # each ends with validation, a checkpoint and a preview
     fine_tuning: FineTuningParams
-    samples: CountOrZero
-    steps_per_epoch: CountOrZero
-    batch_size: Count
-    optimizer: Literal["adam", "adamw", "sgd"]
-    learning_rate: Annotated[float, Field(gt=0, le=10)]
-    schedule: Literal["constant", "cosine"]
-    warmup_epochs: CountOrZero
-    layer_decay: Annotated[float, Field(gt=0, le=1)]
-    weight_decay: ShareOrZero
-    clip_norm: Weight
-    ema: ShareOrZero
+    samples: CountOrZero  # of the training split to train on, the same ones first; 0: all
+    steps_per_epoch: CountOrZero  # batches an epoch; 0: one pass over the training split
+    batch_size: Count  # images a step; the last, smaller batch of a pass is left out
+    optimizer: Literal["adam", "adamw", "sgd"]  # adam and adamw are the same here | sgd: Nesterov, 0.9
+    learning_rate: Annotated[float, Field(gt=0, le=10)]  # after the warm-up
+    schedule: Literal["constant", "cosine"]  # cosine: down to 0 at the last step
+    warmup_epochs: CountOrZero  # epochs in which the learning rate rises from 0
+    layer_decay: Annotated[
+        float, Field(gt=0, le=1)
+    ]  # of the encoder's learning rate, by resolution; 1: off
+    weight_decay: ShareOrZero  # decoupled, of kernels only; 0: off
+    clip_norm: Weight  # largest norm of all gradients together; 0: off
+    ema: ShareOrZero  # momentum of the weights' moving average, validated and saved; 0: off
     loss: LossParams
-    class_weights: ClassWeights
+    class_weights: ClassWeights  # none | balanced | median_frequency | weights by name
     augment: AugmentParams
     early_stopping: EarlyStoppingParams
-    max_minutes: Weight
-    backend: Literal["auto", "tensorflow", "jax"]
-    devices: Devices
-    precision: Literal["auto", "float32", "bfloat16", "float16"]
-    jit: bool | Literal["auto"]
-    steps_per_execution: Count
-    deterministic: bool
-    threads: Annotated[Integer, Field(ge=0, le=1024)]
-    in_memory: bool | Literal["auto"]
-    tensorboard: bool
+    max_minutes: Weight  # stop after the epoch that reaches it; 0: off
+    backend: Literal["auto", "tensorflow", "jax"]  # auto: KERAS_BACKEND, else as devices needs it
+    devices: Devices  # each takes an equal share of a batch; above 1 with JAX only
+    precision: Literal["auto", "float32", "bfloat16", "float16"]  # of computing; auto: float32
+    jit: bool | Literal["auto"]  # XLA; auto: on a GPU, and with JAX
+    steps_per_execution: Count  # steps between two looks at the loss; must divide those of an epoch
+    deterministic: bool  # GPU: bit-identical reruns, slower; a CPU gives them anyway
+    threads: Annotated[Integer, Field(ge=0, le=1024)]  # CPU threads; 0: one a core
+    in_memory: bool | Literal["auto"]  # the samples; auto: where they take at most half of what is free
+    tensorboard: bool  # write logs/tensorboard
     previews: PreviewParams
 
     @property
+    def resolved_precision(self) -> str:
+        """`precision` with `auto` resolved: float32, until others are measured to be as good."""
+        return "float32" if self.precision == "auto" else self.precision
+
+    @property
     def total_epochs(self) -> int:
-        """Those of all phases together."""
+        """The epochs of all phases together."""
         return self.epochs + self.fine_tuning.epochs
 
     @pydantic.model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Pictures of what the network predicts for a few validation images as it learns."""
+"""Pictures of the predictions for a few validation images, drawn during training."""
 
 import shutil
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import replaces
-from segpipe.train.arrays import Arrays
+from segpipe.train.samples import Arrays
 
 Preview = Callable[[int, np.ndarray], None]
-"""Draws predicted masks, uint8 [n, H, W], of an epoch (0: before training)."""
+"""Takes an epoch (0: before training) and its predicted masks, uint8 [n, H, W], and draws them."""
 
 _HEADINGS = ("image", "truth", "prediction")
 _LINE, _GAP, _LEAST = 18, 4, 128
@@ -20,13 +20,13 @@ _LINE, _GAP, _LEAST = 18, 4, 128
 
 
 def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path) -> Preview:
-    """A function that draws the predictions for `shown` as `epoch-NNN.png`.
+    """Return a function that draws the predictions for some samples as `epoch-NNN.png`.
 
     Args:
         shown: the samples.
         table: names and colours of the classes.
-        kept: a folder that outlasts a kill; what it holds already is copied to `folder`.
-        folder: where the pictures go as results.
+        kept: a folder that survives a kill; its pictures of earlier epochs are copied to `folder`.
+        folder: the results' folder.
     """
     kept.mkdir(exist_ok=True)
     shutil.copytree(kept, folder, dirs_exist_ok=True)
@@ -42,13 +42,13 @@ def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path) -> Previe
 
 
 def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str) -> Image.Image:
-    """One row a sample: its image, its true and its predicted mask; below them the classes.
+    """Draw a row for each sample, with its image, true and predicted mask, and a legend below.
 
     Args:
         shown: the samples.
         predictions: class indices, uint8 [n, H, W].
         table: names and colours of the classes.
-        title: stands above all.
+        title: the heading.
     """
     height, width = shown.size
     factor = -(-_LEAST // min(height, width))
@@ -72,7 +72,7 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
 
 
 def _legend(table: ClassTable, masks: list[np.ndarray], width: int) -> Image.Image:
-    """The names of the classes that the masks hold, each behind its colour."""
+    """Draw the colours and names of the classes in the masks; they wrap at `width`."""
     font, x, y = ImageFont.load_default(12), _GAP, 0
     present = {*np.unique(masks).tolist()}
     places = []

@@ -1,8 +1,6 @@
-"""What made a model: all that decides its weights, and what a run leaves behind of its circumstances."""
+"""Provenance of a model: everything that decides its weights, and the circumstances of its training."""
 
 import datetime
-import hashlib
-import json
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -11,34 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import yaml
 
 from segpipe.common import __version__
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.common.records import MANIFEST, Manifest
-from segpipe.model.assemble import is_trainable
 from segpipe.model.encoders import taps
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
+from segpipe.model.unet import is_trainable
 from segpipe.train.params import TrainParams
+from segpipe.train.resume import fingerprint
 
-_LIBRARIES = (
-    "keras",
-    "numpy",
-    *({"jax": ("jax", "jaxlib")}.get(keras.config.backend(), (keras.config.backend(),))),
-)
+_BACKEND = keras.config.backend()
+_LIBRARIES = ("keras", "numpy", *(("jax", "jaxlib") if _BACKEND == "jax" else (_BACKEND,)))
 
 
 def identity(
     params: dict[str, Any], manifest: Manifest, backbone: Backbone, code: Iterable[Path]
 ) -> dict[str, Any]:
-    """All that decides what a training run gives, as plain values: equal ones mean the same run.
+    """Return everything that decides a run's result, as plain values: equal ones mean the same run.
 
-    Args:
-        params: those that reach training.
-        manifest: the records; it holds the digest of each shard.
-        backbone: the encoder's network and weights.
-        code: the files that the stage runs.
+    `params` are those that `resolved` returns, and `code` the files that the stage runs. The manifest
+    holds the digest of each shard of the records.
     """
     return {
         "params": params,
@@ -46,12 +40,20 @@ def identity(
         "encoder": backbone.digest,
         "code": {path.as_posix(): sha256(path) for path in sorted(code)},
         "libraries": {name: version(name) for name in _LIBRARIES},
-        "backend": keras.config.backend(),
+        "backend": _BACKEND,
     }
 
 
+def code_files(pipeline: Path, stage: str) -> list[Path]:
+    """Return the Python files in a stage's deps of `dvc.yaml`: their change makes DVC run it again."""
+    deps = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][stage]["deps"]
+    roots = [pipeline.parent / dep for dep in deps if dep.startswith(("src/", "stages/"))]
+    # As in .dvcignore, hidden files do not count: an editor's lock may be a link to nowhere.
+    return [file for root in roots for file in ([root] if root.is_file() else root.rglob("[!.]*.py"))]
+
+
 def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbone) -> dict[str, Any]:
-    """The params that made the model, with `auto` and `default` resolved and no path of this machine."""
+    """Return the params that made the model: `auto` and `default` resolved, no path of this machine."""
     return {
         "seed": seed,
         "model": {
@@ -65,27 +67,14 @@ def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbo
             "decoder": model.decoder.model_dump(mode="json"),
         },
         "train": train.model_dump(mode="json")
-        | {"backend": keras.config.backend(), "precision": precision(train)},
+        | {"backend": _BACKEND, "precision": train.resolved_precision},
     }
 
 
-def precision(params: TrainParams) -> str:
-    """What `train.precision` comes to: `auto` is float32 until others are measured to be as good."""
-    return "float32" if params.precision == "auto" else params.precision
-
-
-def fingerprint(of: dict[str, Any]) -> str:
-    """16 hexadecimal digits that stand for an identity."""
-    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> dict[str, Any]:
-    """What the saved model carries about itself; equal for equal runs.
+    """Return what the saved model says about itself; equal for equal runs.
 
-    Args:
-        of: the run's identity.
-        manifest: the records that it was trained on.
-        training: how the run went, and the scores of its best epoch.
+    `of` is the run's identity, `manifest` its records, and `training` its `Progress.summary`.
     """
     return {
         "format": CARD_FORMAT,
@@ -109,7 +98,7 @@ def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> di
 
 
 def circumstances() -> dict[str, Any]:
-    """What differs between two equal runs: where, when and from which commit this one starts."""
+    """Return what may differ between two equal runs: when, where and from which commit they start."""
     return {
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "host": platform.node(),
@@ -117,14 +106,14 @@ def circumstances() -> dict[str, Any]:
         "python": platform.python_version(),
         "git": {
             "revision": _git("rev-parse", "HEAD"),
-            # Other files change while the pipeline runs: dvc.lock, metrics.
+            # Other files change while the pipeline runs, such as dvc.lock and the metrics.
             "dirty": bool(_git("status", "--porcelain", "src", "stages", "params.yaml", "dvc.yaml")),
         },
     }
 
 
 def _git(*arguments: str) -> str | None:
-    """What Git prints; None where there is no Git, no repository or no commit."""
+    """Return Git's output; None where there is no Git, no repository or no commit."""
     try:
         result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""The saved model: a `.keras` file that is the same, to the byte, for the same weights."""
+"""Saving the model: equal weights give a `.keras` file of equal bytes."""
 
 import json
 import zipfile
@@ -14,7 +14,7 @@ from segpipe.common.modelfile import CARD, write_member
 def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
     """Save a model and its card for inference, atomically: no optimizer, save date or zip timestamps.
 
-    Whatever precision it was trained in, what is saved computes in float32, on any machine the same.
+    The saved model computes in float32, whatever precision it was trained in.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     inference = in_float32(keras.Model(model.inputs, model.outputs, name=model.name))
@@ -28,12 +28,12 @@ def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """A model with the same weights whose layers compute in float32; the model itself where they do."""
+    """Return the model if its layers compute in float32, else one with equal weights whose layers do."""
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
 
     def plain(part: keras.Operation) -> keras.Operation:
-        if isinstance(part, keras.Sequential):  # cloned by Keras, its input would stay in 16 bits
+        if isinstance(part, keras.Sequential):  # Keras' clone would keep its input in 16 bits
             return keras.Sequential([plain(layer) for layer in part.layers], name=part.name)
         if isinstance(part, keras.Model):
             return keras.models.clone_model(part, clone_function=plain)
@@ -41,7 +41,7 @@ def in_float32(model: keras.Model) -> keras.Model:
         return type(part).from_config(part.get_config() | precision)
 
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")  # that of the models themselves, which have no config
+    keras.config.set_dtype_policy("float32")  # for the models themselves, which have no config
     try:
         same: keras.Model = plain(model)
     finally:
@@ -61,7 +61,7 @@ def _rewrite(source: Path, target: Path, card: dict[str, Any]) -> None:
 
 
 def _timeless(config: Any, numbers: dict[int, int]) -> Any:
-    """Keras' description without the save date, and with ids counted where Keras has addresses."""
+    """Return Keras' description without the save date, its ids counted instead of memory addresses."""
     if isinstance(config, list):
         return [_timeless(item, numbers) for item in config]
     if not isinstance(config, dict):

@@ -7,10 +7,11 @@ import pytest
 from helpers import plain_params
 
 from segpipe.common.errors import UserError
-from segpipe.train.arrays import Arrays, steps_per_pass, subset
-from segpipe.train.pipeline import train_batches, validation_batches
+from segpipe.train.on_tensorflow import TensorFlowEngine
+from segpipe.train.samples import Arrays, steps_per_pass, subset
 
 COUNT = 20
+ENGINE = TensorFlowEngine()
 FLIP = plain_params().train.augment.model_copy(update={"flip": True})
 
 
@@ -25,7 +26,9 @@ def arrays(rng):
 def epochs(arrays, count=3, seed=0, batch=4, params=FLIP):
     """The batches by epoch, as arrays."""
     steps = steps_per_pass(arrays, batch)
-    batches = list(train_batches(arrays, batch, range(count * steps), seed, params).as_numpy_iterator())
+    batches = list(
+        ENGINE.train_batches(arrays, batch, range(count * steps), seed, params).as_numpy_iterator()
+    )
     assert len(batches) == steps * count
     return [batches[n * steps : (n + 1) * steps] for n in range(count)]
 
@@ -86,8 +89,8 @@ def test_one_seed_gives_one_run_and_another_another(arrays):
 @pytest.mark.parametrize("start", [0, 3, 5, 7, 12])
 def test_any_step_can_be_the_first(arrays, start):
     """Of passes of 5 steps: at the border of two, and within one."""
-    whole = list(train_batches(arrays, 4, range(17), 0, FLIP).as_numpy_iterator())
-    rest = list(train_batches(arrays, 4, range(start, 17), 0, FLIP).as_numpy_iterator())
+    whole = list(ENGINE.train_batches(arrays, 4, range(17), 0, FLIP).as_numpy_iterator())
+    rest = list(ENGINE.train_batches(arrays, 4, range(start, 17), 0, FLIP).as_numpy_iterator())
     assert len(rest) == 17 - start
     for (images, masks), (same_images, same_masks) in zip(whole[start:], rest, strict=True):
         assert (images == same_images).all()
@@ -102,7 +105,7 @@ def test_a_batch_larger_than_the_split_is_an_error(arrays):
 
 
 def test_validation_sees_every_sample_once_in_order_and_unchanged(arrays):
-    batches = list(validation_batches(arrays, 6).as_numpy_iterator())
+    batches = list(ENGINE.validation_batches(arrays, 6).as_numpy_iterator())
     assert [len(images) for images, _ in batches] == [6, 6, 6, 2]
     assert (np.concatenate([images for images, _ in batches]) == arrays.images).all()
     assert (np.concatenate([masks for _, masks in batches]) == arrays.masks).all()

@@ -1,4 +1,4 @@
-"""Unfinished runs: who holds one, how it is described, and why another one is not gone on with."""
+"""Unfinished runs: who holds one, how it is described, and why another one is not resumed."""
 
 import json
 import os
@@ -9,8 +9,8 @@ import time
 import pytest
 
 from segpipe.common.errors import UserError
-from segpipe.train import unfinished
-from segpipe.train.unfinished import Unfinished, claim
+from segpipe.train import resume
+from segpipe.train.resume import Run, claim, fingerprint
 
 IDENTITY = {
     "params": {"seed": 0, "train": {"epochs": 9, "flip": True}},
@@ -26,13 +26,13 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-def leave(fingerprint, identity=IDENTITY, epoch=3):
+def leave(name, identity=IDENTITY, epoch=3):
     """Leave an unfinished run, as a killed process does."""
-    folder = unfinished.root() / fingerprint
+    folder = resume.root() / name
     folder.mkdir(parents=True)
     (folder / "identity.json").write_text(json.dumps(identity))
     (folder / f"epoch-{epoch:04d}.npz").write_bytes(b"1234567890")
-    return Unfinished(folder)
+    return Run(folder)
 
 
 def changed(**sections):
@@ -58,37 +58,37 @@ def changed(**sections):
 )
 def test_a_fresh_start_beside_an_unfinished_run_says_what_is_different(capsys, identity, words):
     leave("0123")
-    with claim("4567", identity):
+    with claim(identity):
         pass
     assert capsys.readouterr().out == (
         f"starting afresh: the last unfinished run, 0123 after epoch 3, differs in {words}\n"
     )
 
 
-def test_a_first_run_and_one_that_is_gone_on_with_say_nothing(capsys):
-    with claim("0123", IDENTITY):
+def test_a_first_run_and_one_that_is_resumed_say_nothing(capsys):
+    with claim(IDENTITY):
         pass
-    leave("0123")
-    with claim("0123", IDENTITY):
+    leave(fingerprint(IDENTITY))
+    with claim(IDENTITY):
         pass
     assert capsys.readouterr().out == ""
 
 
 def test_a_run_without_an_error_leaves_nothing_and_one_with_an_error_all():
-    with claim("0123", IDENTITY) as run:
+    with claim(IDENTITY) as run:
         (run.folder / "epoch-0001.npz").write_bytes(b"x")
-    assert list(unfinished.root().iterdir()) == []
-    with pytest.raises(KeyboardInterrupt), claim("0123", IDENTITY) as run:
+    assert list(resume.root().iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), claim(IDENTITY) as run:
         (run.folder / "epoch-0001.npz").write_bytes(b"x")
         raise KeyboardInterrupt
-    (left,) = unfinished.unfinished()
-    assert (left.fingerprint, left.epoch, left.identity) == ("0123", 1, IDENTITY)
+    (left,) = resume.unfinished_runs()
+    assert (left.fingerprint, left.epoch, left.identity) == (fingerprint(IDENTITY), 1, IDENTITY)
 
 
 HOLD = """
 import sys
-from segpipe.train.unfinished import claim
-with claim("0123", {}):
+from segpipe.train.resume import claim
+with claim({}):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -99,29 +99,29 @@ def test_the_claim_of_another_process_is_respected_until_that_process_dies(repos
         [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "held\n"
-    (run,) = unfinished.unfinished()
+    (run,) = resume.unfinished_runs()
     assert run.trained_by.startswith(f"process {process.pid} on ")
-    assert [who for _, who in unfinished.clear()] == [run.trained_by]
+    assert [who for _, who in resume.clear()] == [run.trained_by]
     with (
         pytest.raises(UserError, match=f"trained already, by process {process.pid} on "),
-        claim("0123", {}),
+        claim({}),
     ):
         pass
     process.kill()
     process.wait()
     assert run.trained_by is None
-    with claim("0123", {}):
+    with claim({}):
         pass
 
 
 def test_clearing_removes_every_run_and_its_lock():
     for name in ("0123", "4567"):
         leave(name)
-    assert {(run.fingerprint, who) for run, who in unfinished.clear()} == {
+    assert {(run.fingerprint, who) for run, who in resume.clear()} == {
         ("0123", None),
         ("4567", None),
     }
-    assert list(unfinished.root().iterdir()) == []
+    assert list(resume.root().iterdir()) == []
 
 
 def test_epoch_age_and_size_are_those_of_the_newest_checkpoint():
@@ -144,20 +144,20 @@ def test_a_clock_that_was_set_back_gives_the_age_zero():
 def test_a_damaged_description_is_said_to_be_lost(capsys):
     run = leave("0123")
     (run.folder / "identity.json").write_text("{")
-    with claim("4567", IDENTITY):
+    with claim(IDENTITY):
         pass
     assert capsys.readouterr().out == (
         "starting afresh: the last unfinished run, 0123 after epoch 3, has lost its description\n"
     )
 
 
-def test_a_run_that_was_being_removed_when_the_process_died_is_not_gone_on_with():
-    run = leave("0123")
+def test_a_run_that_was_being_removed_when_the_process_died_is_not_resumed():
+    run = leave(fingerprint(IDENTITY))
     run.folder.rename(run.folder.with_suffix(".gone"))
-    assert unfinished.unfinished() == []
-    with claim("0123", IDENTITY):
+    assert resume.unfinished_runs() == []
+    with claim(IDENTITY):
         assert run.checkpoints == []
-    assert list(unfinished.root().iterdir()) == []
+    assert list(resume.root().iterdir()) == []
 
 
 def test_runs_are_found_from_a_folder_further_down(repository, monkeypatch):
@@ -165,4 +165,4 @@ def test_runs_are_found_from_a_folder_further_down(repository, monkeypatch):
     (repository / "a/b").mkdir(parents=True)
     monkeypatch.delenv("DVC_ROOT")
     monkeypatch.chdir(repository / "a/b")
-    assert [run.fingerprint for run in unfinished.unfinished()] == ["0123"]
+    assert [run.fingerprint for run in resume.unfinished_runs()] == ["0123"]

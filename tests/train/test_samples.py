@@ -13,11 +13,10 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import write_json
 from segpipe.common.records import open_records
 from segpipe.common.tfrecord import write_shards
-from segpipe.train import memory
-from segpipe.train.arrays import load, locate, subset
-from segpipe.train.loop import preview_samples
+from segpipe.train import samples
+from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
-from segpipe.train.pipeline import own_errors, train_batches, validation_batches
+from segpipe.train.samples import load, locate, preview_samples, subset
 
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
 STRONG = {
@@ -25,20 +24,21 @@ STRONG = {
     "contrast": 0.3, "saturation": 0.5, "hue": 0.1,
 }  # fmt: skip
 COUNT, HEIGHT, WIDTH = 23, 32, 64
+ENGINE = TensorFlowEngine()
 
 ON_JAX = f"""
 import sys
 from pathlib import Path
 from segpipe.train.params import AugmentParams
-from segpipe.train.arrays import load, locate, subset
+from segpipe.train.samples import load, locate, preview_samples, subset
 from segpipe.common.records import open_records
-from segpipe.train.on_jax import train_batches, validation_batches
+from segpipe.train.on_jax import JaxEngine
 
 manifest, params = open_records(Path(sys.argv[1])), AugmentParams(**{STRONG})
 kept, read = (subset(of(manifest, "train"), 21) for of in (load, locate))
 for batches in (
-    lambda samples: train_batches(samples, 4, range(3, 13), 0, params),
-    lambda samples: (pair for pair in validation_batches(samples, 4)),
+    lambda samples: JaxEngine().train_batches(samples, 4, range(3, 13), 0, params),
+    lambda samples: (pair for pair in JaxEngine().validation_batches(samples, 4)),
 ):
     pairs = list(zip(batches(kept), batches(read), strict=True))
     assert all((a == b).all() for one, other in pairs for a, b in zip(one, other, strict=True))
@@ -49,8 +49,8 @@ PEAK = f"""
 from pathlib import Path
 import tensorflow as tf
 from segpipe.train.params import AugmentParams
-from segpipe.train import arrays
-from segpipe.train.pipeline import train_batches
+from segpipe.train import samples
+from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.common.records import open_records
 
 def kilobytes(key):
@@ -60,9 +60,9 @@ def kilobytes(key):
 manifest = open_records(Path())
 list(tf.data.Dataset.range(9).map(lambda number: number))  # TensorFlow is up
 before = kilobytes("VmRSS")
-samples = arrays.OF(manifest, "train")
+split = samples.OF(manifest, "train")
 params = AugmentParams(**{dict.fromkeys(STRONG, 0.0) | {"flip": True, "scale": [1, 1], "aspect": 1}})
-for batch in train_batches(samples, 50, range(500), 0, params):
+for batch in TensorFlowEngine().train_batches(split, 50, range(500), 0, params):
     pass
 print(before, kilobytes("VmHWM"))
 """
@@ -105,11 +105,11 @@ def assert_equal_batches(kept, read, count):
         np.testing.assert_array_equal(masks, same_masks)
 
 
-@pytest.mark.parametrize("samples", [0, 9])
-def test_training_batches_from_the_shards_are_those_from_memory_to_the_bit(manifest, samples):
+@pytest.mark.parametrize("count", [0, 9])
+def test_training_batches_from_the_shards_are_those_from_memory_to_the_bit(manifest, count):
     assert len(manifest.shards("train")) == 8
     kept, read = (
-        train_batches(subset(of, samples), 4, range(3, 17), 0, AugmentParams(**STRONG))
+        ENGINE.train_batches(subset(of, count), 4, range(3, 17), 0, AugmentParams(**STRONG))
         for of in both(manifest)
     )
     assert kept.element_spec == read.element_spec
@@ -117,7 +117,7 @@ def test_training_batches_from_the_shards_are_those_from_memory_to_the_bit(manif
 
 
 def test_validation_batches_from_the_shards_are_those_from_memory_to_the_bit(manifest):
-    assert_equal_batches(*(validation_batches(of, 4) for of in both(manifest, "val")), 2)
+    assert_equal_batches(*(ENGINE.validation_batches(of, 4) for of in both(manifest, "val")), 2)
 
 
 def test_on_jax_batches_from_the_shards_are_those_from_memory_to_the_bit(manifest):
@@ -138,24 +138,24 @@ def test_previews_of_samples_in_the_shards_are_those_of_samples_in_memory(manife
 
 
 def test_auto_keeps_in_memory_what_takes_at_most_half_of_it(manifest):
-    needed = memory.size(manifest)
+    needed = samples.bytes_needed(manifest)
     assert needed == sum(
         a.images.nbytes + a.masks.nbytes for a in (load(manifest, "train"), load(manifest, "val"))
     )
-    assert memory.keeps("auto", manifest, 2 * needed)
-    assert not memory.keeps("auto", manifest, 2 * needed - 1)
-    assert memory.keeps(True, manifest, 0)
-    assert not memory.keeps(False, manifest, 1000 * needed)
+    assert samples.keeps_in_memory("auto", manifest, 2 * needed)
+    assert not samples.keeps_in_memory("auto", manifest, 2 * needed - 1)
+    assert samples.keeps_in_memory(True, manifest, 0)
+    assert not samples.keeps_in_memory(False, manifest, 1000 * needed)
 
 
 def test_a_control_group_limits_the_memory_and_so_do_those_around_it(tmp_path):
     group = tmp_path / "job" / "step"
     group.mkdir(parents=True)
-    assert memory.limits(group) == []
+    assert samples.memory_limits(group) == []
     (group / "memory.max").write_text("max\n")
     (group.parent / "memory.max").write_text("1000000\n")
-    assert memory.limits(group) == [1_000_000]
-    assert 0 < memory.available() < 1e15
+    assert samples.memory_limits(group) == [1_000_000]
+    assert 0 < samples.available_memory() < 1e15
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
@@ -174,9 +174,9 @@ def test_a_shard_that_is_damaged_during_training_is_named(manifest, damage):
     }[damage]
     with (
         pytest.raises(FileNotFoundError if damage == "gone" else UserError, match=message),
-        own_errors(),
+        ENGINE.raises_own_errors(),
     ):
-        list(train_batches(read, 4, range(5), 0, AugmentParams(**STRONG)))
+        list(ENGINE.train_batches(read, 4, range(5), 0, AugmentParams(**STRONG)))
 
 
 @pytest.mark.slow

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import psutil
 from rich.progress import track
 
 from segpipe.common import records
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
+from segpipe.train.params import TrainParams
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,19 @@ class Arrays:
         return self.masks.shape[1:]
 
     def take(self, chosen: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images and masks of some samples, by number."""
+        """Return images and masks of some samples, by number."""
         return self.images[chosen], self.masks[chosen]
 
     def only(self, chosen: Sequence[int]) -> "Arrays":
-        """Some samples, by number, and no others."""
+        """Return some samples, by number, and no others."""
         return Arrays(*self.take(chosen), [self.names[i] for i in chosen])
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Samples in the shards: where each is, the `size` of them all, and `names`.
+    """Samples in the shards: where each lies, the `size` of all, and `names`.
 
-    It holds no file open and no pixel: the operating system keeps what it has memory for.
+    It holds no open file and no pixel: the operating system caches what it has memory for.
     """
 
     places: list[records.Place]
@@ -45,10 +48,10 @@ class Shards:
     names: list[str]
 
     def take(self, chosen: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images and masks of some samples, by number: as those of `Arrays`, read now.
+        """Read images and masks of some samples, by number; equal to those of `Arrays`.
 
         Raises:
-            UserError: a shard has been cut or changed since it was opened.
+            UserError: a shard was cut or changed since it was opened.
         """
         images, masks = _empty(len(chosen), self.size)
         for position, number in enumerate(chosen):
@@ -57,11 +60,24 @@ class Shards:
         return images, masks
 
     def only(self, chosen: Sequence[int]) -> "Shards":
-        """Some samples, by number, and no others."""
+        """Return some samples, by number, and no others."""
         return Shards([self.places[i] for i in chosen], self.size, [self.names[i] for i in chosen])
 
 
 Samples = Arrays | Shards
+
+
+def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Samples, Samples]:
+    """Read the training and the validation split, and print where they are kept.
+
+    Raises:
+        UserError: there are fewer training samples than `train.samples` asks for.
+    """
+    in_memory = keeps_in_memory(params.in_memory, manifest, available_memory())
+    where = "in memory" if in_memory else "read from the shards when a step needs them"
+    print(f"{bytes_needed(manifest) / 1e6:,.0f} MB of samples, {where}")
+    read = load if in_memory else locate
+    return subset(read(manifest, "train"), params.samples), read(manifest, "val")
 
 
 def load(manifest: records.Manifest, split: records.Split) -> Arrays:
@@ -75,7 +91,7 @@ def load(manifest: records.Manifest, split: records.Split) -> Arrays:
 
 
 def locate(manifest: records.Manifest, split: records.Split) -> Shards:
-    """Read a whole split once, and keep of it only where each sample is."""
+    """Read a whole split once, and keep only where each sample lies."""
     found = [(place, sample["name"]) for place, sample in _scan(manifest, split)]
     return Shards([place for place, _ in found], manifest.size, [name for _, name in found])
 
@@ -89,11 +105,7 @@ def _empty(count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def subset(samples: Samples, count: int) -> Samples:
-    """Some samples of a split, in its order: the first by hash of the name, so that more only adds.
-
-    Args:
-        samples: the split.
-        count: how many; 0 for all.
+    """Return `count` samples of a split (0: all) in its order, such that a higher count only adds some.
 
     Raises:
         UserError: there are fewer.
@@ -108,8 +120,15 @@ def subset(samples: Samples, count: int) -> Samples:
     return samples.only(sorted(first_by_hash(range(len(names)), count, "subset", names.__getitem__)))
 
 
+def preview_samples(validation: Samples, count: int) -> Arrays:
+    """Return the samples that previews draw, the same few every time: the first by hash of the name."""
+    names = validation.names
+    first = first_by_hash(range(len(names)), count, name=names.__getitem__)
+    return Arrays(*validation.take(first), [names[i] for i in first])
+
+
 def steps_per_pass(samples: Samples, batch_size: int) -> int:
-    """The number of whole batches in which `train_batches` gives each sample at most once.
+    """Return the number of whole batches that a pass over the samples gives.
 
     Raises:
         UserError: the batch is larger than the split.
@@ -121,3 +140,34 @@ def steps_per_pass(samples: Samples, batch_size: int) -> int:
             "lower it or add samples"
         )
     return count // batch_size
+
+
+def bytes_needed(manifest: records.Manifest) -> int:
+    """Return the size of the training and the validation split in memory, 4 bytes a pixel."""
+    height, width = manifest.size
+    return 4 * height * width * (manifest.count("train") + manifest.count("val"))
+
+
+def keeps_in_memory(wanted: bool | str, manifest: records.Manifest, available: int) -> bool:
+    """Resolve `train.in_memory`: `auto` is true where the samples take at most half of the memory."""
+    return 2 * bytes_needed(manifest) <= available if wanted == "auto" else bool(wanted)
+
+
+def available_memory() -> int:
+    """Return the free bytes of this machine, or a container's limit where that is lower."""
+    return min([psutil.virtual_memory().available, *memory_limits(_control_group())])
+
+
+def memory_limits(group: Path) -> list[int]:
+    """Return the limits, in bytes, of a control group (version 2) and of the groups around it."""
+    files = [folder / "memory.max" for folder in (group, *group.parents)]
+    texts = [file.read_text().strip() for file in files if file.is_file()]
+    return [int(text) for text in texts if text != "max"]
+
+
+def _control_group() -> Path:
+    """Return the folder of this process's control group, which may not exist; Linux alone has them."""
+    listed = Path("/proc/self/cgroup")
+    lines = listed.read_text().splitlines() if listed.is_file() else []
+    path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    return Path("/sys/fs/cgroup", path)

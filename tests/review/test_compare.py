@@ -8,6 +8,7 @@ import pytest
 from helpers import git, run, set_params
 
 from segpipe.common.classes import IGNORE
+from segpipe.report import grids
 from segpipe.report.changes import Change
 from segpipe.review import figures
 
@@ -123,7 +124,7 @@ def test_a_pixel_is_judged_by_which_model_is_right():
     truth = np.array([[0, 0, 0, 0, IGNORE]], np.uint8)
     before = np.array([[0, 1, 0, 1, 0]], np.uint8)
     after = np.array([[0, 0, 1, 2, 0]], np.uint8)
-    expected = [figures.RIGHT, figures.BETTER, figures.WORSE, figures.WRONG, (255, 255, 255)]
+    expected = [grids.RIGHT, figures.BETTER, figures.WORSE, figures.STILL_WRONG, (255, 255, 255)]
     judged = figures.judged(truth, before, after)
     assert judged.tolist() == [[list(colour) for colour in expected]]
     assert figures.shares(judged) == (0.2, 0.2)

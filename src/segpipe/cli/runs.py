@@ -14,12 +14,11 @@ from segpipe.train import unfinished
 def runs(
     clear: Annotated[bool, typer.Option("--clear", help="Remove those that no process trains.")] = False,
 ) -> None:
-    """List the unfinished training runs, which the same params go on with."""
+    """List the unfinished training runs; training with the same params resumes them."""
     if clear:
         for run, trainer in unfinished.clear():
-            print(
-                f"{run.fingerprint}: " + (f"left alone, trained by {trainer}" if trainer else "removed")
-            )
+            outcome = f"left alone, trained by {trainer}" if trainer else "removed"
+            print(f"{run.fingerprint}: {outcome}")
         return
     found = unfinished.unfinished()
     if not found:

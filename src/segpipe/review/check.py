@@ -1,4 +1,4 @@
-"""May this be merged? Stale stages, changed scores and params, gates: one answer."""
+"""Answer whether a change may be merged: stale stages, changed scores and params, gates."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,16 @@ from segpipe.review.revision import METRICS, MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
 MOST_ROWS = 50
-"""How many changes a table lists: a comment on GitHub holds 65,536 characters."""
+"""The most changes that a table lists: a comment on GitHub holds 65,536 characters."""
 EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found where everything could be read."""
+    """The findings, if everything could be read."""
 
     base: str | None
-    """What it was compared with; None where the project has nothing to compare with yet."""
+    """The revision compared with; None if the project has none yet."""
     notes: list[str]
     freshness: Freshness
     gates: list[GateResult]
@@ -38,18 +38,14 @@ class Findings:
         return not self.freshness.stale and all(gate.holds for gate in self.gates)
 
     @property
-    def main_scores(self) -> list[Change]:
-        """The changed scores to look at first: those with a gate, and those that sum up the rest."""
+    def main_and_minor_scores(self) -> tuple[list[Change], list[Change]]:
+        """The changed scores that have a gate or summarise others, and the rest."""
         gated = {result.gate.metric for result in self.gates}
-        return [c for c in self.scores if c.name in gated or not MINOR.search(c.name)]
-
-    @property
-    def minor_scores(self) -> list[Change]:
-        """The other changed scores."""
-        return [change for change in self.scores if change not in self.main_scores]
+        main = [c for c in self.scores if c.name in gated or not MINOR.search(c.name)]
+        return main, [change for change in self.scores if change not in main]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain form."""
+        """Convert to plain values."""
         return {
             "base": self.base,
             "notes": self.notes,
@@ -65,29 +61,28 @@ class Findings:
 
 @dataclass(frozen=True)
 class Answer:
-    """The verdict and what it rests on."""
+    """The verdict and its reasons."""
 
     doubts: list[str]
-    """Why there is no green light even where nothing is wrong."""
+    """Why there is no green light even if nothing is wrong."""
     findings: Findings | None
 
     @property
     def verdict(self) -> Verdict:
-        """What is wrong comes before what is doubtful."""
+        """Whether it may be merged. A failure outweighs a doubt."""
         if self.findings and not self.findings.good:
             return "no"
         return "cannot tell" if self.doubts else "yes"
 
     def to_json(self) -> dict[str, Any]:
-        """For machines; of an answer without findings there is but the verdict and its doubts."""
+        """Convert to plain values; without findings, only the verdict and its doubts."""
         found = self.findings.to_json() if self.findings else {}
         return {"verdict": self.verdict, "doubts": self.doubts, **found}
 
     def to_markdown(self) -> str:
-        """For a comment on a pull request."""
-        return render(
-            TEMPLATES / "check.md", {"answer": self, "found": self.findings, "most": MOST_ROWS}
-        )
+        """Format as a comment on a pull request."""
+        context = {"answer": self, "found": self.findings, "most": MOST_ROWS}
+        return render(TEMPLATES / "check.md", context)
 
 
 def check_against(base: str) -> Answer:
@@ -99,7 +94,7 @@ def check_against(base: str) -> Answer:
         return Answer(_doubts(findings.freshness, uncommitted), findings)
     except UserError as error:
         return Answer([str(error)], None)
-    except Exception as error:  # whatever else a file may hold: there is an answer, and it is not green
+    except Exception as error:  # a file may hold anything; the answer is then "cannot tell"
         return Answer([f"{type(error).__name__}: {brief(error)}"], None)
 
 
@@ -132,12 +127,12 @@ def _findings(base: str) -> Findings:
 
 
 def _base(name: str, notes: list[str]) -> Revision | None:
-    """The base; None for the first commit of a project, which has none."""
+    """Return the base, or None for the first commit of a project, which has none."""
     first = git.is_first_commit()
     try:
         revision = Revision(name)
     except CannotTell:
-        if not first or git.knows_a_remote():  # the base may exist there, and only not be here
+        if not first or git.knows_a_remote():  # the base may exist there, but not here
             raise
         revision = None
     if revision and revision.commit != git.commit_of("HEAD"):
@@ -150,13 +145,15 @@ def _base(name: str, notes: list[str]) -> Revision | None:
 
 
 def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
-    """Why there is no green light: what is merged is a commit, what was checked the working tree."""
-    doubts = [f"{path} is no stage's out, so that nobody vouches for it"
-              for path in METRICS if path not in fresh.outs]  # fmt: skip
+    """Return reasons against a green light: a commit is merged, but the working tree was checked."""
+    doubts = [*fresh.doubts]
+    for path in METRICS:
+        if path not in fresh.outs:
+            doubts.append(f"{path} is no stage's out, so that nobody vouches for it")
     changed = [path for path in uncommitted if fresh.watched & {path, *map(str, Path(path).parents)}]
     if changed:
         doubts.append(f"not committed, so not what would be merged: {', '.join(changed)}")
-    return [*fresh.doubts, *doubts]
+    return doubts
 
 
 def _plain(change: Change) -> dict[str, Any]:

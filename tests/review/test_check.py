@@ -251,7 +251,7 @@ def test_metrics_that_no_stage_writes_get_no_green_light(check, pull_request):
     gated(pull_request)
     code, answer = check(pull_request)
     assert code == 2
-    assert answer["doubts"] == [f"{METRICS} is no stage's out, so that nobody vouches for it"]
+    assert answer["doubts"] == [f"no stage writes {METRICS}, so nothing proves its scores"]
 
 
 def test_a_result_that_was_not_committed_gets_no_green_light(check, changed_project, tmp_path):
@@ -305,7 +305,7 @@ def test_a_data_folder_outside_the_repository_is_named_as_not_compared(check, pu
     (pull_request / "dvc.lock").write_text(lock.replace("path: data/folder", "path: /data/not here"))
     commit(pull_request)
     _, answer = check(pull_request)
-    assert "not compared, as not on this machine: /data/not here" in answer["notes"]
+    assert "not compared, since not on this machine: /data/not here" in answer["notes"]
 
 
 def test_uncommitted_changes_get_no_green_light(check, pull_request):
@@ -351,7 +351,7 @@ def test_broken_metrics_at_the_base_are_named_with_the_base(check, pull_request)
     code, answer = check(pull_request, "broken")
     assert code == 2
     assert answer["doubts"] == [
-        f"{METRICS} of broken: holds Infinity, which is no score; mend it there first"
+        f"{METRICS} of broken: holds Infinity, which is no score; fix it there first"
     ]
 
 
@@ -402,7 +402,7 @@ def test_the_first_commit_of_a_project_is_held_to_min_and_max_alone(check, pull_
     code, answer = check(pull_request)
     assert (code, answer["base"]) == (0, None)
     assert answer["notes"] == [
-        "this is the first commit, there is no base: min and max alone are checked"
+        "this is the first commit, so there is no base: only min and max are checked"
     ]
 
 
@@ -424,9 +424,7 @@ def test_a_base_that_is_no_name_is_no_base(check, pull_request, base):
 
 def test_no_gates_and_changed_gates_are_said(check, pull_request):
     gated(pull_request)
-    assert (
-        "params.yaml has no gates: whatever the scores are, they pass" in check(pull_request)[1]["notes"]
-    )
+    assert "params.yaml has no gates: any scores pass" in check(pull_request)[1]["notes"]
     gated(pull_request, {"metric": "loss", "max": 100})
     assert "this change alters the gates" in check(pull_request)[1]["notes"]
 
@@ -447,7 +445,7 @@ def test_a_base_without_any_results_is_no_base_to_compare_with(check, pull_reque
     gated(pull_request, {"metric": "original.mean_iou", "min": 0.01, "max_drop": 0.001})
     code, answer = check(pull_request, "template")
     assert code == 0
-    assert "template has no results yet: min and max alone are checked" in answer["notes"]
+    assert "template has no results yet: only min and max are checked" in answer["notes"]
 
 
 def test_wrong_params_are_no_green_light(check, pull_request):

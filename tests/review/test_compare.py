@@ -93,7 +93,7 @@ def test_other_pictures_under_the_same_names_are_not_compared(changed_project, t
     assert run("dvc", "repro", cwd=project).returncode == 0
     assert run("segpipe", "compare", "change", cwd=project).returncode == 0
     markdown = (project / "logs/compare/compare.md").read_text()
-    assert "No test image is in both: the data is another." in markdown
+    assert "No test image is in both: the data differs." in markdown
 
 
 @pytest.mark.parametrize("out", ["stages", "."])
@@ -101,7 +101,7 @@ def test_a_folder_that_is_no_comparison_is_not_replaced(pull_request, out):
     result = run("segpipe", "compare", "origin/main", "--out", out, cwd=pull_request)
     assert result.returncode == 1
     assert result.stderr == (
-        f"error: {out} holds other things than a comparison, and would be replaced\n"
+        f"error: {out} holds something other than a comparison; give another --out, which is replaced\n"
     )
     assert (pull_request / "stages/train.py").is_file()
 

@@ -35,17 +35,7 @@ def _options(
 
 
 for command in (
-    data.init_data,
-    data.data,
-    results.scores,
-    review.check,
-    review.compare,
-    results.baseline,
-    model.info,
-    model.model,
-    predict.predict,
-    export.export,
-    runs.runs,
-    recipes.recipe,
-):
+    data.init_data, data.data, results.scores, review.check, review.compare, results.baseline,
+    model.info, model.model, predict.predict, export.export, runs.runs, recipes.recipe,
+):  # fmt: skip
     app.command()(command)

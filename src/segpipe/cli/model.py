@@ -85,12 +85,11 @@ def _print_cost(params: "Params", network: "keras.Model") -> None:
     Console().print(table)
     trained = cost.count(network.trainable_weights)
     print(f"trainable params: {trained:,}; frozen: {total - trained:,}")
-    for use, batch, needed, parts_of_it in (
-        ("training", params.train.batch_size, memory.training,
+    for use, needed, batch, of_what in (
+        ("training", memory.training, params.train.batch_size,
          "activations for the backward pass, weights, gradients, Adam's moments"),
-        ("inference", params.evaluate.batch_size, memory.inference,
+        ("inference", memory.inference, params.evaluate.batch_size,
          "skip connections, the widest layer, weights"),
     ):  # fmt: skip
-        gib = needed(batch) / 2**30
-        print(f"memory for {use} in batches of {batch}: {gib:.2f} GiB ({parts_of_it})")
+        print(f"memory for {use} in batches of {batch}: {needed(batch) / 2**30:.2f} GiB ({of_what})")
     print("Both are estimates from the graph's tensors; the libraries' own memory comes on top.")

@@ -86,11 +86,9 @@ def by_kind(per_image: pd.DataFrame, names: list[str]) -> list[Group]:
 
 
 def mix_ups(confusion: pd.DataFrame, most: int) -> list[tuple[str, str, float]]:
-    """Return the most frequent mistakes: true class, predicted class, share of all counted pixels.
+    """Return the `most` frequent mistakes: true class, predicted class, share of all counted pixels.
 
-    Args:
-        confusion: pixels; rows are the truth, columns the prediction.
-        most: how many to return.
+    The confusion matrix holds pixels; rows are the truth, columns the prediction.
     """
     pixels = confusion.to_numpy() / confusion.to_numpy().sum()
     wrong = np.argwhere((pixels > 0) & ~np.eye(len(pixels), dtype=bool))

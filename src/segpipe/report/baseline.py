@@ -77,12 +77,12 @@ def verdict(before: dict[str, float | None], scores: dict[str, Any]) -> str:
     if before.get("images") != scores["images"]:
         return (
             f"The baseline was scored on {before.get('images', 'an unknown number of')} test images, "
-            f"this model on {scores['images']}: it is not the same test, so that neither is better."
+            f"this model on {scores['images']}: it is not the same test, so neither is better."
         )
     then, now = before["original.mean_iou"], scores["original"]["mean_iou"]
     interval = scores["original"]["interval"]["mean_iou"]
     if then is None or now is None:
-        return "The mean IoU is missing on one side, so that neither is better."
+        return "The mean IoU is missing on one side, so neither is better."
     if then == now:
         return f"The mean IoU is the baseline's own, {score(now)}."
     if then < interval["low"]:

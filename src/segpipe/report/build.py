@@ -37,13 +37,7 @@ def write_report(
 ) -> None:  # fmt: skip
     """Write `index.html`, `report.md` and `figures/` to `folder`, replacing it as a whole.
 
-    Args:
-        results: tables of training and evaluation.
-        manifest: of the records.
-        pictures: of the samples to show.
-        fixed: names of the samples that every report shows.
-        worst: names of the samples with the lowest mean IoU.
-        folder: where to.
+    Every report shows the samples named by `fixed`; `worst` names those with the lowest mean IoU.
     """
     show = functools.partial(_samples, results, manifest, pictures)
     same = show("samples", "The same test images in every report.", fixed)
@@ -62,7 +56,7 @@ def _samples(
     results: Results, manifest: Manifest, pictures: Pictures, name: str, which: str, names: list[str]
 ) -> list[Block]:
     if not names:
-        return ["None is shown, as the params ask for none."]
+        return ["None are shown: the params ask for none."]
     scores = dict(zip(results.per_image["name"], results.per_image["mean_iou"], strict=True))
     said = {n: score(scores[n], "no score") for n in names}
     rows = [

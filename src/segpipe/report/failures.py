@@ -149,18 +149,15 @@ def _by_distance(table: pd.DataFrame) -> list[Block]:
     said = ", ".join(f"{accuracy} at {distance} px" for distance, _, accuracy in rows)
     return [
         Figure(
-            "boundaries",
-            f"Bars of the accuracy by distance to the nearest boundary: {said}.",
+            "boundaries", f"Bars of the accuracy by distance to the nearest boundary: {said}.",
             "Pixel accuracy at network size. A pixel at distance 1 touches another class of the true "
-            "mask, if only at a corner.",
-            plots.by_distance(table),
+            "mask, if only at a corner.", plots.by_distance(table),
         ),
         Table(
             "Pixels by distance to the nearest boundary, in pixels of the network's size",
-            ["distance", "share of pixels", "accuracy"],
-            rows,
+            ["distance", "share of pixels", "accuracy"], rows,
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _calibration(results: Results) -> list[Block]:

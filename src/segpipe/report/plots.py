@@ -42,10 +42,9 @@ def line(axes: Any, history: pd.DataFrame, column: str, **looks: Any) -> None:
 
 @mpl.rc_context(STYLE)
 def confusion(matrix: pd.DataFrame) -> Figure:
-    """Draw a confusion matrix with numbers: each row's share of the true pixels, in per cent.
+    """Draw each row's share of the true pixels, in per cent.
 
-    Args:
-        matrix: pixels; rows are the truth, columns the prediction, labelled with class names.
+    The matrix holds pixels; rows are the truth, columns the prediction, labelled with class names.
     """
     shares = 100 * matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     count = len(matrix)

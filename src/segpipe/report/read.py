@@ -40,13 +40,9 @@ class Results:
 
 
 def read_results(folder: Path, baseline: Path, params: dict[str, Any], names: list[str]) -> Results:
-    """Read what `train` and `evaluate` wrote.
+    """Read what `train` and `evaluate` wrote to `folder`, and the scores to beat.
 
-    Args:
-        folder: holds `train` and `evaluate`.
-        baseline: the file with the scores to beat.
-        params: sections of `params.yaml` that training did not use; it wrote its own.
-        names: the classes, in the order of the class table.
+    `params` are the sections of `params.yaml` that training did not read, `names` the classes in order.
     """
     train, evaluate = folder / "train", folder / "evaluate"
     # A class may be called "1" or "None".

@@ -12,7 +12,7 @@ from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
 from segpipe.review.git import CannotTell
-from segpipe.review.revision import METRICS, MINOR, Revision
+from segpipe.review.revision import MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
 MOST_ROWS = 50
@@ -33,11 +33,6 @@ class Findings:
     params: list[Change]
 
     @property
-    def good(self) -> bool:
-        """Whether nothing is stale and every gate holds."""
-        return not self.freshness.stale and all(gate.holds for gate in self.gates)
-
-    @property
     def main_and_minor_scores(self) -> tuple[list[Change], list[Change]]:
         """The changed scores that have a gate or summarise others, and the rest."""
         gated = {result.gate.metric for result in self.gates}
@@ -51,7 +46,7 @@ class Findings:
             "notes": self.notes,
             "stale": self.freshness.stale,
             "gates": [
-                {**g.gate.model_dump(exclude_none=True), "holds": g.holds, "failures": g.failures}
+                {**g.gate.model_dump(exclude_none=True), "holds": not g.failures, "failures": g.failures}
                 for g in self.gates
             ],
             "scores": [_plain(change) for change in self.scores],
@@ -70,7 +65,8 @@ class Answer:
     @property
     def verdict(self) -> Verdict:
         """Whether it may be merged. A failure outweighs a doubt."""
-        if self.findings and not self.findings.good:
+        found = self.findings
+        if found and (found.freshness.stale or any(result.failures for result in found.gates)):
             return "no"
         return "cannot tell" if self.doubts else "yes"
 
@@ -104,18 +100,18 @@ def _findings(base: str) -> Findings:
     before = _base(base, notes)
     fresh = freshness()
     if not gates:
-        notes.append("params.yaml has no gates: whatever the scores are, they pass")
+        notes.append("params.yaml has no gates: any scores pass")
     elif before and before.params().get("gates") != here.params().get("gates"):
         notes.append("this change alters the gates")
     if fresh.not_here:
-        notes.append(f"not compared, as not on this machine: {', '.join(fresh.not_here)}")
+        notes.append(f"not compared, since not on this machine: {', '.join(fresh.not_here)}")
     scores = here.scores()
     base_scores = before.scores() if before else None
     if before and not base_scores and before.text("dvc.lock") is None:
-        notes.append(f"{base} has no results yet: min and max alone are checked")
+        notes.append(f"{base} has no results yet: only min and max are checked")
         base_scores = None
     if base_scores and base_scores.get("images") != scores.get("images"):
-        notes.append("the two were scored on other numbers of test images: it is not the same test")
+        notes.append("the numbers of test images differ: it is not the same test")
     return Findings(
         f"{base} ({before.commit[:9]})" if before and before.commit else None,
         notes,
@@ -138,7 +134,7 @@ def _base(name: str, notes: list[str]) -> Revision | None:
     if revision and revision.commit != git.commit_of("HEAD"):
         return revision
     if revision is None or first:
-        notes.append("this is the first commit, there is no base: min and max alone are checked")
+        notes.append("this is the first commit, so there is no base: only min and max are checked")
         return None
     notes.append(f"{name} is this very commit")
     return revision
@@ -146,14 +142,9 @@ def _base(name: str, notes: list[str]) -> Revision | None:
 
 def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
     """Return reasons against a green light: a commit is merged, but the working tree was checked."""
-    doubts = [*fresh.doubts]
-    for path in METRICS:
-        if path not in fresh.outs:
-            doubts.append(f"{path} is no stage's out, so that nobody vouches for it")
     changed = [path for path in uncommitted if fresh.watched & {path, *map(str, Path(path).parents)}]
-    if changed:
-        doubts.append(f"not committed, so not what would be merged: {', '.join(changed)}")
-    return doubts
+    said = [f"not committed, so not what would be merged: {', '.join(changed)}"] if changed else []
+    return fresh.doubts + said
 
 
 def _plain(change: Change) -> dict[str, Any]:

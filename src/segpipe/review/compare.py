@@ -53,7 +53,9 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         and not (folder / MARKDOWN).is_file()
         and (folder.is_file() or [*folder.iterdir()])
     ):
-        raise UserError(f"{folder} holds other things than a comparison, and would be replaced")
+        raise UserError(
+            f"{folder} holds something other than a comparison; give another --out, which is replaced"
+        )
     sides, missing = {"before": Revision(before), "after": Revision(after)}, list[str]()
     what: list[Block] = [
         [
@@ -136,7 +138,7 @@ def _samples(sides: Sides, missing: list[str]) -> list[Block]:
         if not before or not after:
             return [_samples_in_git(sides)]
         if before[0].classes.names != after[0].classes.names:
-            return ["The class tables differ, so that masks cannot be compared."]
+            return ["The class tables differ, so masks cannot be compared."]
         names = first_by_hash(after[1].keys() & before[1].keys(), count)
         once, now = (
             {sample["name"]: sample for sample in read(manifest, "test") if sample["name"] in names}
@@ -148,7 +150,7 @@ def _samples(sides: Sides, missing: list[str]) -> list[Block]:
         if np.array_equal(sample["original_mask"], once[name]["original_mask"])
     }
     if not same:
-        return ["No test image is in both: the data is another."]
+        return ["No test image is in both: the data differs."]
     return _judged(same, before[1], after[1], after[0].classes)
 
 

@@ -22,6 +22,7 @@ from segpipe.common.nested import flat
 from segpipe.review import git
 from segpipe.review.folders import changed_files
 from segpipe.review.git import CannotTell
+from segpipe.review.revision import METRICS
 
 _HASHES = {"md5", "etag", "checksum"}
 
@@ -33,13 +34,11 @@ class Freshness:
     stale: dict[str, list[str]]
     """Reasons by stage, in the pipeline's order."""
     doubts: list[str]
-    """Missing data of the repository that DVC does not keep."""
+    """Missing data of the repository that DVC does not keep, and metrics that no stage writes."""
     not_here: list[str]
     """Missing data outside the repository."""
     watched: set[str]
     """The paths that decide the answer and belong in Git: pipeline, params, code, data, results."""
-    outs: set[str]
-    """All paths that the pipeline writes."""
 
 
 def freshness() -> Freshness:
@@ -50,7 +49,7 @@ def freshness() -> Freshness:
     """
     stages, locked = _stages(), _locked()
     kept = _kept(locked)
-    found = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")}, set())
+    found = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")})
     for stage in stages:
         entry = locked.get(stage.addressing)
         reasons = [*_reasons(stage, entry, kept, found)] if entry else ["it never ran"]
@@ -58,7 +57,9 @@ def freshness() -> Freshness:
             found.stale[stage.addressing] = list(dict.fromkeys(reasons))
         found.watched.update(_path(dep) for dep in _files(stage.deps) if _path(dep) not in kept)
         found.watched.update(_path(out) for out in stage.outs if not out.use_cache)
-        found.outs.update(map(_path, stage.outs))
+    outs = {_path(out) for stage in stages for out in stage.outs}
+    unwritten = [path for path in METRICS if path not in outs]
+    found.doubts.extend(f"no stage writes {path}, so nothing proves its scores" for path in unwritten)
     return found
 
 
@@ -109,7 +110,9 @@ def _changed(dep: Any, kept: dict[str, str | None], found: Freshness) -> Iterato
     elif Path(path).is_absolute() or path.startswith(".."):
         found.not_here.append(path)
     elif git.ignores(path):
-        found.doubts.append(f"{path} is not here to be compared; `dvc add` it, or keep it elsewhere")
+        found.doubts.append(
+            f"{path} is not here to be compared; `dvc add` it, or keep it outside the repository"
+        )
     else:
         yield f"{path} is deleted"
 

@@ -19,11 +19,6 @@ class GateResult:
     """Empty if the gate holds."""
 
     @property
-    def holds(self) -> bool:
-        """Whether the gate lets the change through."""
-        return not self.failures
-
-    @property
     def limits(self) -> str:
         """The gate's limits as in `params.yaml`."""
         limits = self.gate.model_dump(exclude={"metric"}, exclude_none=True)
@@ -31,13 +26,7 @@ class GateResult:
 
 
 def judge(gate: GateParams, here: dict[str, Any], base: dict[str, Any] | None) -> GateResult:
-    """Compare the scores with a gate.
-
-    Args:
-        gate: the metric and its limits.
-        here: scores by name.
-        base: those of the base; None if the project has none yet, which skips `max_drop`.
-    """
+    """Compare scores, by name, with a gate. Without a base, `max_drop` is not checked."""
     score = here.get(gate.metric, MISSING)
     sides = {"here": here} if base is None else {"here": here, "at the base": base}
     missing = [side for side, scores in sides.items() if not _is_number(scores.get(gate.metric))]

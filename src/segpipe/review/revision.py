@@ -113,7 +113,7 @@ class Revision:
 
     def _json(self, path: str, text: str) -> dict[str, Any]:
         where = f"{path} of {self.label}"
-        mend = "`dvc repro` writes it anew" if self.commit is None else "mend it there first"
+        mend = "`dvc repro` writes it anew" if self.commit is None else "fix it there first"
 
         def finite(number: str) -> float:
             if not math.isfinite(float(number)):

@@ -10,7 +10,7 @@ from segpipe.common.files import read_json, write_json
 from segpipe.common.nested import flat
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report.analysis import lowest
-from segpipe.report.changes import Change
+from segpipe.report.changes import Change, is_number
 from segpipe.report.words import score
 
 _MEND = "`segpipe baseline` writes it anew, and {} means that there is none"
@@ -48,7 +48,7 @@ def _checked(content: Any, path: Path) -> dict[str, float | None]:
         raise UserError(f"{path}: holds no JSON object; {_MEND}")
     scores = flat(content)
     for key, value in scores.items():
-        if not (value is None or (type(value) in (int, float) and math.isfinite(value))):
+        if not (value is None or (is_number(value) and math.isfinite(value))):
             raise UserError(f"{path}: {key} is {value!r}, not a number; {_MEND}")
     if content and "original.mean_iou" not in scores:
         raise UserError(f"{path}: holds no original.mean_iou; {_MEND}")

@@ -17,10 +17,12 @@ class Change:
     @property
     def difference(self) -> float | None:
         """How much a number grew; None unless both sides are numbers."""
-        sides = (self.before, self.after)
-        if any(isinstance(side, bool) or not isinstance(side, int | float) for side in sides):
-            return None
-        return self.after - self.before
+        return self.after - self.before if is_number(self.before) and is_number(self.after) else None
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:

@@ -41,32 +41,26 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         folder: where to.
 
     Returns:
-        What a side lacks, and so was not compared.
+        A line for each part that a side lacks, which is not compared.
 
     Raises:
         CannotTell: a revision is unknown here, or its results are damaged.
         UserError: the folder holds something other than a comparison.
     """
     git.require_commits()
-    if (
-        folder.exists()
-        and not (folder / MARKDOWN).is_file()
-        and (folder.is_file() or [*folder.iterdir()])
-    ):
+    if not (folder / MARKDOWN).is_file() and (folder.is_file() or any(folder.glob("*"))):
         raise UserError(
             f"{folder} holds something other than a comparison; give another --out, which is replaced"
         )
-    sides, missing = {"before": Revision(before), "after": Revision(after)}, list[str]()
-    what: list[Block] = [
-        [
-            f"{side}: {revision.label}" + (f" ({revision.commit[:9]})" if revision.commit else "")
-            for side, revision in sides.items()
-        ]
-    ]
-    scores = [revision.scores() for revision in sides.values()]
-    for (side, revision), found in zip(sides.items(), scores, strict=True):
-        if not found:
+    sides = {"before": Revision(before), "after": Revision(after)}
+    scores, described, missing = [], [], list[str]()
+    for side, revision in sides.items():
+        commit = f" ({revision.commit[:9]})" if revision.commit else ""
+        described.append(f"{side}: {revision.label}{commit}")
+        scores.append(revision.scores())
+        if not scores[-1]:
             missing.append(f"scores {side}: {revision.label} has no {METRICS[0]}")
+    what: list[Block] = [described]
     sections = [
         Section("what", "What is compared?", what),
         Section("scores", "What do the scores say?", [_scores(*scores)]),

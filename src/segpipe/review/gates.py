@@ -5,7 +5,7 @@ from typing import Any
 
 from segpipe.common.words import did_you_mean
 from segpipe.params.load import GateParams
-from segpipe.report.changes import MISSING
+from segpipe.report.changes import MISSING, is_number
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def judge(gate: GateParams, here: dict[str, Any], base: dict[str, Any] | None) -
     """Compare scores, by name, with a gate. Without a base, `max_drop` is not checked."""
     score = here.get(gate.metric, MISSING)
     sides = {"here": here} if base is None else {"here": here, "at the base": base}
-    missing = [side for side, scores in sides.items() if not _is_number(scores.get(gate.metric))]
+    missing = [side for side, scores in sides.items() if not is_number(scores.get(gate.metric))]
     if missing:
         hint = "" if gate.metric in here else did_you_mean(gate.metric, here)
         return GateResult(gate, score, [f"missing {' and '.join(missing)}{hint}"])
@@ -43,7 +43,3 @@ def judge(gate: GateParams, here: dict[str, Any], base: dict[str, Any] | None) -
         if drop > gate.max_drop:
             failures.append(f"fell by {drop:.4f}, more than max_drop {gate.max_drop:g}")
     return GateResult(gate, score, failures)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

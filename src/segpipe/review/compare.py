@@ -35,13 +35,8 @@ Masks = dict[str, np.ndarray]
 def compare(before: str, after: str | None, folder: Path) -> list[str]:
     """Write `index.html`, `compare.md` and `figures/` about two revisions to `folder`, replacing it.
 
-    Args:
-        before: the earlier revision or experiment.
-        after: the later one; None is the working tree.
-        folder: where to.
-
-    Returns:
-        A line for each part that a side lacks, which is not compared.
+    A revision may be an experiment; `after` None is the working tree. Return what was not compared, a
+    line for each part that a side lacks.
 
     Raises:
         CannotTell: a revision is unknown here, or its results are damaged.

@@ -17,10 +17,9 @@ from segpipe.common.records import Manifest
 from segpipe.evaluate import metrics
 from segpipe.evaluate.metrics import summarise
 from segpipe.report import grids, plots
-from segpipe.report.analysis import Results
-from segpipe.report.blocks import Section
 from segpipe.report.build import write_report, write_samples
-from segpipe.report.pages import render
+from segpipe.report.pages import TEMPLATES, Section, render
+from segpipe.report.read import Results
 
 ODD = '<script>alert("1")</script> | $x$ *ü*'
 
@@ -204,7 +203,7 @@ def test_odd_names_do_not_break_into_page_or_markdown(report):
 def test_a_name_of_two_lines_stays_on_its_line():
     section = Section("s", "one\n- two", [])
     context = {"title": "Report", "sections": [section], "figures": {}}
-    assert "## one - two\n" in render("page.md", context)
+    assert "## one - two\n" in render(TEMPLATES / "page.md", context)
 
 
 def test_a_class_with_an_odd_name_breaks_neither_page_nor_figures(tmp_path):
@@ -311,8 +310,8 @@ def test_the_picture_for_git_is_small_and_the_same_every_time(tmp_path, rng):
 
 
 def test_the_error_picture_shows_wrong_pixels_and_leaves_ignored_ones_white():
-    picture = plots.errors(np.array([[0, 1, IGNORE]], np.uint8), np.array([[0, 2, 0]], np.uint8))
-    assert picture.tolist() == [[list(plots.RIGHT), list(plots.WRONG), [255, 255, 255]]]
+    picture = grids.errors(np.array([[0, 1, IGNORE]], np.uint8), np.array([[0, 2, 0]], np.uint8))
+    assert picture.tolist() == [[list(grids.RIGHT), list(grids.CRIMSON), [255, 255, 255]]]
 
 
 def test_saved_figures_hold_no_date_or_version(tmp_path):

@@ -78,10 +78,79 @@ def test_changed_removed_code_and_results_changed_by_hand_are_stale(check, pull_
     code, answer = check(pull_request)
     assert code == 1
     assert answer["stale"] == {
-        "train": ["src/segpipe/train/losses.py is deleted"],
+        "train": ["src/segpipe/train changed (losses.py deleted)"],
         "evaluate": [f"{METRICS} is not what it wrote"],
-        "report": [f"{METRICS} changed", "src/segpipe/report/plots.py changed"],
+        "report": [f"{METRICS} changed", "src/segpipe/report changed (plots.py)"],
     }
+
+
+LOSSES = "src/segpipe/train/losses.py"
+
+
+def edit(project, path=LOSSES):
+    with (project / path).open("a") as file:
+        file.write("\n")
+
+
+def test_of_a_changed_folder_the_files_are_named(check, pull_request):
+    edit(pull_request)
+    code, answer = check(pull_request)
+    assert (code, answer["stale"]) == (1, {"train": ["src/segpipe/train changed (losses.py)"]})
+    assert answer["doubts"] == [f"not committed, so not what would be merged: {LOSSES}"]
+    (pull_request / "src/segpipe/train/new.py").touch()  # not even known to Git
+    (pull_request / LOSSES).unlink()
+    reason = "src/segpipe/train changed (losses.py deleted, new.py new)"
+    assert check(pull_request)[1]["stale"] == {"train": [reason]}
+    commit(pull_request)
+    assert check(pull_request)[1]["stale"] == {"train": [reason]}
+
+
+def test_of_many_changed_files_a_few_are_named(check, pull_request):
+    for name in "abcdef":
+        (pull_request / f"src/segpipe/train/{name}.py").touch()
+    reason = "src/segpipe/train changed (a.py new, b.py new, c.py new, d.py new, and 2 more)"
+    assert check(pull_request)[1]["stale"] == {"train": [reason]}
+
+
+def test_where_history_is_cut_the_folder_alone_is_named(check, pull_request, tmp_path):
+    edit(pull_request)
+    commit(pull_request)
+    git(tmp_path, f"clone -q --depth 1 file://{pull_request} shallow")
+    code, answer = check(tmp_path / "shallow", "HEAD")
+    assert (code, answer["stale"]) == (1, {"train": ["src/segpipe/train changed"]})
+
+
+def test_after_a_run_with_code_that_no_commit_holds_the_folder_alone_is_named(check, pull_request):
+    lock = yaml.safe_load((pull_request / "dvc.lock").read_text())
+    folder = next(d for d in lock["stages"]["train"]["deps"] if d["path"] == "src/segpipe/train")
+    folder["md5"] = "0" * 32 + ".dir"
+    (pull_request / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert check(pull_request)[1]["stale"] == {"train": ["src/segpipe/train changed"]}
+
+
+def test_in_the_test_merge_of_ci_the_files_are_named(check, changed_project, tmp_path):
+    """It comes with its two parents, the second of which holds the pull request."""
+    project = tmp_path / "project"
+    shutil.copytree(changed_project, project, symlinks=True)
+    git(project, "switch -q -c edited")
+    edit(project)
+    commit(project)
+    git(project, "switch -q change")
+    git(project, "merge -q --no-ff -m merge edited")
+    git(tmp_path, f"clone -q --depth 2 -b change file://{project} clone")
+    code, answer = check(tmp_path / "clone", "HEAD^1")
+    assert (code, answer["stale"]) == (1, {"train": ["src/segpipe/train changed (losses.py)"]})
+
+
+def test_what_python_and_editors_leave_changes_nothing(check, pull_request):
+    gated(pull_request, {"metric": "original.mean_iou", "min": 0.01, "max_drop": 0.5})
+    names = ["__pycache__/loop.pyc", "loop.pyc", ".loop.py.swp", "loop.py~", ".#loop.py", "#loop.py#"]
+    for name in names:
+        path = pull_request / "src/segpipe/train" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("left behind")
+    code, answer = check(pull_request)
+    assert (code, answer["stale"], answer["doubts"]) == (0, {}, [])
 
 
 def test_a_stage_that_ran_on_another_model_than_the_lock_holds_is_stale(check, pull_request):
@@ -129,7 +198,7 @@ def unwatched_params(stages):
 
 
 def unwatched_code(stages):
-    stages["report"]["deps"].remove("src/segpipe/report/plots.py")
+    stages["report"]["deps"].remove("src/segpipe/report")
 
 
 def cached_all_at_once(stages):
@@ -143,7 +212,7 @@ def cached_all_at_once(stages):
         (new_dep, "evaluate", "data/encoder is new to it"),
         (new_out, "train", "out models/other.keras is new to it"),
         (unwatched_params, "train", "param train is no longer declared"),
-        (unwatched_code, "report", "src/segpipe/report/plots.py is no longer declared"),
+        (unwatched_code, "report", "src/segpipe/report is no longer declared"),
         (cached_all_at_once, "report", "results/samples.jpg is not what it wrote"),
     ],
 )
@@ -182,7 +251,7 @@ def test_metrics_that_no_stage_writes_get_no_green_light(check, pull_request):
     gated(pull_request)
     code, answer = check(pull_request)
     assert code == 2
-    assert answer["doubts"] == [f"{METRICS} is no stage's out, so that nobody vouches for it"]
+    assert answer["doubts"] == [f"no stage writes {METRICS}, so nothing proves its scores"]
 
 
 def test_a_result_that_was_not_committed_gets_no_green_light(check, changed_project, tmp_path):
@@ -236,7 +305,7 @@ def test_a_data_folder_outside_the_repository_is_named_as_not_compared(check, pu
     (pull_request / "dvc.lock").write_text(lock.replace("path: data/folder", "path: /data/not here"))
     commit(pull_request)
     _, answer = check(pull_request)
-    assert "not compared, as not on this machine: /data/not here" in answer["notes"]
+    assert "not compared, since not on this machine: /data/not here" in answer["notes"]
 
 
 def test_uncommitted_changes_get_no_green_light(check, pull_request):
@@ -282,7 +351,7 @@ def test_broken_metrics_at_the_base_are_named_with_the_base(check, pull_request)
     code, answer = check(pull_request, "broken")
     assert code == 2
     assert answer["doubts"] == [
-        f"{METRICS} of broken: holds Infinity, which is no score; mend it there first"
+        f"{METRICS} of broken: holds Infinity, which is no score; fix it there first"
     ]
 
 
@@ -333,7 +402,7 @@ def test_the_first_commit_of_a_project_is_held_to_min_and_max_alone(check, pull_
     code, answer = check(pull_request)
     assert (code, answer["base"]) == (0, None)
     assert answer["notes"] == [
-        "this is the first commit, there is no base: min and max alone are checked"
+        "this is the first commit, so there is no base: only min and max are checked"
     ]
 
 
@@ -355,9 +424,7 @@ def test_a_base_that_is_no_name_is_no_base(check, pull_request, base):
 
 def test_no_gates_and_changed_gates_are_said(check, pull_request):
     gated(pull_request)
-    assert (
-        "params.yaml has no gates: whatever the scores are, they pass" in check(pull_request)[1]["notes"]
-    )
+    assert "params.yaml has no gates: any scores pass" in check(pull_request)[1]["notes"]
     gated(pull_request, {"metric": "loss", "max": 100})
     assert "this change alters the gates" in check(pull_request)[1]["notes"]
 
@@ -378,7 +445,7 @@ def test_a_base_without_any_results_is_no_base_to_compare_with(check, pull_reque
     gated(pull_request, {"metric": "original.mean_iou", "min": 0.01, "max_drop": 0.001})
     code, answer = check(pull_request, "template")
     assert code == 0
-    assert "template has no results yet: min and max alone are checked" in answer["notes"]
+    assert "template has no results yet: only min and max are checked" in answer["notes"]
 
 
 def test_wrong_params_are_no_green_light(check, pull_request):

@@ -8,6 +8,7 @@ import pytest
 from helpers import git, run, set_params
 
 from segpipe.common.classes import IGNORE
+from segpipe.report import grids
 from segpipe.report.changes import Change
 from segpipe.review import figures
 
@@ -92,7 +93,7 @@ def test_other_pictures_under_the_same_names_are_not_compared(changed_project, t
     assert run("dvc", "repro", cwd=project).returncode == 0
     assert run("segpipe", "compare", "change", cwd=project).returncode == 0
     markdown = (project / "logs/compare/compare.md").read_text()
-    assert "No test image is in both: the data is another." in markdown
+    assert "No test image is in both: the data differs." in markdown
 
 
 @pytest.mark.parametrize("out", ["stages", "."])
@@ -100,7 +101,7 @@ def test_a_folder_that_is_no_comparison_is_not_replaced(pull_request, out):
     result = run("segpipe", "compare", "origin/main", "--out", out, cwd=pull_request)
     assert result.returncode == 1
     assert result.stderr == (
-        f"error: {out} holds other things than a comparison, and would be replaced\n"
+        f"error: {out} holds something other than a comparison; give another --out, which is replaced\n"
     )
     assert (pull_request / "stages/train.py").is_file()
 
@@ -123,7 +124,7 @@ def test_a_pixel_is_judged_by_which_model_is_right():
     truth = np.array([[0, 0, 0, 0, IGNORE]], np.uint8)
     before = np.array([[0, 1, 0, 1, 0]], np.uint8)
     after = np.array([[0, 0, 1, 2, 0]], np.uint8)
-    expected = [figures.RIGHT, figures.BETTER, figures.WORSE, figures.WRONG, (255, 255, 255)]
+    expected = [grids.RIGHT, figures.BETTER, figures.WORSE, figures.STILL_WRONG, (255, 255, 255)]
     judged = figures.judged(truth, before, after)
     assert judged.tolist() == [[list(colour) for colour in expected]]
     assert figures.shares(judged) == (0.2, 0.2)

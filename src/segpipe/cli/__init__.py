@@ -1,4 +1,4 @@
-"""The console command `segpipe`. Nothing here imports TensorFlow before a command needs it."""
+"""The console command `segpipe`. Commands import heavy libraries only when they run."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ app = typer.Typer(
 
 @exits_cleanly
 def main() -> None:
-    """Run the command line; what the user can mend ends in one line."""
+    """Run the command line; an error that the user can fix ends in one line."""
     app()
 
 
@@ -35,17 +35,7 @@ def _options(
 
 
 for command in (
-    data.init_data,
-    data.data,
-    results.scores,
-    review.check,
-    review.compare,
-    results.baseline,
-    model.info,
-    model.model,
-    predict.predict,
-    export.export,
-    runs.runs,
-    recipes.recipe,
-):
+    data.init_data, data.data, results.scores, review.check, review.compare, results.baseline,
+    model.info, model.model, predict.predict, export.export, runs.runs, recipes.recipe,
+):  # fmt: skip
     app.command()(command)

@@ -1,4 +1,4 @@
-"""What a network costs, read off its graph: parameters, multiplications, memory."""
+"""Compute the cost of a network from its graph: parameters, multiplications, memory."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -28,94 +28,87 @@ class Memory:
 
     weights: int
     trained: int
-    """Of those of the weights, the bytes that are trained."""
+    """The trained part of the weights."""
     kept: int
     """For an image in training: the outputs that backward needs; of a frozen encoder the widest."""
     widest: int
-    """For an image in inference: the skip connections, the layer with the largest inputs and outputs."""
+    """For an image in inference: the skip connections, and the largest inputs and outputs of a layer."""
 
     def training(self, batch: int) -> int:
-        """Activations, weights, their gradients, and Adam's two moments of each."""
+        """Add activations, weights, their gradients, and Adam's two moments of each."""
         return batch * self.kept + self.weights + 3 * self.trained
 
     def inference(self, batch: int) -> int:
-        """Activations and weights."""
+        """Add activations and weights."""
         return batch * self.widest + self.weights
 
 
 def parts(network: keras.Model) -> list[Part]:
-    """The parts of a U-Net in the order in which an image passes them."""
+    """Return the parts of a U-Net in the order in which an image passes them."""
     groups: dict[str, list[keras.Operation]] = {}
     for operation in network.operations:
         if operation.name not in ("image", "scale"):
             groups.setdefault(_part(operation.name), []).append(operation)
-    return [
-        Part(
-            name,
-            tuple(_tensors(group[-1].output)[-1].shape[1:3]),
-            _tensors(group[-1].output)[-1].shape[3],
-            sum(count(getattr(operation, "weights", [])) for operation in group),
-            sum(map(_macs, _leaves(group))),
-        )
-        for name, group in groups.items()
-    ]
+    found = []
+    for name, group in groups.items():
+        _, height, width, channels = tree.flatten(group[-1].output)[-1].shape
+        params = sum(count(getattr(operation, "weights", [])) for operation in group)
+        found.append(Part(name, (height, width), channels, params, sum(map(_macs, _leaves(group)))))
+    return found
 
 
 def macs(network: keras.Model) -> int:
-    """Multiply-accumulates of convolutions and dense layers for one image.
+    """Count multiply-accumulates of convolutions and dense layers for one image.
 
-    What has no kernel (BatchNorm, which inference may fold away, activations, sums) counts nothing, as
-    in the papers' figures.
+    Layers without a kernel (BatchNorm, which inference may fold away, activations, sums) count nothing,
+    as is usual in papers.
     """
     return sum(map(_macs, _leaves([network])))
 
 
 def memory(network: keras.Model) -> Memory:
-    """What a U-Net takes, in inference and in training.
+    """Estimate the memory of a U-Net, in inference and in training.
 
-    An estimate from tensors alone: workspaces of the libraries' kernels, fragments and TensorFlow itself
-    come on top; and where it fuses layers it keeps less.
+    The libraries' workspaces, fragmentation and TensorFlow itself come on top; fused layers take less.
     """
     encoder = network.get_layer("encoder")
-    within, around = list(_leaves([encoder])), list(_leaves(_without(network, encoder)))
+    within = [*_leaves([encoder])]
+    around = [*_leaves(operation for operation in network.operations if operation is not encoder)]
     skips = sum(map(_bytes, encoder.outputs))
-    trains = bool(encoder.trainable_weights)
+    held = [_bytes([o.input, o.output]) for o in (*within, *around)]
+    frozen = skips + max(held[: len(within)])
     return Memory(
-        weights=sum(_variable_bytes(w) for w in network.weights),
-        trained=sum(_variable_bytes(w) for w in network.trainable_weights),
-        kept=_kept(around) + (_kept(within) if trains else skips + max(map(_held, within))),
-        widest=skips + max(map(_held, [*within, *around])),
+        weights=_bytes(network.weights),
+        trained=_bytes(network.trainable_weights),
+        kept=sum(_bytes(o.output) for o in around)
+        + (sum(_bytes(o.output) for o in within) if encoder.trainable_weights else frozen),
+        widest=skips + max(held),
     )
 
 
 def count(variables: Iterable[keras.Variable]) -> int:
-    """How many numbers they hold."""
+    """Count the numbers in variables."""
     return sum(prod(variable.shape) for variable in variables)
 
 
 def _part(layer: str) -> str:
-    """The part that a layer of `unet` belongs to, by its name."""
+    """Return the part that a layer of `unet` belongs to, by its name."""
     if level := re.match(r"(?:up|join)_(\d+)", layer):
         return f"decoder {level[1]}"
     return "logits" if layer.startswith("logits") else layer
 
 
 def _leaves(operations: Iterable[keras.Operation]) -> Iterator[keras.Operation]:
-    """Layers and operations, those within models instead of the models."""
+    """Yield layers and operations; of a model those within it."""
     for operation in operations:
         if isinstance(operation, keras.Model):
-            within = getattr(operation, "operations", operation.layers)  # a Sequential has layers alone
-            yield from _leaves(within)
+            yield from _leaves(getattr(operation, "operations", operation.layers))  # Sequential: layers
         else:
             yield operation
 
 
-def _without(network: keras.Model, encoder: keras.Model) -> list[keras.Operation]:
-    return [operation for operation in network.operations if operation is not encoder]
-
-
 def _macs(operation: keras.Operation) -> int:
-    """Each number of a kernel is multiplied once a position of the output; transposed, of the input."""
+    """Multiply each number of a kernel once a position of the output; if transposed, of the input."""
     kernels = sum(prod(w.shape) for w in getattr(operation, "weights", []) if len(w.shape) > 1)
     if not kernels:
         return 0
@@ -123,26 +116,7 @@ def _macs(operation: keras.Operation) -> int:
     return kernels * prod((operation.input if transposed else operation.output).shape[1:-1])
 
 
-def _kept(operations: Iterable[keras.Operation]) -> int:
-    return sum(_bytes(tensor) for operation in operations for tensor in _tensors(operation.output))
-
-
-def _held(operation: keras.Operation) -> int:
-    return sum(map(_bytes, [*_tensors(operation.input), *_tensors(operation.output)]))
-
-
-def _tensors(structure: object) -> list[keras.KerasTensor]:
-    return tree.flatten(structure)
-
-
-def _bytes(tensor: keras.KerasTensor) -> int:
-    return prod(tensor.shape[1:]) * _width(tensor.dtype)
-
-
-def _variable_bytes(variable: keras.Variable) -> int:
-    return prod(variable.shape) * _width(variable.dtype)
-
-
-def _width(dtype: str) -> int:
-    """Bytes of a number: float32 has 4, bfloat16 2."""
-    return int(re.sub(r"\D+", "", dtype)) // 8
+def _bytes(tensors: object) -> int:
+    """Return the size of variables, or of tensors for one image: their batch axis is None."""
+    found = tree.flatten(tensors)
+    return sum(prod(filter(None, t.shape)) * int(re.sub(r"\D", "", t.dtype)) // 8 for t in found)

@@ -31,7 +31,7 @@ def model(
         bool, typer.Option("--layers", help="List the encoder's layers and their strides instead.")
     ] = False,
 ) -> None:
-    """Show what the network that params.yaml asks for costs: size, parameters, MACs, memory.
+    """Show the cost of the network in params.yaml: size, parameters, MACs, memory.
 
     Needs no data and downloads no weights.
     """
@@ -69,8 +69,7 @@ def _print_layers(params: "Params", inner: "keras.Model") -> None:
 def _print_cost(params: "Params", network: "keras.Model") -> None:
     from segpipe.cli import cost
 
-    size, batches = params.data.image_size, (params.train.batch_size, params.evaluate.batch_size)
-    parts, memory = cost.parts(network), cost.memory(network)
+    size, parts, memory = params.data.image_size, cost.parts(network), cost.memory(network)
     print(
         f"{params.model.encoder.name} with the decoder {params.model.decoder.name}, "
         f"{len(params.data.classes)} classes, {extent(size)}"
@@ -78,31 +77,19 @@ def _print_cost(params: "Params", network: "keras.Model") -> None:
     table = tables.table("", "", "output", "stride", "params", "MMAC")
     for part in parts:
         height, width = part.size
-        output = f"{height} x {width} x {part.channels}"
-        table.add_row(
-            part.name, output, str(size[0] // height), f"{part.params:,}", _millions(part.macs)
-        )
+        output, stride = f"{height} x {width} x {part.channels}", str(size[0] // height)
+        table.add_row(part.name, output, stride, f"{part.params:,}", f"{part.macs / 1e6:,.1f}")
     table.add_section()
-    total, trained = sum(part.params for part in parts), cost.count(network.trainable_weights)
-    table.add_row("total", "", "", f"{total:,}", _millions(sum(part.macs for part in parts)))
+    total, macs = sum(part.params for part in parts), sum(part.macs for part in parts)
+    table.add_row("total", "", "", f"{total:,}", f"{macs / 1e6:,.1f}")
     Console().print(table)
+    trained = cost.count(network.trainable_weights)
     print(f"trainable params: {trained:,}; frozen: {total - trained:,}")
-    print(
-        f"memory for training in batches of {batches[0]}: {_gib(memory.training(batches[0]))} "
-        "(activations for the backward pass, weights, gradients, Adam's moments)"
-    )
-    print(
-        f"memory for inference in batches of {batches[1]}: {_gib(memory.inference(batches[1]))} "
-        "(skip connections, the widest layer, weights)"
-    )
-    print(
-        "Both are estimates from the graph's tensors: what the libraries need themselves comes on top."
-    )
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"
-
-
-def _millions(macs: int) -> str:
-    return f"{macs / 1e6:,.1f}"
+    for use, needed, batch, of_what in (
+        ("training", memory.training, params.train.batch_size,
+         "activations for the backward pass, weights, gradients, Adam's moments"),
+        ("inference", memory.inference, params.evaluate.batch_size,
+         "skip connections, the widest layer, weights"),
+    ):  # fmt: skip
+        print(f"memory for {use} in batches of {batch}: {needed(batch) / 2**30:.2f} GiB ({of_what})")
+    print("Both are estimates from the graph's tensors; the libraries' own memory comes on top.")

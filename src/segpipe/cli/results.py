@@ -1,4 +1,4 @@
-"""Commands on the results that are here."""
+"""Commands on the results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ def scores(
     ),
 ) -> None:
     """Show the scores on the test split, and where the report is."""
-    content = read_json(results / "evaluate" / "metrics.json", "evaluate")
+    content = read_json(results / "evaluate/metrics.json", "evaluate")
     original, network = content["original"], content["network"]
     table = tables.table(
         f"Scores on {content['images']} test images", "", "original size", "network size"
@@ -29,11 +29,11 @@ def scores(
     for name in original["iou"]:
         table.add_row(f"iou.{name}", score(original["iou"][name]), score(network["iou"][name]))
     Console().print(table)
-    print(f"report: {(results / 'report' / 'index.html').resolve()}")
+    print(f"report: {(results / 'report/index.html').resolve()}")
 
 
 def baseline() -> None:
-    """Make the scores of now the ones that the report compares with (`baseline.json`)."""
+    """Make the present scores the ones that the report compares with (`baseline.json`)."""
     from segpipe.report.baseline import make_baseline  # takes half a second, for pandas
 
     path = Path("baseline.json")

@@ -14,7 +14,7 @@ def check(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a comment.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Answer whether this may be merged: is all up to date, what changed, do the gates hold.
+    """Answer whether this may be merged: is everything up to date, what changed, do the gates hold.
 
     Exit code 0: yes. 1: a gate fails or a stage is stale. 2: cannot tell.
     """

@@ -18,9 +18,8 @@ def runs(
 
     if clear:
         for run, trainer in resume.clear():
-            print(
-                f"{run.fingerprint}: " + (f"left alone, trained by {trainer}" if trainer else "removed")
-            )
+            outcome = f"left alone, trained by {trainer}" if trainer else "removed"
+            print(f"{run.fingerprint}: {outcome}")
         return
     found = resume.unfinished_runs()
     if not found:

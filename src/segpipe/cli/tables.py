@@ -4,7 +4,7 @@ from rich.table import Table
 
 
 def table(title: str, first: str, *others: str) -> Table:
-    """A table whose first column is text and whose others are numbers."""
+    """Make a table whose first column is text and whose others are numbers."""
     made = Table(title=title, title_justify="left")
     made.add_column(first)
     for heading in others:

@@ -1,4 +1,4 @@
-"""All of `params.yaml`: the sections of the stages put together, and what must fit between them."""
+"""Load `params.yaml`: put the sections of the stages together, and check what must fit between them."""
 
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -20,6 +20,12 @@ from segpipe.report.params import ReportParams
 from segpipe.train.params import TrainParams
 
 PARAMS_FILE = Path("params.yaml")
+_WORDS = {
+    "a valid tuple": "a list",
+    "True or False": "true or false",
+    "string should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
+}
+"""Python's terms in pydantic's messages, and YAML's."""
 
 
 class DataParams(FetchParams, PreprocessParams):
@@ -27,7 +33,7 @@ class DataParams(FetchParams, PreprocessParams):
 
 
 class GateParams(Section):
-    """What one metric must reach before a change is merged (`segpipe check`)."""
+    """The limits that a metric must keep before a change is merged (`segpipe check`)."""
 
     metric: Name
     min: float | None = None
@@ -54,7 +60,7 @@ class Params(Section):
     gates: tuple[GateParams, ...]
 
     @pydantic.model_validator(mode="after")
-    def _weights_are_of_classes(self) -> "Params":
+    def _sections_fit(self) -> "Params":
         weights, names = self.train.class_weights, [c.name for c in self.data.classes]
         for name in weights if isinstance(weights, dict) else ():
             if name not in names:
@@ -62,10 +68,6 @@ class Params(Section):
                     f"train.class_weights names {name!r}, which is no class"
                     f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
                 )
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _looks_differ(self) -> "Params":
         try:
             sizes(self.data.image_size, self.evaluate.tta.scales)
         except UserError as error:
@@ -77,7 +79,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check `params.yaml`.
 
     Raises:
-        ParamsError: one line for each thing that is wrong, with file, key, value and what is allowed.
+        ParamsError: one line for each error, with file, key, value and what is allowed.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -92,51 +94,41 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def check_params(content: Any, path: Path) -> Params:
-    """The params that a file's content gives.
+    """Check the content of a file.
 
     Raises:
-        ParamsError: as `load_params` does.
+        ParamsError: as in `load_params`.
     """
     try:
         return Params.model_validate(content)
     except pydantic.ValidationError as error:
-        raise ParamsError("\n       ".join(f"{path}: {_explain(e)}" for e in error.errors())) from None
+        raise ParamsError("\n       ".join(f"{path}: {_line(e)}" for e in error.errors())) from None
 
 
-_WORDS = {
-    "a valid tuple": "a list",
-    "True or False": "true or false",
-    "string should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
-    "String should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
-}
-"""What pydantic says in Python's terms, in those of the file."""
-
-
-def _explain(error: Any) -> str:
-    """One line: key, value, what is allowed."""
-    location = [str(part) for part in error["loc"]]
-    if not location and error["input"] is None:
-        return f"empty; expected the sections {', '.join(_keys_at([]))}"
+def _line(error: Any) -> str:
+    """Describe an error of pydantic on one line: key, value, what is allowed."""
+    location, found = [str(part) for part in error["loc"]], error["input"]
     key = ".".join(location)
+    if not location and found is None:
+        return f"empty; expected the sections {', '.join(_keys_at([]))}"
     if error["type"] == "extra_forbidden":
         allowed = _keys_at(location[:-1])
         hint = did_you_mean(location[-1], allowed)
         return f"{key}: unknown key{hint} (allowed here: {', '.join(allowed)})"
     if error["type"] == "model_type":
-        return f"{key} = {error['input']!r}: a section, with the keys {', '.join(_keys_at(location))}"
+        return f"{key} = {found!r}: a section, with the keys {', '.join(_keys_at(location))}"
     if error["type"] == "missing":
         return f"{key}: missing"
     message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     for python, words in _WORDS.items():
         message = message.replace(python, words)
-    allowed_text = message[0].lower() + message[1:]
-    if isinstance(error["input"], dict | list):
-        return f"{key or 'the file'}: {allowed_text}"
-    return f"{key} = {error['input']!r}: {allowed_text}"
+    where = key or "the file"
+    return f"{where}: {message}" if isinstance(found, dict | list) else f"{where} = {found!r}: {message}"
 
 
 def _keys_at(location: list[str]) -> list[str]:
-    """The keys that the section at `location` may hold."""
+    """Return the keys that the section at `location` may hold."""
     model: Any = Params
     for part in location:
         if not part.isdigit():

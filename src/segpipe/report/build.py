@@ -1,23 +1,34 @@
-"""The report: tables and arrays in, pages for people out. Never imports TensorFlow."""
+"""Build the report: pages in a folder, and a small picture of samples for Git."""
 
+import functools
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.figure import Figure as Drawing
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.files import replaces
+from segpipe.common.files import first_by_hash, replaces
 from segpipe.common.records import Manifest
-from segpipe.report import grids, plots
-from segpipe.report.analysis import Results
-from segpipe.report.blocks import Block, Figure, Table, Text
-from segpipe.report.pages import write_page
-from segpipe.report.story import tell
+from segpipe.report import grids
+from segpipe.report.analysis import worst_samples
+from segpipe.report.pages import Block, Figure, Table, write_page
+from segpipe.report.params import ReportParams
+from segpipe.report.read import Pictures, Results, read_pictures
+from segpipe.report.sections import sections
 from segpipe.report.words import score, shortened
 
-Pictures = dict[str, dict[str, np.ndarray]]
-"""`image`, `truth` and `prediction` of test images at network size, by name."""
+IN_GIT = 4
+"""The number of fixed samples in the picture for Git."""
+
+
+def build(
+    results: Results, manifest: Manifest, predictions: Path, params: ReportParams, folder: Path
+) -> None:
+    """Write `report/` and `samples.jpg` to `folder`; `predictions` holds the predicted masks."""
+    fixed = first_by_hash(results.per_image["name"], max(params.samples, IN_GIT))
+    worst = worst_samples(results.per_image, params.worst)
+    pictures = read_pictures(manifest, predictions, {*fixed, *worst})
+    write_report(results, manifest, pictures, fixed[: params.samples], worst, folder / "report")
+    write_samples(pictures, fixed[:IN_GIT], manifest.classes, folder / "samples.jpg")
 
 
 def write_report(
@@ -26,23 +37,12 @@ def write_report(
 ) -> None:  # fmt: skip
     """Write `index.html`, `report.md` and `figures/` to `folder`, replacing it as a whole.
 
-    Args:
-        results: tables of training and evaluation.
-        manifest: what the records are.
-        pictures: of the samples that are shown.
-        fixed: names of the samples to show.
-        worst: names of the samples to show as the worst.
-        folder: where to.
+    Every report shows the samples named by `fixed`; `worst` names those with the lowest mean IoU.
     """
-    sections = tell(
-        results,
-        manifest,
-        _samples("samples", "The same test images in every report.", fixed, results, manifest, pictures),
-        _samples(
-            "worst", "The test images with the lowest mean IoU.", worst, results, manifest, pictures
-        ),
-    )
-    write_page("Segmentation report", sections, folder, "report.md")
+    show = functools.partial(_samples, results, manifest, pictures)
+    same = show("samples", "The same test images in every report.", fixed)
+    lowest = show("worst", "The test images with the lowest mean IoU.", worst)
+    write_page("Segmentation report", sections(results, manifest, same, lowest), folder, "report.md")
 
 
 def write_samples(pictures: Pictures, names: list[str], table: ClassTable, path: Path) -> None:
@@ -53,33 +53,24 @@ def write_samples(pictures: Pictures, names: list[str], table: ClassTable, path:
 
 
 def _samples(
-    name: str, which: str, names: list[str], results: Results, manifest: Manifest, pictures: Pictures
+    results: Results, manifest: Manifest, pictures: Pictures, name: str, which: str, names: list[str]
 ) -> list[Block]:
     if not names:
-        return [Text("None is shown, as the params ask for none.")]
+        return ["None are shown: the params ask for none."]
     scores = dict(zip(results.per_image["name"], results.per_image["mean_iou"], strict=True))
-    said = {n: "no score" if np.isnan(scores[n]) else score(scores[n]) for n in names}
+    said = {n: score(scores[n], "no score") for n in names}
+    rows = [
+        {
+            "label": f"{shortened(n)}\nmean IoU {said[n]}", **pictures[n],
+            "errors": grids.errors(pictures[n]["truth"], pictures[n]["prediction"]),
+        }
+        for n in names
+    ]  # fmt: skip
     return [
         Figure(
-            name,
-            f"Image, true mask, predicted mask and mistakes of {', '.join(names)}.",
+            name, f"Image, true mask, predicted mask and mistakes of {', '.join(names)}.",
             f"{which} Image, true mask, predicted mask, and wrong pixels in crimson, at network size.",
-            _grid(said, manifest.classes, pictures),
-            wide=True,
+            grids.sample_grid(rows, manifest.classes), wide=True,
         ),
-        Table(
-            "Mean IoU of these images, at original size",
-            ["image", "mean IoU"],
-            [[n, said[n]] for n in names],
-        ),
-    ]
-
-
-def _grid(said: dict[str, str], table: ClassTable, pictures: Pictures) -> Drawing:
-    rows = []
-    for name, its_score in said.items():
-        sample = pictures[name]
-        mistakes = plots.errors(sample["truth"], sample["prediction"])
-        label = f"{shortened(name)}\nmean IoU {its_score}"
-        rows.append({"label": label, **sample, "errors": mistakes})
-    return grids.sample_grid(rows, table)
+        Table("Mean IoU of these images, at original size", ["image", "mean IoU"], [*said.items()]),
+    ]  # fmt: skip

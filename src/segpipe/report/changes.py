@@ -8,7 +8,7 @@ MISSING = "missing"
 
 @dataclass(frozen=True)
 class Change:
-    """A value before and after; `missing` or None where a side does not have it."""
+    """A value before and after; a side without one is `missing` or None."""
 
     name: str
     before: Any
@@ -16,15 +16,16 @@ class Change:
 
     @property
     def difference(self) -> float | None:
-        """How much a number grew; None where a side is no number."""
-        sides = (self.before, self.after)
-        if any(isinstance(side, bool) or not isinstance(side, int | float) for side in sides):
-            return None
-        return self.after - self.before
+        """How much a number grew; None unless both sides are numbers."""
+        return self.after - self.before if is_number(self.before) and is_number(self.after) else None
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    """The names whose values differ, in the order of `after`, those of `before` alone last."""
-    names = [*after, *(name for name in before if name not in after)]
-    compared = (Change(name, before.get(name, MISSING), after.get(name, MISSING)) for name in names)
+    """Return the values that differ, in the order of `after`, then those that only `before` has."""
+    compared = (Change(n, before.get(n, MISSING), after.get(n, MISSING)) for n in {**after, **before})
     return [change for change in compared if change.before != change.after]

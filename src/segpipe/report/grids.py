@@ -1,7 +1,4 @@
-"""Grids of sample pictures, and how every figure looks and is saved.
-
-The same input gives the same bytes.
-"""
+"""Pictures of samples in a grid, and the style of every figure. The same input gives the same bytes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from segpipe.common.classes import ClassTable
+from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.files import replaces
 
 STYLE: dict[Any, Any] = {
@@ -27,10 +24,9 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a class or a file may be called $x$
     "svg.hashsalt": "segpipe",
 }
-
-
+RIGHT, CRIMSON = (230, 230, 230), (204, 0, 102)  # unlike the colours of the pets' classes
 _LEGEND = 30
-"""How many classes a legend can name."""
+"""The most classes that a legend names."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -39,37 +35,51 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(partial, format="png", bbox_inches="tight", metadata={"Software": None})
 
 
-def sample_grid(rows: Sequence[dict], table: ClassTable, title: str = "") -> Figure:
-    """One row of pictures a sample, with a legend of the classes.
+def errors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return wrong pixels in crimson, RGB uint8 [H, W, 3]; ignored pixels are white."""
+    return painted(truth, [(truth != prediction, CRIMSON)])
+
+
+def painted(truth: np.ndarray, areas: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
+    """Paint areas, bool [H, W] with an RGB colour each, on light grey; ignored pixels become white.
+
+    `truth` holds class indices, uint8 [H, W]; the picture is RGB uint8 [H, W, 3].
+    """
+    picture = np.full((*truth.shape, 3), RIGHT, np.uint8)
+    for area, colour in areas:
+        picture[area] = colour
+    picture[truth == IGNORE] = 255
+    return picture
+
+
+@mpl.rc_context(STYLE)
+def sample_grid(rows: Sequence[dict], table: ClassTable) -> Figure:
+    """Draw a row of pictures for each sample, and a legend of the classes.
 
     Args:
-        rows: each a `label` and, in the order to be drawn, pictures by heading: RGB uint8
-            [H, W, 3], or masks of class indices uint8 [H, W]; all of one size.
+        rows: each a `label` and, in drawing order, pictures by heading: RGB uint8 [H, W, 3], or masks
+            of class indices uint8 [H, W]. All have the same size.
         table: names and colours of the classes.
-        title: stands above all.
     """
     headings = [heading for heading in rows[0] if heading != "label"]
     height, width = rows[0][headings[0]].shape[:2]
     cell = 1.9 / max(height, width)  # inches a pixel
-    with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(max(cell * width, 1) * len(headings), (cell * height + 0.05) * len(rows) + 0.7),
-            layout="constrained",
-        )
-        grid = figure.subplots(len(rows), len(headings), squeeze=False)
-        for axes_row, row in zip(grid, rows, strict=True):
-            for axes, heading in zip(axes_row, headings, strict=True):
-                picture = row[heading]
-                axes.imshow(picture if picture.ndim == 3 else table.palette[picture])
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
-            axes_row[0].set_ylabel(row["label"], fontsize=8)
-        for axes, heading in zip(grid[0], headings, strict=True):
-            axes.set_title(heading, fontsize=9)
-        if title:
-            figure.suptitle(title, fontsize=10)
-        present = {*np.unique([mask for row in rows for mask in row.values() if np.ndim(mask) == 2])}
-        shown = [c for index, c in enumerate(table.classes) if index in present][:_LEGEND]
-        patches = [Patch(facecolor=c.colour, label=c.name) for c in shown]
-        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
+    figure = Figure(
+        figsize=(max(cell * width, 1) * len(headings), (cell * height + 0.05) * len(rows) + 0.7),
+        layout="constrained",
+    )
+    grid = figure.subplots(len(rows), len(headings), squeeze=False)
+    for axes_row, row in zip(grid, rows, strict=True):
+        for axes, heading in zip(axes_row, headings, strict=True):
+            picture = row[heading]
+            axes.imshow(picture if picture.ndim == 3 else table.palette[picture])
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        axes_row[0].set_ylabel(row["label"], fontsize=8)
+    for axes, heading in zip(grid[0], headings, strict=True):
+        axes.set_title(heading, fontsize=9)
+    present = {*np.unique([mask for row in rows for mask in row.values() if np.ndim(mask) == 2])}
+    shown = [c for index, c in enumerate(table.classes) if index in present][:_LEGEND]
+    patches = [Patch(facecolor=c.colour, label=c.name) for c in shown]
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
     return figure

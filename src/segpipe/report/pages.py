@@ -1,59 +1,87 @@
-"""Pages for people from templates; whatever is put into one is text, never markup."""
+"""Pages made of sections, from templates; values put into them are text, never markup."""
 
 import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import jinja2
+from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
 from segpipe.common.files import replaces, write_text
 from segpipe.report import grids
-from segpipe.report.blocks import Block, Figure, Section
 from segpipe.report.words import score, signed, yaml_line
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure's PNG."""
+class Headline:
+    """Scores in large type: label, score, and its interval if it has one."""
 
-    path: Path
-    width: int
-    height: int
+    kind: ClassVar = "headline"
+    scores: Sequence[tuple[str, float | None, dict[str, float] | None]]
 
-    @property
-    def embedded(self) -> str:
-        """The PNG as a data address, so that the page needs no other file."""
-        return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text. The first cell of a row is its heading, with a swatch if it has a colour."""
+
+    kind: ClassVar = "table"
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    colours: dict[str, str] = field(default_factory=dict)
+    """By first cell."""
+    prose: bool = False
+    """Whether the cells hold words, not numbers."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing and its description for people who cannot see it."""
+
+    kind: ClassVar = "figure"
+    name: str
+    alt: str
+    caption: str
+    drawing: Drawing
+    wide: bool = False
+    """Whether it scrolls on a narrow screen, as it would be too small there."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its content."""
+
+    kind: ClassVar = "section"
+    name: str
+    heading: str
+    content: Sequence["Block"]
+
+
+Block: TypeAlias = str | list[str] | Headline | Table | Figure | Section
+"""A string is a paragraph, a list is a list."""
 
 
 def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: str) -> None:
-    """Write sections as `index.html`, as Markdown, and their figures, replacing `folder` as a whole.
-
-    Args:
-        title: the page's heading.
-        sections: what it holds.
-        folder: where to.
-        markdown: the name of the Markdown file, which links `figures/`.
-    """
+    """Write `index.html`, the same as a Markdown file, and `figures/`, replacing `folder` as a whole."""
     with replaces(folder) as partial:
         (partial / "figures").mkdir(parents=True)
         pictures = {figure.name: _save(figure, partial / "figures") for figure in _figures(sections)}
         context = {"title": title, "sections": sections, "figures": pictures}
-        write_text(partial / "index.html", render(_TEMPLATES / "page.html", context))
-        write_text(partial / markdown, render(_TEMPLATES / "page.md", context))
+        write_text(partial / "index.html", render(TEMPLATES / "page.html", context))
+        write_text(partial / markdown, render(TEMPLATES / "page.md", context))
 
 
 def render(template: Path, context: dict[str, Any]) -> str:
-    """Fill a template: HTML escapes all values, Markdown those that pass `md`.
+    """Fill a template. HTML escapes every value, Markdown those that pass the filter `md`.
 
     Raises:
-        jinja2.UndefinedError: the template names what the context lacks.
+        jinja2.UndefinedError: the context lacks a name of the template.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
@@ -63,12 +91,7 @@ def render(template: Path, context: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
-        "score": score,
-        "signed": signed,
-        "yaml": yaml_line,
-        "md": _markdown,
-    }
+    environment.filters |= {"score": score, "signed": signed, "yaml": yaml_line, "md": _markdown}
     return environment.get_template(template.name).render(context)
 
 
@@ -80,14 +103,17 @@ def _figures(blocks: Iterable[Block]) -> Iterator[Figure]:
             yield from _figures(block.content)
 
 
-def _save(figure: Figure, folder: Path) -> Picture:
+def _save(figure: Figure, folder: Path) -> dict[str, Any]:
+    """Save a PNG; return its size, and the PNG as a data address, so that a page needs no other file."""
     path = folder / f"{figure.name}.png"
     grids.save(figure.drawing, path)
     with Image.open(path) as picture:
-        return Picture(path, *picture.size)
+        width, height = picture.size
+    address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return {"width": width, "height": height, "embedded": address}
 
 
 def _markdown(text: object) -> str:
-    """Text that neither ends its line or table cell nor becomes a link, picture or tag."""
+    """Escape text so that it cannot end its line or table cell, or become a link, picture or tag."""
     line = re.sub(r"\s", " ", str(text))
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()<>#+!|~$&" else letter for letter in line)
+    return re.sub(r"[\\`*_{}\[\]()<>#+!|~$&]", r"\\\g<0>", line)

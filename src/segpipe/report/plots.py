@@ -1,6 +1,6 @@
-"""The report's figures: tables and arrays in, figures out."""
+"""Draw the report's figures from its tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -8,52 +8,43 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from segpipe.common.classes import IGNORE, ClassTable
+from segpipe.common.classes import ClassTable
 from segpipe.report.analysis import Group, lowest
 from segpipe.report.grids import STYLE
 from segpipe.report.words import shortened
 
-TRAIN, VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito's colour-blind-safe blue and vermilion
+BLUE, VERMILION = "#0072b2", "#d55e00"  # Okabe and Ito's, which colour-blind people can tell apart
 INK, EDGE = "#333333", "#888888"
-MOST_CLASSES = 30
-"""How many classes a figure or a table can name and stay readable."""
+MOST_CLASSES, MOST_LINES = 30, 6
+"""The most classes that a figure or a table can name, and that can be told apart as lines."""
 PANELS = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
-"""What curves are drawn of, and its words."""
-MOST_LINES = 6
-"""How many classes can be told apart as lines."""
-RIGHT, WRONG = (230, 230, 230), (204, 0, 102)  # crimson: no class of the pets is near it
-
-
-def errors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Where a prediction is wrong, as RGB uint8 [S, S, 3]; ignored pixels are white."""
-    picture = np.full((*truth.shape, 3), RIGHT, np.uint8)
-    picture[truth != prediction] = WRONG
-    picture[truth == IGNORE] = 255
-    return picture
+"""The columns of the history that are drawn as curves, with their labels."""
 
 
 @mpl.rc_context(STYLE)
-def curve(history: pd.DataFrame, column: str, label: str) -> Figure:
-    """One quantity over the epochs, in training and validation."""
+def curve(history: pd.DataFrame, column: str) -> Figure:
+    """Draw one quantity over the epochs, in training and validation."""
     figure, axes = _panel(2.8)
-    marker = "o" if len(history) == 1 else None
-    axes.plot(history["epoch"], history[column], color=TRAIN, marker=marker, label="training")
-    axes.plot(
-        history["epoch"], history[f"val_{column}"],
-        color=VALIDATION, marker=marker, linestyle="--", label="validation",
-    )  # fmt: skip
-    axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    line(axes, history, column, color=BLUE, label="training")
+    line(axes, history, f"val_{column}", color=VERMILION, linestyle="--", label="validation")
+    axes.set(ylabel=PANELS[column])
     axes.legend()
     return figure
 
 
+def line(axes: Any, history: pd.DataFrame, column: str, **looks: Any) -> None:
+    """Draw a column over the epochs; a single epoch as a point."""
+    marker = "o" if len(history) == 1 else None
+    axes.plot(history["epoch"], history[column], marker=marker, **looks)
+    axes.set(xlabel="epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
 @mpl.rc_context(STYLE)
 def confusion(matrix: pd.DataFrame) -> Figure:
-    """A confusion matrix with numbers: each row's share of the true pixels, in per cent.
+    """Draw each row's share of the true pixels, in per cent.
 
-    Args:
-        matrix: pixels, rows the truth, columns the prediction, labelled with class names.
+    The matrix holds pixels; rows are the truth, columns the prediction, labelled with class names.
     """
     shares = 100 * matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     count = len(matrix)
@@ -75,30 +66,37 @@ def confusion(matrix: pd.DataFrame) -> Figure:
 
 @mpl.rc_context(STYLE)
 def class_scores(iou: dict[str, float | None], table: ClassTable) -> Figure:
-    """A bar for each class's IoU, of many classes for the lowest; an absent class has none."""
+    """Draw a bar for the IoU of each class in its colour; of many classes the lowest."""
     drawn = lowest(iou, MOST_CLASSES)
     figure, axes = _panel(0.9 + 0.32 * len(drawn))
-    for position, name in enumerate(drawn):
-        score = iou[name]
-        axes.barh(position, score or 0, color=table.colours[name], edgecolor=EDGE, linewidth=0.5)
-        text = "absent" if score is None else f"{score:.3f}"
-        axes.text((score or 0) + 0.01, position, text, va="center")
-    axes.set_yticks(range(len(drawn)), [shortened(name) for name in drawn])
-    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    bars(axes, ((n, name, iou[name], table.colours[name]) for n, name in enumerate(drawn)))
+    return figure
+
+
+def bars(axes: Any, rows: Iterable[tuple[float, str, Any, str]], height: float = 0.8) -> None:
+    """Draw horizontal bars of IoU: position, class, score, colour. Without a score there is no bar."""
+    names = {}
+    for position, name, score, colour in rows:
+        known = isinstance(score, float)
+        length, text = (score, f"{score:.3f}") if known else (0, "absent")
+        axes.barh(position, length, height, color=colour, edgecolor=EDGE, linewidth=0.5)
+        axes.text(length + 0.01, position, text, va="center")
+        names[round(position)] = shortened(name)
+    axes.set_yticks([*names], names.values())
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set(xlim=(0, 1.15), xticks=np.linspace(0, 1, 6), xlabel="IoU")
     axes.grid(visible=False, axis="y")
-    return figure
 
 
 @mpl.rc_context(STYLE)
 def groups(found: Sequence[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
-    """Mean IoU of each group and, where they are few, each class's in its colour."""
+    """Draw the mean IoU of each group and, of few classes, each class's in its colour."""
     figure, axes = _panel(2.8)
     positions = range(len(found))
     for c in table.classes if len(table) <= MOST_LINES else ():
-        values = [np.nan if (iou := g.scores["iou"][c.name]) is None else iou for g in found]
+        values = np.array([group.scores["iou"][c.name] for group in found], float)
         axes.plot(positions, values, color=c.colour, marker="o", markeredgecolor=EDGE, label=c.name)
-    means = [np.nan if g.scores["mean_iou"] is None else g.scores["mean_iou"] for g in found]
+    means = np.array([group.scores["mean_iou"] for group in found], float)  # None becomes NaN: a gap
     axes.plot(positions, means, color=INK, marker="s", linestyle="--", label="mean")
     axes.set_xticks(positions, labels)
     axes.set(xlabel=xlabel, ylabel="IoU", ylim=(0, 1.02))
@@ -108,12 +106,10 @@ def groups(found: Sequence[Group], labels: list[str], table: ClassTable, xlabel:
 
 @mpl.rc_context(STYLE)
 def by_distance(table: pd.DataFrame) -> Figure:
-    """Accuracy in each band of distances to a boundary."""
+    """Draw the accuracy in each band of distances to a boundary."""
     figure, axes = _panel(2.8)
-    axes.bar(table["distance"], table["accuracy"].fillna(0), color=INK, width=0.7)
-    for position, accuracy in enumerate(table["accuracy"]):
-        text = "–" if np.isnan(accuracy) else f"{accuracy:.2f}"
-        axes.text(position, 0 if np.isnan(accuracy) else accuracy, text, ha="center", va="bottom")
+    drawn = axes.bar(table["distance"], table["accuracy"].fillna(0), color=INK, width=0.7)
+    axes.bar_label(drawn, ["–" if np.isnan(share) else f"{share:.2f}" for share in table["accuracy"]])
     axes.set(xlabel="distance to the nearest boundary (px)", ylabel="accuracy", ylim=(0, 1.1))
     axes.grid(visible=False, axis="x")
     return figure
@@ -121,7 +117,7 @@ def by_distance(table: pd.DataFrame) -> Figure:
 
 @mpl.rc_context(STYLE)
 def calibration(table: pd.DataFrame) -> Figure:
-    """Accuracy over confidence, the better the nearer to the diagonal, and the share of the pixels."""
+    """Draw accuracy over confidence, ideally on the diagonal, and the share of the pixels below it."""
     figure, (axes, below) = _panel(3.6, rows=2, height_ratios=[3, 1], sharex=True)
     table = table[table["pixels"] > 0]
     axes.plot([0, 1], [0, 1], color=EDGE, linestyle=":", label="confidence = accuracy")
@@ -136,6 +132,6 @@ def calibration(table: pd.DataFrame) -> Figure:
 
 
 def _panel(height: float, rows: int = 1, **layout: Any) -> tuple[Figure, Any]:
-    """A figure that is still read on a telephone, and its axes."""
+    """Return a figure that stays readable on a telephone, and its axes."""
     figure = Figure(figsize=(4.2, height), layout="constrained")
     return figure, figure.subplots(rows, **layout)

@@ -1,36 +1,55 @@
-"""What the report reads: the tables of training and evaluation, and pictures of some samples."""
+"""Read the results of training and evaluation, and the pictures of some samples."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from segpipe.common.codec import decode_png
 from segpipe.common.records import Manifest, read
 from segpipe.common.tfrecord import read_shard
-from segpipe.report.analysis import Results
 from segpipe.report.baseline import read_baseline
-from segpipe.report.build import Pictures
+
+Pictures = dict[str, dict[str, np.ndarray]]
+"""`image`, `truth` and `prediction` of test images at network size, by name."""
 
 
-def read_results(folder: Path, baseline: Path, settings: dict[str, Any], names: list[str]) -> Results:
-    """Read what `train` and `evaluate` wrote.
+@dataclass(frozen=True)
+class Results:
+    """The results of the earlier stages."""
 
-    Args:
-        folder: holds `train` and `evaluate`.
-        baseline: the scores to beat.
-        settings: the params that made the results.
-        names: of the classes, in the order of the class table.
+    params: dict[str, Any]
+    history: pd.DataFrame
+    summary: dict[str, Any]
+    """How training went."""
+    scores: dict[str, Any]
+    per_image: pd.DataFrame
+    confusion: pd.DataFrame
+    """Pixels; rows are the truth, columns the prediction."""
+    calibration: pd.DataFrame
+    by_distance: pd.DataFrame
+    by_class: pd.DataFrame
+    """Scores at original size, by class name."""
+    baseline: dict[str, float | None]
+    """The scores to beat by dotted key; empty if there are none yet."""
+
+
+def read_results(folder: Path, baseline: Path, params: dict[str, Any], names: list[str]) -> Results:
+    """Read what `train` and `evaluate` wrote to `folder`, and the scores to beat.
+
+    `params` are the sections of `params.yaml` that training did not read, `names` the classes in order.
     """
     train, evaluate = folder / "train", folder / "evaluate"
-    # A class may be called "1", or "None".
+    # A class may be called "1" or "None".
     pixels = pd.read_csv(evaluate / "confusion.csv", dtype={"pixels": int}, keep_default_na=False)
     pixels = pixels.astype({"truth": str, "prediction": str})
     return Results(
-        settings,
+        yaml.safe_load((train / "params.yaml").read_text(encoding="utf-8")) | params,
         pd.read_csv(train / "history.csv"),
         json.loads((train / "summary.json").read_text(encoding="utf-8")),
         json.loads((evaluate / "metrics.json").read_text(encoding="utf-8")),
@@ -46,16 +65,13 @@ def read_results(folder: Path, baseline: Path, settings: dict[str, Any], names: 
 
 
 def read_pictures(manifest: Manifest, predictions: Path, names: set[str]) -> Pictures:
-    """Image, truth and prediction of some test samples."""
-    pictures = {
-        sample["name"]: {"image": sample["image"], "truth": sample["mask"]}
+    """Return image, truth and prediction of some test samples."""
+    masks = {name: mask for name, mask in read_predictions(predictions) if name in names}
+    return {
+        name: {"image": sample["image"], "truth": sample["mask"], "prediction": masks[name]}
         for sample in read(manifest, "test")
-        if sample["name"] in names
+        if (name := sample["name"]) in names
     }
-    for name, mask in read_predictions(predictions):
-        if name in pictures:
-            pictures[name]["prediction"] = mask
-    return pictures
 
 
 def read_predictions(folder: Path) -> Iterator[tuple[str, np.ndarray]]:

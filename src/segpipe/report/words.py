@@ -1,25 +1,25 @@
-"""Numbers and names as the report and its kin write them."""
+"""Format numbers and names for reports, comparisons and tables."""
 
 import json
 from typing import Any
 
 
 def score(value: Any, without: str = "absent") -> str:
-    """A score with four decimals, a count as it is; `without` where there is none."""
-    if value is None:
+    """A score with four decimals, a count as it is, or `without` for None and NaN."""
+    if value is None or value != value:
         return without
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def signed(difference: float | None) -> str:
-    """A difference with its sign, to the digits of a score; nothing where there is none."""
+    """A difference with its sign and the digits of a score; empty for None."""
     if difference is None:
         return ""
     return f"{difference:+.4f}" if isinstance(difference, float) else f"{difference:+d}"
 
 
 def yaml_line(value: Any) -> str:
-    """A param as `params.yaml` says it, on one line."""
+    """A param as in `params.yaml`, on one line."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -29,10 +29,10 @@ def percent(share: float) -> str:
 
 
 def some_of(shown: int, count: int, which: str, where: str) -> str:
-    """What a caption adds where not all are shown; nothing where they are."""
+    """The end of a caption that says which of many are shown; empty if all are."""
     return "" if shown == count else f" (the {shown} {which} of {count}; {where} has all)"
 
 
 def shortened(name: str) -> str:
-    """The end of a long name, which tells more than its beginning."""
+    """The end of a long name, which is usually more distinctive than its beginning."""
     return name if len(name) <= 28 else f"…{name[-27:]}"

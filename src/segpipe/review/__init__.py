@@ -1,4 +1,4 @@
-"""Reviewing a change: is it up to date, what did it do, may it be merged."""
+"""Review a change: is it up to date, what did it change, may it be merged."""
 
 from pathlib import Path
 

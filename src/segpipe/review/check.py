@@ -1,4 +1,4 @@
-"""May this be merged? Stale stages, changed scores and params, gates: one answer."""
+"""Answer whether a change may be merged: stale stages, changed scores and params, gates."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +12,20 @@ from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
 from segpipe.review.git import CannotTell
-from segpipe.review.revision import METRICS, MINOR, Revision
+from segpipe.review.revision import MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
 MOST_ROWS = 50
-"""How many changes a table lists: a comment on GitHub holds 65,536 characters."""
+"""The most changes that a table lists: a comment on GitHub holds 65,536 characters."""
 EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found where everything could be read."""
+    """The findings, if everything could be read."""
 
     base: str | None
-    """What it was compared with; None where the project has nothing to compare with yet."""
+    """The revision compared with; None if the project has none yet."""
     notes: list[str]
     freshness: Freshness
     gates: list[GateResult]
@@ -33,29 +33,20 @@ class Findings:
     params: list[Change]
 
     @property
-    def good(self) -> bool:
-        """Whether nothing is stale and every gate holds."""
-        return not self.freshness.stale and all(gate.holds for gate in self.gates)
-
-    @property
-    def main_scores(self) -> list[Change]:
-        """The changed scores to look at first: those with a gate, and those that sum up the rest."""
+    def main_and_minor_scores(self) -> tuple[list[Change], list[Change]]:
+        """The changed scores that have a gate or summarise others, and the rest."""
         gated = {result.gate.metric for result in self.gates}
-        return [c for c in self.scores if c.name in gated or not MINOR.search(c.name)]
-
-    @property
-    def minor_scores(self) -> list[Change]:
-        """The other changed scores."""
-        return [change for change in self.scores if change not in self.main_scores]
+        main = [c for c in self.scores if c.name in gated or not MINOR.search(c.name)]
+        return main, [change for change in self.scores if change not in main]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain form."""
+        """Convert to plain values."""
         return {
             "base": self.base,
             "notes": self.notes,
             "stale": self.freshness.stale,
             "gates": [
-                {**g.gate.model_dump(exclude_none=True), "holds": g.holds, "failures": g.failures}
+                {**g.gate.model_dump(exclude_none=True), "holds": not g.failures, "failures": g.failures}
                 for g in self.gates
             ],
             "scores": [_plain(change) for change in self.scores],
@@ -65,29 +56,29 @@ class Findings:
 
 @dataclass(frozen=True)
 class Answer:
-    """The verdict and what it rests on."""
+    """The verdict and its reasons."""
 
     doubts: list[str]
-    """Why there is no green light even where nothing is wrong."""
+    """Why there is no green light even if nothing is wrong."""
     findings: Findings | None
 
     @property
     def verdict(self) -> Verdict:
-        """What is wrong comes before what is doubtful."""
-        if self.findings and not self.findings.good:
+        """Whether it may be merged. A failure outweighs a doubt."""
+        found = self.findings
+        if found and (found.freshness.stale or any(result.failures for result in found.gates)):
             return "no"
         return "cannot tell" if self.doubts else "yes"
 
     def to_json(self) -> dict[str, Any]:
-        """For machines; of an answer without findings there is but the verdict and its doubts."""
+        """Convert to plain values; without findings, only the verdict and its doubts."""
         found = self.findings.to_json() if self.findings else {}
         return {"verdict": self.verdict, "doubts": self.doubts, **found}
 
     def to_markdown(self) -> str:
-        """For a comment on a pull request."""
-        return render(
-            TEMPLATES / "check.md", {"answer": self, "found": self.findings, "most": MOST_ROWS}
-        )
+        """Format as a comment on a pull request."""
+        context = {"answer": self, "found": self.findings, "most": MOST_ROWS}
+        return render(TEMPLATES / "check.md", context)
 
 
 def check_against(base: str) -> Answer:
@@ -99,7 +90,7 @@ def check_against(base: str) -> Answer:
         return Answer(_doubts(findings.freshness, uncommitted), findings)
     except UserError as error:
         return Answer([str(error)], None)
-    except Exception as error:  # whatever else a file may hold: there is an answer, and it is not green
+    except Exception as error:  # a file may hold anything; the answer is then "cannot tell"
         return Answer([f"{type(error).__name__}: {brief(error)}"], None)
 
 
@@ -109,18 +100,18 @@ def _findings(base: str) -> Findings:
     before = _base(base, notes)
     fresh = freshness()
     if not gates:
-        notes.append("params.yaml has no gates: whatever the scores are, they pass")
+        notes.append("params.yaml has no gates: any scores pass")
     elif before and before.params().get("gates") != here.params().get("gates"):
         notes.append("this change alters the gates")
     if fresh.not_here:
-        notes.append(f"not compared, as not on this machine: {', '.join(fresh.not_here)}")
+        notes.append(f"not compared, since not on this machine: {', '.join(fresh.not_here)}")
     scores = here.scores()
     base_scores = before.scores() if before else None
     if before and not base_scores and before.text("dvc.lock") is None:
-        notes.append(f"{base} has no results yet: min and max alone are checked")
+        notes.append(f"{base} has no results yet: only min and max are checked")
         base_scores = None
     if base_scores and base_scores.get("images") != scores.get("images"):
-        notes.append("the two were scored on other numbers of test images: it is not the same test")
+        notes.append("the numbers of test images differ: it is not the same test")
     return Findings(
         f"{base} ({before.commit[:9]})" if before and before.commit else None,
         notes,
@@ -132,31 +123,28 @@ def _findings(base: str) -> Findings:
 
 
 def _base(name: str, notes: list[str]) -> Revision | None:
-    """The base; None for the first commit of a project, which has none."""
+    """Return the base, or None for the first commit of a project, which has none."""
     first = git.is_first_commit()
     try:
         revision = Revision(name)
     except CannotTell:
-        if not first or git.knows_a_remote():  # the base may exist there, and only not be here
+        if not first or git.knows_a_remote():  # the base may exist there, but not here
             raise
         revision = None
     if revision and revision.commit != git.commit_of("HEAD"):
         return revision
     if revision is None or first:
-        notes.append("this is the first commit, there is no base: min and max alone are checked")
+        notes.append("this is the first commit, so there is no base: only min and max are checked")
         return None
     notes.append(f"{name} is this very commit")
     return revision
 
 
 def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
-    """Why there is no green light: what is merged is a commit, what was checked the working tree."""
-    doubts = [f"{path} is no stage's out, so that nobody vouches for it"
-              for path in METRICS if path not in fresh.outs]  # fmt: skip
+    """Return reasons against a green light: a commit is merged, but the working tree was checked."""
     changed = [path for path in uncommitted if fresh.watched & {path, *map(str, Path(path).parents)}]
-    if changed:
-        doubts.append(f"not committed, so not what would be merged: {', '.join(changed)}")
-    return [*fresh.doubts, *doubts]
+    said = [f"not committed, so not what would be merged: {', '.join(changed)}"] if changed else []
+    return fresh.doubts + said
 
 
 def _plain(change: Change) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What a comment on a pull request shows besides the answer: curves and pictures, before and after.
+"""The curves and pictures before and after, for a comment on a pull request.
 
 A comment holds no files. Curves are Mermaid diagrams, which GitHub and GitLab draw; pictures are links
-to the small ones that Git holds, at both commits.
+to the small ones in Git, at both commits.
 """
 
 from typing import Any
@@ -14,40 +14,35 @@ from segpipe.review.revision import SAMPLES, Revision
 
 CHARTS = {"loss": "training loss", "val_loss": "validation loss", "val_mean_iou": "validation mean IoU"}
 MOST_POINTS = 30
-"""How many epochs an axis can label."""
+"""The most epochs that an axis can label."""
 
 
 def curves_and_pictures(base: str) -> str:
-    """Curves and sample pictures of a base revision and of HEAD, as Markdown.
+    """Show curves and sample pictures of a base revision and of HEAD, as Markdown.
 
     Raises:
         CannotTell: there is no such base.
     """
-    before, after = Revision(base), Revision("HEAD")
-    histories = before.history(), after.history()
-    both = all(history is not None for history in histories)
+    before, after, web = Revision(base), Revision("HEAD"), git.web_address()
+    histories = [history for side in (before, after) if (history := side.history()) is not None]
+    commits = str(before.commit), git.merged_commit(before.commit)
+    pictures = [
+        f"{web}/raw/{commit}/{SAMPLES}" if web and revision.read(SAMPLES) else None
+        for revision, commit in zip((before, after), commits, strict=True)
+    ]
+    charted = CHARTS if len(histories) == 2 else {}
     context = {
-        "charts": [_chart(column, title, *histories) for column, title in CHARTS.items()]
-        if both
-        else [],
-        "before": _link(before, str(before.commit)),
-        "after": _link(after, git.merged_commit(before.commit)),
-        "no_address": git.web_address() is None,
+        "charts": [_chart(column, title, histories) for column, title in charted.items()],
+        "before": pictures[0],
+        "after": pictures[1],
+        "no_address": web is None,
     }
     return render(TEMPLATES / "comment.md", context)
 
 
-def _chart(column: str, title: str, before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:
-    """The points of two curves over the same epochs; the shorter run's curve ends where it ended."""
-    epochs = max(len(before), len(after))
+def _chart(column: str, title: str, histories: list[pd.DataFrame]) -> dict[str, Any]:
+    """Return the points of curves over the same epochs; a shorter run's curve ends earlier."""
+    epochs = max(map(len, histories))
     shown = range(0, epochs, -(-epochs // MOST_POINTS))
-    lines = [
-        [f"{history[column][n]:.5f}" for n in shown if n < len(history)] for history in (before, after)
-    ]
+    lines = [[f"{history[column][n]:.5f}" for n in shown if n < len(history)] for history in histories]
     return {"title": title, "epochs": [n + 1 for n in shown], "lines": lines}
-
-
-def _link(revision: Revision, commit: str) -> str | None:
-    """The address of a revision's sample pictures, where the origin has one and Git the pictures."""
-    web = git.web_address()
-    return f"{web}/raw/{commit}/{SAMPLES}" if web and revision.has(SAMPLES) else None

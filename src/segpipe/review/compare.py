@@ -1,21 +1,20 @@
-"""Two revisions beside each other: scores, curves, and the same pictures predicted by both models."""
+"""Compare two revisions on a page: scores, curves, and the same pictures predicted by both models."""
 
+import io
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
 from segpipe.common.records import Manifest, read, read_manifest
-from segpipe.common.tfrecord import read_shard
 from segpipe.params.load import load_params
 from segpipe.report import grids
-from segpipe.report.blocks import Block, Figure, Points, Section, Table, Text
 from segpipe.report.changes import MISSING, Change, changes
-from segpipe.report.pages import write_page
+from segpipe.report.pages import Block, Figure, Section, Table, write_page
 from segpipe.report.plots import MOST_CLASSES
 from segpipe.report.read import read_predictions
 from segpipe.report.words import percent, score, shortened, signed, some_of, yaml_line
@@ -25,81 +24,50 @@ from segpipe.review.revision import HISTORY, METRICS, MINOR, SAMPLES, NotHere, R
 MARKDOWN = "compare.md"
 RECORDS, PREDICTIONS = "data/records", "results/evaluate/predictions"
 IOU = "original.iou."
-CHANGE = "green better\ncrimson worse"
-"""What stands above the pictures of what changed."""
 
 
-@dataclass(frozen=True)
-class Sides:
-    """The two revisions, and what is missing of them."""
-
-    before: Revision
-    after: Revision
-    missing: list[str] = field(default_factory=list)
-
-    def both(self) -> tuple[tuple[str, Revision], ...]:
-        """The revisions with their names."""
-        return ("before", self.before), ("after", self.after)
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """A model's test predictions and the manifest of the records that they are of."""
-
-    manifest: Manifest
-    masks: dict[str, np.ndarray]
-    """Class indices, uint8 [S, S], by sample."""
+Sides = dict[str, Revision]
+"""The revisions, `before` and `after`."""
+Masks = dict[str, np.ndarray]
+"""Predicted class indices, uint8 [S, S], by sample."""
 
 
 def compare(before: str, after: str | None, folder: Path) -> list[str]:
     """Write `index.html`, `compare.md` and `figures/` about two revisions to `folder`, replacing it.
 
-    Args:
-        before: the earlier revision or experiment.
-        after: the later one; None is the working tree.
-        folder: where to.
-
-    Returns:
-        What is missing of a side, and so was not compared.
+    A revision may be an experiment; `after` None is the working tree. Return what was not compared, a
+    line for each part that a side lacks.
 
     Raises:
         CannotTell: a revision is unknown here, or its results are damaged.
+        UserError: the folder holds something other than a comparison.
     """
     git.require_commits()
-    _refuse_what_is_no_comparison(folder)
-    sides = Sides(Revision(before), Revision(after))
-    scores = sides.before.scores(), sides.after.scores()
-    for (side, revision), found in zip(sides.both(), scores, strict=True):
-        if not found:
-            sides.missing.append(f"scores {side}: {revision.label} has no {METRICS[0]}")
+    if not (folder / MARKDOWN).is_file() and (folder.is_file() or any(folder.glob("*"))):
+        raise UserError(
+            f"{folder} holds something other than a comparison; give another --out, which is replaced"
+        )
+    sides = {"before": Revision(before), "after": Revision(after)}
+    scores, described, missing = [], [], list[str]()
+    for side, revision in sides.items():
+        commit = f" ({revision.commit[:9]})" if revision.commit else ""
+        described.append(f"{side}: {revision.label}{commit}")
+        scores.append(revision.scores())
+        if not scores[-1]:
+            missing.append(f"scores {side}: {revision.label} has no {METRICS[0]}")
+    what: list[Block] = [described]
     sections = [
+        Section("what", "What is compared?", what),
         Section("scores", "What do the scores say?", [_scores(*scores)]),
         Section("classes", "Which classes changed?", _classes(*scores)),
-        Section("curves", "How did training go?", _curves(sides)),
-        Section("samples", "Where did predictions change?", _samples(sides)),
-        Section("params", "Which params differ?", _params(sides)),
+        Section("curves", "How did training go?", _curves(sides, missing)),
+        Section("samples", "Where did predictions change?", _samples(sides, missing)),
+        Section("params", "Which params differ?", [_params(sides)]),
     ]
-    what = Section("what", "What is compared?", _what(sides))  # last, as it lists what is missing
-    write_page("Comparison", [what, *sections], folder, MARKDOWN)
-    return sides.missing
-
-
-def _refuse_what_is_no_comparison(folder: Path) -> None:
-    if not folder.exists() or (folder / MARKDOWN).is_file():
-        return
-    if folder.is_file() or any(folder.iterdir()):
-        raise UserError(f"{folder} holds other things than a comparison, and would be replaced")
-
-
-def _what(sides: Sides) -> list[Block]:
-    described = [
-        f"{side}: {revision.label}" + (f" ({revision.commit[:9]})" if revision.commit else "")
-        for side, revision in sides.both()
-    ]
-    blocks: list[Block] = [Points(described)]
-    if sides.missing:
-        blocks += [Text("What is missing, and so not compared:"), Points(sides.missing)]
-    return blocks
+    if missing:
+        what += ["Missing, and so not compared:", missing]
+    write_page("Comparison", sections, folder, MARKDOWN)
+    return missing
 
 
 def _scores(before: dict, after: dict) -> Table:
@@ -119,7 +87,7 @@ def _row(change: Change) -> list[str]:
 def _classes(before: dict, after: dict) -> list[Block]:
     names = [name.removeprefix(IOU) for name in {**after, **before} if name.startswith(IOU)]
     if not names:
-        return [Text("Neither side has scores by class.")]
+        return ["Neither side has scores by class."]
     found = [Change(n, before.get(IOU + n, MISSING), after.get(IOU + n, MISSING)) for n in names]
     found.sort(key=lambda change: -abs(change.difference or 0))
     shown = found[:MOST_CLASSES]
@@ -136,76 +104,73 @@ def _classes(before: dict, after: dict) -> list[Block]:
     ]  # fmt: skip
 
 
-def _curves(sides: Sides) -> list[Block]:
-    histories = [revision.history() for _, revision in sides.both()]
-    for (side, revision), history in zip(sides.both(), histories, strict=True):
+def _curves(sides: Sides, missing: list[str]) -> list[Block]:
+    before, after = histories = [revision.history() for revision in sides.values()]
+    for (side, revision), history in zip(sides.items(), histories, strict=True):
         if history is None:
-            sides.missing.append(f"curves {side}: {revision.label} has no curves in {HISTORY}")
-    before, after = histories
+            missing.append(f"curves {side}: {revision.label} has no curves in {HISTORY}")
     if before is None or after is None:
-        return [Text("A side has no curves.")]
+        return ["A side has no curves."]
     return [
         Figure(
             "curves", "Curves of loss, accuracy and mean IoU over the epochs, before and after",
-            "At network size; training dotted, validation drawn through.",
+            "At network size; training dotted, validation solid.",
             figures.curves(before, after), wide=True,
         )
     ]  # fmt: skip
 
 
-def _samples(sides: Sides) -> list[Block]:
+def _samples(sides: Sides, missing: list[str]) -> list[Block]:
     count = load_params().report.samples
     with tempfile.TemporaryDirectory() as scratch:
-        before, after = (_predicted(sides, *side, Path(scratch)) for side in sides.both())
+        before, after = (_predicted(*side, Path(scratch), missing) for side in sides.items())
         if not before or not after:
-            return _samples_in_git(sides)
-        if before.manifest.classes.names != after.manifest.classes.names:
-            return [Text("The class tables differ, so that masks cannot be compared.")]
-        names = first_by_hash(after.masks.keys() & before.masks.keys(), count)
-        truths = [_true_masks(side.manifest, names) for side in (before, after)]
-        same = [name for name in names if truths[0][name] == truths[1][name]]
-        if not same:
-            return [Text("No test image is in both: the data is another.")]
-        return _judged(same, before, after)
-
-
-def _judged(names: list[str], before: Predicted, after: Predicted) -> list[Block]:
-    rows, table = [], []
-    for sample in read(after.manifest, "test"):
-        if (name := sample["name"]) not in names:
-            continue
-        truth = sample["mask"]
-        masks = {"before": _at_size(before.masks[name], truth), "after": after.masks[name]}
-        judged = figures.judged(truth, masks["before"], masks["after"])
-        rows.append(
-            {
-                "label": shortened(name),
-                "image": sample["image"],
-                "truth": truth,
-                **masks,
-                CHANGE: judged,
-            }
+            return [_samples_in_git(sides)]
+        if before[0].classes.names != after[0].classes.names:
+            return ["The class tables differ, so masks cannot be compared."]
+        names = first_by_hash(after[1].keys() & before[1].keys(), count)
+        once, now = (
+            {sample["name"]: sample for sample in read(manifest, "test") if sample["name"] in names}
+            for manifest, _ in (before, after)
         )
-        table.append([name, *(percent(share) for share in figures.shares(judged))])
+    same = {  # another picture may have the same name
+        name: sample
+        for name, sample in now.items()
+        if np.array_equal(sample["original_mask"], once[name]["original_mask"])
+    }
+    if not same:
+        return ["No test image is in both: the data differs."]
+    return _judged(same, before[1], after[1], after[0].classes)
+
+
+def _judged(samples: dict[str, dict], before: Masks, after: Masks, table: ClassTable) -> list[Block]:
+    rows, shares = [], []
+    for name, sample in samples.items():
+        height, width = (truth := sample["mask"]).shape
+        earlier = Image.fromarray(before[name])  # the network's size may have been another
+        masks = {
+            "before": np.asarray(earlier.resize((width, height), Image.Resampling.NEAREST)),
+            "after": after[name],
+        }
+        judged = figures.judged(truth, **masks)
+        pictures = {"image": sample["image"], "truth": truth, **masks}
+        rows.append({"label": shortened(name), **pictures, "green better\ncrimson worse": judged})
+        shares.append([name, *map(percent, figures.shares(judged))])
     return [
         Figure(
-            "samples", f"Image, true mask, both predictions and what changed, of {', '.join(names)}",
+            "samples", f"Image, true mask, both predictions and what changed, of {', '.join(samples)}",
             "The same test images in every comparison, at network size. Green pixels got better, "
             "crimson ones worse; dark grey ones were wrong before and after.",
-            grids.sample_grid(rows, after.manifest.classes), wide=True,
+            grids.sample_grid(rows, table), wide=True,
         ),
-        Table("Share of these images' pixels that changed", ["image", "better", "worse"], table),
+        Table("Share of these images' pixels that changed", ["image", "better", "worse"], shares),
     ]  # fmt: skip
 
 
-def _at_size(mask: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """A mask of a network of another size, at this one's."""
-    height, width = like.shape
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-
-
-def _predicted(sides: Sides, side: str, revision: Revision, scratch: Path) -> Predicted | None:
-    """Predictions and, of the records, what a comparison reads; None where they cannot be had."""
+def _predicted(
+    side: str, revision: Revision, scratch: Path, missing: list[str]
+) -> tuple[Manifest, Masks] | None:
+    """Fetch a side's predictions and the test records to `scratch`; None if they cannot be had."""
     folder = scratch / side
     folder.mkdir()
     try:
@@ -215,43 +180,29 @@ def _predicted(sides: Sides, side: str, revision: Revision, scratch: Path) -> Pr
         for shard in manifest.shards("test"):
             revision.copy(f"{RECORDS}/{shard.name}", folder)
     except NotHere as reason:
-        sides.missing.append(
+        missing.append(
             f"predictions {side}: neither DVC's cache nor a remote has those of {revision.label} "
             f"({reason}); `dvc repro` there makes them, `dvc push` shares them"
         )
         return None
-    return Predicted(manifest, masks)
+    return manifest, masks
 
 
-def _true_masks(manifest: Manifest, names: list[str]) -> dict[str, bytes]:
-    """The masks at original size as PNG bytes, by which other pictures of the same name are told."""
-    features = (one for shard in manifest.shards("test") for one in read_shard(shard))
-    return {
-        one["name"].decode(): one["original_mask"] for one in features if one["name"].decode() in names
-    }
+def _samples_in_git(sides: Sides) -> Block:
+    """Show the small pictures in Git, as predictions are missing."""
+    found = {side: content for side, rev in sides.items() if (content := rev.read(SAMPLES))}
+    if len(found) < 2:
+        return f"The predictions of a side are missing, and so is {SAMPLES} in Git."
+    pictures = {side: np.asarray(Image.open(io.BytesIO(content))) for side, content in found.items()}
+    return Figure(
+        "samples", "Samples before and after: image, true mask, prediction",
+        f"The predictions of a side are missing; these are the pictures in Git ({SAMPLES}).",
+        figures.beside(pictures), wide=True,
+    )  # fmt: skip
 
 
-def _samples_in_git(sides: Sides) -> list[Block]:
-    """The small pictures that Git holds, where the predictions are missing."""
-    pictures = {
-        side: picture
-        for side, revision in sides.both()
-        if (picture := revision.picture(SAMPLES)) is not None
-    }
-    if len(pictures) < 2:
-        return [Text(f"The predictions of a side are missing, and so is {SAMPLES} in Git.")]
-    return [
-        Figure(
-            "samples", "Samples before and after: image, true mask, prediction",
-            f"The predictions of a side are missing; these are the pictures in Git ({SAMPLES}).",
-            figures.beside(pictures), wide=True,
-        )
-    ]  # fmt: skip
-
-
-def _params(sides: Sides) -> list[Block]:
-    found = changes(sides.before.params(), sides.after.params())
-    if not found:
-        return [Text("None.")]
+def _params(sides: Sides) -> Block:
+    found = changes(sides["before"].params(), sides["after"].params())
     rows = [[change.name, yaml_line(change.before), yaml_line(change.after)] for change in found]
-    return [Table("Params that differ", ["param", "before", "after"], rows, prose=True)]
+    head = ["param", "before", "after"]
+    return Table("Params that differ", head, rows, prose=True) if rows else "None."

@@ -1,9 +1,9 @@
-"""Is `dvc.lock` what the code, the params and the data give? Found by reading; no data is pulled.
+"""Compare code, params and data with `dvc.lock`. No data is pulled.
 
-`dvc status` cannot tell: it calls data that was not pulled "deleted", as it does a file that somebody
-removed, skips frozen stages, and trusts a file that is not in the cache. So each stage of `dvc.yaml` is
-held against its entry in `dvc.lock`, what is here against the md5 there, and what is not here against
-`dvc.lock` itself: a stage must have read what the stage before it wrote.
+`dvc status` is no answer: it calls data that was not pulled "deleted", as it does a file that somebody
+removed, skips frozen stages, and trusts a file that is not in the cache. Here each stage of `dvc.yaml`
+is compared with its entry in `dvc.lock`. Files that are here must have the md5 in the entry; of the
+others, the stage must have read what the stage before it wrote, by their md5s in `dvc.lock`.
 """
 
 import os
@@ -20,25 +20,25 @@ from dvc.repo import Repo
 from segpipe.common.errors import brief
 from segpipe.common.nested import flat
 from segpipe.review import git
+from segpipe.review.folders import changed_files
 from segpipe.review.git import CannotTell
+from segpipe.review.revision import METRICS
 
 _HASHES = {"md5", "etag", "checksum"}
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """What must run again, and what nobody here can compare."""
+    """The stages that must run again, and the data that cannot be compared here."""
 
     stale: dict[str, list[str]]
     """Reasons by stage, in the pipeline's order."""
     doubts: list[str]
-    """Data of the repository that this machine lacks, and DVC does not keep."""
+    """Missing data of the repository that DVC does not keep, and metrics that no stage writes."""
     not_here: list[str]
-    """Data outside the repository that this machine lacks."""
+    """Missing data outside the repository."""
     watched: set[str]
-    """What decides the answer, and Git must hold: the pipeline, its params, code, data, results."""
-    outs: set[str]
-    """All that the pipeline writes."""
+    """The paths that decide the answer and belong in Git: pipeline, params, code, data, results."""
 
 
 def freshness() -> Freshness:
@@ -49,17 +49,17 @@ def freshness() -> Freshness:
     """
     stages, locked = _stages(), _locked()
     kept = _kept(locked)
-    found = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")}, set())
+    found = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")})
     for stage in stages:
-        name = stage.addressing
-        reasons = (
-            list(_reasons(stage, locked[name], kept, found)) if name in locked else ["it never ran"]
-        )
+        entry = locked.get(stage.addressing)
+        reasons = [*_reasons(stage, entry, kept, found)] if entry else ["it never ran"]
         if reasons:
-            found.stale[name] = list(dict.fromkeys(reasons))
+            found.stale[stage.addressing] = list(dict.fromkeys(reasons))
         found.watched.update(_path(dep) for dep in _files(stage.deps) if _path(dep) not in kept)
         found.watched.update(_path(out) for out in stage.outs if not out.use_cache)
-        found.outs.update(_path(out) for out in stage.outs)
+    outs = {_path(out) for stage in stages for out in stage.outs}
+    unwritten = [path for path in METRICS if path not in outs]
+    found.doubts.extend(f"no stage writes {path}, so nothing proves its scores" for path in unwritten)
     return found
 
 
@@ -70,8 +70,7 @@ def _reasons(stage: Any, entry: dict, kept: dict[str, str | None], found: Freshn
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
             now, then = flat(dep.read_params()), flat(dep.hash_info.value or {})
-            changed = (key for key in {**now, **then} if now.get(key) != then.get(key))
-            yield from (f"param {key} changed" for key in changed)
+            yield from (f"param {k} changed" for k in {**now, **then} if now.get(k) != then.get(k))
         else:
             yield from _changed(dep, kept, found)
     for out in stage.outs:
@@ -82,35 +81,38 @@ def _reasons(stage: Any, entry: dict, kept: dict[str, str | None], found: Freshn
 
 
 def _declared(stage: Any, entry: dict) -> Iterator[str]:
-    """Where `dvc.yaml` names other deps, params and outs than those that the stage ran with."""
+    """Yield where `dvc.yaml` names other deps, params and outs than the stage ran with."""
     params = [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
-    declared = {
-        "param ": (params, [key for keys in entry.get("params", {}).values() for key in keys]),
-        "": (map(_path, _files(stage.deps)), (_spelled(dep["path"]) for dep in entry.get("deps", []))),
-        "out ": (map(_path, stage.outs), (_spelled(out["path"]) for out in entry.get("outs", []))),
-    }
-    for what, (now, ran) in declared.items():
-        now, ran = set(now), set(ran)
-        yield from (f"{what}{name} is new to it" for name in sorted(now - ran))
-        yield from (f"{what}{name} is no longer declared" for name in sorted(ran - now))
-    for file in (*entry.get("deps", []), *entry.get("outs", [])):
+    deps, outs = entry.get("deps", []), entry.get("outs", [])
+    for kind, now, then in (
+        ("param ", params, [key for keys in entry.get("params", {}).values() for key in keys]),
+        ("", map(_path, _files(stage.deps)), [_spelled(dep["path"]) for dep in deps]),
+        ("out ", map(_path, stage.outs), [_spelled(out["path"]) for out in outs]),
+    ):
+        declared, ran = set(now), set(then)
+        yield from (f"{kind}{name} is new to it" for name in sorted(declared - ran))
+        yield from (f"{kind}{name} is no longer declared" for name in sorted(ran - declared))
+    for file in (*deps, *outs):
         if not _HASHES & {*file}:
             yield f"dvc.lock has no md5 of {file['path']}"
 
 
 def _changed(dep: Any, kept: dict[str, str | None], found: Freshness) -> Iterator[str]:
-    path = _path(dep)
-    if path in kept and dep.hash_info and kept[path] != dep.hash_info.value:
+    path, locked = _path(dep), dep.hash_info
+    if path in kept and locked and kept[path] != locked.value:
         yield f"it ran on another {path}"
     elif dep.exists:
         if dep.changed_checksum():
-            yield f"{path} changed"
+            files = changed_files(dep.repo, path, locked.value) if locked and locked.isdir else []
+            yield f"{path} changed" + (f" ({', '.join(files)})" if files else "")
     elif path in kept:
         return  # not pulled
     elif Path(path).is_absolute() or path.startswith(".."):
         found.not_here.append(path)
     elif git.ignores(path):
-        found.doubts.append(f"{path} is not here to be compared; `dvc add` it, or keep it elsewhere")
+        found.doubts.append(
+            f"{path} is not here to be compared; `dvc add` it, or keep it outside the repository"
+        )
     else:
         yield f"{path} is deleted"
 
@@ -131,16 +133,12 @@ def _locked() -> dict[str, Any]:
 
 
 def _kept(locked: dict[str, Any]) -> dict[str, str | None]:
-    """The md5 of each path that DVC keeps: outs of stages, and data added with `dvc add`."""
-    kept = {
-        _spelled(out["path"]): out.get("md5")
-        for entry in locked.values()
-        for out in entry.get("outs", [])
-    }
+    """Return the md5 of each path that DVC keeps: outs of stages, and data added with `dvc add`."""
+    outs = [(out["path"], out) for entry in locked.values() for out in entry.get("outs", [])]
     for file in map(Path, git.files("*.dvc")):
         added = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
-        kept |= {_spelled(file.parent / out["path"]): out.get("md5") for out in added}
-    return kept
+        outs += [(file.parent / out["path"], out) for out in added]
+    return {_spelled(path): out.get("md5") for path, out in outs}
 
 
 def _files(deps: list[Any]) -> list[Any]:
@@ -152,5 +150,5 @@ def _path(file: Any) -> str:
 
 
 def _spelled(path: str | Path) -> str:
-    """One spelling of a path: no slash at its end, no dots in it."""
+    """Normalise a path: no slash at its end, no dots in it."""
     return Path(os.path.normpath(path)).as_posix()

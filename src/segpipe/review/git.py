@@ -1,4 +1,4 @@
-"""What Git says of the repository around the working directory."""
+"""Ask Git about the repository of the working directory."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from segpipe.common.errors import UserError
 
 
 class CannotTell(UserError):
-    """There is no answer to the question; the message says why, and what to do."""
+    """The question has no answer. The message says why, and what to do."""
 
     exit_code = 2
 
@@ -26,21 +26,27 @@ def require_commits() -> None:
 
 
 def commit_of(revision: str) -> str | None:
-    """The SHA of the commit that a revision names, or None where Git knows no such revision here."""
+    """Return the SHA of the commit that a revision names, or None if Git knows no such revision here."""
     return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
-def merged_commit(base: str | None) -> str:
-    """The commit that is to be merged into the base: HEAD, or what HEAD merged into it for a test.
+def commits_of(path: str, most: int) -> list[str]:
+    """Return the last commits, of any branch, that changed a path, the newest first."""
+    listed = _git("log", "--all", "--full-history", "--format=%H", f"-{most}", "--", path)
+    return (listed or "").split()
 
-    GitHub checks a pull request out as a merge of its head into its base; that commit is short-lived.
+
+def merged_commit(base: str | None) -> str:
+    """Return the commit to be merged into the base: HEAD, or its parent if HEAD is a test merge.
+
+    GitHub checks a pull request out as a short-lived merge of its head into its base.
     """
     merged = commit_of("HEAD^2") if base and base == commit_of("HEAD^1") else None
     return merged or str(commit_of("HEAD"))
 
 
 def web_address() -> str | None:
-    """Where a browser finds `origin`: `https://host/owner/name`; None where that cannot be told."""
+    """Return the web address of `origin`, `https://host/owner/name`, or None if it has none."""
     remote = _git("remote", "get-url", "origin") or ""
     before_host = r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)"
     found = re.fullmatch(rf"{before_host}([\w.-]+)(?::\d+)?[/:]([\w./-]+?)(?:\.git)?/?", remote)
@@ -48,20 +54,20 @@ def web_address() -> str | None:
 
 
 def is_first_commit() -> bool:
-    """Whether HEAD has no parent. In a shallow clone nobody can tell: then no."""
-    return commit_of("HEAD^") is None and not is_shallow()
+    """Return whether HEAD has no parent; False in a shallow clone, which may have cut it off."""
+    return commit_of("HEAD^") is None and not _is_shallow()
 
 
 def knows_a_remote() -> bool:
-    """Whether any branch of a remote was ever fetched."""
+    """Return whether any branch of a remote was ever fetched."""
     return bool(_git("for-each-ref", "refs/remotes"))
 
 
 def uncommitted() -> list[str]:
-    """Paths that differ from HEAD or that Git does not know, ignored ones left out.
+    """Return the paths that differ from HEAD or are untracked, without ignored ones.
 
     Raises:
-        CannotTell: Git cannot say.
+        CannotTell: `git status` fails.
     """
     listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
     if listed is None:
@@ -70,27 +76,29 @@ def uncommitted() -> list[str]:
 
 
 def files(pattern: str) -> list[str]:
-    """The paths in Git that match a pattern and are here."""
+    """Return the tracked paths that match a pattern and exist."""
     listed = (_git("ls-files", "-z", "--", pattern) or "").split("\0")
     return [path for path in listed if path and Path(path).exists()]
 
 
 def ignores(path: str) -> bool:
-    """Whether `.gitignore` names a path of the repository."""
+    """Return whether `.gitignore` covers a path of the repository."""
     return _git("check-ignore", "--quiet", "--", path) is not None
 
 
 def how_to_fetch(revision: str) -> str:
-    """The command that brings a revision which Git does not know here."""
+    """Return the command that fetches a revision which Git does not know here."""
     remotes = (_git("remote") or "").split()
     if not remotes:
-        return f"this repository has no remote to fetch it from; its branches are: {_branches()}"
+        branches = _git("for-each-ref", "--format=%(refname:short)", "refs/heads") or "none"
+        listed = ", ".join(branches.split())
+        return f"this repository has no remote to fetch it from; its branches are: {listed}"
     name = re.split(r"[~^@]", revision)[0].removeprefix("refs/remotes/").removeprefix("refs/heads/")
     if commit_of(name):
-        if is_shallow():
+        if _is_shallow():
             return f"for more of its history: git fetch --deepen 1 {remotes[0]}"
         return f"the history of {name} is shorter"
-    depth = "--depth 1 " if is_shallow() else ""
+    depth = "--depth 1 " if _is_shallow() else ""
     remote, _, branch = name.partition("/")
     if remote in remotes and branch:
         source = f"{remote} {shlex.quote(f'+{branch}:refs/remotes/{name}')}"
@@ -101,18 +109,12 @@ def how_to_fetch(revision: str) -> str:
     return f"if it exists there: git fetch {depth}{source}"
 
 
-def is_shallow() -> bool:
-    """Whether history is cut off here."""
+def _is_shallow() -> bool:
     return _git("rev-parse", "--is-shallow-repository") == "true"
 
 
-def _branches() -> str:
-    names = _git("for-each-ref", "--format=%(refname:short)", "refs/heads") or ""
-    return ", ".join(names.split()) or "none"
-
-
 def _git(*arguments: str) -> str | None:
-    """What Git prints, or None where it fails."""
+    """Return the output of a Git command, or None if it fails."""
     try:
         result = subprocess.run(
             ["git", *arguments], capture_output=True, text=True, errors="surrogateescape", check=False

@@ -1,4 +1,4 @@
-"""The repository's files at a revision: those of Git, and those that DVC keeps."""
+"""Read the repository's files at a revision: those in Git, and those that DVC keeps."""
 
 import io
 import json
@@ -7,13 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
-from PIL import Image
 
 from segpipe.common.errors import brief
 from segpipe.common.nested import flat
@@ -24,18 +22,18 @@ CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
 MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$")
-"""Scores that follow others: whoever reviews a change looks at them last."""
+"""Scores that follow from others, which a reviewer looks at last."""
 
 
 class NotHere(Exception):
-    """What a revision holds cannot be had here; the message says why."""
+    """A revision's data cannot be had here. The message says why."""
 
 
 class Revision:
     """A commit, branch, tag or DVC experiment; None is the working tree.
 
     Args:
-        name: what Git or DVC call it.
+        name: as Git or DVC know it.
 
     Raises:
         CannotTell: neither knows it here.
@@ -53,32 +51,23 @@ class Revision:
         except DvcException as error:
             raise CannotTell(f"DVC cannot read the repository ({brief(error)})") from None
 
-    def has(self, path: str) -> bool:
-        """Whether Git or DVC know the path; of a file that DVC keeps, its content may not be here."""
-        return bool(self._files.exists(path))
+    def read(self, path: str) -> bytes | None:
+        """Read a file; None if the revision has no such file."""
+        return self._files.read_bytes(path) if self._files.exists(path) else None
 
     def text(self, path: str) -> str | None:
-        """A text file, or None where the revision has no such file.
+        """Read a text file; None if the revision has no such file.
 
         Raises:
             CannotTell: it is no text.
         """
-        if not self.has(path):
-            return None
         try:
-            return self._files.read_text(path, encoding="utf-8")
+            return None if (content := self.read(path)) is None else content.decode()
         except UnicodeDecodeError as error:
             raise CannotTell(f"{path} of {self.label}: not UTF-8 text ({error})") from None
 
-    def picture(self, path: str) -> np.ndarray | None:
-        """A picture as RGB uint8 [height, width, 3], or None where the revision has none."""
-        if not self.has(path):
-            return None
-        with Image.open(io.BytesIO(self._files.read_bytes(path))) as picture:
-            return np.asarray(picture.convert("RGB"))
-
     def copy(self, path: str, folder: Path) -> Path:
-        """A local copy of a file or folder from Git, DVC's cache or its remote.
+        """Copy a file or folder from Git, DVC's cache or its remote.
 
         Raises:
             NotHere: none of them has it, or the remote does not answer.
@@ -86,24 +75,22 @@ class Revision:
         target = folder / Path(path).name
         try:
             self._files.get(path, str(target), recursive=True)
-        except Exception as error:  # DVC lets through whatever a kind of remote raises
+        except Exception as error:  # each kind of remote raises errors of its own
             raise NotHere(brief(error)) from None
         return target
 
     def scores(self) -> dict[str, Any]:
-        """The metrics by dotted name, as `dvc metrics show` names them; empty where there is no file.
+        """Read the metrics by dotted name, as in `dvc metrics show`; empty if there is no file.
 
         Raises:
             CannotTell: a metrics file is not JSON, or holds NaN or infinity.
         """
-        scores: dict[str, Any] = {}
-        for path in METRICS:
-            if (text := self.text(path)) is not None:
-                scores |= flat(self._json(path, text))
-        return scores
+        texts = {path: self.text(path) for path in METRICS}
+        found = [flat(self._json(path, text)) for path, text in texts.items() if text is not None]
+        return {name: score for scores in found for name, score in scores.items()}
 
     def history(self) -> pd.DataFrame | None:
-        """A row an epoch, as `results/train/history.csv` holds them; None where it has no curves."""
+        """Read `results/train/history.csv`, a row an epoch; None if it has no curves."""
         if (text := self.text(HISTORY)) is None:
             return None
         try:
@@ -113,7 +100,7 @@ class Revision:
         return history if len(history) and {"epoch", *CURVES} <= {*history} else None
 
     def params(self) -> dict[str, Any]:
-        """`params.yaml` by dotted key, not checked: an older one may know other keys.
+        """Read `params.yaml` by dotted key, unchecked: an older one may have other keys.
 
         Raises:
             CannotTell: it is not YAML.
@@ -126,7 +113,7 @@ class Revision:
 
     def _json(self, path: str, text: str) -> dict[str, Any]:
         where = f"{path} of {self.label}"
-        mend = "`dvc repro` writes it anew" if self.commit is None else "mend it there first"
+        mend = "`dvc repro` writes it anew" if self.commit is None else "fix it there first"
 
         def finite(number: str) -> float:
             if not math.isfinite(float(number)):

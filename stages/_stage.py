@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from segpipe.common.quiet import release
 
 _INTERRUPTED = (
     "interrupted; the same command begins the stage again (training goes on after its last finished "
@@ -22,6 +23,7 @@ _INTERRUPTED = (
 
 def _end_at_once(signum: int, frame: FrameType | None) -> None:
     """During imports: some libraries turn a KeyboardInterrupt in theirs into another error."""
+    release()
     print(f"error: {_INTERRUPTED}", file=sys.stderr, flush=True)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)

@@ -1,5 +1,6 @@
 """Stage `evaluate`: the model's scores on the test split, in `results/evaluate`."""
 
+import _keras  # noqa: F401
 import _stage  # noqa: F401
 
 from pathlib import Path

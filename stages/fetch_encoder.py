@@ -1,5 +1,6 @@
 """Stage `fetch_encoder`: the encoder's pretrained weights as versioned data in `data/encoder`."""
 
+import _keras  # noqa: F401
 import _stage  # noqa: F401
 
 from pathlib import Path

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from segpipe.common.classes import class_table
+from segpipe.common.quiet import quiet
 from segpipe.fetch.params import FetchParams
 from segpipe.fetch.sample import Problem, Sample
 
@@ -26,7 +27,10 @@ def open_source(data: FetchParams) -> Iterator[Sample | Problem]:
         from segpipe.fetch import synthetic
 
         return synthetic.samples(data.synthetic)
-    from segpipe.fetch import tfds
+    with quiet():
+        import tensorflow  # noqa: F401  # TFDS would import it later, with its start-up messages
+
+        from segpipe.fetch import tfds
 
     if data.source == "oxford_iiit_pet":
         return tfds.oxford_iiit_pet()

@@ -6,3 +6,4 @@ from segpipe.common.quiet import quiet
 
 with quiet():
     import keras  # noqa: F401
+    import tensorflow  # noqa: F401  # Keras' JAX backend alone would not, but tf.data does later

@@ -7,6 +7,7 @@ import typer
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
+from segpipe.common.quiet import quiet
 
 
 def predict(
@@ -40,8 +41,10 @@ def predict(
     sources = find(inputs, out)
     read_card(model)
     from segpipe.common.devices import take_gpus
-    from segpipe.predict import folder  # takes four seconds, for TensorFlow
-    from segpipe.predict.predictor import load_model
+
+    with quiet():  # takes four seconds, for TensorFlow
+        from segpipe.predict import folder
+        from segpipe.predict.predictor import load_model
 
     take_gpus()
     predictor = load_model(model)

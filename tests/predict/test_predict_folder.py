@@ -17,7 +17,7 @@ from helpers import PETS, environment, make_project, run, run_stage, set_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_prediction import card, network
+from test_predictor import card, network
 
 from segpipe import cli, load_model
 from segpipe.common import records

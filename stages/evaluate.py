@@ -12,7 +12,7 @@ from segpipe.common.files import replaces, write_json, write_text
 from segpipe.common.records import open_records
 from segpipe.common.tfrecord import write_shards
 from segpipe.evaluate.evaluation import Evaluation, absent_classes
-from segpipe.evaluate.load import load_model
+from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.tta import augmented
 from segpipe.params.load import load_params
 
@@ -26,7 +26,7 @@ def main() -> None:
     params = load_params().evaluate
     manifest = open_records(Path("data/records"))
     take_gpus()
-    model = load_model(Path("models/model.keras"), manifest)
+    model = load_for_records(Path("models/model.keras"), manifest)
     predict = augmented(model, params.tta.flip, params.tta.scales)
     evaluation = Evaluation(predict, manifest, params.batch_size)
     predicted = (

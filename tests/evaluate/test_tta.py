@@ -7,7 +7,7 @@ from helpers import plain_params
 
 from segpipe.common.errors import UserError
 from segpipe.evaluate.masks import softmax
-from segpipe.evaluate.scales import sizes
+from segpipe.evaluate.params import sizes
 from segpipe.evaluate.tta import at_size, augmented
 from segpipe.model.assemble import assemble
 from segpipe.model.decoders import DECODERS
@@ -156,7 +156,7 @@ def test_a_scale_comes_to_the_nearest_multiple_of_32(size, scales, expected):
         ((-1.0,), "a scale of -1; expected 0.25 to 4"),
         ((4.5,), "a scale of 4.5; expected"),
         ((float("nan"),), "a scale of nan; expected"),
-        ((), "no scale to look at; 1 is the network's own size"),
+        ((), "no scale; 1 is the network's own size"),
         ((1.0, 1.0), "the scales 1 and 1 both come to 128 x 128 px"),
         (
             (0.5, 1.0, 1.1),

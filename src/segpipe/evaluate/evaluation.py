@@ -17,7 +17,7 @@ from segpipe.evaluate.masks import Predict, log_softmax, mask_at_size
 
 
 class Evaluation:
-    """Scores that grow while predictions pass; no more than a few batches of pictures are kept."""
+    """Sums up scores while predictions pass; keeps no more than a few batches of pictures."""
 
     def __init__(self, predict: Predict, manifest: records.Manifest, batch_size: int) -> None:
         self.predict, self.manifest, self.batch_size = predict, manifest, batch_size
@@ -32,27 +32,26 @@ class Evaluation:
         self._counts: list[np.ndarray] = []
 
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Predict every test image once and yield its name and mask, uint8 [height, width]
-        at network size.
+        """Predict every test image once; yield its name and mask, uint8 [height, width] at network size.
 
         Raises:
-            UserError: the model gives something else than numbers.
+            UserError: the model predicts NaN or infinity.
         """
         count = self.manifest.count("test")
         samples = track(records.read(self.manifest, "test"), "Evaluating", total=count)
         batches = iter(lambda: list(islice(samples, self.batch_size)), [])
-        with ThreadPoolExecutor(1) as network:  # predicts on the next batch while this one is scored
-            for batch, logits in in_order(lambda some: network.submit(self._look, some), batches, 1):
+        with ThreadPoolExecutor(1) as network:  # predicts the next batch while this one is scored
+            for batch, logits in in_order(lambda some: network.submit(self._logits, some), batches, 1):
                 if not np.isfinite(logits).all():
                     raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
                 for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
                     yield sample["name"], self._score(sample, log_probabilities)
 
     def metrics(self) -> dict:
-        """The content of `metrics.json`, for the predictions so far.
+        """Return the content of `metrics.json`, for the predictions so far.
 
         Raises:
-            UserError: no pixel counts, so that there is nothing to score.
+            UserError: every pixel is ignored.
         """
         pixels = self.network.sum()
         if not pixels:
@@ -70,7 +69,7 @@ class Evaluation:
         }
 
     def per_image(self) -> pd.DataFrame:
-        """One row an image, at original size: its scores and the pixels by class that they come from."""
+        """Return one row an image, at original size: its scores, and its pixels by class."""
         counts = np.stack(self._counts)
         scores = metrics.scores(counts)
         columns = {name: scores[name] for name in ("pixel_accuracy", "mean_iou")}
@@ -81,29 +80,21 @@ class Evaluation:
         return pd.concat([images, pd.DataFrame(columns)], axis=1)
 
     def per_class(self) -> pd.DataFrame:
-        """One row a class, scored at original size on all images together; NaN: no score."""
-        scores = (metrics.iou, metrics.dice, metrics.precision, metrics.recall)
-        by_class = {score.__name__: score(self.original) for score in scores}
-        of_boundaries = metrics.boundary_scores(self.boundaries)
-        by_class |= {
-            f"boundary_{name}_{tolerance}px": found[row]
-            for row, tolerance in enumerate(metrics.TOLERANCES)
-            for name, found in of_boundaries.items()
-        }
+        """Return one row a class, scored at original size on all images together; NaN: no score."""
+        scores = metrics.scores(metrics.counts(self.original))
+        by_class = {name: scores[name] for name in ("iou", "dice", "precision", "recall")}
+        boundaries = metrics.boundary_scores(self.boundaries)
+        for row, tolerance in enumerate(metrics.TOLERANCES):
+            by_class |= {f"boundary_{name}_{tolerance}px": s[row] for name, s in boundaries.items()}
         return pd.DataFrame({"class": self.names, **by_class})
 
     def confusion(self) -> pd.DataFrame:
-        """Pixels at original size by true and predicted class, one row a pair."""
-        return pd.DataFrame(
-            [
-                {"truth": truth, "prediction": prediction, "pixels": self.original[i, j]}
-                for i, truth in enumerate(self.names)
-                for j, prediction in enumerate(self.names)
-            ]
-        )
+        """Return pixels at original size by true and predicted class, one row a pair."""
+        pairs = pd.MultiIndex.from_product([self.names, self.names], names=["truth", "prediction"])
+        return pd.DataFrame({"pixels": self.original.ravel()}, index=pairs).reset_index()
 
     def calibration(self) -> pd.DataFrame:
-        """How sure the model was and how often right, at network size, one row a bin of confidence."""
+        """Return confidence and accuracy at network size, one row a bin of confidence."""
         pixels, confidence, right = self._calibration
         edges = np.linspace(0, 1, metrics.BINS + 1)
         return pd.DataFrame(
@@ -117,9 +108,9 @@ class Evaluation:
         )
 
     def by_distance(self) -> pd.DataFrame:
-        """Accuracy near boundaries, one row a band of distances to another true class, at network size.
+        """Return accuracy at network size, one row a band of distances to the nearest other true class.
 
-        The distance is the chessboard's, in pixels: 1 touches another class, if only at a corner.
+        Chessboard distance in pixels: 1 touches another class, if only at a corner.
         """
         pixels, right = self._by_distance
         return pd.DataFrame(
@@ -130,7 +121,7 @@ class Evaluation:
             }
         )
 
-    def _look(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
+    def _logits(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
         return batch, self.predict(np.stack([sample["image"] for sample in batch]))
 
     def _score(self, sample: dict, log_probabilities: np.ndarray) -> np.ndarray:
@@ -150,7 +141,7 @@ class Evaluation:
     def _score_pixels(
         self, mask: np.ndarray, prediction: np.ndarray, log_probabilities: np.ndarray
     ) -> None:
-        """Loss, calibration and distance to a boundary, of the pixels that count."""
+        """Add the counted pixels to loss, calibration and accuracy by distance."""
         counted = mask != IGNORE
         of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
         self._loss -= of_truth.sum(dtype=np.float64)
@@ -162,7 +153,7 @@ class Evaluation:
 
 
 def absent_classes(scores: dict) -> list[str]:
-    """Classes without a score: in no truth and no prediction."""
+    """Return the classes without a score: in no truth and no prediction."""
     return [name for name, iou in scores["iou"].items() if iou is None]
 
 

@@ -13,7 +13,7 @@ from segpipe.common import __version__, records
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, replaces, write_json
 from segpipe.common.modelfile import read_card
-from segpipe.evaluate.load import load_model
+from segpipe.evaluate.load import load_for_records
 from segpipe.export import proof
 from segpipe.export.params import ExportParams
 from segpipe.export.runtimes import FORMATS, Format
@@ -53,7 +53,7 @@ def open_trained(path: Path, manifest: records.Manifest) -> Trained:
         UserError: the file is missing, no model of segpipe's, or one for other images or classes.
     """
     tf.config.set_visible_devices([], "GPU")  # exports run on CPUs, so the comparison does
-    model = load_model(path, manifest)
+    model = load_for_records(path, manifest)
     findings = {
         **proof.scores(model.predict_on_batch, manifest),
         "bytes": proof.size(path),

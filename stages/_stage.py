@@ -1,8 +1,8 @@
 """What every stage needs before its other imports.
 
-The checkout's own `src` comes first on the path: a queued experiment runs in a copy of the repository
-and must run the copy's code, whereas the installed package is the original's. And Ctrl-C during the
-seconds of those imports ends in one line, as it does later.
+The checkout's own `src` comes first on the path, since a queued experiment runs in a copy of the
+repository, and the installed package is the original's. Ctrl-C during the imports ends in one line, as
+it does later.
 """
 
 import os

@@ -11,7 +11,7 @@ from rich.table import Table
 from segpipe.cli import tables
 from segpipe.common.errors import UserError
 from segpipe.common.quiet import quiet
-from segpipe.export.formats import ExportFormat
+from segpipe.export import ExportFormat
 from segpipe.report.words import percent, score, signed
 
 

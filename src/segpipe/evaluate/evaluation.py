@@ -34,8 +34,7 @@ class Evaluation:
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
         """Predict every test image once; yield its name and mask, uint8 [height, width] at network size.
 
-        Raises:
-            UserError: the model predicts NaN or infinity.
+        Raises a UserError where the model predicts NaN or infinity.
         """
         count = self.manifest.count("test")
         samples = track(records.read(self.manifest, "test"), "Evaluating", total=count)
@@ -48,11 +47,7 @@ class Evaluation:
                     yield sample["name"], self._score(sample, log_probabilities)
 
     def metrics(self) -> dict:
-        """Return the content of `metrics.json`, for the predictions so far.
-
-        Raises:
-            UserError: every pixel is ignored.
-        """
+        """Return the content of `metrics.json`; raise a UserError where every pixel is ignored."""
         pixels = self.network.sum()
         if not pixels:
             raise UserError("every pixel of the test split is ignored (data.ignore): nothing to score")
@@ -97,15 +92,10 @@ class Evaluation:
         """Return confidence and accuracy at network size, one row a bin of confidence."""
         pixels, confidence, right = self._calibration
         edges = np.linspace(0, 1, metrics.BINS + 1)
-        return pd.DataFrame(
-            {
-                "low": edges[:-1],
-                "high": edges[1:],
-                "pixels": pixels.astype(np.int64),
-                "confidence": metrics.ratio(confidence, pixels),
-                "accuracy": metrics.ratio(right, pixels),
-            }
-        )
+        table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "pixels": pixels.astype(np.int64)})
+        table["confidence"] = metrics.ratio(confidence, pixels)
+        table["accuracy"] = metrics.ratio(right, pixels)
+        return table
 
     def by_distance(self) -> pd.DataFrame:
         """Return accuracy at network size, one row a band of distances to the nearest other true class.
@@ -113,13 +103,9 @@ class Evaluation:
         Chessboard distance in pixels: 1 touches another class, if only at a corner.
         """
         pixels, right = self._by_distance
-        return pd.DataFrame(
-            {
-                "distance": [_described(*band) for band in metrics.BANDS],
-                "share": metrics.ratio(pixels, pixels.sum()),
-                "accuracy": metrics.ratio(right, pixels),
-            }
-        )
+        shares, accuracy = metrics.ratio(pixels, pixels.sum()), metrics.ratio(right, pixels)
+        bands = [_described(*band) for band in metrics.BANDS]
+        return pd.DataFrame({"distance": bands, "share": shares, "accuracy": accuracy})
 
     def _logits(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
         return batch, self.predict(np.stack([sample["image"] for sample in batch]))
@@ -128,7 +114,13 @@ class Evaluation:
         mask, original = sample["mask"], sample["original_mask"]
         prediction = log_probabilities.argmax(-1).astype(np.uint8)
         self.network += metrics.confusion_matrix(mask, prediction, len(self.names))
-        self._score_pixels(mask, prediction, log_probabilities)
+        counted = mask != IGNORE
+        of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
+        self._loss -= of_truth.sum(dtype=np.float64)
+        right = (mask == prediction)[counted]
+        self._calibration += metrics.calibration(np.exp(log_probabilities.max(-1)[counted]), right)
+        band = metrics.boundary_bands(mask)[counted]
+        self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]
 
         at_size = mask_at_size(np.exp(log_probabilities), original.shape, self.manifest.resize)
         confusion = metrics.confusion_matrix(original, at_size, len(self.names))
@@ -137,19 +129,6 @@ class Evaluation:
         self._images.append((sample["name"], *original.shape))
         self._counts.append(metrics.counts(confusion))
         return prediction
-
-    def _score_pixels(
-        self, mask: np.ndarray, prediction: np.ndarray, log_probabilities: np.ndarray
-    ) -> None:
-        """Add the counted pixels to loss, calibration and accuracy by distance."""
-        counted = mask != IGNORE
-        of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
-        self._loss -= of_truth.sum(dtype=np.float64)
-        right = (mask == prediction)[counted]
-        confidence = np.exp(log_probabilities.max(-1)[counted])
-        self._calibration += metrics.calibration(confidence, right)
-        band = metrics.boundary_bands(mask)[counted]
-        self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]
 
 
 def absent_classes(scores: dict) -> list[str]:

@@ -18,8 +18,7 @@ from segpipe.common.records import Manifest, Resize
 def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
     """Load the network of a model that was trained for these records' classes, size and resizing.
 
-    Raises:
-        UserError: the file is missing, cannot be read here, or is a model for other records.
+    Raises a UserError where the file is missing, cannot be read here, or is a model for other records.
     """
     card = read_card(path)
     trained_for = _described(ClassTable.from_json(card), card["image_size"], card["resize"])
@@ -35,8 +34,7 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
 def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
     """Load the network beside a card: uint8 images [n, height, width, 3] to float32 logits.
 
-    Raises:
-        UserError: it is an export, Keras cannot read it, or it is not what the card says.
+    Raises a UserError where it is an export, Keras cannot read it, or it is not what the card says.
     """
     if not _is_keras(path):
         raise UserError(

@@ -29,11 +29,8 @@ def mask_at_size(probabilities: np.ndarray, original: tuple[int, int], how: Resi
 
     Args:
         probabilities: float32 [height, width, classes] at network size.
-        original: the picture's height and width in pixels.
+        original: the picture's height and width, which are those of the uint8 result.
         how: how the picture was resized to the network's input.
-
-    Returns:
-        Class indices, uint8 of the original size.
     """
     lead = (
         probabilities[..., 1:] - probabilities[..., :1]

@@ -23,18 +23,10 @@ TOLERANCES = (2, 5)
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """Count pixels by (true class, predicted class); pixels whose truth is 255 do not count.
+    """Count pixels by true and predicted class, int64 [N, N]; pixels whose truth is 255 do not count.
 
-    Args:
-        truth: integer class indices 0..classes-1 or 255, any shape.
-        prediction: integer class indices 0..classes-1, the same shape.
-        classes: the number of classes N.
-
-    Returns:
-        int64 [N, N].
-
-    Raises:
-        ValueError: the shapes differ, or an index is not a class.
+    `truth` holds class indices 0..N-1 or 255, `prediction` 0..N-1, as integers of one shape. Raises
+    ValueError where the shapes differ, or an index is not a class.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
@@ -104,13 +96,8 @@ def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Return 95 % intervals of a data set's scores, for other test images of the same kind.
 
     A percentile bootstrap (Efron): `RESAMPLES` times, as many images are drawn with replacement. The
-    random numbers are seeded: equal counts give equal intervals.
-
-    Args:
-        counts: int64 [images, 3, N].
-
-    Returns:
-        `low` and `high` for each of `MEANS`; None where there is no score.
+    random numbers are seeded: equal counts (int64 [images, 3, N]) give equal intervals. Returns `low`
+    and `high` for each of `MEANS`; None where there is no score.
     """
     images, *shape = counts.shape
     rng = np.random.default_rng(0)
@@ -128,14 +115,11 @@ def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Count pixels by confidence in `BINS` bins of equal width; the counts of images add up.
+    """Count pixels by confidence in `BINS` bins of equal width, each with its upper edge.
 
-    Args:
-        confidence: the probability of the predicted class, 0..1, float [pixels].
-        right: whether that class is the true one, bool [pixels].
-
-    Returns:
-        Pixels, summed confidence and right pixels, float64 [3, BINS]. A bin includes its upper edge.
+    `confidence` is the probability of the predicted class, 0..1, float [pixels]; `right` says whether
+    that class is the true one, bool [pixels]. Returns pixels, summed confidence and right pixels,
+    float64 [3, BINS]; those of several images add up.
     """
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     return np.stack([np.bincount(bins, weights, BINS) for weights in (None, confidence, right)])
@@ -151,13 +135,8 @@ def boundary_bands(mask: np.ndarray) -> np.ndarray:
     """Return the band (index into `BANDS`) of each pixel's distance to the nearest other class.
 
     Chessboard distance: a pixel that touches another class, if only at a corner, has distance 1. Ignored
-    pixels are another class here; the picture's edge is none.
-
-    Args:
-        mask: class indices or 255, uint8 [H, W].
-
-    Returns:
-        uint8 [H, W].
+    pixels are another class here; the picture's edge is none. Mask (class indices or 255) and result are
+    uint8 [H, W].
     """
     from scipy import ndimage  # takes 0.15 s, and the report imports this module for its ratios
 
@@ -175,12 +154,7 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
     A boundary pixel touches another class, if only at a corner; the picture's edge is no boundary. It is
     near if the other mask has a boundary pixel of the same class within the tolerance (chessboard
     distance). Ignored pixels (truth 255) are never boundaries and create none; predictions there do not
-    count.
-
-    Args:
-        truth: class indices 0..classes-1 or 255, uint8 [H, W].
-        prediction: class indices 0..classes-1, uint8 [H, W].
-        classes: the number of classes N.
+    count. Both masks are uint8 [H, W], class indices 0..N-1.
 
     Returns:
         True boundary pixels, those found, predicted boundary pixels, those right: int64
@@ -204,16 +178,11 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
 
 
 def boundary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Return precision, recall and F1 of boundary pixels, here of counts summed over the images.
+    """Return `precision`, `recall` and `f1` of boundary pixels by class, float64 [..., N].
 
-    Source: Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?"
-
-    Args:
-        counts: [..., 4, N] as `boundary_counts` returns them.
-
-    Returns:
-        `precision`, `recall` and their harmonic mean `f1` by class, float64 [..., N]. NaN where there
-        are no such pixels; F1 is 0 where only the truth or only the prediction has any.
+    `counts` are those of `boundary_counts`, [..., 4, N], here summed over the images. NaN where there
+    are no such pixels; F1 is 0 where only the truth or only the prediction has any. Source: Csurka et
+    al. 2013, "What is a good evaluation measure for semantic segmentation?"
     """
     true, found, predicted, right = np.moveaxis(counts, -2, 0)
     precision, recall = ratio(right, predicted), ratio(found, true)
@@ -226,13 +195,9 @@ def boundary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def summarise_boundaries(counts: np.ndarray) -> dict[str, float | None]:
-    """Return the mean boundary F1 over the classes that have one, by tolerance (`2px`, `5px`).
+    """Return the mean boundary F1 over the classes that have one (else None), by tolerance as `2px`.
 
-    Args:
-        counts: [tolerances, 4, N] as `boundary_counts` returns them.
-
-    Returns:
-        None for a tolerance at which no class has a score.
+    `counts` are those of `boundary_counts`, [tolerances, 4, N].
     """
     means = mean_present(boundary_scores(counts)["f1"])
     return {f"{t}px": _plain(mean) for t, mean in zip(TOLERANCES, means, strict=True)}

@@ -29,8 +29,7 @@ class EvaluateParams(Section):
 def sizes(size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int]]:
     """Return height and width at each scale, rounded to the nearest multiple of 32, at least 32.
 
-    Raises:
-        UserError: a scale is not 0.25 to 4, two come to the same size, or there is none.
+    Raises a UserError where a scale is not 0.25 to 4, two come to the same size, or there is none.
     """
     if not scales:
         raise UserError("no scale; 1 is the network's own size")

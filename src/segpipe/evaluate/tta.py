@@ -17,14 +17,11 @@ def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Pred
     Args:
         network: from uint8 images [n, H, W, 3] to float32 logits [n, H, W, classes].
         flip: whether the mirror image is a view too, at each scale.
-        scales: sizes of the views, as factors of H and W; see `segpipe.evaluate.params.sizes`.
+        scales: sizes of the views, as factors of H and W; `sizes` raises a UserError for wrong ones.
 
     Returns:
         A function from such images to such logits: the logarithm of the mean probability, whose softmax
         is that mean. With the image as it is for its only view, the logits are the network's own.
-
-    Raises:
-        UserError: as `sizes` does.
     """
     own = network.input_shape[1:3]
     view_sizes, steps = sizes(own, scales), (1, -1) if flip else (1,)

@@ -36,14 +36,8 @@ def main() -> None:
         partial.mkdir()
         write_shards(partial, "test", predicted, SHARD_MB)
         scores = evaluation.metrics()
-    for name, table in (
-        ("per_image", evaluation.per_image()),
-        ("per_class", evaluation.per_class()),
-        ("confusion", evaluation.confusion()),
-        ("calibration", evaluation.calibration()),
-        ("by_distance", evaluation.by_distance()),
-    ):
-        write_text(RESULTS / f"{name}.csv", table.to_csv(index=False))
+    for name in ("per_image", "per_class", "confusion", "calibration", "by_distance"):
+        write_text(RESULTS / f"{name}.csv", getattr(evaluation, name)().to_csv(index=False))
     write_json(RESULTS / "metrics.json", scores)
     for name in absent_classes(scores["original"]):
         print(f"class {name} is in no test mask and no prediction: left out of the means")

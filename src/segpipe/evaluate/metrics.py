@@ -83,13 +83,8 @@ def summarise(confusion: np.ndarray, names: list[str]) -> dict:
 def summarise_counts(counts: np.ndarray, names: list[str]) -> dict:
     """Return the same from counts, [3, N]."""
     found = scores(counts)
-    return {
-        **{name: _plain(found[name].item()) for name in MEANS},
-        **{
-            name: {c: _plain(score) for c, score in zip(names, found[name], strict=True)}
-            for name in ("iou", "dice")
-        },
-    }
+    by_class = {n: dict(zip(names, map(_plain, found[n]), strict=True)) for n in ("iou", "dice")}
+    return {name: _plain(found[name].item()) for name in MEANS} | by_class
 
 
 def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -108,10 +103,7 @@ def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
         times_drawn = rng.multinomial(images, np.full(images, 1 / images), size=_AT_ONCE)
         resampled = scores((times_drawn @ by_image).reshape(_AT_ONCE, *shape))
         samples.append([resampled[name] for name in MEANS])
-    return {
-        name: _interval(values)
-        for name, values in zip(MEANS, np.concatenate(samples, axis=1), strict=True)
-    }
+    return dict(zip(MEANS, map(_interval, np.concatenate(samples, axis=1)), strict=True))
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -187,11 +179,8 @@ def boundary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     true, found, predicted, right = np.moveaxis(counts, -2, 0)
     precision, recall = ratio(right, predicted), ratio(found, true)
     f1 = np.nan_to_num(ratio(2 * precision * recall, precision + recall))
-    return {
-        "precision": precision,
-        "recall": recall,
-        "f1": np.where(true + predicted > 0, f1, np.nan),
-    }
+    f1 = np.where(true + predicted > 0, f1, np.nan)
+    return {"precision": precision, "recall": recall, "f1": f1}
 
 
 def summarise_boundaries(counts: np.ndarray) -> dict[str, float | None]:

@@ -159,23 +159,23 @@ def _calibration(trained: Trained, params: ExportParams) -> list[np.ndarray]:
 
 def _card(trained: Trained, name: str, made: Format) -> dict[str, Any]:
     """Return the model's card with the export's format, input and output."""
-    size, batch = trained.manifest.size, made.batch or "any"
+
+    def tensor(name: str, type_: str, channels: int, values: str) -> dict[str, Any]:
+        shape = [made.batch or "any", *trained.manifest.size, channels]
+        return {"name": name, "type": type_, "shape": shape, "values": values}
+
+    classes = len(trained.manifest.classes)
     return {
         **trained.card,
         "export": {
             "format": name,
             "segpipe": __version__,
-            "input": {
-                "name": IMAGE,
-                "type": "uint8",
-                "shape": [batch, *size, 3],
-                "values": "RGB, 0 to 255; scaling is inside the network",
-            },
-            "output": {
-                "name": LOGITS,
-                "type": made.logits,
-                "shape": [batch, *size, len(trained.manifest.classes)],
-                "values": "the largest of a pixel is its class, in the order of classes",
-            },
+            "input": tensor(IMAGE, "uint8", 3, "RGB, 0 to 255; scaling is inside the network"),
+            "output": tensor(
+                LOGITS,
+                made.logits,
+                classes,
+                "the largest of a pixel is its class, in the order of classes",
+            ),
         },
     }

@@ -55,13 +55,11 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "savedmodel": Format("", None, "float32", (), savedmodel.write, savedmodel.load),
-    "tflite": Format(
-        "model.tflite", 1, "float32", ("ai_edge_litert",), tflite.write, tflite.load
-    ),
+    "tflite": Format("model.tflite", 1, "float32", ("ai_edge_litert",), tflite.write, tflite.load),
     "tflite-int8": Format(
         "model.tflite", 1, "int8", ("ai_edge_litert",), tflite.write_int8, tflite.load
     ),
     "onnx": Format(
         "model.onnx", None, "float32", ("onnx", "onnxruntime", "tf2onnx"), onnx.write, onnx.load
     ),
-}  # fmt: skip
+}

@@ -115,10 +115,7 @@ class Predictor:
         def checked(images: np.ndarray) -> np.ndarray:
             logits = network(images)
             if not np.isfinite(logits).all():
-                raise UserError(
-                    "the model predicts NaN or infinity; train it again, with a lower "
-                    "train.learning_rate"
-                )
+                raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
             return logits
 
         return checked

@@ -1,7 +1,7 @@
 """What scoring costs beside the network: images a second of `evaluate`, against the bare model's.
 
 The test photographs of SEGPIPE_PET_DIR, scored at 128 px and at their own size, the predicted masks
-written; the rival looks at the same pictures in the same ways and does nothing else.
+written; the rival predicts on the same views of the same pictures and does nothing else.
 """
 
 import _bench

@@ -16,6 +16,7 @@ from _networks import network, of_recipe
 
 from segpipe.common.classes import class_table
 from segpipe.predict.folder import Done, Failed, Options, Predicted, Work, predict_files
+from segpipe.predict.images import read_fitted
 from segpipe.predict.inputs import find
 from segpipe.predict.predictor import Predictor
 
@@ -29,8 +30,9 @@ class MasksOnly(Work):
         """Only make the mask."""
         if isinstance(predicted, Failed):
             return predicted
-        mask = predicted.result.mask()
-        return Done(predicted.source, mask.shape, np.bincount(mask.ravel()))
+        source, prediction = predicted
+        mask = prediction.mask()
+        return Done(source, mask.shape, np.bincount(mask.ravel()))
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         sources = find([str(_bench.photographs() / "images")], out)[:IMAGES]
-        images = np.stack([one.image for one in map(Work(predictor, out, Options()).shrink, sources)])
+        images = np.stack([read_fitted(one.path, size, "stretch")[0] for one in sources])
 
         def bare() -> None:
             for first in range(0, len(images), BATCH):

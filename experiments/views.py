@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from segpipe.common import records
 from segpipe.common.errors import exits_cleanly
 from segpipe.evaluate import metrics
-from segpipe.evaluate.load import load_model
+from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.masks import Predict
 from segpipe.evaluate.tta import augmented
 from segpipe.params.load import load_params
@@ -37,7 +37,7 @@ def main() -> None:
     sets = parser.parse_args().sets
     params = load_params().evaluate
     manifest = records.open_records(Path("data/records"))
-    model = load_model(Path("models/model.keras"), manifest)
+    model = load_for_records(Path("models/model.keras"), manifest)
     for scales in sets:
         predict = augmented(model, params.tta.flip, scales)
         print(f"{scales}: {score(validated(predict, manifest, params.batch_size))}", flush=True)

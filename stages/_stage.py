@@ -1,8 +1,8 @@
 """What every stage needs before its other imports.
 
-The checkout's own `src` comes first on the path: a queued experiment runs in a copy of the repository
-and must run the copy's code, whereas the installed package is the original's. And Ctrl-C during the
-seconds of those imports ends in one line, as it does later.
+The checkout's own `src` comes first on the path, since a queued experiment runs in a copy of the
+repository, and the installed package is the original's. Ctrl-C during the imports ends in one line, as
+it does later.
 """
 
 import os
@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from segpipe.common.quiet import release
 
 _INTERRUPTED = (
     "interrupted; the same command begins the stage again (training goes on after its last finished "
@@ -22,6 +23,7 @@ _INTERRUPTED = (
 
 def _end_at_once(signum: int, frame: FrameType | None) -> None:
     """During imports: some libraries turn a KeyboardInterrupt in theirs into another error."""
+    release()
     print(f"error: {_INTERRUPTED}", file=sys.stderr, flush=True)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)

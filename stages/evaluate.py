@@ -1,5 +1,6 @@
 """Stage `evaluate`: the model's scores on the test split, in `results/evaluate`."""
 
+import _keras  # noqa: F401
 import _stage  # noqa: F401
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from segpipe.common.files import replaces, write_json, write_text
 from segpipe.common.records import open_records
 from segpipe.common.tfrecord import write_shards
 from segpipe.evaluate.evaluation import Evaluation, absent_classes
-from segpipe.evaluate.load import load_model
+from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.tta import augmented
 from segpipe.params.load import load_params
 
@@ -25,7 +26,7 @@ def main() -> None:
     params = load_params().evaluate
     manifest = open_records(Path("data/records"))
     take_gpus()
-    model = load_model(Path("models/model.keras"), manifest)
+    model = load_for_records(Path("models/model.keras"), manifest)
     predict = augmented(model, params.tta.flip, params.tta.scales)
     evaluation = Evaluation(predict, manifest, params.batch_size)
     predicted = (
@@ -35,14 +36,8 @@ def main() -> None:
         partial.mkdir()
         write_shards(partial, "test", predicted, SHARD_MB)
         scores = evaluation.metrics()
-    for name, table in (
-        ("per_image", evaluation.per_image()),
-        ("per_class", evaluation.per_class()),
-        ("confusion", evaluation.confusion()),
-        ("calibration", evaluation.calibration()),
-        ("by_distance", evaluation.by_distance()),
-    ):
-        write_text(RESULTS / f"{name}.csv", table.to_csv(index=False))
+    for name in ("per_image", "per_class", "confusion", "calibration", "by_distance"):
+        write_text(RESULTS / f"{name}.csv", getattr(evaluation, name)().to_csv(index=False))
     write_json(RESULTS / "metrics.json", scores)
     for name in absent_classes(scores["original"]):
         print(f"class {name} is in no test mask and no prediction: left out of the means")

@@ -1,5 +1,6 @@
 """Stage `export`: the model in another format, in `models/export`, proven on the test split."""
 
+import _keras  # noqa: F401
 import _stage  # noqa: F401
 
 import sys

@@ -1,6 +1,7 @@
 """Stage `train`: records and encoder to `models/model.keras` and `results/train`."""
 
 import _backend  # noqa: F401
+import _keras  # noqa: F401
 import _stage  # noqa: F401
 
 from pathlib import Path

@@ -27,12 +27,13 @@ def test_confusion_matrix_counts_truth_by_row_and_leaves_ignored_pixels_out():
 
 def test_scores_are_those_worked_out_by_hand():
     matrix = np.array(MATRIX)
-    assert metrics.pixel_accuracy(matrix) == 3 / 5
+    scores = metrics.scores(metrics.counts(matrix))
+    assert scores["pixel_accuracy"] == 3 / 5
     assert metrics.iou(matrix) == pytest.approx([1 / 3, 2 / 3, 0])
-    assert metrics.dice(matrix) == pytest.approx([2 / 4, 4 / 5, 0])
-    assert metrics.precision(matrix) == pytest.approx([1 / 2, 2 / 3, np.nan], nan_ok=True)
-    assert metrics.recall(matrix) == pytest.approx([1 / 2, 1, 0])
-    assert metrics.mean_present(metrics.iou(matrix)) == pytest.approx(1 / 3)
+    assert scores["dice"] == pytest.approx([2 / 4, 4 / 5, 0])
+    assert scores["precision"] == pytest.approx([1 / 2, 2 / 3, np.nan], nan_ok=True)
+    assert scores["recall"] == pytest.approx([1 / 2, 1, 0])
+    assert scores["mean_iou"] == pytest.approx(1 / 3)
 
 
 def test_a_class_absent_from_truth_and_prediction_is_left_out_of_the_mean():
@@ -73,13 +74,13 @@ def test_matrices_of_parts_add_up_to_that_of_the_whole(truth, prediction):
 @given(masks, predictions)
 def test_dice_follows_from_iou(truth, prediction):
     matrix = metrics.confusion_matrix(truth, prediction, 4)
-    iou = metrics.iou(matrix)
-    np.testing.assert_allclose(metrics.dice(matrix), 2 * iou / (1 + iou))
+    scores = metrics.scores(metrics.counts(matrix))
+    np.testing.assert_allclose(scores["dice"], 2 * scores["iou"] / (1 + scores["iou"]))
 
 
 def test_large_counts_do_not_overflow():
     matrix = np.full((2, 2), 2**40)
-    assert metrics.pixel_accuracy(matrix) == 0.5
+    assert metrics.scores(metrics.counts(matrix))["pixel_accuracy"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,40 @@ def test_a_band_is_the_chessboard_distance_to_the_nearest_pixel_of_another_class
         distance = np.abs(others - (row, column)).max(1).min()
         near, far = metrics.BANDS[band]
         assert near <= distance <= (far or np.inf)
+
+
+def grown_bands(mask):
+    """The bands without a distance transform: pixels that touch another class, grown step by step."""
+    padded = np.pad(mask, 1, mode="edge")
+    near = np.zeros(mask.shape, bool)
+    for row, column in np.ndindex(3, 3):
+        near |= padded[row:, column:][: mask.shape[0], : mask.shape[1]] != mask
+    bands, distance = np.full(mask.shape, len(metrics.BANDS) - 1, np.uint8), 1
+    for band, (_, farthest) in enumerate(metrics.BANDS[:-1]):
+        while distance < farthest:
+            around = np.pad(near, 1)
+            for row, column in np.ndindex(3, 3):
+                near |= around[row:, column:][: mask.shape[0], : mask.shape[1]]
+            distance += 1
+        bands[near & (bands == len(metrics.BANDS) - 1)] = band
+    return bands
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(
+        np.uint8,
+        st.tuples(st.integers(1, 4), st.integers(1, 5)),
+        elements=st.sampled_from([0, 1, IGNORE]),
+    ),
+    st.integers(1, 12),
+    st.integers(1, 12),
+)
+def test_bands_are_those_of_boundaries_grown_step_by_step(small, down, across):
+    """Of noise, of large regions, of one row or column, without any boundary."""
+    mask = small.repeat(down, 0).repeat(across, 1)
+    found = metrics.boundary_bands(mask)
+    assert (found.dtype, found.tolist()) == (np.uint8, grown_bands(mask).tolist())
 
 
 def test_without_a_boundary_every_pixel_is_far_from_it():

@@ -1,4 +1,4 @@
-"""Test-time augmentation: what the mean over several looks is, and at which sizes they are taken."""
+"""Test-time augmentation: what the mean over several views is, and which sizes they have."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from helpers import plain_params
 
 from segpipe.common.errors import UserError
 from segpipe.evaluate.masks import softmax
-from segpipe.evaluate.scales import sizes
+from segpipe.evaluate.params import sizes
 from segpipe.evaluate.tta import at_size, augmented
 from segpipe.model.decoders import DECODERS
 from segpipe.model.params import EncoderParams, ModelParams
@@ -32,12 +32,12 @@ def network(kernel, size=(32, 64)):
 
 
 def pixel():
-    """Looks at the pixel itself."""
+    """Sees the pixel itself."""
     return network([[1.0]])
 
 
 def left():
-    """Looks at the pixel to the left."""
+    """Sees the pixel to the left."""
     return network([[1.0, 0.0, 0.0]])
 
 
@@ -58,14 +58,14 @@ def noise(rng, count=3, size=(32, 64)):
     return rng.integers(0, 256, (count, *size, 3), np.uint8)
 
 
-def test_one_look_at_the_image_as_it_is_gives_the_networks_own_logits_bit_for_bit(rng):
+def test_one_view_of_the_image_as_it_is_gives_the_networks_own_logits_bit_for_bit(rng):
     model, images = left(), noise(rng)
     found = augmented(model, False, (1.0,))(images)
     assert (found == model.predict_on_batch(images)).all()
     assert abs(found).max() > 0
 
 
-def test_with_flip_probabilities_are_the_mean_of_both_looks():
+def test_with_flip_probabilities_are_the_mean_of_both_views():
     """White is column 10: seen by 11, and in the mirror image by 9. (3/4 + 1/2) / 2 = 5/8."""
     image = columns({10: 255})
     expected = np.full(64, 1 / 2)
@@ -97,8 +97,8 @@ def test_with_scales_probabilities_are_the_mean_over_sizes():
     np.testing.assert_allclose(second(found), expected, atol=1e-6)
 
 
-def test_at_every_scale_the_mirror_image_is_looked_at_too(rng):
-    """Four looks, each of them worked out by one or two."""
+def test_at_every_scale_the_mirror_image_is_a_view_too(rng):
+    """Four views, each of them worked out by one or two."""
     images = noise(rng)
     by_one = [softmax(augmented(left(), False, (scale,))(images)) for scale in (1.0, 2.0)]
     by_one += [
@@ -118,7 +118,7 @@ def test_a_picture_without_contours_is_the_same_at_any_scale():
 
 
 def test_a_network_that_is_sure_gives_finite_logits(rng):
-    """Every look gives a probability of 0, whose logarithm would be minus infinity."""
+    """Every view gives a probability of 0, whose logarithm would be minus infinity."""
     model = pixel()
     model.set_weights([1e4 * weight for weight in model.get_weights()])
     found = augmented(model, True, (1.0, 2.0))(np.full((1, 32, 64, 3), 255, np.uint8))
@@ -156,7 +156,7 @@ def test_a_scale_comes_to_the_nearest_multiple_of_32(size, scales, expected):
         ((-1.0,), "a scale of -1; expected 0.25 to 4"),
         ((4.5,), "a scale of 4.5; expected"),
         ((float("nan"),), "a scale of nan; expected"),
-        ((), "no scale to look at; 1 is the network's own size"),
+        ((), "no scale; 1 is the network's own size"),
         ((1.0, 1.0), "the scales 1 and 1 both come to 128 x 128 px"),
         (
             (0.5, 1.0, 1.1),

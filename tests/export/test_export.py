@@ -17,7 +17,7 @@ from helpers import commit, error_line, make_project, run, set_params
 from segpipe.common import records
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
-from segpipe.export.formats import ExportFormat
+from segpipe.export import ExportFormat
 from segpipe.export.runtimes import FORMATS
 from segpipe.predict.predictor import load_model
 from segpipe.train.saving import save_model

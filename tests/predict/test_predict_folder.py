@@ -130,8 +130,8 @@ def test_an_overlay_is_half_picture_and_half_colour(predict, photos, tmp_path):
 )
 def test_a_written_mask_is_one_that_training_would_read_as_the_same_classes(table, rng, tmp_path):
     mask = rng.integers(0, len(table), (30, 40), np.uint8)
-    outputs.write_mask(tmp_path / "mask.png", outputs.mask_picture(mask, table))
-    outputs.write_overlay(tmp_path / "image.jpg", Image.new("RGB", (40, 30)))
+    outputs.write_mask(tmp_path / "mask.png", mask, table)
+    outputs.write_overlay(tmp_path / "image.jpg", Image.new("RGB", (40, 30)), mask, table)
     image, drawn = ((tmp_path / name).read_bytes() for name in ("image.jpg", "mask.png"))
     _, values, _ = decode_pair(image, drawn, "image", "mask", table.by_colour)
     assert table.unknown_values(values) == {}
@@ -157,7 +157,7 @@ def original_scores(project):
 @pytest.mark.parametrize(
     ("flip", "scales", "options"),
     [(False, [1.0], []), (True, [1.0, 2.0], ["--tta", "--scales", "1,2"])],
-    ids=["one look", "four looks"],
+    ids=["one view", "four views"],
 )
 def test_the_test_split_scores_exactly_what_metrics_json_says(
     finished_project, tmp_path, predict, model, flip, scales, options

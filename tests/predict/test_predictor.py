@@ -1,4 +1,4 @@
-"""Predicting from Python: images of any kind and size, tiles, averages of looks."""
+"""Predicting from Python: images of any kind and size, tiles, averages of views."""
 
 import sys
 import tracemalloc
@@ -43,13 +43,13 @@ def network(size, kernel=1, seed=0):
 
 @pytest.fixture(scope="module")
 def by_pixel():
-    """Looks at one pixel at a time."""
+    """Sees one pixel at a time."""
     return Predictor(network((32, 64)), card((32, 64)))
 
 
 @pytest.fixture(scope="module")
 def predictor():
-    """Looks at a neighbourhood, and left is not right."""
+    """Sees a neighbourhood, and left is not right."""
     return Predictor(network((32, 64), 5), card((32, 64)))
 
 
@@ -154,8 +154,8 @@ def test_what_is_no_image_is_an_error_that_teaches(predictor, image, words):
 
 def test_probabilities_add_up_to_one_and_the_mask_is_their_argmax(predictor, rng):
     images = [photo(rng, 45, 33), photo(rng, 100, 150)]
-    looks = {"tta": True, "scales": (1.0, 2.0)}
-    for options in ({}, {"tta": True}, {"tile": True}, looks, {**looks, "tile": True}):
+    views = {"tta": True, "scales": (1.0, 2.0)}
+    for options in ({}, {"tta": True}, {"tile": True}, views, {**views, "tile": True}):
         masks = predictor.predict(images, **options)
         scores = predictor.predict_probabilities(images, **options)
         for mask, score in zip(masks, scores, strict=True):

@@ -21,7 +21,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import read_card
 from segpipe.common.records import open_records
-from segpipe.evaluate.load import load_model
+from segpipe.evaluate.load import load_for_records
 from segpipe.train import provenance
 
 
@@ -118,7 +118,7 @@ def test_a_model_for_other_records_is_refused_and_both_are_named(project, before
     records.unlink()
     records.write_text(text.replace(before, after))
     with pytest.raises(UserError) as caught:
-        load_model(project / "models/model.keras", open_records(records.parent))
+        load_for_records(project / "models/model.keras", open_records(records.parent))
     assert str(caught.value) == (
         f"{project}/models/model.keras was trained for 1 = pet, 2 = background, 3 = border at "
         f"32 x 32 px (stretch), but the records have {found}; train it on these records"

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from segpipe.cli import tables
 from segpipe.common.errors import UserError
-from segpipe.export.formats import ExportFormat
+from segpipe.common.quiet import quiet
+from segpipe.export import ExportFormat
 from segpipe.report.words import percent, score, signed
 
 
@@ -34,7 +35,8 @@ def export(
     from segpipe.params.load import load_params
 
     params, manifest = load_params().export, open_records(Path("data/records"))
-    from segpipe.export import run  # takes seconds, for TensorFlow
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.export import run
 
     targets = {name: out or run.default_target(name) for name in (format_.value for format_ in to)}
     for name, target in targets.items():

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from segpipe.cli import tables
 from segpipe.common.modelfile import read_card
+from segpipe.common.quiet import quiet
 from segpipe.common.words import extent
 
 if TYPE_CHECKING:
@@ -35,14 +36,16 @@ def model(
 
     Needs no data and downloads no weights.
     """
-    from segpipe.model.pretrained import Backbone  # takes seconds, for TensorFlow
-    from segpipe.model.unet import assemble
     from segpipe.params.load import load_params
 
     params = load_params()
     encoder, weights = params.model.encoder, params.model.encoder.weights
-    backbone = Backbone(encoder.name, encoder.alpha, None if weights == "none" else Path(weights))
-    inner = backbone.architecture(params.data.image_size)
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.model.pretrained import Backbone
+        from segpipe.model.unet import assemble
+
+        backbone = Backbone(encoder.name, encoder.alpha, None if weights == "none" else Path(weights))
+        inner = backbone.architecture(params.data.image_size)
     if layers:
         _print_layers(params, inner)
     else:

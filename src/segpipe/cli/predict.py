@@ -7,6 +7,7 @@ import typer
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
+from segpipe.common.quiet import quiet
 
 
 def predict(
@@ -22,10 +23,7 @@ def predict(
         str,
         typer.Option(metavar="A,B", help="Average over these sizes, as factors of the network's input."),
     ] = "1",
-    tile: Annotated[
-        bool,
-        typer.Option("--tile", help="Large pictures at their own resolution, in overlapping tiles."),
-    ] = False,
+    tile: Annotated[bool, typer.Option("--tile", help="Large pictures unscaled, in tiles.")] = False,
     probabilities: Annotated[
         Literal["npz", "png"] | None, typer.Option(help="Write probabilities too, in 16 bits.")
     ] = None,
@@ -34,14 +32,15 @@ def predict(
 
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
+    from segpipe.common.devices import take_gpus
     from segpipe.predict.inputs import find
 
     factors = _factors(scales)
     sources = find(inputs, out)
     read_card(model)
-    from segpipe.common.devices import take_gpus
-    from segpipe.predict import folder  # takes four seconds, for TensorFlow
-    from segpipe.predict.predictor import load_model
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.predict import folder
+        from segpipe.predict.predictor import load_model
 
     take_gpus()
     predictor = load_model(model)
@@ -50,8 +49,7 @@ def predict(
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
     if outcome.failed:
         more = outcome.failed - len(outcome.reasons)
-        lines = [*outcome.reasons, *([f"... and {more} more"] if more else [])]
-        listed = "".join(f"\n  {line}" for line in lines)
+        listed = "\n  ".join(["", *outcome.reasons, *([f"... and {more} more"] if more else [])])
         raise UserError(
             f"{outcome.failed} of {len(sources)} pictures could not be read, all listed in "
             f"{out / folder.FAILED}; the others are done:{listed}"

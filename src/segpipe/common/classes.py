@@ -1,4 +1,4 @@
-"""The class table: what each value, or each colour, in a mask file means."""
+"""The class table: the class of each value, or each colour, in a mask file."""
 
 import re
 from collections.abc import Iterable
@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 IGNORE = 255
-"""The index, in every mask inside the pipeline, of pixels that count in neither loss nor score."""
-
+"""The index of ignored pixels in every mask of the pipeline: they count in neither loss nor score."""
 
 MaskValue = int | str
-"""What a mask file holds at a pixel: a number 0..255, or a colour as `#rrggbb`."""
+"""A pixel of a mask file: a number 0..255, or a colour as `#rrggbb`."""
 
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
@@ -29,19 +28,19 @@ class SegmentationClass:
     @property
     def rgb(self) -> tuple[int, int, int]:
         """The colour as three integers, 0..255."""
-        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
+        red, green, blue = bytes.fromhex(self.colour[1:])
         return red, green, blue
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Classes in the order of their index, and the file values that are ignored."""
+    """Classes in the order of their indices, and the file values that are ignored."""
 
     classes: tuple[SegmentationClass, ...]
     ignore: tuple[MaskValue, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where two classes cannot be told apart, or a colour is no colour."""
+        """Raise ValueError where two classes share a name, value or colour, or a colour is none."""
         columns: dict[str, list] = {
             "name": self.names,
             "value": [v.lower() if isinstance(v, str) else v for v in self.values],
@@ -58,7 +57,7 @@ class ClassTable:
             raise ValueError("classes and ignore hold both numbers and colours; masks hold one of them")
 
     def __len__(self) -> int:
-        """The number of classes, ignored values not counted."""
+        """Return the number of classes, without ignored values."""
         return len(self.classes)
 
     @property
@@ -73,12 +72,12 @@ class ClassTable:
 
     @property
     def values(self) -> list[MaskValue]:
-        """All that a mask may hold: the classes' values, then the ignored ones."""
+        """The values that a mask may hold: the classes', then the ignored ones."""
         return [*(c.value for c in self.classes), *self.ignore]
 
     @property
     def by_colour(self) -> bool:
-        """Whether masks are read as RGB colours, and not as numbers."""
+        """Whether masks hold RGB colours, not numbers."""
         return isinstance(self.values[0], str)
 
     @property
@@ -90,10 +89,9 @@ class ClassTable:
         return palette
 
     def unknown_values(self, mask: np.ndarray) -> dict[MaskValue, int]:
-        """What `mask` holds and the table lacks, with pixel counts, the most frequent first.
+        """Return the pixel counts of values that the table lacks, the most frequent first.
 
-        Args:
-            mask: uint8 [height, width], or [height, width, 3] where values are colours.
+        `mask` is uint8 [height, width], or [height, width, 3] where values are colours.
         """
         codes = _codes(mask) if self.by_colour else mask
         unknown, counts = np.unique(codes[self._found(codes) < 0], return_counts=True)
@@ -104,13 +102,10 @@ class ClassTable:
         }
 
     def to_indices(self, mask: np.ndarray) -> np.ndarray:
-        """Map what mask files hold to class indices 0..N-1, ignored and unknown values to 255.
+        """Map file values to class indices 0..N-1, ignored and unknown values to 255.
 
-        Args:
-            mask: uint8 [height, width], or [height, width, 3] where values are colours.
-
-        Returns:
-            uint8 [height, width].
+        `mask` is uint8 [height, width], or [height, width, 3] where values are colours; the result is
+        uint8 [height, width].
         """
         if self.by_colour:
             return self._indices(_codes(mask))
@@ -121,7 +116,7 @@ class ClassTable:
         return np.where((found >= 0) & (found < len(self)), found, IGNORE).astype(np.uint8)
 
     def _found(self, codes: np.ndarray) -> np.ndarray:
-        """The position of each code in `values`, -1 where it is not there."""
+        """Return the position of each code in `values`, -1 for others."""
         known, order = self._sorted
         if not self.by_colour:
             position_of = np.full(256, -1, np.int16)
@@ -137,12 +132,12 @@ class ClassTable:
         return codes[order], order
 
     def describe(self) -> str:
-        """The table in one line, for error messages."""
+        """Return the table in one line, for error messages."""
         described = ", ".join(f"{c.value} = {c.name}" for c in self.classes)
         return described + (f", ignored: {list(self.ignore)}" if self.ignore else "")
 
     def to_json(self) -> dict:
-        """A plain form for the manifest; `from_json` reads it."""
+        """Return a plain form for the manifest; `from_json` reads it."""
         return {
             "classes": [{"name": c.name, "value": c.value, "colour": c.colour} for c in self.classes],
             "ignore": list(self.ignore),
@@ -150,22 +145,22 @@ class ClassTable:
 
     @classmethod
     def from_json(cls, content: dict) -> "ClassTable":
-        """The inverse of `to_json`."""
+        """Return the table that `to_json` was called on."""
         classes = tuple(SegmentationClass(**c) for c in content["classes"])
         return cls(classes, tuple(content["ignore"]))
 
 
 def class_table(rows: Iterable[Any], ignore: Iterable[MaskValue]) -> ClassTable:
-    """The table of rows that have a name, a value and a colour, and of the values to ignore."""
+    """Return the table of rows that have a name, a value and a colour, and of values to ignore."""
     return ClassTable(tuple(SegmentationClass(c.name, c.value, c.colour) for c in rows), tuple(ignore))
 
 
 def _code(value: MaskValue) -> int:
-    """One number for a value: a colour's is 0xrrggbb."""
+    """Return a number for a value: 0xrrggbb for a colour."""
     return int(value[1:], 16) if isinstance(value, str) else value
 
 
 def _codes(mask: np.ndarray) -> np.ndarray:
-    """The codes of RGB pixels: uint8 [..., 3] to int32 [...]."""
+    """Return the codes of RGB pixels: uint8 [..., 3] to int32 [...]."""
     red, green, blue = np.moveaxis(mask.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue

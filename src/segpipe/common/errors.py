@@ -1,4 +1,4 @@
-"""Errors that teach, and how a stage ends when it meets one."""
+"""Errors that users can fix, and how a stage ends with one."""
 
 import functools
 import signal
@@ -9,12 +9,12 @@ from types import FrameType
 
 
 def brief(error: BaseException) -> str:
-    """What a library's error says, on one line of bearable length."""
+    """Return a library's error on one line of at most 400 characters."""
     return textwrap.shorten(str(error), 400, placeholder=" ...") or type(error).__name__
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what was found, where, and what to do."""
+    """An error that the user can fix. The message says what was found, where, and what to do."""
 
     exit_code = 1
 
@@ -25,25 +25,24 @@ class ParamsError(UserError):
     exit_code = 2
 
 
-_interrupted = False
-"""Whether Ctrl-C came."""
+_interrupted = False  # whether Ctrl-C was pressed
 
 
 def raise_lost_interrupt() -> None:
-    """Raise the KeyboardInterrupt of a Ctrl-C again, for loops that go on for hours.
+    """Raise the KeyboardInterrupt of an earlier Ctrl-C again, for loops that run for hours.
 
-    Python loses it where it comes while an object is finalised, or in a call back from compiled code.
+    Python loses it inside finalisers and inside callbacks from compiled code.
     """
     if _interrupted:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt from None
 
 
 def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
-    """Wrap an entry point: what a user can mend ends in one line on stderr, not in a traceback.
+    """Wrap an entry point so that errors which the user can fix end in one line on stderr.
 
-    Exit codes: 2 for wrong params, 1 for any other `UserError` and for operating system errors such
-    as a full disk. Any other exception is a bug of ours and keeps its traceback. Ctrl-C raises
-    KeyboardInterrupt from here on, for what cleans up after itself.
+    Exit codes: 2 for wrong params, 1 for any other `UserError` and for operating system errors such as a
+    full disk. Any other exception is our bug and keeps its traceback. Ctrl-C raises KeyboardInterrupt
+    from here on, so that code can clean up.
     """
 
     @functools.wraps(main)
@@ -59,8 +58,7 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             what = f"{where}{error.strerror or error}"
             sys.exit(_complain(f"{what}; mend that and run the same command again", 1))
         except Exception:
-            if _interrupted:  # compiled code, TensorFlow's for one, may turn it into another error
-                raise KeyboardInterrupt from None
+            raise_lost_interrupt()  # compiled code such as TensorFlow's may turn it into another error
             raise
 
     return wrapped

@@ -17,25 +17,24 @@ Item = TypeVar("Item")
 
 @contextlib.contextmanager
 def replaces(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends without an error.
+    """Yield a temporary path beside `path`, which becomes `path` if the block succeeds.
 
-    The block creates a file or a folder there. On an error what it wrote is removed, and whatever
-    stood at `path` before stays as it was. What is at `path` then is on the disk: a power cut leaves the
-    old or the new, whole.
+    The block writes a file or a folder there. On an error it is removed, and `path` stays as it was. The
+    content is synced to the disk: a power cut leaves the old or the new, whole.
     """
     temporary, aside = (path.with_name(f".{path.name}.{what}") for what in ("partial", "partial.old"))
-    _remove(temporary)  # what a killed process left behind
+    _remove(temporary)  # left behind by a killed process
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         for written in (*temporary.rglob("*"), temporary):
             _sync(written)
-        if path.is_dir():  # a folder that holds something cannot be replaced in one step
+        if path.is_dir():  # a folder that is not empty cannot be replaced in one step
             path.replace(aside)
         temporary.replace(path)
         _sync(path.parent)  # a rename is on the disk only when its folder is
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write does not know where it was
+        error.filename = error.filename or str(path)  # failed writes carry no path
         raise
     finally:
         if aside.exists() and not path.exists():
@@ -51,16 +50,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON in the order of its keys, atomically. NaN is refused: it is not JSON."""
+    """Write JSON in the order of its keys, atomically; raise ValueError for NaN, which is not JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, writer: str) -> dict[str, Any]:
-    """Read a JSON object that an earlier stage wrote.
-
-    Raises:
-        UserError: the file is missing or damaged; the message names it and the stage.
-    """
+    """Read a JSON object that an earlier stage wrote; raise a UserError if it is missing or damaged."""
     mend = f"`dvc repro --force {writer}` writes it"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -74,7 +69,7 @@ def read_json(path: Path, writer: str) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -83,9 +78,9 @@ def sha256(path: Path) -> str:
 
 
 def name_hash(name: str, purpose: str = "") -> float:
-    """A number in [0, 1) that depends on nothing but the two strings.
+    """Return a number in [0, 1) that depends only on the two strings.
 
-    Used to split and to choose samples: adding or removing others never moves one.
+    It splits and chooses samples: adding or removing others never moves one.
     """
     digest = hashlib.sha256(f"{purpose}/{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
@@ -94,7 +89,7 @@ def name_hash(name: str, purpose: str = "") -> float:
 def first_by_hash(
     items: Iterable[Item], count: int, purpose: str = "", name: Callable[[Item], str] = str
 ) -> list[Item]:
-    """The `count` items with the lowest `name_hash`, lowest first: adding others seldom changes them."""
+    """Return the `count` items with the lowest `name_hash`, lowest first."""
     return heapq.nsmallest(count, items, key=lambda item: name_hash(name(item), purpose))
 
 

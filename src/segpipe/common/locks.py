@@ -1,4 +1,4 @@
-"""Locks between processes: files whose lock the system drops when the holder dies, however it dies."""
+"""Locks between processes: files whose lock the system releases when the holder dies."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ import filelock
 
 
 def take(path: Path, patience: float = 0) -> filelock.BaseFileLock | None:
-    """Lock `path` and note beside it who holds it; None where another does for `patience` seconds."""
+    """Lock `path`, and note who holds it; return None if it stays locked for `patience` seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
     try:
@@ -20,7 +20,7 @@ def take(path: Path, patience: float = 0) -> filelock.BaseFileLock | None:
 
 
 def holder(path: Path) -> str | None:
-    """Who holds a lock, in words; None where nobody does."""
+    """Return the holder of a lock in words; None where nobody holds it."""
     try:
         if lock := take(path):
             lock.release()
@@ -28,12 +28,12 @@ def holder(path: Path) -> str | None:
         return _note(path).read_text(encoding="utf-8")
     except PermissionError:
         return "another user"
-    except FileNotFoundError:  # let go of this very moment
+    except FileNotFoundError:  # released just now
         return "another process"
 
 
 def remove(path: Path) -> None:
-    """Remove a lock's files; only for its holder."""
+    """Remove a lock's files; only its holder may."""
     _note(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 

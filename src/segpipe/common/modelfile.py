@@ -1,7 +1,7 @@
-"""A model's file, seen from outside: each holds a card, which says what made it and what it is for.
+"""The card in a model's file: what made the model and what it is for.
 
-In a `.keras` archive, and in the archive at the end of a `.tflite` file, the card is a member; a
-SavedModel's is a file beside the graph, an ONNX model's a property. Reading it takes neither Keras nor
+In a `.keras` archive, and in the archive at the end of a `.tflite` file, the card is a member; in a
+SavedModel it is a file beside the graph, in an ONNX model a property. Reading it needs neither Keras nor
 the export's runtime.
 """
 
@@ -15,19 +15,18 @@ from segpipe.common.errors import UserError, brief
 
 CARD = "segpipe.json"
 CARD_FORMAT = 2
-"""Counts up when what the card says, or how the network wants its images, changes."""
+"""Raised when the card's content, or what the network expects of its images, changes."""
 
 SAVED_MODEL_CARD = Path("assets.extra", CARD)
-"""Inside a SavedModel, where its format has what the graph does not read."""
+"""Inside a SavedModel, in the folder for files that the graph does not read."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card of a model or of an export.
+    """Return the card of a model or of an export.
 
-    Raises:
-        UserError: there is no such file, segpipe did not save it, or another version of it did.
+    Raises a UserError where there is no such file, or another program or version saved it.
     """
     try:
         card = json.loads(_card_text(path))
@@ -46,7 +45,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def write_member(archive: zipfile.ZipFile, name: str, content: str | bytes) -> None:
-    """Add a member to an archive without the date of today."""
+    """Add a member to an archive, without today's date."""
     archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
 
 
@@ -60,25 +59,21 @@ def _card_text(path: Path) -> str | bytes:
 
 
 def _onnx_properties(content: bytes) -> dict[str, str]:
-    """The properties of a serialised ModelProto, read as a message that has nothing else.
+    """Return the properties of a serialised ModelProto, read as a message with no other field.
 
-    Source of the numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+    Source of the field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
     """
-    from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+    from google.protobuf.message import DecodeError
 
-    kind = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="onnx.proto", package="segpipe", syntax="proto3")
-    entry = file.message_type.add(name="Property")
-    for number, name in ((1, "key"), (2, "value")):
-        entry.field.add(name=name, number=number, label=kind.LABEL_OPTIONAL, type=kind.TYPE_STRING)
-    file.message_type.add(name="Model").field.add(
-        name="metadata_props", number=14, label=kind.LABEL_REPEATED,
-        type=kind.TYPE_MESSAGE, type_name=".segpipe.Property",
-    )  # fmt: skip
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    model = message_factory.GetMessageClass(pool.FindMessageTypeByName("segpipe.Model"))
+    from segpipe.common.protobuf import message_class
+
+    model = message_class("Model", """
+        message_type { name: "Property" field { name: "key" number: 1 type: TYPE_STRING }
+          field { name: "value" number: 2 type: TYPE_STRING } }
+        message_type { name: "Model" field { name: "metadata_props" number: 14 type: TYPE_MESSAGE
+          label: LABEL_REPEATED type_name: ".segpipe.Property" } }
+    """)  # fmt: skip
     try:
         return {p.key: p.value for p in model.FromString(content).metadata_props}
-    except message.DecodeError as error:
+    except DecodeError as error:
         raise ValueError(f"no ONNX: {error}") from None

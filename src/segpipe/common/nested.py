@@ -6,7 +6,7 @@ from typing import Any
 
 
 def flat(nested: Mapping[str, Any], leaves: Container[str] = (), prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys; lists and what is at the keys `leaves` are values."""
+    """Flatten nested mappings to dotted keys; lists and whatever is at a key in `leaves` stay values."""
     found: dict[str, Any] = {}
     for name, value in nested.items():
         key = f"{prefix}{name}"
@@ -16,7 +16,7 @@ def flat(nested: Mapping[str, Any], leaves: Container[str] = (), prefix: str = "
 
 
 def changed(nested: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested mappings with other values at dotted keys, whose sections must be there."""
+    """Return a copy of nested mappings with other values at dotted keys, whose sections must exist."""
     result = copy.deepcopy(dict(nested))
     for key, value in values.items():
         *sections, name = key.split(".")

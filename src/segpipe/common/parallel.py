@@ -20,25 +20,19 @@ Result = TypeVar("Result")
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], processes: int | None = None
 ) -> Iterator[Result]:
-    """Yield `function(item)` in the order of `items`, whatever the number of processes.
+    """Yield `function(item)` in the order of `items`, computed by worker processes.
 
-    At most a few items a process are under way at a time, however many there are.
-
-    Args:
-        function: picklable; an exception in it reaches the caller.
-        items: any number of picklable items, taken one by one.
-        processes: how many workers; None for one a usable core.
-
-    Raises:
-        UserError: a worker was killed.
+    At most four items a process are under way. (joblib takes all items however slow the consumer is, and
+    its workers outlive a killed parent.) `function` and items are picklable; `processes` is None for one
+    a usable core. An exception in `function` reaches the caller; a killed worker raises a UserError.
     """
     processes = processes or usable_cores()
-    # Spawned, not forked: a fork of a process with TensorFlow's threads in it can hang.
+    # Spawned, since a fork of a process with TensorFlow's threads can hang.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(processes, context, initializer=_end_with_parent)
 
     def submit(item: Item) -> Future[Result]:
-        with _deaf_to_ctrl_c():  # workers inherit it: the parent alone ends the work
+        with _deaf_to_ctrl_c():  # inherited by workers: only the parent ends the work
             return executor.submit(function, item)
 
     try:
@@ -63,14 +57,14 @@ def in_order(
 
 
 def usable_cores() -> int:
-    """The number of processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _end_with_parent() -> None:
-    """Have a worker end when its parent is gone, however that was killed."""
+    """End a worker when its parent is gone, even where that was killed."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
@@ -83,7 +77,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends."""
+    """Block SIGINT until the block ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,8 +1,8 @@
 """`data/records`: fixed-size uint8 samples as TFRecord shards, with a manifest.
 
 Each record holds `name`, `image` (uint8 RGB, H x W x 3) and `mask` (uint8 class indices, H x W, 255 is
-ignored), both as raw bytes. Test records also carry `original_mask`, a PNG of class indices at the
-original size, with its `height` and `width`, so that predictions can be scored at that size.
+ignored), as raw bytes. Test records also hold `original_mask`, a PNG of class indices at the original
+size, with its `height` and `width`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,20 +18,20 @@ from segpipe.common.codec import decode_png
 from segpipe.common.files import read_json
 
 SUMMARY, MANIFEST = "summary.json", "manifest.json"
-"""What `fetch` says of the samples in `data/raw`, and `preprocess` of those in `data/records`."""
+"""The files in `data/raw` and in `data/records` that describe their samples."""
 
 Resize = Literal["stretch", "pad"]
-"""How a picture becomes the network's input: its aspect changed, or kept and the rest filled."""
+"""How a picture is resized to the network's input: distorted, or padded to keep its aspect."""
 
 Split = Literal["train", "val", "test"]
 
 Place = tuple[Path, int]
-"""Where a record is: its shard, and the byte at which it begins."""
+"""Where a record is: its shard and first byte."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` says of the records in its folder."""
+    """The content of a records folder's `manifest.json`."""
 
     folder: Path
     source: str
@@ -43,20 +43,16 @@ class Manifest:
     left_out: list[dict]
 
     def count(self, split: Split) -> int:
-        """The number of samples in a split."""
+        """Return the number of samples in a split."""
         return self.splits[split]["samples"]
 
     def shards(self, split: Split) -> list[Path]:
-        """The paths of a split's shards, in order."""
+        """Return the paths of a split's shards, in order."""
         return [self.folder / shard["file"] for shard in self.splits[split]["shards"]]
 
 
 def open_records(folder: Path) -> Manifest:
-    """Read the manifest and check every shard against it.
-
-    Raises:
-        UserError: there is no manifest, or a shard is missing, short, corrupt or not in it.
-    """
+    """Read the manifest and check every shard; raise a UserError where one is missing or damaged."""
     manifest = read_manifest(folder)
     shards = {name: split["shards"] for name, split in manifest.splits.items()}
     tfrecord.check_shards(folder, shards)
@@ -64,11 +60,7 @@ def open_records(folder: Path) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest; the shards may not be there.
-
-    Raises:
-        UserError: there is no manifest.
-    """
+    """Read the manifest alone; raise a UserError if there is none."""
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
     return Manifest(
@@ -91,22 +83,14 @@ def read(manifest: Manifest, split: Split) -> Iterator[dict]:
 
 
 def scan(manifest: Manifest, split: Split) -> Iterator[tuple[Place, dict]]:
-    """As `read`, each sample with the place where `read_at` finds it again."""
+    """Yield the samples of `read`, each with its place for `read_at`."""
     for path in manifest.shards(split):
         for begin, features in tfrecord.scan_shard(path):
             yield (path, begin), _sample(features, manifest.size)
 
 
 def read_at(place: Place, size: tuple[int, int]) -> dict:
-    """One sample, as `read` yields it.
-
-    Args:
-        place: its shard and first byte.
-        size: the manifest's.
-
-    Raises:
-        UserError: the shard has been cut or changed since; the message names it.
-    """
+    """Return one sample, as `read` yields it, at the manifest's `size`; raises as `tfrecord.read_at`."""
     return _sample(tfrecord.read_at(*place), size)
 
 
@@ -122,5 +106,5 @@ def _sample(features: tfrecord.Features, size: tuple[int, int]) -> dict:
 
 
 def without_pixels(split: Mapping[str, Any]) -> list[str]:
-    """The classes that no counted pixel of a split (of a manifest's `splits`) belongs to."""
+    """Return the classes without a counted pixel in a split (an entry of the manifest's `splits`)."""
     return [name for name, pixels in split["class_pixels"].items() if not pixels]

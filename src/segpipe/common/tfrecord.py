@@ -1,6 +1,6 @@
-"""TFRecord shards of `tf.train.Example` messages, to the byte, without importing TensorFlow.
+"""TFRecord shards of `tf.train.Example` messages, without TensorFlow.
 
-TensorFlow's own writer serialises an Example's map in any order; here equal samples give equal bytes.
+Equal samples give equal bytes; TensorFlow's own writer serialises an Example's map in any order.
 Format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 """
 
@@ -10,27 +10,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import google_crc32c
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
 from segpipe.common.errors import UserError
 from segpipe.common.files import sha256
+from segpipe.common.protobuf import message_class
 
 Features = dict[str, Any]
-"""One sample: feature name to bytes, or to an int64."""
+"""One sample: bytes or an int64 by feature name."""
 
 
 def write_shards(folder: Path, prefix: str, samples: Iterable[Features], shard_mb: float) -> list[dict]:
-    """Write samples as `PREFIX-00000.tfrecord`, `PREFIX-00001.tfrecord`, ... in the order they come.
+    """Write samples in their order to `folder`, as `PREFIX-00000.tfrecord`, `PREFIX-00001.tfrecord`, ...
 
-    Args:
-        folder: an existing folder.
-        prefix: the shards' first name part, the split.
-        samples: any number of samples; one is held in memory at a time.
-        shard_mb: a shard that has reached this many 10^6 bytes is followed by another.
-
-    Returns:
-        One entry a shard: `file`, `samples`, `bytes`, `sha256`.
+    A new shard begins once one has `shard_mb` 10^6 bytes. One sample is held in memory at a time.
+    Returns one entry a shard: `file`, `samples`, `bytes`, `sha256`.
     """
     shards: list[dict] = []
     file: BinaryIO | None = None
@@ -54,15 +47,14 @@ def write_shards(folder: Path, prefix: str, samples: Iterable[Features], shard_m
 
 
 def read_shard(path: Path) -> Iterator[Features]:
-    """Yield the samples of a shard; errors are those of `scan_shard`."""
+    """Yield the samples of a shard; raises as `scan_shard`."""
     return (features for _, features in scan_shard(path))
 
 
 def scan_shard(path: Path) -> Iterator[tuple[int, Features]]:
-    """Yield the samples of a shard, each with the byte where `read_at` finds it again.
+    """Yield the samples of a shard, each after its first byte, for `read_at`.
 
-    Raises:
-        UserError: the shard is cut short or a checksum is wrong; the message names it.
+    Raises a UserError where the shard is cut short or a checksum is wrong.
     """
     with path.open("rb") as file:
         number, begin = 0, 0
@@ -72,21 +64,16 @@ def scan_shard(path: Path) -> Iterator[tuple[int, Features]]:
 
 
 def read_at(path: Path, begin: int) -> Features:
-    """The sample of a shard that begins at a byte.
-
-    Raises:
-        UserError: the shard ends before, or a checksum is wrong; the message names it.
-    """
+    """Return the sample of a shard that begins at a byte; raises as `scan_shard`."""
     with path.open("rb") as file:
         file.seek(begin)
         return _parse(_unframe(file.read(12), file, f"{path}: the record at byte {begin}"))
 
 
 def check_shards(folder: Path, listed: dict[str, list[dict]]) -> None:
-    """Compare the shards in `folder` with what its manifest lists, by split.
+    """Raise a UserError where a shard is missing, of another size, corrupt, or not in the manifest.
 
-    Raises:
-        UserError: a shard is missing, of another size, corrupt, or not listed.
+    `listed` holds the manifest's entries of `write_shards`, by split.
     """
     names = {shard["file"] for shards in listed.values() for shard in shards}
     for path in sorted(folder.glob("*.tfrecord")):
@@ -134,52 +121,36 @@ def _masked_crc(data: bytes) -> bytes:
     return struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def _example_class() -> Any:
-    """`tf.train.Example` as a message class of its own pool, so that TensorFlow's can live beside it.
-
-    Only bytes and int64 features, which is all that the pipeline writes.
-    """
-    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="segpipe", syntax="proto3")
-    one, many = Field.LABEL_OPTIONAL, Field.LABEL_REPEATED
-
-    def message(name: str, *fields: Field) -> descriptor_pb2.DescriptorProto:
-        return file.message_type.add(name=name, field=fields)
-
-    def link(name: str, number: int, type_name: str, label: int = one) -> Field:
-        kind = {"type": Field.TYPE_MESSAGE, "type_name": f".segpipe.{type_name}"}
-        return Field(name=name, number=number, label=label, **kind)
-
-    message("BytesList", Field(name="value", number=1, label=many, type=Field.TYPE_BYTES))
-    message("Int64List", Field(name="value", number=1, label=many, type=Field.TYPE_INT64))
-    feature = message("Feature", link("bytes_list", 1, "BytesList"), link("int64_list", 3, "Int64List"))
-    feature.oneof_decl.add(name="kind")
-    for kind in feature.field:
-        kind.oneof_index = 0
-    features = message("Features", link("feature", 1, "Features.FeatureEntry", many))
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=one, type=Field.TYPE_STRING)
-    entry.field.append(link("value", 2, "Feature"))
-    message("Example", link("features", 1, "Features"))
-
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("segpipe.Example"))
-
-
-_Example = _example_class()
+# `tf.train.Example` with the features that the pipeline writes. A map is a list of entries on disk.
+_Example = message_class("Example", """
+    message_type { name: "BytesList"
+      field { name: "value" number: 1 type: TYPE_BYTES label: LABEL_REPEATED } }
+    message_type { name: "Int64List"
+      field { name: "value" number: 1 type: TYPE_INT64 label: LABEL_REPEATED } }
+    message_type { name: "Feature"
+      field { name: "bytes_list" number: 1 type: TYPE_MESSAGE type_name: ".segpipe.BytesList" }
+      field { name: "int64_list" number: 3 type: TYPE_MESSAGE type_name: ".segpipe.Int64List" } }
+    message_type { name: "Entry"
+      field { name: "key" number: 1 type: TYPE_STRING }
+      field { name: "value" number: 2 type: TYPE_MESSAGE type_name: ".segpipe.Feature" } }
+    message_type { name: "Features"
+      field { name: "feature" number: 1 type: TYPE_MESSAGE label: LABEL_REPEATED
+              type_name: ".segpipe.Entry" } }
+    message_type { name: "Example"
+      field { name: "features" number: 1 type: TYPE_MESSAGE type_name: ".segpipe.Features" } }
+""")  # fmt: skip
 
 
 def _serialise(features: Features) -> bytes:
     example = _Example()
-    for name, value in features.items():
-        feature = example.features.feature[name]
+    for name, value in sorted(features.items()):
+        feature = example.features.feature.add(key=name).value
         (feature.int64_list if isinstance(value, int) else feature.bytes_list).value.append(value)
-    return example.SerializeToString(deterministic=True)
+    return example.SerializeToString()
 
 
 def _parse(data: bytes) -> Features:
-    features = _Example.FromString(data).features.feature
     return {
-        name: getattr(feature, feature.WhichOneof("kind")).value[0] for name, feature in features.items()
+        entry.key: (entry.value.bytes_list.value or entry.value.int64_list.value)[0]
+        for entry in _Example.FromString(data).features.feature
     }

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def duration(seconds: float) -> str:
-    """A time span in the largest unit that it holds twice: `90 s`, `12 min`, `3 hours`, `2 days`."""
+    """Return a time span in the largest unit that fits twice: `90 s`, `12 min`, `3 hours`, `2 days`."""
     for unit, length in (("days", 86400), ("hours", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -13,13 +13,13 @@ def duration(seconds: float) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` where a known word is close, else nothing."""
+    """Return `; did you mean X?` where a known word is close, else nothing."""
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def extent(size: tuple[int, int]) -> str:
-    """A picture's size: `128 x 128 px`, and where it is no square, which edge is which."""
+    """Return a picture's size as `128 x 128 px`; if it is no square, with which edge is which."""
     height, width = size
     which = "" if height == width else " (height x width)"
     return f"{height} x {width} px{which}"

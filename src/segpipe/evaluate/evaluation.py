@@ -17,7 +17,7 @@ from segpipe.evaluate.masks import Predict, log_softmax, mask_at_size
 
 
 class Evaluation:
-    """Scores that grow while predictions pass; no more than a few batches of pictures are kept."""
+    """Sums up scores while predictions pass; keeps no more than a few batches of pictures."""
 
     def __init__(self, predict: Predict, manifest: records.Manifest, batch_size: int) -> None:
         self.predict, self.manifest, self.batch_size = predict, manifest, batch_size
@@ -32,28 +32,22 @@ class Evaluation:
         self._counts: list[np.ndarray] = []
 
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Predict every test image once and yield its name and mask, uint8 [height, width]
-        at network size.
+        """Predict every test image once; yield its name and mask, uint8 [height, width] at network size.
 
-        Raises:
-            UserError: the model gives something else than numbers.
+        Raises a UserError where the model predicts NaN or infinity.
         """
         count = self.manifest.count("test")
         samples = track(records.read(self.manifest, "test"), "Evaluating", total=count)
         batches = iter(lambda: list(islice(samples, self.batch_size)), [])
-        with ThreadPoolExecutor(1) as network:  # predicts on the next batch while this one is scored
-            for batch, logits in in_order(lambda some: network.submit(self._look, some), batches, 1):
+        with ThreadPoolExecutor(1) as network:  # predicts the next batch while this one is scored
+            for batch, logits in in_order(lambda some: network.submit(self._logits, some), batches, 1):
                 if not np.isfinite(logits).all():
                     raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
                 for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
                     yield sample["name"], self._score(sample, log_probabilities)
 
     def metrics(self) -> dict:
-        """The content of `metrics.json`, for the predictions so far.
-
-        Raises:
-            UserError: no pixel counts, so that there is nothing to score.
-        """
+        """Return the content of `metrics.json`; raise a UserError where every pixel is ignored."""
         pixels = self.network.sum()
         if not pixels:
             raise UserError("every pixel of the test split is ignored (data.ignore): nothing to score")
@@ -70,7 +64,7 @@ class Evaluation:
         }
 
     def per_image(self) -> pd.DataFrame:
-        """One row an image, at original size: its scores and the pixels by class that they come from."""
+        """Return one row an image, at original size: its scores, and its pixels by class."""
         counts = np.stack(self._counts)
         scores = metrics.scores(counts)
         columns = {name: scores[name] for name in ("pixel_accuracy", "mean_iou")}
@@ -81,63 +75,52 @@ class Evaluation:
         return pd.concat([images, pd.DataFrame(columns)], axis=1)
 
     def per_class(self) -> pd.DataFrame:
-        """One row a class, scored at original size on all images together; NaN: no score."""
-        scores = (metrics.iou, metrics.dice, metrics.precision, metrics.recall)
-        by_class = {score.__name__: score(self.original) for score in scores}
-        of_boundaries = metrics.boundary_scores(self.boundaries)
-        by_class |= {
-            f"boundary_{name}_{tolerance}px": found[row]
-            for row, tolerance in enumerate(metrics.TOLERANCES)
-            for name, found in of_boundaries.items()
-        }
+        """Return one row a class, scored at original size on all images together; NaN: no score."""
+        scores = metrics.scores(metrics.counts(self.original))
+        by_class = {name: scores[name] for name in ("iou", "dice", "precision", "recall")}
+        boundaries = metrics.boundary_scores(self.boundaries)
+        for row, tolerance in enumerate(metrics.TOLERANCES):
+            by_class |= {f"boundary_{name}_{tolerance}px": s[row] for name, s in boundaries.items()}
         return pd.DataFrame({"class": self.names, **by_class})
 
     def confusion(self) -> pd.DataFrame:
-        """Pixels at original size by true and predicted class, one row a pair."""
-        return pd.DataFrame(
-            [
-                {"truth": truth, "prediction": prediction, "pixels": self.original[i, j]}
-                for i, truth in enumerate(self.names)
-                for j, prediction in enumerate(self.names)
-            ]
-        )
+        """Return pixels at original size by true and predicted class, one row a pair."""
+        pairs = pd.MultiIndex.from_product([self.names, self.names], names=["truth", "prediction"])
+        return pd.DataFrame({"pixels": self.original.ravel()}, index=pairs).reset_index()
 
     def calibration(self) -> pd.DataFrame:
-        """How sure the model was and how often right, at network size, one row a bin of confidence."""
+        """Return confidence and accuracy at network size, one row a bin of confidence."""
         pixels, confidence, right = self._calibration
         edges = np.linspace(0, 1, metrics.BINS + 1)
-        return pd.DataFrame(
-            {
-                "low": edges[:-1],
-                "high": edges[1:],
-                "pixels": pixels.astype(np.int64),
-                "confidence": metrics.ratio(confidence, pixels),
-                "accuracy": metrics.ratio(right, pixels),
-            }
-        )
+        table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "pixels": pixels.astype(np.int64)})
+        table["confidence"] = metrics.ratio(confidence, pixels)
+        table["accuracy"] = metrics.ratio(right, pixels)
+        return table
 
     def by_distance(self) -> pd.DataFrame:
-        """Accuracy near boundaries, one row a band of distances to another true class, at network size.
+        """Return accuracy at network size, one row a band of distances to the nearest other true class.
 
-        The distance is the chessboard's, in pixels: 1 touches another class, if only at a corner.
+        Chessboard distance in pixels: 1 touches another class, if only at a corner.
         """
         pixels, right = self._by_distance
-        return pd.DataFrame(
-            {
-                "distance": [_described(*band) for band in metrics.BANDS],
-                "share": metrics.ratio(pixels, pixels.sum()),
-                "accuracy": metrics.ratio(right, pixels),
-            }
-        )
+        shares, accuracy = metrics.ratio(pixels, pixels.sum()), metrics.ratio(right, pixels)
+        bands = [_described(*band) for band in metrics.BANDS]
+        return pd.DataFrame({"distance": bands, "share": shares, "accuracy": accuracy})
 
-    def _look(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
+    def _logits(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
         return batch, self.predict(np.stack([sample["image"] for sample in batch]))
 
     def _score(self, sample: dict, log_probabilities: np.ndarray) -> np.ndarray:
         mask, original = sample["mask"], sample["original_mask"]
         prediction = log_probabilities.argmax(-1).astype(np.uint8)
         self.network += metrics.confusion_matrix(mask, prediction, len(self.names))
-        self._score_pixels(mask, prediction, log_probabilities)
+        counted = mask != IGNORE
+        of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
+        self._loss -= of_truth.sum(dtype=np.float64)
+        right = (mask == prediction)[counted]
+        self._calibration += metrics.calibration(np.exp(log_probabilities.max(-1)[counted]), right)
+        band = metrics.boundary_bands(mask)[counted]
+        self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]
 
         at_size = mask_at_size(np.exp(log_probabilities), original.shape, self.manifest.resize)
         confusion = metrics.confusion_matrix(original, at_size, len(self.names))
@@ -147,22 +130,9 @@ class Evaluation:
         self._counts.append(metrics.counts(confusion))
         return prediction
 
-    def _score_pixels(
-        self, mask: np.ndarray, prediction: np.ndarray, log_probabilities: np.ndarray
-    ) -> None:
-        """Loss, calibration and distance to a boundary, of the pixels that count."""
-        counted = mask != IGNORE
-        of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
-        self._loss -= of_truth.sum(dtype=np.float64)
-        right = (mask == prediction)[counted]
-        confidence = np.exp(log_probabilities.max(-1)[counted])
-        self._calibration += metrics.calibration(confidence, right)
-        band = metrics.boundary_bands(mask)[counted]
-        self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]
-
 
 def absent_classes(scores: dict) -> list[str]:
-    """Classes without a score: in no truth and no prediction."""
+    """Return the classes without a score: in no truth and no prediction."""
     return [name for name, iou in scores["iou"].items() if iou is None]
 
 

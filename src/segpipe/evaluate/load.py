@@ -1,4 +1,4 @@
-"""A saved model's network, checked against its card."""
+"""Loads the network of a saved model, checked against the model's card."""
 
 import zipfile
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from segpipe.common import __version__
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
+from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Resize
 
 
-def load_model(path: Path, manifest: Manifest) -> keras.Model:
-    """Load a model and check that it is one for these records.
+def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
+    """Load the network of a model that was trained for these records' classes, size and resizing.
 
-    Raises:
-        UserError: the file is missing, cannot be read here, or is a model for other images or classes.
+    Raises a UserError where the file is missing, cannot be read here, or is a model for other records.
     """
     card = read_card(path)
     trained_for = _described(ClassTable.from_json(card), card["image_size"], card["resize"])
@@ -34,23 +34,23 @@ def load_model(path: Path, manifest: Manifest) -> keras.Model:
 def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
     """Load the network beside a card: uint8 images [n, height, width, 3] to float32 logits.
 
-    Raises:
-        UserError: it is an export, Keras cannot read it, or it is not what the card says.
+    Raises a UserError where it is an export, Keras cannot read it, or it is not what the card says.
     """
-    if path.is_dir() or not _is_keras(path):
+    if not _is_keras(path):
         raise UserError(
             f"{path}: an export; give the .keras file that it was made from, or use it in its own "
             "runtime (docs/export.md)"
         )
-    try:
-        model = keras.models.load_model(path, compile=False)
-        found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: cannot be read by Keras {keras.__version__} and segpipe {__version__} "
-            f"({brief(error)}); it was saved by Keras {card['libraries']['keras']} and segpipe "
-            f"{card['segpipe']}: install those, or train it again"
-        ) from None
+    with quiet():  # TensorFlow searches for GPUs at its first computation, and reports on it
+        try:
+            model = keras.models.load_model(path, compile=False)
+            found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
+        except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{path}: cannot be read by Keras {keras.__version__} and segpipe {__version__} "
+                f"({brief(error)}); it was saved by Keras {card['libraries']['keras']} and segpipe "
+                f"{card['segpipe']}: install those, or train it again"
+            ) from None
     size = card["image_size"]
     expected = ("unet", "uint8", (None, *size, 3), (None, *size, len(card["classes"])))
     if found != expected:
@@ -59,11 +59,10 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
 
 
 def _is_keras(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return "config.json" in archive.namelist()
-    except zipfile.BadZipFile:
+    if not zipfile.is_zipfile(path):
         return False
+    with zipfile.ZipFile(path) as archive:
+        return "config.json" in archive.namelist()
 
 
 def _described(table: ClassTable, size: Sequence[int], how: Resize) -> str:

@@ -1,4 +1,4 @@
-"""From what a network says of its input to the classes of a picture's own pixels."""
+"""From a network's logits to the classes of a picture's own pixels."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,29 +13,28 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Log-probabilities over the last axis, in the logits' float type."""
-    by_class = np.ascontiguousarray(np.moveaxis(logits, -1, 0))  # sums over a short last axis are slow
+    """Return log-probabilities over the last axis, in the logits' float type."""
+    by_class = np.ascontiguousarray(np.moveaxis(logits, -1, 0))  # NumPy is slow over a short last axis
     shifted = by_class - by_class.max(0)
     return np.moveaxis(shifted - np.log(np.exp(shifted).sum(0)), 0, -1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, in the logits' float type."""
+    """Return probabilities over the last axis, in the logits' float type."""
     return np.exp(log_softmax(logits))
 
 
 def mask_at_size(probabilities: np.ndarray, original: tuple[int, int], how: Resize) -> np.ndarray:
-    """The most probable class of each pixel of the original picture; of equal ones, the first.
+    """Return the most probable class of each pixel of the original picture; of equal ones, the first.
 
     Args:
         probabilities: float32 [height, width, classes] at network size.
-        original: the picture's height and width in pixels.
-        how: how the picture became the network's input.
-
-    Returns:
-        Class indices, uint8 of the original size.
+        original: the picture's height and width, which are those of the uint8 result.
+        how: how the picture was resized to the network's input.
     """
-    lead = probabilities[..., 1:] - probabilities[..., :1]  # over the first class: one less to scale
+    lead = (
+        probabilities[..., 1:] - probabilities[..., :1]
+    )  # over the first class: saves scaling that one
     most = np.zeros(original, np.float32)
     mask = np.zeros(original, np.uint8)
     for index, channel in enumerate(channels_at_size(lead, original, how), 1):
@@ -47,10 +46,10 @@ def mask_at_size(probabilities: np.ndarray, original: tuple[int, int], how: Resi
 def channels_at_size(
     probabilities: np.ndarray, original: tuple[int, int], how: Resize
 ) -> Iterator[np.ndarray]:
-    """Probabilities at the picture's own size: float32 [height, width], one class after another.
+    """Yield probabilities at the picture's own size: float32 [height, width], class after class.
 
-    The part of the network's input that shows the picture is scaled bilinearly, antialiased where the
-    picture is smaller than that. One class at a time: a large picture has room for no more.
+    The part of the network's input that shows the picture is scaled bilinearly, antialiased where that
+    shrinks it. One class at a time, since all classes of a large picture may not fit into memory.
     """
     box = content_box(original, (probabilities.shape[0], probabilities.shape[1]), how)
     for channel in np.moveaxis(probabilities[box.within], -1, 0):

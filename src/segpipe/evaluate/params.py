@@ -1,10 +1,15 @@
-"""The params of `evaluate`."""
+"""The params of `evaluate`, and the image sizes that its scales stand for."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 
+from segpipe.common.errors import UserError
 from segpipe.common.fields import Count, Section
+
+_MULTIPLE = 32
+"""Edges are multiples of it: the encoders' largest stride."""
 
 
 class TtaParams(Section):
@@ -19,3 +24,24 @@ class EvaluateParams(Section):
 
     batch_size: Count  # images a forward pass
     tta: TtaParams
+
+
+def sizes(size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int]]:
+    """Return height and width at each scale, rounded to the nearest multiple of 32, at least 32.
+
+    Raises a UserError where a scale is not 0.25 to 4, two come to the same size, or there is none.
+    """
+    if not scales:
+        raise UserError("no scale; 1 is the network's own size")
+    found: dict[tuple[int, int], float] = {}
+    for scale in scales:
+        if not 0.25 <= scale <= 4:
+            raise UserError(f"a scale of {scale:g}; expected 0.25 to 4")
+        height, width = (_MULTIPLE * max(1, int(scale * edge / _MULTIPLE + 0.5)) for edge in size)
+        if (height, width) in found:
+            raise UserError(
+                f"the scales {found[height, width]:g} and {scale:g} both come to {height} x {width} px, "
+                f"because edges are multiples of {_MULTIPLE}; leave one of them out"
+            )
+        found[height, width] = scale
+    return list(found)

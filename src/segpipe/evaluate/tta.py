@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean over several looks at each image, mirrored and at other sizes."""
+"""Test-time augmentation: the mean over several views of each image, mirrored and at other sizes."""
 
 import math
 from collections.abc import Sequence
@@ -8,47 +8,45 @@ import numpy as np
 from keras import ops, tree
 
 from segpipe.evaluate.masks import Predict
-from segpipe.evaluate.scales import sizes
+from segpipe.evaluate.params import sizes
 
 
 def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Predict:
-    """A network that looks several times: at each scale, and there at the mirror image too.
+    """Return a network that averages its probabilities over several views of each image.
 
     Args:
         network: from uint8 images [n, H, W, 3] to float32 logits [n, H, W, classes].
-        flip: whether to look at mirror images.
-        scales: sizes to look at, as factors of H and W; see `segpipe.evaluate.scales`.
+        flip: whether the mirror image is a view too, at each scale.
+        scales: sizes of the views, as factors of H and W; `sizes` raises a UserError for wrong ones.
 
     Returns:
-        A function of the same images to float32 logits of the same shape. They are the logarithm of the
-        mean probability, so that their softmax is that mean; for the single look at the images as they
-        are, they are the network's own.
-
-    Raises:
-        UserError: as `sizes` does.
+        A function from such images to such logits: the logarithm of the mean probability, whose softmax
+        is that mean. With the image as it is for its only view, the logits are the network's own.
     """
     own = network.input_shape[1:3]
-    looked_at, steps = sizes(own, scales), (1, -1) if flip else (1,)
-    if looked_at == [own] and not flip:
+    view_sizes, steps = sizes(own, scales), (1, -1) if flip else (1,)
+    if view_sizes == [own] and not flip:
         return network.predict_on_batch
-    networks = {size: at_size(network, size) for size in looked_at}
+    networks = {size: at_size(network, size) for size in view_sizes}
 
     def predict(images: np.ndarray) -> np.ndarray:
-        total = -math.inf  # the logarithm of the sum; one look's logits at a time beside it
+        total = -math.inf  # logarithm of the summed probabilities; a running sum keeps memory small
         for size, sized in networks.items():
-            seen = _scaled(images, size)
-            for step in steps:
-                total = ops.logaddexp(total, _look(sized, seen, step, own))
+            scaled = _resized(images.astype(np.float32), size)
+            view = ops.convert_to_numpy(ops.cast(ops.round(scaled), "uint8"))
+            for step in steps:  # -1 mirrors, and mirrors the logits back
+                logits = sized.predict_on_batch(view[:, :, ::step])[:, :, ::step]
+                total = ops.logaddexp(total, ops.log_softmax(_resized(logits, own)))
         return ops.convert_to_numpy(total - math.log(len(networks) * len(steps)))
 
     return predict
 
 
 def at_size(network: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:
-    """The same layers, and so the same weights, for images of another height and width.
+    """Return a network of the same layers, and so the same weights, for images of another size.
 
-    A network takes the one size that it was built for, and so do the networks in it: those are made to
-    take any. The outermost is not, because bilinear upsampling has to know the size.
+    Networks inside it are made to take any size. The outermost is not, because bilinear upsampling has
+    to know the size.
     """
 
     def shared(layer: keras.Layer) -> keras.Layer:
@@ -58,20 +56,6 @@ def at_size(network: keras.Model, size: tuple[int | None, int | None]) -> keras.
     return keras.models.clone_model(network, image, shared)
 
 
-def _look(
-    network: keras.Model, images: np.ndarray, step: int, size: tuple[int, int]
-) -> keras.KerasTensor:
-    """Log-probabilities [n, *size, classes] of images as they are (1) or mirrored and back (-1)."""
-    logits = network.predict_on_batch(images[:, :, ::step])[:, :, ::step]
-    return ops.log_softmax(_resized(logits, size))
-
-
-def _scaled(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Uint8 images [n, H, W, 3] at another size."""
-    scaled = _resized(images.astype(np.float32), size)
-    return ops.convert_to_numpy(ops.cast(ops.round(scaled), "uint8"))
-
-
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> keras.KerasTensor:
-    """Floats [n, h, w, channels] at `size`: bilinear, antialiased as in training."""
+    """Resize floats [n, h, w, channels] to `size`: bilinear, antialiased as in training."""
     return ops.image.resize(pixels, size, antialias=True)

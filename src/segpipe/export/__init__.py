@@ -1,1 +1,12 @@
-"""A trained model in the formats of other runtimes, each proven in its own."""
+"""The model in other formats, each proven on the test split in its own runtime."""
+
+import enum
+
+
+class ExportFormat(str, enum.Enum):
+    """The formats, as params and the command line name them."""
+
+    SAVEDMODEL = "savedmodel"
+    TFLITE = "tflite"
+    TFLITE_INT8 = "tflite-int8"
+    ONNX = "onnx"

@@ -1,35 +1,27 @@
 """ONNX: a file that ONNX Runtime and many other runtimes read."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from segpipe.common.modelfile import CARD
-from segpipe.export.signature import IMAGE, LOGITS, Images, named, quiet, refuses
+from segpipe.common.quiet import quiet
+from segpipe.evaluate.masks import Predict
+from segpipe.export.signature import IMAGE, LOGITS, Images, named, refuses, traced
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
-    """Write a model that takes any number of images, with its card among the file's properties."""
+    """Write a model that takes any number of images, its card among the file's properties."""
     import onnx
     import tf2onnx
 
-    network = named(model)
-    traced = tf.function(
-        lambda image: network(image, training=False),
-        input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, IMAGE)],
-        autograph=False,
-    )
     with quiet():
-        # Keras' own export leaves calls and constants of some encoders where tf2onnx does not follow.
-        frozen = convert_variables_to_constants_v2(
-            traced.get_concrete_function(), aggressive_inlining=True
-        )
+        function = traced(named(model)).get_concrete_function()
+        # Keras' own export leaves calls and constants of some encoders that tf2onnx does not inline.
+        frozen = convert_variables_to_constants_v2(function, aggressive_inlining=True)
         (given,), (taken,) = frozen.inputs, frozen.outputs
         content, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(), input_names=[given.name], output_names=[taken.name],
@@ -42,8 +34,8 @@ def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) 
     path.write_bytes(content.SerializeToString(deterministic=True))
 
 
-def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """What the written model predicts."""
+def load(path: Path, threads: int) -> Predict:
+    """Load what was written, to run on so many threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -53,7 +45,7 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _tidy(graph: Any) -> None:
-    """Name the free dimension, and each weight after its first use: tf2onnx has names by chance."""
+    """Name the batch dimension, and each weight after its first use: tf2onnx's names are random."""
     for tensor in (*graph.input, *graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     weights = {weight.name: weight for weight in graph.initializer}

@@ -1,7 +1,7 @@
 """The params of `export`."""
 
 from segpipe.common.fields import Count, Part, Section
-from segpipe.export.formats import ExportFormat
+from segpipe.export import ExportFormat
 
 
 class ExportParams(Section):

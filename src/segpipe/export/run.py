@@ -1,6 +1,8 @@
-"""From a trained Keras model to an export that is as good."""
+"""From a trained Keras model to an export that scores as well: written, scored, timed."""
 
 import os
+import statistics
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,18 @@ from segpipe.common import __version__, records
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, replaces, write_json
 from segpipe.common.modelfile import read_card
-from segpipe.evaluate.load import load_model
-from segpipe.export import proof
+from segpipe.common.quiet import quiet
+from segpipe.evaluate.evaluation import Evaluation
+from segpipe.evaluate.load import load_for_records
+from segpipe.evaluate.masks import Predict
 from segpipe.export.params import ExportParams
 from segpipe.export.runtimes import FORMATS, Format
 from segpipe.export.signature import IMAGE, LOGITS
 
 MODELS, RESULTS = Path("models/export"), Path("results/export")
+_BATCH_SIZE = 32
+_TIMED = 30
+"""The latency is the median of so many predictions."""
 
 
 class Dropped(UserError):
@@ -32,47 +39,41 @@ class Dropped(UserError):
 
 @dataclass(frozen=True)
 class Trained:
-    """A Keras model, and what exports of it are held against."""
+    """A Keras model, its card, and its own findings, with which those of exports are compared."""
 
     model: keras.Model
     card: dict[str, Any]
     manifest: records.Manifest
     findings: dict[str, Any]
-    """Its scores on the test split, `bytes`, `latency_ms`; `threads`: all runtimes get one a core."""
+    """As of `export_to`, without the comparison."""
 
 
 def default_target(name: str) -> Path:
-    """Where an export goes by default: in a folder of the format's name, or as that folder."""
+    """Return where an export goes by default: a file in the folder of its format, or that folder."""
     return MODELS / name / FORMATS[name].file
 
 
 def open_trained(path: Path, manifest: records.Manifest) -> Trained:
-    """Load a model and score it. Call it before TensorFlow computes anything: GPUs are left alone.
+    """Load a model and score it, on the CPU as exports are; before any computation of TensorFlow's.
 
-    Raises:
-        UserError: the file is missing, no model of segpipe's, or one for other images or classes.
+    Raises a UserError as `load_for_records` does.
     """
-    tf.config.set_visible_devices([], "GPU")  # exports run on CPUs, so the comparison does
-    model = load_model(path, manifest)
-    findings = {
-        **proof.scores(model.predict_on_batch, manifest),
-        "bytes": proof.size(path),
-        "latency_ms": proof.latency_ms(model.predict_on_batch, manifest),
-        "threads": os.cpu_count() or 1,
-    }
-    return Trained(model, read_card(path), manifest, findings)
+    with quiet():
+        tf.config.set_visible_devices([], "GPU")
+    model = load_for_records(path, manifest)
+    return Trained(model, read_card(path), manifest, _measured(model.predict_on_batch, manifest, path))
 
 
 def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -> dict[str, Any]:
     """Write an export to `target` if it is as good as its model, and its findings to `results/export`.
 
     Returns:
-        Scores as in `metrics.json`, and `drop` (how much lower the mean IoU at original size is than
-        the model's), `largest_difference` (of a logit), `changed` (the share of pixels with another
-        class, at network size), `bytes`, `latency_ms` (of one image) and `threads`.
+        The content of `metrics.json`, and `bytes`, `latency_ms` (the median of one image) and `threads`.
+        Compared with the model: `drop` (of the mean IoU at original size), `largest_difference` (of a
+        logit) and `changed` (the share of pixels with another class, at network size).
 
     Raises:
-        Dropped: `drop` is above `export.max_drop`. What stood at `target` before stays.
+        Dropped: `drop` is above `export.max_drop`; `target` stays as it was.
         UserError: the format cannot hold the network.
     """
     made = FORMATS[name]
@@ -80,26 +81,58 @@ def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -
         made.write(
             trained.model, _card(trained, name, made), lambda: _calibration(trained, params), partial
         )
-        findings = _findings(trained, made.load(partial, trained.findings["threads"]), partial)
+        predict = made.load(partial, trained.findings["threads"])
+        compared = _Compared(predict, trained.model.predict_on_batch)
+        findings = _measured(predict, trained.manifest, partial, compared)
+        findings |= {
+            "drop": _mean_iou(trained.findings) - _mean_iou(findings),
+            "largest_difference": compared.largest,
+            "changed": compared.changed / compared.pixels,
+        }
         if findings["drop"] > params.max_drop:
             raise Dropped(_explain(name, findings, params, target), findings)
     of_keras = {"mean_iou": _mean_iou(trained.findings), "latency_ms": trained.findings["latency_ms"]}
-    # Under its name: `original.mean_iou` is to be the model's alone, for gates and DVC's tables.
+    # Under the format's name, since gates and DVC's tables take `original.mean_iou` for the model's.
     write_json(RESULTS / f"{name}.json", {name: {**findings, "keras": of_keras}})
     return findings
 
 
-def _findings(trained: Trained, predict: proof.Predict, path: Path) -> dict[str, Any]:
-    compared = proof.Compared(predict, trained.model.predict_on_batch)
-    scores = proof.scores(compared, trained.manifest)
+class _Compared:
+    """Predicts as one network does, and keeps how far its logits are from those of another."""
+
+    def __init__(self, predict: Predict, reference: Predict) -> None:
+        self.predict, self.reference = predict, reference
+        self.largest = 0.0
+        self.pixels = self.changed = 0
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        logits, expected = self.predict(images), self.reference(images)
+        self.largest = max(self.largest, float(np.abs(logits - expected).max()))
+        changed = logits.argmax(-1) != expected.argmax(-1)
+        self.pixels += changed.size
+        self.changed += int(changed.sum())
+        return logits
+
+
+def _measured(
+    predict: Predict, manifest: records.Manifest, path: Path, scored: Predict | None = None
+) -> dict[str, Any]:
+    """Return scores on the test split (of `scored`, if given), size and speed."""
+    evaluation = Evaluation(scored or predict, manifest, _BATCH_SIZE)
+    for _ in evaluation.predictions():
+        pass
+    image = next(records.read(manifest, "test"))["image"][None]
+    predict(image)  # the first call prepares
+    seconds = []
+    for _ in range(_TIMED):
+        start = time.perf_counter()
+        predict(image)
+        seconds.append(time.perf_counter() - start)
     return {
-        **scores,
-        "drop": _mean_iou(trained.findings) - _mean_iou(scores),
-        "largest_difference": compared.largest,
-        "changed": compared.changed,
-        "bytes": proof.size(path),
-        "latency_ms": proof.latency_ms(predict, trained.manifest),
-        "threads": trained.findings["threads"],
+        **evaluation.metrics(),
+        "bytes": sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()),
+        "latency_ms": 1000 * statistics.median(seconds),
+        "threads": os.cpu_count() or 1,
     }
 
 
@@ -116,7 +149,7 @@ def _explain(name: str, findings: dict[str, Any], params: ExportParams, target: 
 
 
 def _calibration(trained: Trained, params: ExportParams) -> list[np.ndarray]:
-    """The same few training images every time: the first by hash of the name."""
+    """Return a few training images, the same every time: the first by hash of the name."""
     samples = records.read(trained.manifest, "train")
     first = first_by_hash(
         samples, params.calibration_samples, "calibration", lambda sample: sample["name"]
@@ -125,24 +158,24 @@ def _calibration(trained: Trained, params: ExportParams) -> list[np.ndarray]:
 
 
 def _card(trained: Trained, name: str, made: Format) -> dict[str, Any]:
-    """The model's card, and what the export's input and output are."""
-    size, batch = trained.manifest.size, made.batch or "any"
+    """Return the model's card with the export's format, input and output."""
+
+    def tensor(name: str, type_: str, channels: int, values: str) -> dict[str, Any]:
+        shape = [made.batch or "any", *trained.manifest.size, channels]
+        return {"name": name, "type": type_, "shape": shape, "values": values}
+
+    classes = len(trained.manifest.classes)
     return {
         **trained.card,
         "export": {
             "format": name,
             "segpipe": __version__,
-            "input": {
-                "name": IMAGE,
-                "type": "uint8",
-                "shape": [batch, *size, 3],
-                "values": "RGB, 0 to 255; scaling is inside the network",
-            },
-            "output": {
-                "name": LOGITS,
-                "type": made.logits,
-                "shape": [batch, *size, len(trained.manifest.classes)],
-                "values": "the largest of a pixel is its class, in the order of classes",
-            },
+            "input": tensor(IMAGE, "uint8", 3, "RGB, 0 to 255; scaling is inside the network"),
+            "output": tensor(
+                LOGITS,
+                made.logits,
+                classes,
+                "the largest of a pixel is its class, in the order of classes",
+            ),
         },
     }

@@ -1,4 +1,4 @@
-"""How each format is written, and run in its own runtime."""
+"""The table of formats: how each is written, and loaded in its own runtime."""
 
 import importlib
 from collections.abc import Callable
@@ -16,23 +16,23 @@ from segpipe.export.signature import Images
 
 @dataclass(frozen=True)
 class Format:
-    """One way to take a model away."""
+    """How one format is written and loaded."""
 
     file: str
-    """Its path in the folder of its name; empty where the export is that folder."""
+    """The file's name; empty where the export is a folder."""
     batch: int | None
-    """Images it takes at a time; None: any number."""
+    """Images a call; None: any number."""
     logits: str
-    """The type of what it gives."""
+    """The output's type."""
     packages: tuple[str, ...]
-    """What it needs beyond segpipe's own requirements, as imports call it."""
+    """Modules that it imports beyond segpipe's own requirements."""
     write: Callable[[keras.Model, dict[str, Any], Images, Path], None]
     """Write a model and its card to a path."""
     load: Callable[[Path, int], Predict]
-    """Open what was written in its own runtime, on so many threads."""
+    """Load what was written in its own runtime, to run on so many threads."""
 
     def check(self, target: Path) -> None:
-        """Raise a UserError where the export cannot be made, or must not stand at `target`."""
+        """Raise a UserError where the export cannot be made, or must not replace `target`."""
         suffix = Path(self.file).suffix
         if suffix and target.suffix != suffix:
             raise UserError(f"{target}: expected a name that ends in {suffix}")
@@ -55,13 +55,11 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "savedmodel": Format("", None, "float32", (), savedmodel.write, savedmodel.load),
-    "tflite": Format(
-        "model.tflite", 1, "float32", ("ai_edge_litert",), tflite.write, tflite.load
-    ),
+    "tflite": Format("model.tflite", 1, "float32", ("ai_edge_litert",), tflite.write, tflite.load),
     "tflite-int8": Format(
         "model.tflite", 1, "int8", ("ai_edge_litert",), tflite.write_int8, tflite.load
     ),
     "onnx": Format(
         "model.onnx", None, "float32", ("onnx", "onnxruntime", "tf2onnx"), onnx.write, onnx.load
     ),
-}  # fmt: skip
+}

@@ -1,61 +1,42 @@
-"""What every format is made from and must be able to do, and how its converter is kept quiet."""
+"""What all formats share: the names of input and output, and how the network is traced."""
 
 import contextlib
-import os
-import sys
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from segpipe.common.errors import UserError, brief
 
 IMAGE, LOGITS = "image", "logits"
-"""What every export calls its input and its output."""
+"""The input and the output of every export."""
 
 Images = Callable[[], Sequence[np.ndarray]]
-"""Reads images to calibrate on, each uint8 [height, width, 3]; most formats need none."""
+"""Reads images to calibrate on, each uint8 [height, width, 3]; only tflite-int8 calls it."""
 
 
 def named(model: keras.Model) -> keras.Model:
-    """The same network with its output by name, as the converters look for it."""
+    """Return the same network with its output named, as the converters need it."""
     return keras.Model(model.inputs, {LOGITS: model.outputs[0]}, name=model.name)
 
 
-def signature(model: keras.Model, batch: int | None, dtype: str = "uint8") -> list[keras.InputSpec]:
-    """What an export takes: images [batch, height, width, 3]; None: any number of them."""
-    return [keras.InputSpec(shape=(batch, *model.input_shape[1:]), dtype=dtype, name=IMAGE)]
+def traced(network: keras.Model) -> Any:
+    """Return inference as a TensorFlow function of any number of uint8 images."""
+    return tf.function(
+        lambda image: network(image, training=False),
+        input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, IMAGE)],
+        autograph=False,
+    )
 
 
 @contextlib.contextmanager
 def refuses(error: type[Exception], format_: str) -> Iterator[None]:
-    """Make of a converter's error a UserError: the format has not all that the network needs."""
+    """Turn a converter's error into a UserError: the format lacks what the network needs."""
     try:
         yield
     except error as reason:
         raise UserError(
             f"{format_} lacks an operation of this network ({brief(reason)}); choose another format"
         ) from None
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what converters say from standard error, C++ included; it comes out where they fail."""
-    with tempfile.TemporaryFile() as said, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sys.stderr.flush()
-        standard_error = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except UserError:
-            raise
-        except BaseException:
-            said.seek(0)
-            os.write(standard_error, said.read())
-            raise
-        finally:
-            os.dup2(standard_error, 2)
-            os.close(standard_error)

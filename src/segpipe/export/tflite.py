@@ -3,7 +3,7 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,23 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import CARD, write_member
-from segpipe.export.signature import IMAGE, LOGITS, Images, named, quiet, refuses, signature
+from segpipe.common.quiet import quiet
+from segpipe.evaluate.masks import Predict
+from segpipe.export.signature import IMAGE, LOGITS, Images, named, refuses
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
-    """Write a float32 model that takes one image: delegates refuse a batch of unknown size."""
+    """Write a float32 model that takes one image, since delegates refuse an unknown batch size."""
     _convert(named(model), "uint8", card, path, [tf.lite.OpsSet.TFLITE_BUILTINS])
 
 
 def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
-    """Write a model that computes with integers alone, weights scaled by channel, calibrated on images.
+    """Write a model that computes with integers alone: weights scaled by channel, calibrated on images.
 
-    It takes one uint8 image and gives int8 logits: the largest is the class; scale and zero point are
-    the output's. Source: https://arxiv.org/abs/1712.05877
-
-    Raises:
-        UserError: an operation of the network has no integer form.
+    It maps one uint8 image to int8 logits, whose scale and zero point the file holds. Raises a UserError
+    where an operation of the network has no integer form. Source: https://arxiv.org/abs/1712.05877
     """
-    # Calibration needs float pixels: their cast to float would be an op that no integer can do.
+    # Calibrated from float pixels: a cast from uint8 to float inside would have no integer form.
     pixels = keras.Input(model.input_shape[1:], dtype="float32", name=IMAGE)
     network = keras.models.clone_model(named(model), input_tensors=[pixels])
     network.set_weights(model.get_weights())
@@ -43,12 +42,12 @@ def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: P
         inference_input_type=tf.uint8,
         inference_output_type=tf.int8,
     )  # fmt: skip
-    if floats := _floats(path):  # the converter leaves them without a word
+    if floats := _floats(path):  # the converter keeps them without a warning
         raise UserError(f"tflite-int8: {floats[0]} of the network has no integer form; export tflite")
 
 
-def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """What the written model predicts, its integers scaled back to logits."""
+def load(path: Path, threads: int) -> Predict:
+    """Load what was written, to run on so many threads; integers are scaled back to logits."""
     from ai_edge_litert.interpreter import Interpreter
 
     with quiet():
@@ -69,21 +68,22 @@ def load(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
 def _convert(
     network: keras.Model, dtype: str, card: dict[str, Any], path: Path, ops: list, **settings: Any
 ) -> None:
+    spec = keras.InputSpec(shape=(1, *network.input_shape[1:]), dtype=dtype, name=IMAGE)
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder, "model.tflite")  # Keras insists on the suffix
         with quiet(), refuses(ConverterError, "TensorFlow Lite"):
             network.export(
-                converted, format="litert", verbose=False, input_signature=signature(network, 1, dtype),
+                converted, format="litert", verbose=False, input_signature=[spec],
                 target_spec={"supported_ops": ops}, **settings,
             )  # fmt: skip
         path.write_bytes(converted.read_bytes())
-    # A zip archive at the end, as TensorFlow Lite's metadata has it: interpreters do not look there.
+    # A zip archive at the end, as TensorFlow Lite's own metadata: interpreters ignore it.
     with zipfile.ZipFile(path, "a") as archive:
         write_member(archive, CARD, json.dumps(card, ensure_ascii=False))
 
 
 def _floats(path: Path) -> list[str]:
-    """The float tensors of a file, by name."""
+    """Return the names of a file's float tensors."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates add tensors of their own
@@ -94,6 +94,6 @@ def _floats(path: Path) -> list[str]:
 def _calibration(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
     for image in track(images, "Calibrating"):
         pixels = image.astype(np.float32)
-        # A black and a white pixel: the input's range is then 0..255, and uint8 pixels fit as they are.
+        # A black and a white pixel make the input's range 0..255, so that uint8 pixels need no scaling.
         pixels[0, 0], pixels[-1, -1] = 0, 255
         yield [pixels[None]]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from segpipe.common.classes import class_table
+from segpipe.common.quiet import quiet
 from segpipe.fetch.params import FetchParams
 from segpipe.fetch.sample import Samples
 
@@ -27,6 +28,9 @@ def open_source(data: FetchParams) -> Samples:
         from segpipe.fetch import synthetic
 
         return synthetic.samples(data.synthetic)
-    from segpipe.fetch import tfds
+    with quiet():
+        import tensorflow  # noqa: F401  # TFDS would import it later, with its start-up messages
+
+        from segpipe.fetch import tfds
 
     return tfds.oxford_iiit_pet() if data.source == "oxford_iiit_pet" else tfds.samples(data.tfds)

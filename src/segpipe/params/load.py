@@ -10,8 +10,7 @@ from pydantic import Field
 from segpipe.common.errors import ParamsError, UserError
 from segpipe.common.fields import Integer, Name, Section, Weight
 from segpipe.common.words import did_you_mean
-from segpipe.evaluate.params import EvaluateParams
-from segpipe.evaluate.scales import sizes
+from segpipe.evaluate.params import EvaluateParams, sizes
 from segpipe.export.params import ExportParams
 from segpipe.fetch.params import FetchParams
 from segpipe.model.params import ModelParams

@@ -1,4 +1,4 @@
-"""Predicting on files: reading and writing in threads while the network works, in constant memory."""
+"""Predicting on files: threads read and write while the network works, in constant memory."""
 
 import contextlib
 import csv
@@ -16,11 +16,11 @@ from rich.progress import track
 
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.fetch.sample import BadSampleError, Problem, unreadable
+from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs
-from segpipe.predict.images import read_fitted, read_rgb
+from segpipe.predict.images import Fitted, read_fitted, read_rgb
 from segpipe.predict.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
-from segpipe.predict.predictor import Predictor, Tiled, Whole
+from segpipe.predict.predictor import Prediction, Predictor
 
 Read = TypeVar("Read")
 
@@ -47,23 +47,8 @@ class Outcome:
     reasons: list[str] = field(default_factory=list)
 
 
-class Shrunk(NamedTuple):
-    """A picture as the network sees it, uint8 [height, width, 3], and its own height and width."""
-
-    source: Source
-    image: np.ndarray
-    original: tuple[int, int]
-
-
-class Predicted(NamedTuple):
-    """What the network says of a picture."""
-
-    source: Source
-    result: Whole | Tiled
-
-
 class Done(NamedTuple):
-    """A picture that is written, and its pixels by class."""
+    """A picture whose files are written; its height and width, and its pixels by class."""
 
     source: Source
     original: tuple[int, ...]
@@ -71,90 +56,89 @@ class Done(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A picture that cannot be read, and why."""
+    """A picture that cannot be read."""
 
     source: Source
     problem: Problem
 
 
+Shrunk = tuple[Source, Fitted]
+Predicted = tuple[Source, Prediction]
+
+
 class Work:
     """Predicts on pictures and writes what the options ask for.
 
-    A thread reads a picture, the network sees it in a batch, another thread writes. What waits
-    between them is as small as the network's input and output, however large the pictures are: for its
-    overlay a picture is read again.
+    One thread reads a picture, the network predicts it in a batch, another thread writes. Between them
+    wait only the network's input and output, however large the picture: the overlay reads it again.
     """
 
     def __init__(self, predictor: Predictor, out: Path, options: Options) -> None:
         self.predictor, self.out, self.options = predictor, out, options
-        self.look = predictor.looking(options.tta, options.scales)
+        self.network = predictor.with_views(options.tta, options.scales)
 
     def results(self, sources: Iterable[Source]) -> Generator[Done | Failed, None, None]:
-        """Yield what became of each picture, in order; a few at a time are under way."""
+        """Yield the outcome of each picture, in order; a few at a time are under way."""
         pool = ThreadPoolExecutor(usable_cores())
+        ahead = 0 if self.options.tile else self.predictor.batch_size
         try:
             if self.options.tile:
-                yield from in_order(lambda one: pool.submit(self.write, one), self.in_tiles(sources), 0)
+                predicted = self.in_tiles(sources)
             else:
-                batch = self.predictor.batch_size
-                shrunk = in_order(lambda one: pool.submit(self.shrink, one), sources, 2 * batch)
-                yield from in_order(
-                    lambda one: pool.submit(self.write, one), self.in_batches(shrunk), batch
-                )
+                shrunk = in_order(lambda one: pool.submit(self.shrink, one), sources, 2 * ahead)
+                predicted = self.in_batches(shrunk)
+            yield from in_order(lambda one: pool.submit(self.write, one), predicted, ahead)
         finally:
             pool.shutdown(cancel_futures=True)
 
     def shrink(self, source: Source) -> Shrunk | Failed:
-        """Read a picture and make it fit."""
+        """Read a picture, resized to the network's input."""
         size, how = self.predictor.size, self.predictor.resize
-        read = _read(source, lambda path: read_fitted(path, size, how))
-        if isinstance(read, Failed):
-            return read
-        return Shrunk(source, *read)
+        return _read(source, lambda path: (source, read_fitted(path, size, how)))
 
     def in_batches(self, pictures: Iterable[Shrunk | Failed]) -> Iterator[Predicted | Failed]:
         """Predict on pictures as a whole."""
         stream = iter(pictures)
-        while some := list(islice(stream, self.predictor.batch_size)):
-            images = [one.image for one in some if isinstance(one, Shrunk)]
-            logits: Iterator[np.ndarray] = iter(self.look(np.stack(images)) if images else [])
-            for one in some:
-                if isinstance(one, Shrunk):
-                    yield Predicted(one.source, self.predictor.whole(next(logits), one.original))
-                else:
+        while batch := list(islice(stream, self.predictor.batch_size)):
+            images = [one[1][0] for one in batch if not isinstance(one, Failed)]
+            logits: Iterator[np.ndarray] = iter(self.network(np.stack(images)) if images else [])
+            for one in batch:
+                if isinstance(one, Failed):
                     yield one
+                else:
+                    source, (_, original) = one
+                    yield source, self.predictor.whole(next(logits), original)
 
     def in_tiles(self, sources: Iterable[Source]) -> Iterator[Predicted | Failed]:
-        """Predict on pictures in tiles, one after another: each may be huge."""
+        """Predict on pictures in tiles, one picture at a time, since each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
             picture = _read(source, read_rgb)
             if isinstance(picture, Failed):
                 yield picture
             else:
-                result = self.predictor.tiled(picture, self.look, keep)
+                prediction = self.predictor.tiled(picture, self.network, keep)
                 del picture  # before another thread reads it again
-                yield Predicted(source, result)
+                yield source, prediction
 
     def write(self, predicted: Predicted | Failed) -> Done | Failed:
-        """Write all that is asked for of one picture."""
+        """Write all files of one picture."""
         if isinstance(predicted, Failed):
             return predicted
-        source, result = predicted
+        source, prediction = predicted
         picture = _read(source, read_rgb)
         if isinstance(picture, Failed):
             return picture
-        mask, table = result.mask(), self.predictor.classes
-        outputs.write_mask(self.out / MASKS / f"{source.name}.png", outputs.mask_picture(mask, table))
-        coloured = outputs.overlay(picture, mask, table)
-        outputs.write_overlay(self.out / OVERLAYS / f"{source.name}.jpg", coloured)
+        mask, table = prediction.mask(), self.predictor.classes
+        outputs.write_mask(self.out / MASKS / f"{source.name}.png", mask, table)
+        outputs.write_overlay(self.out / OVERLAYS / f"{source.name}.jpg", picture, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
-            outputs.WRITERS[self.options.probabilities](path, result.channels(), table.names)
+            outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
         return Done(source, mask.shape, np.bincount(mask.ravel(), minlength=len(table)))
 
     def _on_disk(self, shape: tuple[int, ...], kind: type) -> np.ndarray:
-        """An array that needs no memory, in a file that is gone with it."""
+        """Allocate an array in a file that is deleted with it."""
         with tempfile.TemporaryFile(dir=self.out) as file:
             return np.memmap(file, kind, "w+", shape=shape)
 
@@ -164,18 +148,14 @@ def predict_files(
 ) -> Outcome:
     """Predict on pictures; write masks, overlays and a table of class shares to `out`.
 
-    What cannot be read is left out and listed in a second table; the rest is done.
-
-    Raises:
-        UserError: a scale cannot be looked at, or the model gives something else than numbers.
-        OSError: something cannot be written.
+    Pictures that cannot be read are listed in a second table. Raises a UserError where a scale is wrong
+    or the model predicts NaN or infinity, and an OSError where something cannot be written.
     """
     names, work = predictor.classes.names, Work(predictor, out, options)
+    columns = ["path", "height", "width", *(f"share_{name}" for name in names)]
     outcome = Outcome()
     with (
-        _table(
-            out / SHARES, ["path", "height", "width", *(f"share_{name}" for name in names)]
-        ) as shares,
+        _table(out / SHARES, columns) as shares,
         _table(out / FAILED, ["path", "reason"]) as failed,
         contextlib.closing(work.results(sources)) as results,
     ):
@@ -183,9 +163,8 @@ def predict_files(
             path = os.fspath(result.source.path)
             if isinstance(result, Done):
                 outcome.predicted += 1
-                shares(
-                    [path, *result.original, *(result.pixels / result.pixels.sum()).round(6).tolist()]
-                )
+                parts = (result.pixels / result.pixels.sum()).round(6).tolist()
+                shares([path, *result.original, *parts])
             else:
                 outcome.failed += 1
                 failed([path, result.problem.found])
@@ -197,18 +176,15 @@ def predict_files(
 
 
 def _read(source: Source, read: Callable[[Path], Read]) -> Read | Failed:
-    file = str(source.path)
     try:
         return read(source.path)
     except BadSampleError as error:
         return Failed(source, error.problem)
-    except OSError as error:
-        return Failed(source, unreadable(file, error))
 
 
 @contextlib.contextmanager
 def _table(path: Path, columns: list[str]) -> Iterator[Callable[[list[Any]], Any]]:
-    """A CSV file that is there once it is complete; yields what writes a row."""
+    """Write a CSV file, which appears once it is complete; yield the function that writes a row."""
     with (
         replaces(path) as partial,
         # Names that are no UTF-8 keep their bytes.

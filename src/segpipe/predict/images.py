@@ -1,8 +1,6 @@
-"""Images to predict: files as training sees them, and what Python callers hand over."""
+"""Images to predict on: files, read as training reads them, and what Python callers pass."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,65 +9,48 @@ from PIL import Image
 
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize
-from segpipe.fetch.integrity import (
-    decode_image,
-    is_kept,
-    open_one,
-    readable,
-    upright_rgb,
-)
+from segpipe.fetch.integrity import decode_image, is_kept, open_one, readable, upright_rgb
 from segpipe.fetch.sample import BadSampleError, unreadable
 from segpipe.preprocess.resize import resize_image, resize_unread
 
 Fitted = tuple[np.ndarray, tuple[int, int]]
-"""An image as the network sees it, uint8 [*size, 3], and the image's own height and width."""
+"""An image resized to the network's input, uint8 [*size, 3], and its own height and width."""
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Read an image file as training does, upright and in 8-bit RGB.
+    """Read an image file as training does: upright, in 8-bit RGB.
 
-    Raises:
-        BadSampleError: the file holds no whole image.
-        OSError: it cannot be read.
+    Raises BadSampleError where the file cannot be read, or holds no whole image.
     """
-    return decode_image(path.read_bytes(), str(path))
+    return decode_image(_content(path), str(path))
 
 
 def read_fitted(path: Path, size: tuple[int, int], how: Resize) -> Fitted:
-    """Read an image file to the very pixels that its record would hold.
+    """Read an image file to exactly the pixels that its record would hold.
 
-    Args:
-        path: the file.
-        size: height and width of the network's input.
-        how: how a picture gets there.
-
-    Raises:
-        BadSampleError: the file holds no whole image.
-        OSError: it cannot be read.
+    It is resized to `size`, the network's height and width, as `how` says. Raises as `read_rgb` does.
     """
-    data, file = path.read_bytes(), str(path)
+    data, file = _content(path), str(path)
     with readable(file):
         picture = open_one(data, file)
-        if is_kept(picture):  # else its record comes from a PNG of the whole
+        if is_kept(picture):  # others are stored as a PNG, whose pixels are resized
             original = (picture.height, picture.width)
             return np.asarray(resize_unread(picture, size, how)), original
     return _fitted(decode_image(data, file), size, how)
 
 
 def fitted(image: Any, size: tuple[int, int], how: Resize) -> Fitted:
-    """One image, as `as_rgb` takes it, as the network sees it.
-
-    Raises:
-        UserError: as `as_rgb` does.
-    """
+    """Resize one image to the network's input; images and errors are those of `as_rgb`."""
     if isinstance(image, str | os.PathLike):
-        with _in_one_line(image):
+        try:
             return read_fitted(Path(image), size, how)
+        except BadSampleError as error:
+            raise UserError(str(error.problem)) from None
     return _fitted(as_rgb(image), size, how)
 
 
 def as_rgb(image: Any) -> Image.Image:
-    """One image in 8-bit RGB.
+    """Return one image in 8-bit RGB.
 
     Args:
         image: a path, a Pillow image, or a uint8 array (or what NumPy turns into one) of shape [height,
@@ -79,8 +60,10 @@ def as_rgb(image: Any) -> Image.Image:
         UserError: it is none of these, or a file that cannot be read or holds no whole image.
     """
     if isinstance(image, str | os.PathLike):
-        with _in_one_line(image):
+        try:
             return read_rgb(Path(image))
+        except BadSampleError as error:
+            raise UserError(str(error.problem)) from None
     if isinstance(image, Image.Image):
         return upright_rgb(image)
     pixels = np.asarray(image)
@@ -97,19 +80,16 @@ def as_rgb(image: Any) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = unreadable(str(path), error)
+        raise BadSampleError(problem.file, problem.found, problem.expected) from None
+
+
 def _fitted(picture: Image.Image, size: tuple[int, int], how: Resize) -> Fitted:
     return np.asarray(resize_image(picture, size, how)), (picture.height, picture.width)
-
-
-@contextlib.contextmanager
-def _in_one_line(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say to a caller what is wrong with a file."""
-    try:
-        yield
-    except BadSampleError as error:
-        raise UserError(str(error.problem)) from None
-    except OSError as error:
-        raise UserError(str(unreadable(os.fspath(path), error))) from None
 
 
 def _mend(pixels: np.ndarray) -> str:

@@ -1,8 +1,8 @@
-"""Which pictures a command line means, and how what is predicted of them is called."""
+"""The pictures that a command line names, and their names in the output folder."""
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ class Source(NamedTuple):
 
 
 def find(inputs: Sequence[str], out: Path) -> list[Source]:
-    """The pictures that files, folders and globs stand for, in the order given.
+    """Return the pictures that files, folders and globs stand for, in the order given.
 
-    Files of a folder (those with an image's suffix, at any depth) and of a glob keep their
-    sub-folders in their names, counted from the folder, or from what stands before the first wildcard.
+    Pictures of a folder (by suffix, at any depth) and of a glob keep their sub-folders in their names,
+    relative to the folder, or to the part before the first wildcard.
 
     Raises:
         UserError: an input stands for nothing; the output would be among the inputs, or the other way
@@ -38,7 +38,9 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
         base, paths = _expand(given)
         _check_apart(given, base, out)
         for path in paths:
-            name = _without_suffix(path.relative_to(base))
+            within = path.relative_to(base)
+            is_picture = within.suffix.lower() in SUFFIXES
+            name = (within.with_suffix("") if is_picture else within).as_posix()
             other = found.setdefault(name, path)
             if other != path and not other.samefile(path):
                 clashes.append(f"{other} and {path} would both be written to {name}.png")
@@ -52,10 +54,12 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
 
 
 def _expand(given: str) -> tuple[Path, list[Path]]:
-    """The files that an input stands for, and the folder that their names are counted from."""
+    """Return the folder that names are relative to, and the files that an input stands for."""
     path = Path(given)
     if path.is_dir():
-        files = sorted(_images(path))
+        files = sorted(
+            file for where, _, names in os.walk(path) for n in names if is_image(file := Path(where, n))
+        )
         if not files:
             raise UserError(f"{given}: holds no image ({', '.join(sorted(SUFFIXES))})")
         return path, files
@@ -68,30 +72,17 @@ def _expand(given: str) -> tuple[Path, list[Path]]:
         return path.parent, [path]
     wild = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
     base, pattern = Path(*path.parts[:wild]), Path(*path.parts[wild:])
-    files = sorted(match for match in base.glob(str(pattern)) if match.is_file() and not _shadow(match))
+    matches = (match for match in base.glob(str(pattern)) if match.is_file())
+    files = sorted(match for match in matches if not match.name.startswith("._"))  # macOS' own files
     if not files:
         raise UserError(f"{given}: matches no file; `**` stands for folders of any depth")
     return base, files
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    for where, _, names in os.walk(folder):
-        for name in names:
-            path = Path(where, name)
-            if is_image(path):
-                yield path
-
-
-def _shadow(path: Path) -> bool:
-    """Whether a file is one of those that macOS leaves beside others in archives."""
-    return path.name.startswith("._")
-
-
 def _check_apart(given: str, base: Path, out: Path) -> None:
-    """A second run must not predict what the first one wrote, nor any run write over its inputs."""
+    """Refuse inputs among the outputs or the other way round: runs would predict on what they wrote."""
     inside, outside = base.resolve(), out.resolve()
-    is_file = Path(given).is_file()
-    if not is_file and outside.is_relative_to(inside):
+    if not Path(given).is_file() and outside.is_relative_to(inside):
         raise UserError(
             f"the output folder {out} is inside the input {given}: the next run would predict on "
             "what this one writes; choose a folder beside it"
@@ -101,7 +92,3 @@ def _check_apart(given: str, base: Path, out: Path) -> None:
             f"the input {given} is inside the output folder {out}, where it would be written over; "
             "choose another output folder"
         )
-
-
-def _without_suffix(path: Path) -> str:
-    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()

@@ -1,4 +1,4 @@
-"""What is written of one picture, each file whole or not at all."""
+"""Files that are written for one picture, each whole or not at all."""
 
 import contextlib
 import hashlib
@@ -15,22 +15,20 @@ from PIL import Image, ImageColor
 from segpipe.common.classes import ClassTable
 
 Format = Literal["npz", "png"]
-"""How probabilities are written."""
+"""The file format of probabilities."""
 
 FULL = 65535
-"""What stands for the probability 1, in 16 bits."""
+"""The probability 1, in 16 bits."""
 
-_RLE = 3  # zlib's strategy: on masks twice as fast as its default, and smaller
+_RLE = 3  # zlib's run-length strategy: twice as fast on masks as its default, and smaller
 _STRIP = 1024
 
 
-def mask_picture(mask: np.ndarray, table: ClassTable) -> Image.Image:
-    """A mask as a palette image that training would read as the same classes.
+def write_mask(path: Path, mask: np.ndarray, table: ClassTable) -> None:
+    """Write a mask (class indices, uint8 [height, width]) as a PNG that training reads as such.
 
-    Args:
-        mask: class indices, uint8 [height, width].
-        table: its file values become the palette's indices, its colours their colours. Where file values
-            are colours, the indices are the classes' own, and the palette holds the file values.
+    Pixels hold the table's file values, the palette its colours. Where file values are colours, pixels
+    hold class indices, and the palette the file values.
     """
     entries = np.zeros((256, 3), np.uint8)
     values = np.zeros(256, np.uint8)
@@ -41,49 +39,36 @@ def mask_picture(mask: np.ndarray, table: ClassTable) -> Image.Image:
     used = int(values.max()) + 1
     picture = Image.fromarray(values[mask])
     picture.putpalette(entries[:used].tobytes())
-    return picture
-
-
-def overlay(picture: Image.Image, mask: np.ndarray, table: ClassTable) -> Image.Image:
-    """Lay the classes' colours over an RGB picture, half and half. The picture itself is changed."""
-    for top in range(0, picture.height, _STRIP):  # a large picture has room for no copy
-        strip = picture.crop((0, top, picture.width, min(top + _STRIP, picture.height)))
-        colours = Image.fromarray(mask[top : top + _STRIP])
-        colours.putpalette(table.palette.tobytes())
-        picture.paste(Image.blend(strip, colours.convert("RGB"), 0.5), (0, top))
-    return picture
-
-
-def write_mask(path: Path, picture: Image.Image) -> None:
-    """Write a palette image as PNG."""
     with _whole(path) as partial:
         picture.save(partial, "PNG", compress_level=1, compress_type=_RLE)
 
 
-def write_overlay(path: Path, picture: Image.Image) -> None:
-    """Write a picture as JPEG."""
+def write_overlay(path: Path, picture: Image.Image, mask: np.ndarray, table: ClassTable) -> None:
+    """Write an RGB picture, half and half with the classes' colours, as JPEG. Changes it in place."""
+    for top in range(0, picture.height, _STRIP):  # a copy of a large picture may not fit into memory
+        strip = picture.crop((0, top, picture.width, min(top + _STRIP, picture.height)))
+        colours = Image.fromarray(mask[top : top + _STRIP])
+        colours.putpalette(table.palette.tobytes())
+        picture.paste(Image.blend(strip, colours.convert("RGB"), 0.5), (0, top))
     with _whole(path) as partial:
         picture.save(partial, "JPEG", quality=90)
 
 
 def write_npz(path: Path, channels: Iterable[np.ndarray], names: list[str]) -> None:
-    """Write probabilities as what `numpy.load` reads: an array a class, by its name.
+    """Write probabilities to `PATH.npz`: an array a class, by its name, uint16, where 65535 is 1.
 
-    Args:
-        path: of the file, without `.npz`.
-        channels: float32 [height, width] in 0..1, class after class; uint16 in the file, 65535 is 1.
-        names: of the classes.
+    `channels` are float32 [height, width] in 0..1, class after class.
     """
     with _whole(path.with_name(f"{path.name}.npz")) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, channel in zip(names, channels, strict=True):
-            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same bytes every time
+            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: equal bytes every time
             member.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, _in_16_bits(channel), allow_pickle=False)
 
 
 def write_pngs(folder: Path, channels: Iterable[np.ndarray], names: list[str]) -> None:
-    """Write probabilities as 16-bit grey PNGs, `INDEX_NAME.png`; arguments as of `write_npz`."""
+    """Write probabilities as 16-bit grey PNGs, `INDEX_NAME.png`; arguments as `write_npz`."""
     for index, (name, channel) in enumerate(zip(names, channels, strict=True)):
         safe = re.sub(r"[^\w-]", "_", name)
         with _whole(folder / f"{index}_{safe}.png") as partial:
@@ -100,14 +85,14 @@ def _in_16_bits(channel: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `path`, whole or not at all, whatever ends the process.
+    """Yield a path to write to, which becomes `path` if the block succeeds.
 
-    Without `files.replaces`' promise about a power cut: waiting for the disk takes longer than the
-    prediction, and the same command writes all of it again.
+    Unlike `files.replaces` it does not wait for the disk, which takes longer than the prediction: after
+    a power cut the same command writes all files again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     short = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    partial = path.with_name(f".{short}.partial")  # the longest names leave no room for one made of them
+    partial = path.with_name(f".{short}.partial")  # the longest file names cannot be made longer
     try:
         yield partial
         partial.replace(path)

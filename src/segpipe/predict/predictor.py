@@ -2,10 +2,9 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,53 +22,28 @@ from segpipe.predict.tiles import blended
 from segpipe.preprocess.resize import resize_image
 
 Allocate = Callable[[tuple[int, ...], type], np.ndarray]
-"""Makes an array of a shape and a type; `numpy.empty` is one."""
+"""Makes an array of a shape and a type, as `numpy.empty` does."""
 
 _BATCH = 32
 _INPUT = _BATCH * 128 * 128
-"""Pixels that the network sees at once, at most: its memory grows with them."""
+"""Pixels a batch, at most: the network's memory grows with them."""
 _OUTPUT = 1 << 24
-"""Logits that it gives at once, at most: 64 MB."""
+"""Logits a batch, at most: 64 MB."""
 
 
-@dataclass(frozen=True)
-class Whole:
-    """What the network says of a picture that it saw as a whole: logits, and how to get to its size."""
+class Prediction(NamedTuple):
+    """The prediction for one picture; what has the picture's size is made when it is asked for."""
 
-    logits: np.ndarray
-    original: tuple[int, int]
-    resize: Resize
-
-    def mask(self) -> np.ndarray:
-        """Class indices, uint8 [height, width]."""
-        return mask_at_size(softmax(self.logits), self.original, self.resize)
-
-    def channels(self) -> Iterator[np.ndarray]:
-        """Probabilities, float32 [height, width], one class after another."""
-        return channels_at_size(softmax(self.logits), self.original, self.resize)
-
-
-@dataclass(frozen=True)
-class Tiled:
-    """What the network says of a picture that it saw in tiles."""
-
-    indices: np.ndarray
-    probabilities: np.ndarray | None
-
-    def mask(self) -> np.ndarray:
-        """Class indices, uint8 [height, width]."""
-        return self.indices
-
-    def channels(self) -> Iterator[np.ndarray]:
-        """Probabilities, float32 [height, width], one class after another, where they were kept."""
-        yield from () if self.probabilities is None else self.probabilities
+    mask: Callable[[], np.ndarray]
+    """Class indices, uint8 [height, width]."""
+    channels: Callable[[], Iterator[np.ndarray]]
+    """Probabilities, float32 [height, width], class after class; none where tiles did not keep them."""
 
 
 def load_model(path: Path | str = "models/model.keras") -> "Predictor":
     """Load a model that segpipe saved, to predict with.
 
-    Raises:
-        UserError: the file is missing, or no model that can be read here.
+    Raises a UserError where the file is missing, or no model that can be read here.
     """
     card = read_card(Path(path))
     return Predictor(load_network(Path(path), card), card)
@@ -78,8 +52,8 @@ def load_model(path: Path | str = "models/model.keras") -> "Predictor":
 class Predictor:
     """A saved model, ready to predict.
 
-    `classes` is its class table: what the indices in masks mean, with names and colours. `size` is the
-    height and width of the network's input, `resize` how pictures get there (stretch or pad).
+    `classes` is its class table: names and colours of the indices in masks. `size` is the height and
+    width of the network's input, `resize` how pictures are resized to it (stretch or pad).
     """
 
     def __init__(self, network: keras.Model, card: dict[str, Any]) -> None:
@@ -91,14 +65,14 @@ class Predictor:
 
     @property
     def batch_size(self) -> int:
-        """How many images are predicted at once: 32 of 128 x 128 px, fewer larger ones."""
+        """Images a forward pass: 32 of 128 x 128 px, fewer if they are larger."""
         pixels = self.size[0] * self.size[1]
         return max(1, min(_BATCH, _INPUT // pixels, _OUTPUT // (pixels * len(self.classes))))
 
     def predict(
         self, images: Any, *, tta: bool = False, scales: Sequence[float] = (1.0,), tile: bool = False
     ) -> Any:
-        """The class of each pixel.
+        """Return the class of each pixel.
 
         Args:
             images: a path, a Pillow image, or a uint8 array: RGB [height, width, 3], grey [height,
@@ -122,7 +96,7 @@ class Predictor:
     def predict_probabilities(
         self, images: Any, *, tta: bool = False, scales: Sequence[float] = (1.0,), tile: bool = False
     ) -> Any:
-        """The probability of each class at each pixel, float32 [height, width, classes].
+        """Return the probability of each class at each pixel, float32 [height, width, classes].
 
         Arguments and errors are those of `predict`; the mask is the argmax.
         """
@@ -130,75 +104,68 @@ class Predictor:
         scores = (np.stack(list(result.channels()), -1) for result in results)
         return list(scores) if _several(images) else next(scores)
 
-    def looking(self, tta: bool, scales: Sequence[float]) -> Predict:
-        """The network as a function that looks as `predict` is asked to.
+    def with_views(self, tta: bool, scales: Sequence[float]) -> Predict:
+        """Return the network with test-time augmentation, for images of `size`.
 
-        It takes images of `size` and raises a UserError where the network gives something else than
-        numbers.
-
-        Raises:
-            UserError: a scale is not 0.25 to 4, or two come to one size.
+        Raises a UserError where a scale is not 0.25 to 4, or two come to one size. The network raises
+        one where it predicts NaN or infinity.
         """
-        predict = self._augmented(tta, tuple(scales))
+        network = self._augmented(tta, tuple(scales))
 
         def checked(images: np.ndarray) -> np.ndarray:
-            logits = predict(images)
+            logits = network(images)
             if not np.isfinite(logits).all():
-                raise UserError(
-                    "the model predicts NaN or infinity; train it again, with a lower "
-                    "train.learning_rate"
-                )
+                raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
             return logits
 
         return checked
 
-    def whole(self, logits: np.ndarray, original: tuple[int, int]) -> Whole:
-        """What the logits of a picture say of it.
+    def whole(self, logits: np.ndarray, original: tuple[int, int]) -> Prediction:
+        """Return the prediction for a picture that the network saw as a whole.
 
-        Args:
-            logits: float32 [*size, classes].
-            original: the picture's height and width.
+        `logits` are float32 [*size, classes], `original` is the picture's height and width.
         """
-        return Whole(logits, original, self.resize)
+        return Prediction(
+            lambda: mask_at_size(softmax(logits), original, self.resize),
+            lambda: channels_at_size(softmax(logits), original, self.resize),
+        )
 
-    def tiled(self, picture: Image.Image, look: Predict, keep: Allocate | None) -> Whole | Tiled:
-        """Predict a picture in tiles; as a whole where it is no larger than one.
+    def tiled(self, picture: Image.Image, network: Predict, keep: Allocate | None) -> Prediction:
+        """Predict an RGB picture in tiles; as a whole where it is no larger than one.
 
-        Args:
-            picture: RGB.
-            look: what `looking` gives.
-            keep: where to keep the probabilities; None does not.
+        `network` is that of `with_views`; `keep` allocates the array for the probabilities, None drops
+        them.
         """
         original = (picture.height, picture.width)
         if original[0] <= self.size[0] and original[1] <= self.size[1]:
-            (logits,) = look(np.asarray(resize_image(picture, self.size, self.resize))[None])
+            (logits,) = network(np.asarray(resize_image(picture, self.size, self.resize))[None])
             return self.whole(logits, original)
         indices = np.empty(original, np.uint8)
         kept = keep((len(self.classes), *original), np.float32) if keep else None
         top = 0
-
-        def probabilities(images: np.ndarray) -> np.ndarray:
-            return softmax(look(images))
-
-        for band in blended(probabilities, picture, self.size, len(self.classes), self.batch_size):
+        bands = blended(
+            lambda images: softmax(network(images)),
+            picture, self.size, len(self.classes), self.batch_size,
+        )  # fmt: skip
+        for band in bands:
             rows = slice(top, top := top + len(band))
             indices[rows] = band.argmax(-1)
             if kept is not None:
                 kept[:, rows] = np.moveaxis(band, -1, 0)
-        return Tiled(indices, kept)
+        return Prediction(lambda: indices, lambda: iter(() if kept is None else kept))
 
     def _results(
         self, images: Any, tta: bool, scales: Sequence[float], tile: bool, keep: Allocate | None
-    ) -> Iterator[Whole | Tiled]:
-        look = self.looking(tta, scales)
+    ) -> Iterator[Prediction]:
+        network = self.with_views(tta, scales)
         listed = images if _several(images) else [images]
         if tile:
-            yield from (self.tiled(as_rgb(image), look, keep) for image in listed)
+            yield from (self.tiled(as_rgb(image), network, keep) for image in listed)
             return
-        seen = (fitted(image, self.size, self.resize) for image in listed)
-        while some := list(islice(seen, self.batch_size)):
-            logits = look(np.stack([image for image, _ in some]))
-            for (_, original), of_one in zip(some, logits, strict=True):
+        inputs = (fitted(image, self.size, self.resize) for image in listed)
+        while batch := list(islice(inputs, self.batch_size)):
+            logits = network(np.stack([image for image, _ in batch]))
+            for (_, original), of_one in zip(batch, logits, strict=True):
                 yield self.whole(of_one, original)
 
 

@@ -1,4 +1,4 @@
-"""Large pictures in pieces of the network's size, which overlap and are blended."""
+"""Large pictures in overlapping tiles of the network's size, blended."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -11,7 +11,7 @@ _OVERLAP = 1 / 4
 
 
 def starts(length: int, tile: int) -> list[int]:
-    """Where tiles begin along an edge: evenly spread, the last one ending with the edge."""
+    """Return where tiles begin along an edge: evenly spread, the last one ending with the edge."""
     if length <= tile:
         return [0]
     count = 1 + -(-(length - tile) // int(tile * (1 - _OVERLAP)))
@@ -19,10 +19,10 @@ def starts(length: int, tile: int) -> list[int]:
 
 
 def weights(begins: list[int], tile: int) -> np.ndarray:
-    """How much each tile counts along an edge: float64 [tiles, tile].
+    """Return the weight of each tile along an edge: float64 [tiles, tile].
 
-    A Hann window, divided by the sum of those that overlap: at each pixel the weights add up to 1,
-    and where a tile is alone its weight is exactly 1.
+    A Hann window, divided by the sum of the windows that overlap: the weights of a pixel add up to 1,
+    and a pixel in only one tile has weight exactly 1.
     """
     window = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
     total = np.zeros(begins[-1] + tile)
@@ -38,18 +38,12 @@ def blended(
     classes: int,
     batch: int,
 ) -> Iterator[np.ndarray]:
-    """Predict a picture tile by tile, at its own resolution.
+    """Predict an RGB picture in tiles of height and width `tile`, `batch` of them at a time.
 
-    Args:
-        predict: from uint8 images [n, *tile, 3] to float32 probabilities [n, *tile, classes].
-        picture: RGB of any size; where it is smaller than a tile, the tile is filled up with black.
-        tile: height and width.
-        classes: their number.
-        batch: how many tiles are predicted at once.
-
-    Yields:
-        The probabilities from top to bottom, float32 [rows, width, classes]: what no later tile
-        touches. No more than a row of tiles is kept.
+    Where the picture is smaller than a tile, the tile is filled up with black. `predict` maps uint8
+    images [n, *tile, 3] to float32 probabilities [n, *tile, classes]. Yields probabilities from top to
+    bottom, float32 [rows, width, classes]: rows that no later tile touches. It keeps no more than a row
+    of tiles.
     """
     height, width = tile
     tops, lefts = starts(picture.height, height), starts(picture.width, width)

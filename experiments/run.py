@@ -110,11 +110,7 @@ def without_result(arguments: argparse.Namespace) -> list[Experiment]:
 
 
 def run(
-    to_do: list[Experiment],
-    on_top: recipes.Settings,
-    stages: Stages,
-    revision: str | None,
-    number: int,
+    to_do: list[Experiment], on_top: recipes.Settings, stages: Stages, revision: str | None, number: int
 ) -> str:
     """Run an experiment and store its result; return why it failed, or an empty text."""
     experiment, start = to_do[number], time.monotonic()

@@ -84,8 +84,7 @@ def test_large_counts_do_not_overflow():
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction"),
-    [([0, 3], [0, 0]), ([0, 0], [0, 3]), ([0, 0], [0, -1]), ([0], [0, 0])],
+    ("truth", "prediction"), [([0, 3], [0, 0]), ([0, 0], [0, 3]), ([0, 0], [0, -1]), ([0], [0, 0])]
 )
 def test_indices_that_are_no_class_are_refused(truth, prediction):
     with pytest.raises(ValueError, match=r"outside 0\.\.2|shape"):
@@ -230,10 +229,7 @@ def square(shift=0):
 def test_the_outline_of_a_shifted_square_is_right_up_to_the_tolerance(shift, ground, within_2px):
     counts = metrics.boundary_counts(square(), square(shift), 2)
     assert counts.dtype == np.int64
-    assert counts.tolist() == [
-        [[36, 28], [ground, within_2px]] * 2,
-        [[36, 28], [36, 28]] * 2,
-    ]
+    assert counts.tolist() == [[[36, 28], [ground, within_2px]] * 2, [[36, 28], [36, 28]] * 2]
     scores = metrics.boundary_scores(counts)
     for name in ("precision", "recall", "f1"):
         assert scores[name] == pytest.approx(np.array([[ground / 36, within_2px / 28], [1, 1]]))

@@ -203,10 +203,7 @@ def test_every_experiment_runs_once_and_one_that_fails_stops_no_other(project):
     assert str(project) not in (project / RESULTS).read_text()
 
     again = experiments(project, "default", "hotter", "--seeds", "0")
-    assert (again.returncode, again.stdout.split(";")[0]) == (
-        0,
-        "0 of 2 experiments have no result yet",
-    )
+    assert (again.returncode, again.stdout.split(";")[0]) == (0, "0 of 2 experiments have no result yet")
 
     # A finished training is not repeated, and its seconds are those that it took.
     before = result_of(project, "default-0")

@@ -117,10 +117,7 @@ def test_every_error_has_a_line_of_its_own(params_with):
         params_with(train__epochs=0, seed=-1)
     assert [
         line.split("params.yaml: ")[1].split(" = ")[0] for line in str(error.value).splitlines()
-    ] == [
-        "seed",
-        "train.epochs",
-    ]
+    ] == ["seed", "train.epochs"]
 
 
 def test_a_learning_rate_without_a_dot_is_a_number(params_with, tmp_path):

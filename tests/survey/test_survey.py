@@ -255,10 +255,7 @@ def spoil(root, path, image):
             lambda root: every_mask(root, blurred),
             "these are no classes but photographs, or masks with soft",
         ),
-        (
-            lambda root: every_mask(root, as_photo),
-            "they hold more than 1024 colours each; these are no",
-        ),
+        (lambda root: every_mask(root, as_photo), "they hold more than 1024 colours each; these are no"),
         (
             lambda root: every_mask(root, all_black),
             "the masks hold 1 value (0); expected 2 to 255 classes",

@@ -178,8 +178,7 @@ def test_auto_takes_jax_for_several_devices_unless_the_environment_names_a_backe
 
 
 @pytest.mark.parametrize(
-    ("train", "asked"),
-    [({"devices": 2}, "train.devices = 2"), ({"backend": "jax"}, "train.backend")],
+    ("train", "asked"), [({"devices": 2}, "train.devices = 2"), ({"backend": "jax"}, "train.backend")]
 )
 def test_without_jax_one_line_names_what_installs_it(tmp_path, train, asked):
     done = backend_of(tmp_path, installed=False, **train)

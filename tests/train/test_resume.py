@@ -411,9 +411,7 @@ def killed_while_writing(process, project):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command",
-    [("dvc", "repro"), ("dvc", "exp", "run"), ("dvc", "exp", "run", "--temp")],
-    ids=" ".join,
+    "command", [("dvc", "repro"), ("dvc", "exp", "run"), ("dvc", "exp", "run", "--temp")], ids=" ".join
 )
 def test_the_same_command_goes_on_under_dvc(whole, tmp_path, command):
     project = prepared(tmp_path / "project")

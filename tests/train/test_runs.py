@@ -102,10 +102,7 @@ def test_the_claim_of_another_process_is_respected_until_that_process_dies(repos
     (run,) = resume.unfinished_runs()
     assert run.trained_by.startswith(f"process {process.pid} on ")
     assert [who for _, who in resume.clear()] == [run.trained_by]
-    with (
-        pytest.raises(UserError, match=f"trained already, by process {process.pid} on "),
-        claim({}),
-    ):
+    with pytest.raises(UserError, match=f"trained already, by process {process.pid} on "), claim({}):
         pass
     process.kill()
     process.wait()
@@ -117,10 +114,7 @@ def test_the_claim_of_another_process_is_respected_until_that_process_dies(repos
 def test_clearing_removes_every_run_and_its_lock():
     for name in ("0123", "4567"):
         leave(name)
-    assert {(run.fingerprint, who) for run, who in resume.clear()} == {
-        ("0123", None),
-        ("4567", None),
-    }
+    assert {(run.fingerprint, who) for run, who in resume.clear()} == {("0123", None), ("4567", None)}
     assert list(resume.root().iterdir()) == []
 
 

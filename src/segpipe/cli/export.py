@@ -21,8 +21,7 @@ def export(
         "models/model.keras"
     ),
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Where to; models/export/FORMAT by default."),
+        Path | None, typer.Option("--out", "-o", help="Where to; models/export/FORMAT by default.")
     ] = None,
 ) -> None:
     """Take a model away: write it for other runtimes, and prove in each that it is as good.

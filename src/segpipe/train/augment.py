@@ -102,10 +102,7 @@ def _recoloured(images: Tensor, columns: list[Tensor], params: AugmentParams) ->
     brightness = 1 + params.brightness * (2 * brightness - 1)
     contrast = 1 + params.contrast * (2 * contrast - 1)
     saturation = 1 + params.saturation * (2 * saturation - 1)
-    matrix = ops.matmul(
-        _saturating(saturation),
-        _turning(2 * math.pi * params.hue * (2 * hue - 1)),
-    )
+    matrix = ops.matmul(_saturating(saturation), _turning(2 * math.pi * params.hue * (2 * hue - 1)))
     pixels = ops.cast(images, "float32")
     # Contrast changes about the mean brightness, a grey, which the matrix leaves as it is.
     matrix *= (brightness * contrast)[:, None, None]

@@ -6,16 +6,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import AfterValidator, Field, PlainValidator
 
-from segpipe.common.fields import (
-    Count,
-    CountOrZero,
-    Factor,
-    Integer,
-    Part,
-    Section,
-    ShareOrZero,
-    Weight,
-)
+from segpipe.common.fields import Count, CountOrZero, Factor, Integer, Part, Section, ShareOrZero, Weight
 
 WEIGHTINGS = ("none", "balanced", "median_frequency")
 """The values of `class_weights` besides weights by name."""

@@ -15,10 +15,11 @@ import numpy as np
 from _networks import network, of_recipe
 
 from segpipe.common.classes import class_table
-from segpipe.predict.folder import Done, Failed, Options, Predicted, Work, predict_files
+from segpipe.fetch.sample import Problem
+from segpipe.predict.folder import Done, Options, Step, Work, predict_files
 from segpipe.predict.images import read_fitted
 from segpipe.predict.inputs import find
-from segpipe.predict.predictor import Predictor
+from segpipe.predict.predictor import Prediction, Predictor
 
 IMAGES, BATCH, ROUNDS = 320, 32, 5
 
@@ -26,13 +27,13 @@ IMAGES, BATCH, ROUNDS = 320, 32, 5
 class MasksOnly(Work):
     """Decodes, resizes, predicts and scales masks back, and writes nothing."""
 
-    def write(self, predicted: Predicted | Failed) -> Done | Failed:
+    def write(self, predicted: Step[Prediction]) -> Step[Done]:
         """Only make the mask."""
-        if isinstance(predicted, Failed):
-            return predicted
         source, prediction = predicted
+        if isinstance(prediction, Problem):
+            return source, prediction
         mask = prediction.mask()
-        return Done(source, mask.shape, np.bincount(mask.ravel()))
+        return source, Done(mask.shape, np.bincount(mask.ravel()))
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) 
 
 
 def load(path: Path, threads: int) -> Predict:
-    """Load what was written, to run on so many threads."""
+    """Load an export, to run on a number of threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

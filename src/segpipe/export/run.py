@@ -26,7 +26,7 @@ from segpipe.export.signature import IMAGE, LOGITS
 MODELS, RESULTS = Path("models/export"), Path("results/export")
 _BATCH_SIZE = 32
 _TIMED = 30
-"""The latency is the median of so many predictions."""
+"""The latency is the median of this many predictions."""
 
 
 class Dropped(UserError):
@@ -45,7 +45,7 @@ class Trained:
     card: dict[str, Any]
     manifest: records.Manifest
     findings: dict[str, Any]
-    """As of `export_to`, without the comparison."""
+    """Those of `export_to`, without the comparison."""
 
 
 def default_target(name: str) -> Path:
@@ -54,7 +54,7 @@ def default_target(name: str) -> Path:
 
 
 def open_trained(path: Path, manifest: records.Manifest) -> Trained:
-    """Load a model and score it, on the CPU as exports are; before any computation of TensorFlow's.
+    """Load a model and score it, on the CPU as exports are. TensorFlow must not have computed yet.
 
     Raises a UserError as `load_for_records` does.
     """
@@ -67,20 +67,24 @@ def open_trained(path: Path, manifest: records.Manifest) -> Trained:
 def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -> dict[str, Any]:
     """Write an export to `target` if it is as good as its model, and its findings to `results/export`.
 
-    Returns:
-        The content of `metrics.json`, and `bytes`, `latency_ms` (the median of one image) and `threads`.
-        Compared with the model: `drop` (of the mean IoU at original size), `largest_difference` (of a
-        logit) and `changed` (the share of pixels with another class, at network size).
+    Findings are the content of `metrics.json`, `bytes`, `latency_ms` (the median of one image) and
+    `threads`. Three compare it with the model: `drop` (of the mean IoU at original size),
+    `largest_difference` (of a logit) and `changed` (share of pixels with another class, network size).
 
     Raises:
         Dropped: `drop` is above `export.max_drop`; `target` stays as it was.
         UserError: the format cannot hold the network.
     """
     made = FORMATS[name]
+
+    def images() -> list[np.ndarray]:
+        """Read the same training images every time: the first by hash of the name."""
+        samples, count = records.read(trained.manifest, "train"), params.calibration_samples
+        chosen = first_by_hash(samples, count, "calibration", lambda sample: sample["name"])
+        return [sample["image"] for sample in chosen]
+
     with replaces(target) as partial:
-        made.write(
-            trained.model, _card(trained, name, made), lambda: _calibration(trained, params), partial
-        )
+        made.write(trained.model, _card(trained, name, made), images, partial)
         predict = made.load(partial, trained.findings["threads"])
         compared = _Compared(predict, trained.model.predict_on_batch)
         findings = _measured(predict, trained.manifest, partial, compared)
@@ -117,7 +121,7 @@ class _Compared:
 def _measured(
     predict: Predict, manifest: records.Manifest, path: Path, scored: Predict | None = None
 ) -> dict[str, Any]:
-    """Return scores on the test split (of `scored`, if given), size and speed."""
+    """Return size, speed, and scores on the test split (those of `scored`, if given)."""
     evaluation = Evaluation(scored or predict, manifest, _BATCH_SIZE)
     for _ in evaluation.predictions():
         pass
@@ -148,15 +152,6 @@ def _explain(name: str, findings: dict[str, Any], params: ExportParams, target: 
     )
 
 
-def _calibration(trained: Trained, params: ExportParams) -> list[np.ndarray]:
-    """Return a few training images, the same every time: the first by hash of the name."""
-    samples = records.read(trained.manifest, "train")
-    first = first_by_hash(
-        samples, params.calibration_samples, "calibration", lambda sample: sample["name"]
-    )
-    return [sample["image"] for sample in first]
-
-
 def _card(trained: Trained, name: str, made: Format) -> dict[str, Any]:
     """Return the model's card with the export's format, input and output."""
 
@@ -164,18 +159,11 @@ def _card(trained: Trained, name: str, made: Format) -> dict[str, Any]:
         shape = [made.batch or "any", *trained.manifest.size, channels]
         return {"name": name, "type": type_, "shape": shape, "values": values}
 
-    classes = len(trained.manifest.classes)
-    return {
-        **trained.card,
-        "export": {
-            "format": name,
-            "segpipe": __version__,
-            "input": tensor(IMAGE, "uint8", 3, "RGB, 0 to 255; scaling is inside the network"),
-            "output": tensor(
-                LOGITS,
-                made.logits,
-                classes,
-                "the largest of a pixel is its class, in the order of classes",
-            ),
-        },
+    classes, largest = len(trained.manifest.classes), "the largest of a pixel is its class"
+    export = {
+        "format": name,
+        "segpipe": __version__,
+        "input": tensor(IMAGE, "uint8", 3, "RGB, 0 to 255; scaling is inside the network"),
+        "output": tensor(LOGITS, made.logits, classes, f"{largest}, in the order of classes"),
     }
+    return {**trained.card, "export": export}

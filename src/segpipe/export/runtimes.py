@@ -18,18 +18,12 @@ from segpipe.export.signature import Images
 class Format:
     """How one format is written and loaded."""
 
-    file: str
-    """The file's name; empty where the export is a folder."""
-    batch: int | None
-    """Images a call; None: any number."""
-    logits: str
-    """The output's type."""
-    packages: tuple[str, ...]
-    """Modules that it imports beyond segpipe's own requirements."""
-    write: Callable[[keras.Model, dict[str, Any], Images, Path], None]
-    """Write a model and its card to a path."""
-    load: Callable[[Path, int], Predict]
-    """Load what was written in its own runtime, to run on so many threads."""
+    file: str  # the file's name; empty where the export is a folder
+    batch: int | None  # images a call; None for any number
+    logits: str  # the output's type
+    packages: tuple[str, ...]  # modules that it imports beyond segpipe's own requirements
+    write: Callable[[keras.Model, dict[str, Any], Images, Path], None]  # writes the model and its card
+    load: Callable[[Path, int], Predict]  # opens an export in its own runtime, on a number of threads
 
     def check(self, target: Path) -> None:
         """Raise a UserError where the export cannot be made, or must not replace `target`."""
@@ -53,13 +47,11 @@ class Format:
         return (target / "saved_model.pb").is_file() or not any(target.iterdir())
 
 
+_LITERT, _ONNX = ("ai_edge_litert",), ("onnx", "onnxruntime", "tf2onnx")
+
 FORMATS: dict[str, Format] = {
     "savedmodel": Format("", None, "float32", (), savedmodel.write, savedmodel.load),
-    "tflite": Format("model.tflite", 1, "float32", ("ai_edge_litert",), tflite.write, tflite.load),
-    "tflite-int8": Format(
-        "model.tflite", 1, "int8", ("ai_edge_litert",), tflite.write_int8, tflite.load
-    ),
-    "onnx": Format(
-        "model.onnx", None, "float32", ("onnx", "onnxruntime", "tf2onnx"), onnx.write, onnx.load
-    ),
+    "tflite": Format("model.tflite", 1, "float32", _LITERT, tflite.write, tflite.load),
+    "tflite-int8": Format("model.tflite", 1, "int8", _LITERT, tflite.write_int8, tflite.load),
+    "onnx": Format("model.onnx", None, "float32", _ONNX, onnx.write, onnx.load),
 }

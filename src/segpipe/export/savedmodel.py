@@ -27,6 +27,6 @@ def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) 
 
 
 def load(path: Path, threads: int) -> Predict:
-    """Load what was written; TensorFlow uses all cores, whatever `threads` says."""
+    """Load an export; TensorFlow uses all cores, whatever `threads` says."""
     loaded = tf.saved_model.load(path)
     return lambda images: loaded.serve(images)[LOGITS].numpy()

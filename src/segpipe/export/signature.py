@@ -1,4 +1,4 @@
-"""What all formats share: the names of input and output, and how the network is traced."""
+"""Shared by all formats: the names of input and output, and tracing the network."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

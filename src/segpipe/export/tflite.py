@@ -47,7 +47,7 @@ def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: P
 
 
 def load(path: Path, threads: int) -> Predict:
-    """Load what was written, to run on so many threads; integers are scaled back to logits."""
+    """Load an export, to run on a number of threads; integers are scaled back to logits."""
     from ai_edge_litert.interpreter import Interpreter
 
     with quiet():

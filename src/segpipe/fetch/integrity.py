@@ -42,17 +42,13 @@ def decode_pair(
 ) -> tuple[Image.Image, np.ndarray, bytes]:
     """Decode an image and its mask, upright and of equal size.
 
-    Args:
-        image: an encoded image; alpha is dropped, grey and palettes become RGB.
-        mask: an encoded mask. Of one channel: palette indices are values, except in a GIF, where grey
-            levels are. By colour: any picture, as its RGB colours.
-        image_file: the image's name in errors.
-        mask_file: the mask's name in errors.
-        by_colour: whether the class table names colours.
+    The image loses its alpha; grey and palettes become RGB. The mask has one channel, whose values are
+    palette indices, or grey levels in a GIF; with `by_colour`, the mask is any picture, and its values
+    are RGB colours. Errors call the two `image_file` and `mask_file`.
 
     Returns:
-        The RGB image, the mask's file values as uint8 [height, width] or colours as uint8
-        [height, width, 3], and the encoded image: the given bytes of an upright RGB JPEG or PNG, else a
+        The RGB image; the mask's values as uint8 [height, width], or its colours as uint8
+        [height, width, 3]; and the encoded image: the given bytes of an upright RGB JPEG or PNG, else a
         PNG of the same pixels.
 
     Raises:
@@ -75,7 +71,7 @@ def decode_pair(
 
 
 def open_lazily(data: bytes) -> Image.Image:
-    """Read only an image's header: its format, mode and size. Raises what Pillow raises."""
+    """Read only an image's header: its format, mode and size. Raises Pillow's errors."""
     return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
@@ -87,7 +83,7 @@ def decode_image(image: bytes, file: str) -> Image.Image:
 def open_one(data: bytes, file: str) -> Image.Image:
     """Open a single picture, reading only its header.
 
-    Raises BadSampleError where it is empty or an animation, else what Pillow raises: see `readable`.
+    Raises BadSampleError where it is empty or an animation, and Pillow's errors (see `readable`).
     """
     if not data:
         raise BadSampleError(file, "an empty file", _READABLE)

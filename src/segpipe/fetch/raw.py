@@ -91,17 +91,11 @@ def write_raw(
 ) -> dict:
     """Check every sample and write the good ones to `folder`, in the order they come.
 
-    Args:
-        source: the source's name, for people.
-        found: samples and problems, the test split before the train split.
-        table: values that masks may hold.
-        skip_bad: leave bad samples out and list them in the summary, instead of stopping.
-        shard_mb: size from which a new shard begins, 10^6 bytes.
-        folder: replaced as a whole, once everything is written.
-        processes: how many worker processes decode; None for one a core.
-
-    Returns:
-        The content of `summary.json`.
+    `found` holds the test split before the train split; `source` names its source for people. Masks may
+    hold the values of `table`. `skip_bad` leaves bad samples out and lists them in the summary, instead
+    of stopping. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once
+    everything is written. `processes` is the number of workers, None for one a core. Returns the content
+    of `summary.json`.
 
     Raises:
         UserError: `skip_bad` is false and samples are bad (all are named), or a split ends up empty.
@@ -137,7 +131,7 @@ def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
         picture, values, kept = decode_pair(image, mask, sample.image, sample.mask, table.by_colour)
     except OSError as error:
         of_mask = str(error.filename).endswith(sample.mask)
-        return unreadable(sample.mask if of_mask else sample.image, error)
+        return unreadable(sample.mask if of_mask else sample.image, error).problem
     except BadSampleError as error:
         return error.problem
     area = picture.width * picture.height
@@ -177,7 +171,7 @@ def _list(ledger: _Ledger, table: ClassTable) -> str:
 
 
 def _unknown(ledger: _Ledger, table: ClassTable) -> str:
-    """List what the masks hold and the table lacks, each with the line that would make it a class."""
+    """List the values or labels that the table lacks, each with the line that would make it a class."""
     pixels: Counter[str | int] = Counter()
     masks: Counter[str | int] = Counter()
     for problem in ledger.problems:

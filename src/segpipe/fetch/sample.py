@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from segpipe.common.errors import UserError
+
 Split = Literal["train", "test"]
 
 
@@ -17,26 +19,22 @@ class Content(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """A named image with its mask, not yet read.
-
-    Messages call the two files `image` and `mask`: paths relative to the source's folder. Samples of
-    equal `group` stay in one split; without a group, each sample is a group of its own.
-    """
+    """A named image with its mask, not yet read."""
 
     name: str
     split: Split
-    image: str
-    mask: str
+    image: str  # the file's name in messages, relative to the source's folder
+    mask: str  # likewise
     content: Content
-    group: str = ""
+    group: str = ""  # samples of one group stay in one split; without it, the name is the group
 
 
 @dataclass(frozen=True)
 class Problem:
     """A sample that cannot be used: in which file, what was found, what was expected.
 
-    `unknown` holds what the mask has and the class table lacks (values, colours or labels) with pixel
-    counts; `area` is then the number of pixels of the mask.
+    `unknown` counts the pixels of each value, colour or label that the class table lacks; `area` is then
+    the number of pixels of the mask.
     """
 
     file: str
@@ -57,20 +55,24 @@ class Problem:
         return f"{self.file}: {self.found}; expected {self.expected}"
 
 
-class BadSampleError(Exception):
+class BadSampleError(UserError):
     """A sample that cannot be used; carries the `Problem`."""
 
     def __init__(self, file: str, found: str, expected: str, **unknown: Any) -> None:
-        super().__init__(file, found, expected)
+        super().__init__(file, found, expected)  # all that unpickling needs
         self.problem = Problem(file, found, expected, **unknown)
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return str(self.problem)
 
 
 Samples = Iterator[Sample | Problem]
 
 
-def unreadable(file: str, error: OSError) -> Problem:
-    """Return the problem of a file that the operating system does not let us read."""
-    return Problem(file, f"unreadable ({error.strerror or error})", "a readable file")
+def unreadable(file: str, error: OSError) -> BadSampleError:
+    """Return the error for a file that the operating system does not let us read."""
+    return BadSampleError(file, f"unreadable ({error.strerror or error})", "a readable file")
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,8 @@ def open_source(data: FetchParams) -> Samples:
     """Yield the samples of `data.source`, test split first, each split in name order.
 
     The test split comes first so that a training sample that is also a test sample is recognised. A
-    source yields a `Problem` for what is wrong outside the files, such as a missing partner;
-    `segpipe.fetch.raw` checks the files.
-
-    Raises:
-        UserError: the source as a whole cannot be used.
+    source yields a `Problem` for a fault outside the files, such as a missing partner;
+    `segpipe.fetch.raw` checks the files. Raises UserError where the source as a whole cannot be used.
     """
     # Imported where chosen: TensorFlow Datasets alone takes seconds that no other source needs.
     if data.source == "folder":

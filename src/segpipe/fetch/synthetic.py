@@ -47,12 +47,8 @@ class Drawing:
 def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw one picture: ground, one or two animals, sometimes something in front of them.
 
-    Args:
-        rng: the only source of chance.
-        size: mean edge in pixels; height and width vary by a quarter around it.
-
-    Returns:
-        RGB uint8 [height, width, 3] and mask values uint8 [height, width].
+    All chance comes from `rng`. Height and width vary by a quarter around `size` pixels. Returns RGB
+    uint8 [height, width, 3] and mask values uint8 [height, width].
     """
     height, width = rng.integers(round(size * 0.75), round(size * 1.25) + 1, 2) * _OVERSAMPLING
     scene = _texture(rng, height, width, contrast=60)

@@ -36,12 +36,8 @@ def oxford_iiit_pet() -> Iterator[Sample]:
 def samples(params: TfdsParams, name_key: str | None = None) -> Iterator[Sample]:
     """Yield a data set's samples, test split first, each split in name order.
 
-    Args:
-        params: the data set, its splits and features.
-        name_key: a text feature with a file name; None for TFDS's own id of each example.
-
-    Raises:
-        UserError: there is no such data set, split or feature, or it cannot be downloaded.
+    Samples are named by the file name in the text feature `name_key`; without it, by TFDS's ids. Raises
+    UserError where there is no such data set, split or feature, or the data cannot be downloaded.
     """
     builder = _prepared(params.name)
     features = builder.info.features.items()

@@ -48,36 +48,28 @@ class Outcome:
 
 
 class Done(NamedTuple):
-    """A picture whose files are written; its height and width, and its pixels by class."""
+    """The height and width of a picture whose files are written, and its pixels by class."""
 
-    source: Source
     original: tuple[int, ...]
     pixels: np.ndarray
 
 
-class Failed(NamedTuple):
-    """A picture that cannot be read."""
-
-    source: Source
-    problem: Problem
-
-
-Shrunk = tuple[Source, Fitted]
-Predicted = tuple[Source, Prediction]
+Step = tuple[Source, Read | Problem]
+"""A picture with the result of a step, or with the problem that keeps it from being read."""
 
 
 class Work:
     """Predicts on pictures and writes what the options ask for.
 
-    One thread reads a picture, the network predicts it in a batch, another thread writes. Between them
-    wait only the network's input and output, however large the picture: the overlay reads it again.
+    One thread reads a picture, the network predicts it in a batch, another thread writes. Only the
+    network's input and output wait between them, however large the picture: the overlay reads it again.
     """
 
     def __init__(self, predictor: Predictor, out: Path, options: Options) -> None:
         self.predictor, self.out, self.options = predictor, out, options
         self.network = predictor.with_views(options.tta, options.scales)
 
-    def results(self, sources: Iterable[Source]) -> Generator[Done | Failed, None, None]:
+    def results(self, sources: Iterable[Source]) -> Generator[Step[Done], None, None]:
         """Yield the outcome of each picture, in order; a few at a time are under way."""
         pool = ThreadPoolExecutor(usable_cores())
         ahead = 0 if self.options.tile else self.predictor.batch_size
@@ -91,51 +83,49 @@ class Work:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def shrink(self, source: Source) -> Shrunk | Failed:
+    def shrink(self, source: Source) -> Step[Fitted]:
         """Read a picture, resized to the network's input."""
-        size, how = self.predictor.size, self.predictor.resize
-        return _read(source, lambda path: (source, read_fitted(path, size, how)))
+        return source, _read(read_fitted, source.path, self.predictor.size, self.predictor.resize)
 
-    def in_batches(self, pictures: Iterable[Shrunk | Failed]) -> Iterator[Predicted | Failed]:
+    def in_batches(self, pictures: Iterable[Step[Fitted]]) -> Iterator[Step[Prediction]]:
         """Predict on pictures as a whole."""
         stream = iter(pictures)
         while batch := list(islice(stream, self.predictor.batch_size)):
-            images = [one[1][0] for one in batch if not isinstance(one, Failed)]
+            images = [read[0] for _, read in batch if not isinstance(read, Problem)]
             logits: Iterator[np.ndarray] = iter(self.network(np.stack(images)) if images else [])
-            for one in batch:
-                if isinstance(one, Failed):
-                    yield one
+            for source, read in batch:
+                if isinstance(read, Problem):
+                    yield source, read
                 else:
-                    source, (_, original) = one
-                    yield source, self.predictor.whole(next(logits), original)
+                    yield source, self.predictor.whole(next(logits), read[1])
 
-    def in_tiles(self, sources: Iterable[Source]) -> Iterator[Predicted | Failed]:
+    def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction]]:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
-            picture = _read(source, read_rgb)
-            if isinstance(picture, Failed):
-                yield picture
+            picture = _read(read_rgb, source.path)
+            if isinstance(picture, Problem):
+                yield source, picture
             else:
                 prediction = self.predictor.tiled(picture, self.network, keep)
                 del picture  # before another thread reads it again
                 yield source, prediction
 
-    def write(self, predicted: Predicted | Failed) -> Done | Failed:
+    def write(self, predicted: Step[Prediction]) -> Step[Done]:
         """Write all files of one picture."""
-        if isinstance(predicted, Failed):
-            return predicted
         source, prediction = predicted
-        picture = _read(source, read_rgb)
-        if isinstance(picture, Failed):
-            return picture
+        if isinstance(prediction, Problem):
+            return source, prediction
+        picture = _read(read_rgb, source.path)
+        if isinstance(picture, Problem):
+            return source, picture
         mask, table = prediction.mask(), self.predictor.classes
         outputs.write_mask(self.out / MASKS / f"{source.name}.png", mask, table)
         outputs.write_overlay(self.out / OVERLAYS / f"{source.name}.jpg", picture, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
-        return Done(source, mask.shape, np.bincount(mask.ravel(), minlength=len(table)))
+        return source, Done(mask.shape, np.bincount(mask.ravel(), minlength=len(table)))
 
     def _on_disk(self, shape: tuple[int, ...], kind: type) -> np.ndarray:
         """Allocate an array in a file that is deleted with it."""
@@ -159,27 +149,27 @@ def predict_files(
         _table(out / FAILED, ["path", "reason"]) as failed,
         contextlib.closing(work.results(sources)) as results,
     ):
-        for result in track(results, "Predicting", total=len(sources)):
-            path = os.fspath(result.source.path)
+        for source, result in track(results, "Predicting", total=len(sources)):
+            path = os.fspath(source.path)
             if isinstance(result, Done):
                 outcome.predicted += 1
                 parts = (result.pixels / result.pixels.sum()).round(6).tolist()
                 shares([path, *result.original, *parts])
             else:
                 outcome.failed += 1
-                failed([path, result.problem.found])
+                failed([path, result.found])
                 if len(outcome.reasons) < _SHOWN:
-                    outcome.reasons.append(f"{result.problem.file}: {result.problem.found}")
+                    outcome.reasons.append(f"{result.file}: {result.found}")
     if not outcome.failed:
         (out / FAILED).unlink()
     return outcome
 
 
-def _read(source: Source, read: Callable[[Path], Read]) -> Read | Failed:
+def _read(read: Callable[..., Read], *given: Any) -> Read | Problem:
     try:
-        return read(source.path)
+        return read(*given)
     except BadSampleError as error:
-        return Failed(source, error.problem)
+        return error.problem
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from PIL import Image
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize
 from segpipe.fetch.integrity import decode_image, is_kept, open_one, readable, upright_rgb
-from segpipe.fetch.sample import BadSampleError, unreadable
+from segpipe.fetch.sample import unreadable
 from segpipe.preprocess.resize import resize_image, resize_unread
 
 Fitted = tuple[np.ndarray, tuple[int, int]]
@@ -18,17 +18,15 @@ Fitted = tuple[np.ndarray, tuple[int, int]]
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Read an image file as training does: upright, in 8-bit RGB.
-
-    Raises BadSampleError where the file cannot be read, or holds no whole image.
-    """
+    """Read an image file as training does: upright, in 8-bit RGB. Raises as `read_fitted` does."""
     return decode_image(_content(path), str(path))
 
 
 def read_fitted(path: Path, size: tuple[int, int], how: Resize) -> Fitted:
     """Read an image file to exactly the pixels that its record would hold.
 
-    It is resized to `size`, the network's height and width, as `how` says. Raises as `read_rgb` does.
+    It is resized to `size`, the network's height and width, as `how` says. Raises BadSampleError where
+    the file cannot be read, or holds no whole image.
     """
     data, file = _content(path), str(path)
     with readable(file):
@@ -42,28 +40,19 @@ def read_fitted(path: Path, size: tuple[int, int], how: Resize) -> Fitted:
 def fitted(image: Any, size: tuple[int, int], how: Resize) -> Fitted:
     """Resize one image to the network's input; images and errors are those of `as_rgb`."""
     if isinstance(image, str | os.PathLike):
-        try:
-            return read_fitted(Path(image), size, how)
-        except BadSampleError as error:
-            raise UserError(str(error.problem)) from None
+        return read_fitted(Path(image), size, how)
     return _fitted(as_rgb(image), size, how)
 
 
 def as_rgb(image: Any) -> Image.Image:
-    """Return one image in 8-bit RGB.
+    """Return one image in 8-bit RGB, without alpha.
 
-    Args:
-        image: a path, a Pillow image, or a uint8 array (or what NumPy turns into one) of shape [height,
-            width], [height, width, 1], [height, width, 3] or [height, width, 4]. Alpha is dropped.
-
-    Raises:
-        UserError: it is none of these, or a file that cannot be read or holds no whole image.
+    `image` is a path, a Pillow image, or a uint8 array (or anything that NumPy turns into one) of shape
+    [height, width] or [height, width, channels], with 1, 3 or 4 channels. Raises UserError where it is
+    none of these, or a file that cannot be read or holds no whole image.
     """
     if isinstance(image, str | os.PathLike):
-        try:
-            return read_rgb(Path(image))
-        except BadSampleError as error:
-            raise UserError(str(error.problem)) from None
+        return read_rgb(Path(image))
     if isinstance(image, Image.Image):
         return upright_rgb(image)
     pixels = np.asarray(image)
@@ -84,8 +73,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        problem = unreadable(str(path), error)
-        raise BadSampleError(problem.file, problem.found, problem.expected) from None
+        raise unreadable(str(path), error) from None
 
 
 def _fitted(picture: Image.Image, size: tuple[int, int], how: Resize) -> Fitted:

@@ -32,7 +32,7 @@ _OUTPUT = 1 << 24
 
 
 class Prediction(NamedTuple):
-    """The prediction for one picture; what has the picture's size is made when it is asked for."""
+    """The prediction for one picture; arrays of the picture's size are made on demand."""
 
     mask: Callable[[], np.ndarray]
     """Class indices, uint8 [height, width]."""

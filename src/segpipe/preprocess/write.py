@@ -37,21 +37,11 @@ def write_records(
 ) -> dict:
     """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
 
-    Args:
-        raw: the folder that `segpipe.fetch.raw.write_raw` wrote.
-        table: the classes of the indices in the raw masks.
-        size: height and width of the records in pixels.
-        how: whether the aspect is kept.
-        validation_share: share of the training split, 0..1, that becomes `val`, by hash of the name.
-        shard_mb: size from which a new shard begins, 10^6 bytes.
-        folder: replaced as a whole, once everything is written.
-        threads: how many decode; None for one a core.
-
-    Returns:
-        The content of the manifest.
-
-    Raises:
-        UserError: a raw shard is broken, or validation gets no sample or all of them.
+    `raw` is the folder that `segpipe.fetch.raw.write_raw` wrote, with indices of the classes in `table`.
+    Records have `size`, height and width in pixels. `validation_share` (0..1) of the training split
+    becomes `val`, by hash of the name. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as
+    a whole, once everything is written. `threads` is None for one a core. Returns the content of the
+    manifest. Raises UserError where a raw shard is broken, or validation gets no sample or all of them.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})

@@ -63,17 +63,11 @@ class Survey:
 def survey(
     root: Path, test_share: float, validation_share: float, processes: int | None = None
 ) -> Survey:
-    """Find out what a folder holds.
+    """Find the layout, samples and classes of a folder, decoding with `processes` (None: one a core).
 
-    Args:
-        root: the folder.
-        test_share: share of names to hold out where the layout does not say which, 0..1.
-        validation_share: share of the training names to hold out, 0..1. Both shares change where they
-            would hold out none or all.
-        processes: how many worker processes decode; None for one a core.
-
-    Raises:
-        UserError: there is no such folder, no layout fits it, or no class table fits its masks.
+    `test_share` of the names are held out where the layout names no test split, and `validation_share`
+    of the training names. Both are 0..1, and change where they would hold out none or all. Raises
+    UserError where there is no such folder, no layout fits it, or no class table fits its masks.
     """
     candidates = _layouts(root)
     layout = next(iter(candidates))
@@ -130,14 +124,9 @@ def _layouts(root: Path) -> dict[str, str]:
 
 def _parted(results: Iterable[Good | Problem]) -> tuple[list[Good], list[Problem]]:
     """Part good results from problems."""
-    good: list[Good] = []
-    problems: list[Problem] = []
-    for result in results:
-        if isinstance(result, Problem):
-            problems.append(result)
-        else:
-            good.append(result)
-    return good, problems
+    parted = list(results)
+    problems = [result for result in parted if isinstance(result, Problem)]
+    return [result for result in parted if not isinstance(result, Problem)], problems
 
 
 def _hash(sample: Sample, purpose: str) -> float:

@@ -27,7 +27,7 @@ class Names:
         positions: dict[int | str, str] = dict(enumerate(self.in_order))
         if self.in_order[:1] == ["__ignore__"]:  # Labelme's list begins with -1
             positions = dict(enumerate(self.in_order[1:]))
-        unnamed = {255} if len(values) > 2 else set()  # of two values it is a class, of more none
+        unnamed = {255} if len(values) > 2 else set()  # 255 is a class only beside one other
         if {*values} - unnamed <= positions.keys():
             return positions
         if len(values) == len(self.in_order):

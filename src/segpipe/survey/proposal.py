@@ -39,16 +39,10 @@ class Proposal:
 
 
 def propose(stats: Sequence[SampleStats], names: Names, all_seen: bool) -> Proposal:
-    """Propose a table for masks in files.
+    """Propose a table for masks in files, with the names of a file that came with them.
 
-    Args:
-        stats: one a mask.
-        names: names of classes from a file.
-        all_seen: whether there are no more masks; else the table also has the named classes that no
-            mask here holds.
-
-    Raises:
-        UserError: no table can be made of such masks.
+    Unless the masks are `all_seen`, the table also has the named classes that none of `stats` holds.
+    Raises UserError where no table can be made of such masks.
     """
     by_colour = _by_colour(stats)
     counts = [one.colours if by_colour else one.numbers for one in stats]
@@ -80,17 +74,10 @@ def propose_drawn(stats: Sequence[SampleStats], table: ClassTable) -> Proposal:
 
 
 def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
-    """Return a class table for labels, which have no values of their own.
+    """Return a class table for labels, from the layout's `labels` and the names in a file.
 
-    Values are the ids, or counted from 1 where ids do not fit into a mask: in the order of `names`, then
-    in that of `ids`.
-
-    Args:
-        ids: as the layout's `labels` returns them.
-        names: names of classes from a file.
-
-    Raises:
-        UserError: there is no label, too many, or two of them give one class.
+    Values are the ids. Where ids do not fit into a mask, values count from 1: in the order of `names`,
+    then in that of `ids`. Raises UserError where there is no label, too many, or two give one class.
     """
     labels = [label for label in ids if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
     if not labels:
@@ -115,7 +102,7 @@ def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
 
 
 def _by_colour(stats: Sequence[SampleStats]) -> bool:
-    """Return whether to read masks by colour: some can only be, or their palettes disagree."""
+    """Return whether to read masks by colour: many have no numbers, or their palettes disagree."""
     only_colours = sum(one.numbers is None for one in stats)
     pairs = {pair for one in stats for pair in one.palette.items()}
     return only_colours > 0.1 * len(stats) or len(pairs) > len({number for number, _ in pairs})
@@ -160,7 +147,7 @@ def _is_void(value: MaskValue, values: Sequence[MaskValue], named: dict[int | st
         return bool(_VOID_NAMES.search(named[value]))
     if isinstance(value, str):
         return value == _VOID_COLOUR
-    # 255 beside small or dense numbers; of two values, or of levels such as 0, 127, 255, it is a class.
+    # 255 is void beside small or dense numbers; as one of two values, or after 0 and 127, it is a class.
     others = [int(v) for v in values if v != value]
     dense = bool(others) and (max(others) < 100 or 2 * len(others) > max(others))
     return value == _VOID_VALUE and len(values) > 2 and dense

@@ -42,7 +42,7 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         with contextlib.suppress(InColoursError):
             _, numbers, _ = decode_pair(image, mask, sample.image, sample.mask)
     except OSError as error:
-        return unreadable(sample.image, error)
+        return unreadable(sample.image, error).problem
     except BadSampleError as error:
         return error.problem
     drawing = open_lazily(mask)

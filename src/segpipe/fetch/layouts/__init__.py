@@ -28,14 +28,9 @@ def open_layout(name: str) -> Any:
 def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Samples:
     """Yield a folder's samples, test split first, each split in name order.
 
-    Args:
-        layout: one of `LAYOUTS`.
-        root: the folder.
-        test_share: share of names to hold out for testing where nothing in the folder says which, 0..1.
-        table: the classes that labels of shapes name. Masks in files are not read here.
-
-    Raises:
-        UserError: the folder, or a part of it that the layout needs, is missing, empty or malformed.
+    Where the folder names no test split, `test_share` (0..1) of the names are held out. `table` has the
+    classes that labels of shapes name; masks in files are not read here. Raises UserError where the
+    folder, or a part of it that the layout needs, is missing, empty or malformed.
     """
     if not root.is_dir():
         raise UserError(f"data.folder.path: there is no folder {root}; set it to your data's folder")

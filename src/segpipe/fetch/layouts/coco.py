@@ -97,8 +97,7 @@ class Annotated:
     def read(self) -> tuple[bytes, bytes]:
         """Return the image's bytes, and the mask as PNG.
 
-        Raises:
-            BadSampleError: a category is no class, or an annotation cannot be drawn.
+        Raises BadSampleError where a category is no class, or an annotation cannot be drawn.
         """
         image = self.image.read_bytes()
         size = polygons.canvas_size(image, self.picture.height, self.picture.width, self.file)

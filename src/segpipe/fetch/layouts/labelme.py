@@ -58,8 +58,8 @@ class Labelled:
     def read(self) -> tuple[bytes, bytes]:
         """Return the image's bytes, and the mask as PNG.
 
-        Raises:
-            BadSampleError: the JSON is not Labelme's, a label is no class, or a shape cannot be drawn.
+        Raises BadSampleError where the JSON is not Labelme's, a label is no class, or a shape cannot be
+        drawn.
         """
         image = self.image.read_bytes()
         annotation = read_annotation(self.annotation, self.file)
@@ -153,11 +153,7 @@ def _named_in(path: Path) -> Path | None:
 
 
 def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:
-    """Draw one shape as Labelme does.
-
-    Raises:
-        ValueError: the kind of shape is unknown, or does not go with the number of points.
-    """
+    """Draw one shape as Labelme does. Raises ValueError for a wrong kind or number of points."""
     pen, points, kind = ImageDraw.Draw(canvas), shape.points, shape.shape_type or "polygon"
     if kind == "polygon" and len(points) >= 3:
         pen.polygon(points, fill=number, outline=number)

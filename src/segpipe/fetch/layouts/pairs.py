@@ -37,8 +37,8 @@ def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
 
 def _folders(root: Path) -> tuple[Path, Path]:
     """Return the folders of images and of masks: the first usual name that exists, else the first."""
-    found = []
-    for names in (matching.IMAGE_FOLDERS, matching.MASK_FOLDERS):
-        folders = [root / name for name in names]
-        found.append(next((folder for folder in folders if folder.is_dir()), folders[0]))
-    return found[0], found[1]
+
+    def first(names: tuple[str, ...]) -> Path:
+        return root / next((name for name in names if (root / name).is_dir()), names[0])
+
+    return first(matching.IMAGE_FOLDERS), first(matching.MASK_FOLDERS)

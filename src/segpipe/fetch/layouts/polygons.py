@@ -46,14 +46,9 @@ def encode_labels(
 ) -> bytes:
     """Encode a drawing of shapes as a mask.
 
-    Args:
-        drawing: integers [height, width]; 0 is uncovered, n is the n-th shape.
-        labels: of the shapes.
-        values: mask value by class name.
-        file: the file with the labels, for errors.
-
-    Raises:
-        BadSampleError: a label is no class.
+    `drawing` holds integers [height, width]: 0 is uncovered, n is the n-th shape, which has the n-th
+    label. `values` maps names of classes to mask values. Raises BadSampleError, which names `file`,
+    where a label is no class.
     """
     unknown = Counter[str]()
     counts = np.bincount(drawing.ravel(), minlength=len(labels) + 1)
@@ -75,11 +70,8 @@ def canvas_size(
 ) -> tuple[int, int] | None:
     """Return the height and width to draw at: as annotated, else those of the image as stored.
 
-    None for an image that cannot be read: decoding it reports that. The annotated size may also be that
-    of the image turned by EXIF.
-
-    Raises:
-        BadSampleError: the annotations are of a picture of another size.
+    The annotated size may also be that of the image turned by EXIF; any other raises BadSampleError.
+    Return None for an image that cannot be read: decoding it reports that.
     """
     try:
         stored = open_lazily(image).size[::-1]
@@ -96,8 +88,8 @@ def canvas_size(
 def in_order(root: Path, found: Iterable[tuple[Split, str, Any]]) -> Samples:
     """Yield samples by split, test first, and name.
 
-    `found` has split, name, and a problem or content that has `image`, a resolved path, and `file`.
-    Messages name images relative to `root`.
+    Each of `found` is a split, a name, and a problem or content. Content has a resolved path `image`,
+    which messages show relative to `root`, and the name `file` of its annotations.
     """
     for split, name, item in sorted(found, key=lambda one: one[:2]):
         if isinstance(item, Problem):
@@ -109,7 +101,7 @@ def in_order(root: Path, found: Iterable[tuple[Split, str, Any]]) -> Samples:
 
 
 def head(file: Path) -> bytes:
-    """Return enough of a JSON file to tell its format; it may be long, with whole images inside."""
+    """Return enough of a JSON file to tell its format; a whole file may be long, with images inside."""
     with file.open("rb") as opened:
         return opened.read(1 << 16)
 

@@ -25,8 +25,7 @@ from segpipe.export.signature import IMAGE, LOGITS
 
 MODELS, RESULTS = Path("models/export"), Path("results/export")
 _BATCH_SIZE = 32
-_TIMED = 30
-"""The latency is the median of this many predictions."""
+_TIMED = 30  # the latency is the median of this many predictions
 
 
 class Dropped(UserError):
@@ -44,8 +43,7 @@ class Trained:
     model: keras.Model
     card: dict[str, Any]
     manifest: records.Manifest
-    findings: dict[str, Any]
-    """Those of `export_to`, without the comparison."""
+    findings: dict[str, Any]  # those of `export_to`, without the comparison
 
 
 def default_target(name: str) -> Path:

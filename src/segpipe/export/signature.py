@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from segpipe.common.errors import UserError, brief
 
-IMAGE, LOGITS = "image", "logits"
-"""The input and the output of every export."""
+IMAGE, LOGITS = "image", "logits"  # the input and the output of every export
 
 Images = Callable[[], Sequence[np.ndarray]]
 """Reads images to calibrate on, each uint8 [height, width, 3]; only tflite-int8 calls it."""

@@ -13,10 +13,8 @@ from segpipe.fetch.layouts import LAYOUTS
 
 
 def _mask_value(value: Any) -> MaskValue:
-    if isinstance(value, str):
-        if re.fullmatch("#[0-9a-fA-F]{6}", value):
-            return value
-    elif type(value) is int and 0 <= value <= 255:
+    is_colour = isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value)
+    if is_colour or (type(value) is int and 0 <= value <= 255):
         return value
     raise ValueError("a mask value is a number 0 to 255, or a colour such as '#ff8000', in quotes")
 

@@ -46,8 +46,8 @@ def samples(params: TfdsParams, name_key: str | None = None) -> Iterator[Sample]
         if feature not in images:
             found = f"{params.name} has no image feature {feature!r}"
             raise UserError(f"data.tfds.{key}: {found}; it has {images}")
-    yield from _split(builder, "test", params.test_split, params, name_key)
-    yield from _split(builder, "train", params.train_split, params, name_key)
+    yield from _split(builder, "test", params, name_key)
+    yield from _split(builder, "train", params, name_key)
 
 
 def _prepared(name: str) -> tfds.core.DatasetBuilder:
@@ -82,17 +82,14 @@ def _described(error: Exception) -> str:
 
 
 def _split(
-    builder: tfds.core.DatasetBuilder,
-    split: Split,
-    tfds_split: str,
-    params: TfdsParams,
-    name_key: str | None,
+    builder: tfds.core.DatasetBuilder, split: Split, params: TfdsParams, name_key: str | None
 ) -> Iterator[Sample]:
     """Yield one split in name order, with one sample in memory at a time.
 
     TFDS stores examples in the order of a hash, so they pass through a temporary file.
     """
     skip = tfds.decode.SkipDecoding()
+    tfds_split = params.test_split if split == "test" else params.train_split
     try:
         examples = builder.as_dataset(
             split=tfds_split,

@@ -9,9 +9,7 @@ from typing import NamedTuple
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts.matching import SUFFIXES, is_image
 
-MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"
-"""The folders of an output folder."""
-
+MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"  # in the output folder
 _SHOWN = 5
 
 

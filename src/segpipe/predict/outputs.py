@@ -14,11 +14,7 @@ from PIL import Image, ImageColor
 
 from segpipe.common.classes import ClassTable
 
-Format = Literal["npz", "png"]
-"""The file format of probabilities."""
-
-FULL = 65535
-"""The probability 1, in 16 bits."""
+Format = Literal["npz", "png"]  # of probabilities
 
 _RLE = 3  # zlib's run-length strategy: twice as fast on masks as its default, and smaller
 _STRIP = 1024
@@ -76,11 +72,10 @@ def write_pngs(folder: Path, channels: Iterable[np.ndarray], names: list[str]) -
 
 
 WRITERS = {"npz": write_npz, "png": write_pngs}
-"""By format."""
 
 
 def _in_16_bits(channel: np.ndarray) -> np.ndarray:
-    return (channel * np.float32(FULL)).round().astype(np.uint16)
+    return (channel * np.float32(65535)).round().astype(np.uint16)
 
 
 @contextlib.contextmanager

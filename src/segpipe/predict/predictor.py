@@ -21,21 +21,17 @@ from segpipe.predict.images import as_rgb, fitted
 from segpipe.predict.tiles import blended
 from segpipe.preprocess.resize import resize_image
 
-Allocate = Callable[[tuple[int, ...], type], np.ndarray]
-"""Makes an array of a shape and a type, as `numpy.empty` does."""
+Allocate = Callable[[tuple[int, ...], type], np.ndarray]  # by shape and type, as `numpy.empty`
 
 _BATCH = 32
-_INPUT = _BATCH * 128 * 128
-"""Pixels a batch, at most: the network's memory grows with them."""
-_OUTPUT = 1 << 24
-"""Logits a batch, at most: 64 MB."""
+_INPUT = _BATCH * 128 * 128  # pixels a batch, at most: the network's memory grows with them
+_OUTPUT = 1 << 24  # logits a batch, at most: 64 MB
 
 
 class Prediction(NamedTuple):
     """The prediction for one picture; arrays of the picture's size are made on demand."""
 
-    mask: Callable[[], np.ndarray]
-    """Class indices, uint8 [height, width]."""
+    mask: Callable[[], np.ndarray]  # class indices, uint8 [height, width]
     channels: Callable[[], Iterator[np.ndarray]]
     """Probabilities, float32 [height, width], class after class; none where tiles did not keep them."""
 

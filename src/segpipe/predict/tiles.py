@@ -6,8 +6,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-_OVERLAP = 1 / 4
-"""The least part of a tile's edge that it shares with the next."""
+_OVERLAP = 1 / 4  # the least part of a tile's edge that it shares with the next
 
 
 def starts(length: int, tile: int) -> list[int]:

@@ -52,7 +52,12 @@ def write_records(
         records = _resized(chosen, size, how, threads or usable_cores())
         for split, group in groupby(records, itemgetter(0)):
             splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
-        _check_split(splits, validation_share)
+        if empty := [split for split in ("train", "val") if split not in splits]:
+            total = sum(content["samples"] for name, content in splits.items() if name != "test")
+            raise UserError(
+                f"the {empty[0]} split is empty: data.validation_share = {validation_share} of "
+                f"{total} training samples, by hash of the name; change the share or add samples"
+            )
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
         manifest |= {**table.to_json(), "splits": splits, "left_out": summary["left_out"]}
         write_json(partial / MANIFEST, manifest)
@@ -123,13 +128,3 @@ def _write(
         "pixels_of_images_with_class": by_name(around),
         "shards": shards,
     }
-
-
-def _check_split(splits: dict, validation_share: float) -> None:
-    for split in ("train", "val"):
-        if split not in splits:
-            total = sum(content["samples"] for name, content in splits.items() if name != "test")
-            raise UserError(
-                f"the {split} split is empty: data.validation_share = {validation_share} of "
-                f"{total} training samples, by hash of the name; change the share or add samples"
-            )

@@ -20,8 +20,7 @@ from segpipe.survey.stats import SampleStats, sample_stats
 
 Good = TypeVar("Good", Sample, SampleStats)
 
-MOST_DECODED = 500
-"""A survey decodes no more samples than this, chosen by hash of the name."""
+MOST_DECODED = 500  # a survey decodes no more samples, chosen by hash of the name
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from PIL import Image
 from segpipe.fetch.integrity import InColoursError, decode_pair, open_lazily
 from segpipe.fetch.sample import BadSampleError, Problem, Sample, unreadable
 
-MANY = 1024
-"""No class table is made for masks of more colours, so they are not counted."""
+MANY = 1024  # masks of more colours get no class table, so these are not counted
 
 Counts = dict[int | str, int]  # pixels by number, or by colour as `#rrggbb`
 

@@ -25,11 +25,8 @@ SPLIT_WORDS: dict[str, Split | None] = {
 }  # fmt: skip
 """Usual names of splits; `splits_of` decides which split a validation part joins."""
 
-ByName = dict[str, list[Path]]
-"""Files by name; a good name has one."""
-
-Listed = dict[Split, list[str]]
-"""Names by split, test first."""
+ByName = dict[str, list[Path]]  # files by name; a good name has one
+Listed = dict[Split, list[str]]  # names by split, test first
 
 
 def is_image(path: Path) -> bool:

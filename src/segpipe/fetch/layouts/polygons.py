@@ -23,8 +23,7 @@ from segpipe.fetch.layouts.matching import relative
 from segpipe.fetch.naming import class_name
 from segpipe.fetch.sample import BadSampleError, Problem, Sample, Samples, Split
 
-UNCOVERED, IGNORED = 0, 255
-"""Mask values of pixels that no shape covers, and of pixels to ignore."""
+UNCOVERED, IGNORED = 0, 255  # mask values of pixels that no shape covers, and of pixels to ignore
 
 BACKGROUND_LABEL, IGNORE_LABEL = "_background_", "__ignore__"
 """Labelme's own labels for the two; COCO's crowd regions get the second."""

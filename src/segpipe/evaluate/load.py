@@ -32,7 +32,7 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
 
 
 def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
-    """Load the network beside a card: uint8 images [n, height, width, 3] to float32 logits.
+    """Load the network that a card describes: uint8 images [n, height, width, 3] to float32 logits.
 
     Raises a UserError where it is an export, Keras cannot read it, or it is not what the card says.
     """

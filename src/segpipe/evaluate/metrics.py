@@ -124,7 +124,7 @@ def boundary_bands(mask: np.ndarray) -> np.ndarray:
     """Return the band (index into `BANDS`) of each pixel's distance to the nearest other class.
 
     Chessboard distance: a pixel that touches another class, if only at a corner, has distance 1. Ignored
-    pixels are another class here; the picture's edge is none. Mask (class indices or 255) and result are
+    pixels are another class here; the picture's edge is not. Mask (class indices or 255) and result are
     uint8 [H, W].
     """
     from scipy import ndimage  # takes 0.15 s, and the report imports this module for its ratios

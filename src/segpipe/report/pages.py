@@ -61,7 +61,7 @@ class Section:
 
 
 Block: TypeAlias = str | list[str] | Headline | Table | Figure | Section
-"""A string is a paragraph, a list is a list."""
+"""A string is a paragraph, a list of strings is a bulleted list."""
 
 
 def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: str) -> None:

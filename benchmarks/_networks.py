@@ -1,5 +1,6 @@
 """Networks as the stage `train` makes them, with random weights, which change no speed."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import keras
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from segpipe.common.nested import changed
 from segpipe.model.backbone import backbone, depths
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble, is_trainable
@@ -23,8 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def of_recipe(name: str) -> Params:
     """Return the params of a recipe."""
-    committed = recipes.committed(ROOT / "params.yaml")
-    return Params.model_validate(changed(committed, recipes.settings(name, ROOT / "experiments")))
+    content = recipes.committed(ROOT / "params.yaml")
+    for key, value in recipes.settings(name, ROOT / "experiments").items():
+        *sections, last = key.split(".")
+        functools.reduce(dict.__getitem__, sections, content)[last] = value
+    return Params.model_validate(content)
 
 
 def network(params: Params, size: tuple[int, int] | None = None) -> keras.Model:

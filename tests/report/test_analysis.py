@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from segpipe.common.files import first_by_hash
-from segpipe.common.nested import changed, flat
+from segpipe.common.nested import flat
 from segpipe.evaluate import metrics
 from segpipe.report.analysis import (
     by_kind,
@@ -115,15 +115,6 @@ def test_of_many_classes_the_lowest_are_named_and_of_few_all_in_order():
     scores = {"a": 0.5, "b": None, "c": 0.1, "d": 0.3}
     assert lowest(scores, 4) == ["a", "b", "c", "d"]
     assert lowest(scores, 2) == ["c", "d"]
-
-
-def test_values_at_dotted_keys_are_changed_in_a_copy():
-    content = {"a": {"b": 1, "c": {"d": [1]}}, "e": 2}
-    assert changed(content, {"a.c.d": [2], "e": {"f": 3}}) == {
-        "a": {"b": 1, "c": {"d": [2]}},
-        "e": {"f": 3},
-    }
-    assert content == {"a": {"b": 1, "c": {"d": [1]}}, "e": 2}
 
 
 def test_nested_content_becomes_dotted_keys():

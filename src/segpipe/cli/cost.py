@@ -14,12 +14,10 @@ class Part:
     """A part of the network: the encoder, a level of the decoder, or the head."""
 
     name: str
-    size: tuple[int, int]
-    """Height and width of its output in pixels."""
+    size: tuple[int, int]  # height and width of its output in pixels
     channels: int
     params: int
-    macs: int
-    """Multiply-accumulates for one image."""
+    macs: int  # multiply-accumulates for one image
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,9 @@ class Memory:
     """Bytes that a network takes, estimated from its tensors."""
 
     weights: int
-    trained: int
-    """The trained part of the weights."""
-    kept: int
-    """For an image in training: the outputs that backward needs; of a frozen encoder the widest."""
-    widest: int
-    """For an image in inference: the skip connections, and the largest inputs and outputs of a layer."""
+    trained: int  # the trained part of the weights
+    kept: int  # an image in training: outputs for the backward pass; the widest of a frozen encoder
+    widest: int  # an image in inference: skip connections, and a layer's largest inputs and outputs
 
     def training(self, batch: int) -> int:
         """Add activations, weights, their gradients, and Adam's two moments of each."""
@@ -99,7 +94,7 @@ def _part(layer: str) -> str:
 
 
 def _leaves(operations: Iterable[keras.Operation]) -> Iterator[keras.Operation]:
-    """Yield layers and operations; of a model those within it."""
+    """Yield layers and operations; for a model, those within it."""
     for operation in operations:
         if isinstance(operation, keras.Model):
             yield from _leaves(getattr(operation, "operations", operation.layers))  # Sequential: layers
@@ -108,8 +103,8 @@ def _leaves(operations: Iterable[keras.Operation]) -> Iterator[keras.Operation]:
 
 
 def _macs(operation: keras.Operation) -> int:
-    """Multiply each number of a kernel once a position of the output; if transposed, of the input."""
-    kernels = sum(prod(w.shape) for w in getattr(operation, "weights", []) if len(w.shape) > 1)
+    """Count a kernel's numbers once for each position of the output; of the input if transposed."""
+    kernels = count(w for w in getattr(operation, "weights", []) if len(w.shape) > 1)
     if not kernels:
         return 0
     transposed = isinstance(operation, keras.layers.Conv2DTranspose)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from segpipe.cli import tables
 from segpipe.common.errors import UserError
+from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
 from segpipe.export import ExportFormat
 from segpipe.report.words import percent, score, signed
@@ -17,9 +18,7 @@ from segpipe.report.words import percent, score, signed
 
 def export(
     to: Annotated[list[ExportFormat], typer.Option(help="A format; may be given again.")],
-    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = Path(
-        "models/model.keras"
-    ),
+    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = MODEL,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to; models/export/FORMAT by default.")
     ] = None,
@@ -58,7 +57,7 @@ def export(
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> Table:
-    """The findings on a model and its exports, the model first."""
+    """Return the findings on a model and its exports, the model first."""
     first = next(iter(rows.values()))
     table = tables.table(
         f"On {first['images']} test images. changed: pixels of another class; differ: logits, at most; "

@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 
 from segpipe.cli import tables
-from segpipe.common.modelfile import read_card
+from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 from segpipe.common.words import extent
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Annotated[Path, typer.Argument(help="A model that segpipe saved or exported.")] = Path(
-        "models/model.keras"
-    ),
+    model: Annotated[Path, typer.Argument(help="A model that segpipe saved or exported.")] = MODEL,
 ) -> None:
     """Show what made a model: scores, classes, params, data, libraries (as YAML)."""
     print(yaml.safe_dump(read_card(model), sort_keys=False, allow_unicode=True), end="")

@@ -6,16 +6,14 @@ from typing import Annotated, Literal
 import typer
 
 from segpipe.common.errors import UserError
-from segpipe.common.modelfile import read_card
+from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 
 
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders, globs.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for what is written.")],
-    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = Path(
-        "models/model.keras"
-    ),
+    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = MODEL,
     tta: Annotated[
         bool, typer.Option("--tta", help="Average with the mirrored picture; twice the work.")
     ] = False,

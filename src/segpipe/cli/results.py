@@ -12,9 +12,7 @@ from segpipe.report.words import score
 
 
 def scores(
-    results: Annotated[Path, typer.Argument(help="Folder with evaluate/ and report/.")] = Path(
-        "results"
-    ),
+    results: Annotated[Path, typer.Argument(help="Holds evaluate/ and report/.")] = Path("results"),
 ) -> None:
     """Show the scores on the test split, and where the report is."""
     content = read_json(results / "evaluate/metrics.json", "evaluate")

@@ -2,18 +2,14 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-IGNORE = 255
-"""The index of ignored pixels in every mask of the pipeline: they count in neither loss nor score."""
-
-MaskValue = int | str
-"""A pixel of a mask file: a number 0..255, or a colour as `#rrggbb`."""
-
+IGNORE = 255  # the index of ignored pixels in every mask here: they count in neither loss nor score
+MaskValue = int | str  # a pixel of a mask file: a number 0..255, or a colour as `#rrggbb`
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 
@@ -40,7 +36,7 @@ class ClassTable:
     ignore: tuple[MaskValue, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where two classes share a name, value or colour, or a colour is none."""
+        """Raise ValueError where two classes share a name, value or colour, or a colour is malformed."""
         columns: dict[str, list] = {
             "name": self.names,
             "value": [v.lower() if isinstance(v, str) else v for v in self.values],
@@ -127,7 +123,7 @@ class ClassTable:
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        codes = np.array([_code(value) for value in self.values])
+        codes = np.array([int(v[1:], 16) if isinstance(v, str) else v for v in self.values])
         order = np.argsort(codes)
         return codes[order], order
 
@@ -138,10 +134,7 @@ class ClassTable:
 
     def to_json(self) -> dict:
         """Return a plain form for the manifest; `from_json` reads it."""
-        return {
-            "classes": [{"name": c.name, "value": c.value, "colour": c.colour} for c in self.classes],
-            "ignore": list(self.ignore),
-        }
+        return {"classes": [asdict(c) for c in self.classes], "ignore": list(self.ignore)}
 
     @classmethod
     def from_json(cls, content: dict) -> "ClassTable":
@@ -155,12 +148,7 @@ def class_table(rows: Iterable[Any], ignore: Iterable[MaskValue]) -> ClassTable:
     return ClassTable(tuple(SegmentationClass(c.name, c.value, c.colour) for c in rows), tuple(ignore))
 
 
-def _code(value: MaskValue) -> int:
-    """Return a number for a value: 0xrrggbb for a colour."""
-    return int(value[1:], 16) if isinstance(value, str) else value
-
-
 def _codes(mask: np.ndarray) -> np.ndarray:
-    """Return the codes of RGB pixels: uint8 [..., 3] to int32 [...]."""
+    """Return RGB pixels as numbers 0xrrggbb: uint8 [..., 3] to int32 [...]."""
     red, green, blue = np.moveaxis(mask.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue

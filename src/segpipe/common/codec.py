@@ -1,4 +1,4 @@
-"""Encodes and decodes the PNGs inside our own shards."""
+"""Encode and decode the PNGs inside our own shards."""
 
 import io
 

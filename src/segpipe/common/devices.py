@@ -16,22 +16,15 @@ import pynvml
 from segpipe.common import locks
 from segpipe.common.errors import UserError
 
-_held: list[filelock.BaseFileLock] = []
-"""The locks on this process's GPUs; they last until the process ends."""
+_held: list[filelock.BaseFileLock] = []  # the locks on this process's GPUs, kept until it ends
 
 
 def take_gpus(wanted: Literal["auto"] | int = 1, batch_size: int = 1) -> None:
     """Claim GPUs until this process ends, if the machine has any. Call it before the first computation.
 
-    `CUDA_VISIBLE_DEVICES` is respected, and afterwards names the GPUs taken. Where too few are free, it
-    says so in one line and waits for them.
-
-    Args:
-        wanted: how many; `auto` for as many free ones as divide the batch, at least one.
-        batch_size: the batch that `auto` divides.
-
-    Raises:
-        UserError: there are GPUs, but fewer than wanted.
+    `wanted` is their number; `auto` takes as many free ones as divide the batch, at least one.
+    `CUDA_VISIBLE_DEVICES` is respected, and afterwards names the GPUs taken. If too few are free, print
+    so in one line and wait for them. Raises UserError where there are GPUs, but fewer than wanted.
     """
     # Makes indices in CUDA_VISIBLE_DEVICES those of nvidia-smi.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -48,7 +41,7 @@ def let_go() -> None:
 
 
 def on_cpu(number: int) -> str:
-    """Return the line that a stage prints which runs on so many devices without a GPU."""
+    """Return the line that a stage prints when it runs on `number` devices without a GPU."""
     return f"no GPU found: running on {'the CPU' if number == 1 else f'{number} virtual CPU devices'}"
 
 
@@ -82,10 +75,9 @@ def visible(gpus: Sequence[str], chosen: str | None) -> list[str]:
 
 
 def acceptable(wanted: Literal["auto"] | int, there: int, batch_size: int) -> list[int]:
-    """Return how many of the GPUs that are `there` may be taken, the best number first.
+    """Return how many of `there` GPUs may be taken, the best number first.
 
-    Raises:
-        UserError: there are fewer than wanted.
+    Raises UserError where there are fewer than wanted.
     """
     if wanted == "auto":
         return [number for number in range(there, 0, -1) if batch_size % number == 0]

@@ -17,6 +17,6 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Section(pydantic.BaseModel):
-    """A section of `params.yaml`: frozen, and an unknown key is an error."""
+    """A section of a YAML file of settings: frozen, and an unknown key is an error."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all."""
+"""Write files and folders whole or not at all."""
 
 import contextlib
 import hashlib

@@ -13,13 +13,10 @@ from typing import Any
 from segpipe.common import __version__
 from segpipe.common.errors import UserError, brief
 
+MODEL = Path("models/model.keras")
 CARD = "segpipe.json"
-CARD_FORMAT = 2
-"""Raised when the card's content, or what the network expects of its images, changes."""
-
-SAVED_MODEL_CARD = Path("assets.extra", CARD)
-"""Inside a SavedModel, in the folder for files that the graph does not read."""
-
+CARD_FORMAT = 2  # raised when the card's content, or what the network expects of its images, changes
+SAVED_MODEL_CARD = Path("assets.extra", CARD)  # `assets.extra` is for files that the graph does not read
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
 
 
@@ -32,7 +29,7 @@ def read_card(path: Path) -> dict[str, Any]:
         card = json.loads(_card_text(path))
         saved_by, found = card["segpipe"], card.get("format", 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro train` writes models/model.keras") from None
+        raise UserError(f"{path}: no such file; `dvc repro train` writes {MODEL}") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a model that segpipe saved ({brief(error)})") from None
     if found != CARD_FORMAT:

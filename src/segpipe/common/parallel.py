@@ -1,6 +1,5 @@
 """An ordered map over worker processes, with bounded memory."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -23,8 +22,8 @@ def ordered_map(
     """Yield `function(item)` in the order of `items`, computed by worker processes.
 
     At most four items a process are under way. (joblib takes all items however slow the consumer is, and
-    its workers outlive a killed parent.) `function` and items are picklable; `processes` is None for one
-    a usable core. An exception in `function` reaches the caller; a killed worker raises a UserError.
+    its workers outlive a killed parent.) `function` and items are picklable; without `processes`, each
+    usable core gets one. An error in `function` reaches the caller; a killed worker raises UserError.
     """
     processes = processes or usable_cores()
     # Spawned, since a fork of a process with TensorFlow's threads can hang.
@@ -32,8 +31,12 @@ def ordered_map(
     executor = ProcessPoolExecutor(processes, context, initializer=_end_with_parent)
 
     def submit(item: Item) -> Future[Result]:
-        with _deaf_to_ctrl_c():  # inherited by workers: only the parent ends the work
+        # Workers inherit the blocked Ctrl-C: only the parent ends the work.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             return executor.submit(function, item)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     try:
         yield from in_order(submit, items, 4 * processes)
@@ -73,13 +76,3 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Block SIGINT until the block ends."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -6,7 +6,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 
 def message_class(name: str, messages: str) -> Any:
-    """Return the class of the message `name`, in a pool of its own, beside which TensorFlow's may live.
+    """Return the class of the message `name`, in a pool of its own, apart from TensorFlow's.
 
     `messages` holds the `message_type` entries of a FileDescriptorProto in protobuf's text format, which
     name each other as `.segpipe.NAME`.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from segpipe.common.errors import UserError, raise_lost_interrupt
 
 _WATCH = 'trap "" INT; read -r fine || cat "$0" >&2; rm -f "$0"'
-"""Shows a file unless a line comes through the pipe. None comes from a process that crashed."""
+"""Shows a file unless a line comes through the pipe. A process that crashed sends none."""
 
 _open: list[Callable[[bool], None]] = []
 """Closes each open block, innermost last; the argument says whether all went well."""
@@ -21,7 +21,7 @@ def quiet() -> Iterator[None]:
     """Hold back standard error, C++ code's included; show all of it where the block fails.
 
     A crash of the whole process is a failure too: a shell that outlives it shows the text. A UserError
-    and Ctrl-C are none, since they end in one line of their own.
+    and Ctrl-C are no failures, since they end in one line of their own.
     """
     sys.stderr.flush()
     standard_error = os.dup(2)

@@ -17,16 +17,10 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_png
 from segpipe.common.files import read_json
 
-SUMMARY, MANIFEST = "summary.json", "manifest.json"
-"""The files in `data/raw` and in `data/records` that describe their samples."""
-
-Resize = Literal["stretch", "pad"]
-"""How a picture is resized to the network's input: distorted, or padded to keep its aspect."""
-
+SUMMARY, MANIFEST = "summary.json", "manifest.json"  # describe the samples in data/raw, data/records
+Resize = Literal["stretch", "pad"]  # to the network's size: distorted, or padded to keep its aspect
 Split = Literal["train", "val", "test"]
-
-Place = tuple[Path, int]
-"""Where a record is: its shard and first byte."""
+Place = tuple[Path, int]  # where a record is: its shard and first byte
 
 
 @dataclass(frozen=True)
@@ -35,8 +29,7 @@ class Manifest:
 
     folder: Path
     source: str
-    size: tuple[int, int]
-    """Height and width of images and masks in pixels."""
+    size: tuple[int, int]  # height and width of images and masks in pixels
     resize: Resize
     classes: ClassTable
     splits: dict[str, dict]
@@ -54,8 +47,7 @@ class Manifest:
 def open_records(folder: Path) -> Manifest:
     """Read the manifest and check every shard; raise a UserError where one is missing or damaged."""
     manifest = read_manifest(folder)
-    shards = {name: split["shards"] for name, split in manifest.splits.items()}
-    tfrecord.check_shards(folder, shards)
+    tfrecord.check_shards(folder, {name: split["shards"] for name, split in manifest.splits.items()})
     return manifest
 
 
@@ -63,15 +55,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest alone; raise a UserError if there is none."""
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
-    return Manifest(
-        folder,
-        content["source"],
-        (height, width),
-        content["resize"],
-        ClassTable.from_json(content),
-        content["splits"],
-        content["left_out"],
-    )
+    plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
+    return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain)
 
 
 def read(manifest: Manifest, split: Split) -> Iterator[dict]:

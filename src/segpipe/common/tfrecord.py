@@ -15,8 +15,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import sha256
 from segpipe.common.protobuf import message_class
 
-Features = dict[str, Any]
-"""One sample: bytes or an int64 by feature name."""
+Features = dict[str, Any]  # one sample: bytes or an int64 by feature name
 
 
 def write_shards(folder: Path, prefix: str, samples: Iterable[Features], shard_mb: float) -> list[dict]:
@@ -52,7 +51,7 @@ def read_shard(path: Path) -> Iterator[Features]:
 
 
 def scan_shard(path: Path) -> Iterator[tuple[int, Features]]:
-    """Yield the samples of a shard, each after its first byte, for `read_at`.
+    """Yield a shard's samples, each with the position of its first byte before it, for `read_at`.
 
     Raises a UserError where the shard is cut short or a checksum is wrong.
     """

@@ -19,7 +19,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def extent(size: tuple[int, int]) -> str:
-    """Return a picture's size as `128 x 128 px`; if it is no square, with which edge is which."""
+    """Return a picture's size as `128 x 128 px`; unless it is square, say which edge is which."""
     height, width = size
     which = "" if height == width else " (height x width)"
     return f"{height} x {width} px{which}"

@@ -1,1 +1,1 @@
-"""Scoring a model on the test split, at network size and at each picture's own size."""
+"""Score a model on the test split, at network size and at each picture's own size."""

@@ -1,4 +1,4 @@
-"""Scoring a model on the test split, at network size and at each picture's own size."""
+"""Score a model on the test split, at network size and at each picture's own size."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

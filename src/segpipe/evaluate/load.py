@@ -1,4 +1,4 @@
-"""Loads the network of a saved model, checked against the model's card."""
+"""Load the network of a saved model, checked against the model's card."""
 
 import zipfile
 from collections.abc import Sequence
@@ -32,11 +32,11 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
 
 
 def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
-    """Load the network beside a card: uint8 images [n, height, width, 3] to float32 logits.
+    """Load the network that a card describes: uint8 images [n, height, width, 3] to float32 logits.
 
     Raises a UserError where it is an export, Keras cannot read it, or it is not what the card says.
     """
-    if not _is_keras(path):
+    if not (zipfile.is_zipfile(path) and zipfile.Path(path, "config.json").exists()):
         raise UserError(
             f"{path}: an export; give the .keras file that it was made from, or use it in its own "
             "runtime (docs/export.md)"
@@ -56,13 +56,6 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
     if found != expected:
         raise UserError(f"{path}: holds a network {found}, but its card says {expected}")
     return model
-
-
-def _is_keras(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return "config.json" in archive.namelist()
 
 
 def _described(table: ClassTable, size: Sequence[int], how: Resize) -> str:

@@ -1,4 +1,4 @@
-"""From a network's logits to the classes of a picture's own pixels."""
+"""Turn a network's logits into the classes of a picture's own pixels."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,16 +25,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def mask_at_size(probabilities: np.ndarray, original: tuple[int, int], how: Resize) -> np.ndarray:
-    """Return the most probable class of each pixel of the original picture; of equal ones, the first.
+    """Return the most probable class of each pixel of the original picture; a tie goes to the first.
 
-    Args:
-        probabilities: float32 [height, width, classes] at network size.
-        original: the picture's height and width, which are those of the uint8 result.
-        how: how the picture was resized to the network's input.
+    `probabilities` are float32 [height, width, classes] at network size; the result is uint8 of the size
+    `original`, height and width. `how` is how the picture was resized to the network's input.
     """
-    lead = (
-        probabilities[..., 1:] - probabilities[..., :1]
-    )  # over the first class: saves scaling that one
+    # The lead over the first class saves scaling that one.
+    lead = probabilities[..., 1:] - probabilities[..., :1]
     most = np.zeros(original, np.float32)
     mask = np.zeros(original, np.uint8)
     for index, channel in enumerate(channels_at_size(lead, original, how), 1):

@@ -11,15 +11,13 @@ import numpy as np
 
 from segpipe.common.classes import IGNORE
 
-MEANS = ("pixel_accuracy", "mean_iou", "mean_dice")
-"""The scores of a whole data set."""
+MEANS = ("pixel_accuracy", "mean_iou", "mean_dice")  # the scores of a whole data set
 RESAMPLES = 1000
 _AT_ONCE = 100  # bounds the memory of the resampling
 BINS = 15
 BANDS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, None))
 """Bands of distances to a class boundary, in pixels: first and last. The last band has no end."""
-TOLERANCES = (2, 5)
-"""How far a boundary may be off and still be right, in pixels."""
+TOLERANCES = (2, 5)  # how far a boundary may be off and still be right, in pixels
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -45,10 +43,9 @@ def counts(confusion: np.ndarray) -> np.ndarray:
 def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Return all scores of one or many sets of counts, [..., 3, N] as `counts` returns them.
 
-    Returns:
-        `pixel_accuracy`, `mean_iou` and `mean_dice`, float64 [...]; by class, float64 [..., N], `iou`,
-        `dice` (the pixels' F1), `precision` and `recall`. NaN where there is no score: a class that is
-        absent from truth and prediction has no IoU, and is left out of the means.
+    They are `pixel_accuracy`, `mean_iou` and `mean_dice`, float64 [...], and by class `iou`, `dice` (the
+    pixels' F1), `precision` and `recall`, float64 [..., N]. NaN means no score: a class that is absent
+    from truth and prediction has no IoU, and is left out of the means.
     """
     hits, truth, predicted = np.moveaxis(counts, -2, 0)
     iou = ratio(hits, truth + predicted - hits)
@@ -127,7 +124,7 @@ def boundary_bands(mask: np.ndarray) -> np.ndarray:
     """Return the band (index into `BANDS`) of each pixel's distance to the nearest other class.
 
     Chessboard distance: a pixel that touches another class, if only at a corner, has distance 1. Ignored
-    pixels are another class here; the picture's edge is none. Mask (class indices or 255) and result are
+    pixels are another class here; the picture's edge is not. Mask (class indices or 255) and result are
     uint8 [H, W].
     """
     from scipy import ndimage  # takes 0.15 s, and the report imports this module for its ratios
@@ -146,11 +143,9 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
     A boundary pixel touches another class, if only at a corner; the picture's edge is no boundary. It is
     near if the other mask has a boundary pixel of the same class within the tolerance (chessboard
     distance). Ignored pixels (truth 255) are never boundaries and create none; predictions there do not
-    count. Both masks are uint8 [H, W], class indices 0..N-1.
-
-    Returns:
-        True boundary pixels, those found, predicted boundary pixels, those right: int64
-        [tolerances, 4, N], for each of `TOLERANCES`. The counts of several images add up.
+    count. Both masks are uint8 [H, W], class indices 0..N-1. The result, int64 [tolerances, 4, N], holds
+    for each of `TOLERANCES` true boundary pixels, those found, predicted boundary pixels, those right.
+    The counts of several images add up.
     """
     boundaries = [_boundary(mask) for mask in (truth, np.where(truth == IGNORE, truth, prediction))]
     counts = np.zeros((len(TOLERANCES), 4, classes), np.int64)

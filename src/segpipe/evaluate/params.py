@@ -8,8 +8,7 @@ from pydantic import Field
 from segpipe.common.errors import UserError
 from segpipe.common.fields import Count, Section
 
-_MULTIPLE = 32
-"""Edges are multiples of it: the encoders' largest stride."""
+_MULTIPLE = 32  # the encoders' largest stride; edges are multiples of it
 
 
 class TtaParams(Section):

@@ -14,14 +14,10 @@ from segpipe.evaluate.params import sizes
 def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Predict:
     """Return a network that averages its probabilities over several views of each image.
 
-    Args:
-        network: from uint8 images [n, H, W, 3] to float32 logits [n, H, W, classes].
-        flip: whether the mirror image is a view too, at each scale.
-        scales: sizes of the views, as factors of H and W; `sizes` raises a UserError for wrong ones.
-
-    Returns:
-        A function from such images to such logits: the logarithm of the mean probability, whose softmax
-        is that mean. With the image as it is for its only view, the logits are the network's own.
+    Both networks map uint8 images [n, H, W, 3] to float32 logits [n, H, W, classes]. The views have the
+    sizes `scales`, as factors of H and W; `flip` adds the mirror image of each. The logits are the
+    logarithm of the mean probability, so their softmax is that mean; if the image itself is the only
+    view, they are the network's own. Raises a UserError for wrong scales, as `sizes` does.
     """
     own = network.input_shape[1:3]
     view_sizes, steps = sizes(own, scales), (1, -1) if flip else (1,)

@@ -1,4 +1,4 @@
-"""Changing `params.yaml` in place, comments and order kept, as DVC does."""
+"""Change `params.yaml` in place, comments and order kept, as DVC does."""
 
 import io
 from collections.abc import Mapping
@@ -17,8 +17,7 @@ from segpipe.params.load import check_params
 def write_params(path: Path, changes: Mapping[str, Any]) -> None:
     """Set nested keys of a params file; comments, order and other keys stay.
 
-    Raises:
-        ParamsError: the params would be wrong; the file is left as it was.
+    Raises ParamsError where the params would be wrong, and leaves the file as it was.
     """
     content = _yaml().load(path.read_text(encoding="utf-8"))
     _merge(content, changes)
@@ -75,7 +74,7 @@ def _put_at_key(into: CommentedMap, key: str, comment: list) -> None:
 
 
 def _last(sequence: CommentedSeq) -> tuple[Any, Any] | None:
-    """Return the container and the key of a list's last scalar; None of an empty list."""
+    """Return the container and the key of a list's last scalar; None if the list is empty."""
     if not sequence:
         return None
     if isinstance(sequence[-1], CommentedMap):

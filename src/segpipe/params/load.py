@@ -19,12 +19,11 @@ from segpipe.report.params import ReportParams
 from segpipe.train.params import TrainParams
 
 PARAMS_FILE = Path("params.yaml")
-_WORDS = {
+_WORDS = {  # YAML's terms for Python's in pydantic's messages
     "a valid tuple": "a list",
     "True or False": "true or false",
     "string should match pattern '^[\\w-]+$'": "letters, digits, - and _ alone are allowed",
 }
-"""Python's terms in pydantic's messages, and YAML's."""
 
 
 class DataParams(FetchParams, PreprocessParams):
@@ -77,8 +76,7 @@ class Params(Section):
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check `params.yaml`.
 
-    Raises:
-        ParamsError: one line for each error, with file, key, value and what is allowed.
+    Raises ParamsError with a line for each error: file, key, value and what is allowed.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -93,11 +91,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def check_params(content: Any, path: Path) -> Params:
-    """Check the content of a file.
-
-    Raises:
-        ParamsError: as in `load_params`.
-    """
+    """Check the content of a file; raises as `load_params`."""
     try:
         return Params.model_validate(content)
     except pydantic.ValidationError as error:

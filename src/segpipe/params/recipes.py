@@ -17,6 +17,7 @@ import yaml
 from pydantic import Field, StringConstraints
 
 from segpipe.common.errors import UserError
+from segpipe.common.fields import Section
 from segpipe.common.nested import flat
 from segpipe.common.words import did_you_mean
 from segpipe.params.load import PARAMS_FILE, Params
@@ -24,8 +25,7 @@ from segpipe.params.load import PARAMS_FILE, Params
 FOLDER = Path("experiments")
 ABLATION = "ablation.yaml"
 
-Settings = dict[str, Any]
-"""Params by dotted key."""
+Settings = dict[str, Any]  # params by dotted key
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 """Text that Hydra takes without quotes, unless YAML reads it as something else."""
@@ -40,15 +40,10 @@ def _keys(section: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-KEYS = frozenset(_keys(Params))
-"""The dotted keys of all params."""
+KEYS = frozenset(_keys(Params))  # the dotted keys of all params
 
 
-class _Model(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Row(_Model):
+class Row(Section):
     """One experiment of the ablation: a recipe or a row before it, with some params changed."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
@@ -57,7 +52,7 @@ class Row(_Model):
     changes: Settings
 
 
-class Part(_Model):
+class Part(Section):
     """Rows under one heading."""
 
     part: str
@@ -65,11 +60,7 @@ class Part(_Model):
 
 
 def recipes(folder: Path = FOLDER) -> dict[str, str]:
-    """Return the recipes by name, each with the first line of its head comment.
-
-    Raises:
-        UserError: there is no such folder.
-    """
+    """Return the first comment line of each recipe by name. Raises UserError where there is none."""
     paths = sorted(path for path in folder.glob("*.yaml") if path.name != ABLATION)
     if not paths:
         raise UserError(
@@ -82,8 +73,7 @@ def recipes(folder: Path = FOLDER) -> dict[str, str]:
 def ablation(folder: Path = FOLDER) -> tuple[Part, ...]:
     """Return the ablation, in the order of its table.
 
-    Raises:
-        UserError: the file does not have the form of an ablation; the message says where.
+    Raises UserError where the file does not have the form of an ablation.
     """
     path = folder / ABLATION
     content = _parsed(path.read_text(encoding="utf-8"), path)
@@ -98,8 +88,7 @@ def ablation(folder: Path = FOLDER) -> tuple[Part, ...]:
 def settings(name: str, folder: Path = FOLDER) -> Settings:
     """Return the params of a recipe or row that differ from `params.yaml` as committed.
 
-    Raises:
-        UserError: there is no such recipe or row, or a file names a param that does not exist.
+    Raises UserError where there is no such recipe or row, or as `every` does.
     """
     return _named(name, every(folder))
 
@@ -107,8 +96,7 @@ def settings(name: str, folder: Path = FOLDER) -> Settings:
 def every(folder: Path = FOLDER) -> dict[str, Settings]:
     """Return the params of all recipes and rows by name.
 
-    Raises:
-        UserError: a file names a recipe, row or param that does not exist.
+    Raises UserError where a file names a recipe, row or param that does not exist.
     """
     known = {name: _recipe(folder / f"{name}.yaml") for name in recipes(folder)}
     for row in (row for part in ablation(folder) for row in part.rows):
@@ -118,7 +106,7 @@ def every(folder: Path = FOLDER) -> dict[str, Settings]:
 
 
 def committed(path: Path = PARAMS_FILE) -> dict[str, Any]:
-    """Return the content of a params file at Git's HEAD; that of the file itself where Git has none."""
+    """Return the content of a params file at Git's HEAD, or of the file itself where Git has none."""
     command = ["git", "show", f"HEAD:./{path.name}"]
     try:
         text = subprocess.run(
@@ -133,8 +121,8 @@ def reset(chosen: Settings, folder: Path = FOLDER, path: Path = PARAMS_FILE) -> 
     """Return the committed values that undo another recipe.
 
     `dvc exp run` writes the params that it is given into `params.yaml`, where they would mix with the
-    next recipe. So these are the params that a recipe or row sets, `chosen` does not set, and the file
-    has another value for than Git's HEAD.
+    next recipe. So return each param that some recipe or row sets and `chosen` does not, if its value in
+    the file differs from the one at Git's HEAD.
     """
     of_head = flat(committed(path), KEYS)
     of_file = flat(_parsed(path.read_text(encoding="utf-8"), path), KEYS)
@@ -155,7 +143,7 @@ def overrides(values: Settings) -> list[str]:
 
 
 def quoted(word: str) -> str:
-    """Return a word as `xargs` takes it, quoted only where needed, so that `$(...)` takes the others."""
+    """Return a word as `xargs` takes it. It is quoted only where needed: `$(...)` keeps quotes."""
     return shlex.quote(word) if re.search(r"""[\s'"\\]""", word) else word
 
 

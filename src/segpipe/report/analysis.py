@@ -9,8 +9,7 @@ import pandas as pd
 
 from segpipe.evaluate import metrics
 
-FEWEST_IMAGES, MOST_KINDS = 5, 40
-"""A kind of fewer images has no reliable score; a table of more kinds is too long to read."""
+FEWEST_IMAGES, MOST_KINDS = 5, 40  # fewer give no reliable score; more make too long a table
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,7 @@ class Group:
     """Images scored together: those with values from `low` to `high`, or whose names begin alike."""
 
     images: int
-    scores: dict[str, Any]
-    """As `metrics.summarise` returns them."""
+    scores: dict[str, Any]  # as `metrics.summarise` returns them
     low: float = 0.0
     high: float = 0.0
     name: str = ""
@@ -33,12 +31,8 @@ def worst_samples(per_image: pd.DataFrame, count: int) -> list[str]:
 def quarters(values: np.ndarray, counts: np.ndarray, names: list[str]) -> list[Group]:
     """Split the images into four groups of about equal number, by rising value.
 
-    Images of equal value stay together, so groups may be unequal, or fewer than four.
-
-    Args:
-        values: float [images]; an image with NaN is left out.
-        counts: int64 [images, 3, N], as in `metrics`.
-        names: of the N classes.
+    Images of equal value stay together, so groups may be unequal, or fewer than four. `values` is
+    float [images]; an image with NaN is left out. `counts` is int64 [images, 3, N], as in `metrics`.
     """
     known = ~np.isnan(values)
     if not known.any():
@@ -69,8 +63,8 @@ def by_subject(per_image: pd.DataFrame, names: list[str]) -> list[Group]:
 def by_kind(per_image: pd.DataFrame, names: list[str]) -> list[Group]:
     """Group the test images by their names up to a last `_number`, the lowest mean IoU first.
 
-    Kinds of fewer than `FEWEST_IMAGES` images are left out. A single kind, or more than `MOST_KINDS`,
-    give no groups, since such names hardly describe the content.
+    Kinds of fewer than `FEWEST_IMAGES` images are left out. There are no groups for a single kind or
+    for more than `MOST_KINDS`: such names hardly describe the content.
     """
     counts = _counts(per_image, names)
     kind_of = per_image["name"].str.extract(r"^(.*[^_])_+\d+$", expand=False)

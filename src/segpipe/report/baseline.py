@@ -19,8 +19,7 @@ _MEND = "`segpipe baseline` writes it anew, and {} means that there is none"
 def read_baseline(path: Path) -> dict[str, float | None]:
     """Read the scores by dotted key; empty if there is nothing to compare with yet.
 
-    Raises:
-        UserError: the file is missing or does not hold scores.
+    Raises UserError where the file is missing or does not hold scores.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -34,8 +33,7 @@ def read_baseline(path: Path) -> dict[str, float | None]:
 def make_baseline(scores: Path, path: Path) -> float | None:
     """Make a `metrics.json` the baseline, and return its mean IoU.
 
-    Raises:
-        UserError: there are no scores, or `read_baseline` would reject them.
+    Raises UserError where there are no scores, or `read_baseline` would reject them.
     """
     content = read_json(scores, "evaluate")
     mean_iou = _checked(content, path)["original.mean_iou"]
@@ -56,7 +54,7 @@ def _checked(content: Any, path: Path) -> dict[str, float | None]:
 
 
 def compared(before: dict[str, float | None], scores: dict[str, Any], most_classes: int) -> list[Change]:
-    """Compare means, loss, calibration and the IoU by class; of many classes the lowest now."""
+    """Compare means, loss, calibration and the IoU by class; only the lowest now if there are many."""
     now, by_class = flat(scores), scores["original"]["iou"]
     known = [key.removeprefix("original.iou.") for key in before if key.startswith("original.iou.")]
     classes = [*lowest(by_class, most_classes), *(name for name in known if name not in by_class)]

@@ -16,8 +16,7 @@ from segpipe.report.read import Pictures, Results, read_pictures
 from segpipe.report.sections import sections
 from segpipe.report.words import score, shortened
 
-IN_GIT = 4
-"""The number of fixed samples in the picture for Git."""
+IN_GIT = 4  # fixed samples in the picture for Git
 
 
 def build(

@@ -25,8 +25,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "segpipe",
 }
 RIGHT, CRIMSON = (230, 230, 230), (204, 0, 102)  # unlike the colours of the pets' classes
-_LEGEND = 30
-"""The most classes that a legend names."""
+_LEGEND = 30  # the most classes that a legend names
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -56,10 +55,8 @@ def painted(truth: np.ndarray, areas: Sequence[tuple[np.ndarray, tuple[int, int,
 def sample_grid(rows: Sequence[dict], table: ClassTable) -> Figure:
     """Draw a row of pictures for each sample, and a legend of the classes.
 
-    Args:
-        rows: each a `label` and, in drawing order, pictures by heading: RGB uint8 [H, W, 3], or masks
-            of class indices uint8 [H, W]. All have the same size.
-        table: names and colours of the classes.
+    Each of `rows` holds a `label` and, in drawing order, pictures by heading: RGB uint8 [H, W, 3], or
+    masks of class indices uint8 [H, W]. All have the same size.
     """
     headings = [heading for heading in rows[0] if heading != "label"]
     height, width = rows[0][headings[0]].shape[:2]

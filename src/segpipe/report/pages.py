@@ -34,10 +34,8 @@ class Table:
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    colours: dict[str, str] = field(default_factory=dict)
-    """By first cell."""
-    prose: bool = False
-    """Whether the cells hold words, not numbers."""
+    colours: dict[str, str] = field(default_factory=dict)  # by first cell
+    prose: bool = False  # the cells hold words, not numbers
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ class Figure:
     alt: str
     caption: str
     drawing: Drawing
-    wide: bool = False
-    """Whether it scrolls on a narrow screen, as it would be too small there."""
+    wide: bool = False  # it scrolls on a narrow screen, where it would be too small
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Section:
 
 
 Block: TypeAlias = str | list[str] | Headline | Table | Figure | Section
-"""A string is a paragraph, a list is a list."""
+"""A string is a paragraph, a list of strings is a bulleted list."""
 
 
 def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: str) -> None:
@@ -80,8 +77,7 @@ def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: 
 def render(template: Path, context: dict[str, Any]) -> str:
     """Fill a template. HTML escapes every value, Markdown those that pass the filter `md`.
 
-    Raises:
-        jinja2.UndefinedError: the context lacks a name of the template.
+    Raises jinja2.UndefinedError where the context lacks a name of the template.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),

@@ -66,7 +66,7 @@ def confusion(matrix: pd.DataFrame) -> Figure:
 
 @mpl.rc_context(STYLE)
 def class_scores(iou: dict[str, float | None], table: ClassTable) -> Figure:
-    """Draw a bar for the IoU of each class in its colour; of many classes the lowest."""
+    """Draw a bar for the IoU of each class in its colour; of many classes, only the lowest."""
     drawn = lowest(iou, MOST_CLASSES)
     figure, axes = _panel(0.9 + 0.32 * len(drawn))
     bars(axes, ((n, name, iou[name], table.colours[name]) for n, name in enumerate(drawn)))
@@ -90,7 +90,7 @@ def bars(axes: Any, rows: Iterable[tuple[float, str, Any, str]], height: float =
 
 @mpl.rc_context(STYLE)
 def groups(found: Sequence[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
-    """Draw the mean IoU of each group and, of few classes, each class's in its colour."""
+    """Draw the mean IoU of each group and, if the classes are few, each class's in its colour."""
     figure, axes = _panel(2.8)
     positions = range(len(found))
     for c in table.classes if len(table) <= MOST_LINES else ():

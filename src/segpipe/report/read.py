@@ -25,18 +25,14 @@ class Results:
 
     params: dict[str, Any]
     history: pd.DataFrame
-    summary: dict[str, Any]
-    """How training went."""
+    summary: dict[str, Any]  # how training went
     scores: dict[str, Any]
     per_image: pd.DataFrame
-    confusion: pd.DataFrame
-    """Pixels; rows are the truth, columns the prediction."""
+    confusion: pd.DataFrame  # pixels; rows are the truth, columns the prediction
     calibration: pd.DataFrame
     by_distance: pd.DataFrame
-    by_class: pd.DataFrame
-    """Scores at original size, by class name."""
-    baseline: dict[str, float | None]
-    """The scores to beat by dotted key; empty if there are none yet."""
+    by_class: pd.DataFrame  # scores at original size, by class name
+    baseline: dict[str, float | None]  # the scores to beat by dotted key; empty if there are none yet
 
 
 def read_results(folder: Path, baseline: Path, params: dict[str, Any], names: list[str]) -> Results:

@@ -15,8 +15,7 @@ from segpipe.review.git import CannotTell
 from segpipe.review.revision import MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
-MOST_ROWS = 50
-"""The most changes that a table lists: a comment on GitHub holds 65,536 characters."""
+MOST_ROWS = 50  # in a table of changes: a comment on GitHub holds at most 65,536 characters
 EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
 
 
@@ -24,8 +23,7 @@ EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
 class Findings:
     """The findings, if everything could be read."""
 
-    base: str | None
-    """The revision compared with; None if the project has none yet."""
+    base: str | None  # the revision compared with; None if the project has none yet
     notes: list[str]
     freshness: Freshness
     gates: list[GateResult]
@@ -58,8 +56,7 @@ class Findings:
 class Answer:
     """The verdict and its reasons."""
 
-    doubts: list[str]
-    """Why there is no green light even if nothing is wrong."""
+    doubts: list[str]  # why there is no green light even if nothing is wrong
     findings: Findings | None
 
     @property

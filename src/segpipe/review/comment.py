@@ -13,16 +13,11 @@ from segpipe.review import TEMPLATES, git
 from segpipe.review.revision import SAMPLES, Revision
 
 CHARTS = {"loss": "training loss", "val_loss": "validation loss", "val_mean_iou": "validation mean IoU"}
-MOST_POINTS = 30
-"""The most epochs that an axis can label."""
+MOST_POINTS = 30  # the most epochs that an axis can label
 
 
 def curves_and_pictures(base: str) -> str:
-    """Show curves and sample pictures of a base revision and of HEAD, as Markdown.
-
-    Raises:
-        CannotTell: there is no such base.
-    """
+    """Show curves and samples of a base and of HEAD in Markdown. Raises CannotTell without the base."""
     before, after, web = Revision(base), Revision("HEAD"), git.web_address()
     histories = [history for side in (before, after) if (history := side.history()) is not None]
     commits = str(before.commit), git.merged_commit(before.commit)

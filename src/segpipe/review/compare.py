@@ -25,22 +25,16 @@ MARKDOWN = "compare.md"
 RECORDS, PREDICTIONS = "data/records", "results/evaluate/predictions"
 IOU = "original.iou."
 
-
-Sides = dict[str, Revision]
-"""The revisions, `before` and `after`."""
-Masks = dict[str, np.ndarray]
-"""Predicted class indices, uint8 [S, S], by sample."""
+Sides = dict[str, Revision]  # the revisions, `before` and `after`
+Masks = dict[str, np.ndarray]  # predicted class indices, uint8 [S, S], by sample
 
 
 def compare(before: str, after: str | None, folder: Path) -> list[str]:
     """Write `index.html`, `compare.md` and `figures/` about two revisions to `folder`, replacing it.
 
     A revision may be an experiment; `after` None is the working tree. Return what was not compared, a
-    line for each part that a side lacks.
-
-    Raises:
-        CannotTell: a revision is unknown here, or its results are damaged.
-        UserError: the folder holds something other than a comparison.
+    line for each part that a side lacks. Raises CannotTell where a revision is unknown here or its
+    results are damaged, and UserError where the folder holds something other than a comparison.
     """
     git.require_commits()
     if not (folder / MARKDOWN).is_file() and (folder.is_file() or any(folder.glob("*"))):

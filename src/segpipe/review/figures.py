@@ -56,16 +56,11 @@ def beside(pictures: dict[str, np.ndarray]) -> Figure:
 
 
 def judged(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Paint where a prediction got better or worse.
+    """Paint where a prediction got better or worse, RGB uint8 [S, S, 3].
 
-    Args:
-        truth: class indices, uint8 [S, S]; 255 is ignored.
-        before: predicted class indices, uint8 [S, S].
-        after: the same from the other model.
-
-    Returns:
-        RGB uint8 [S, S, 3]: `BETTER` if only the later prediction is right, `WORSE` if only the earlier
-        is, `STILL_WRONG` if neither is, light grey if both are, white if ignored.
+    All masks hold class indices, uint8 [S, S]; 255 in `truth` is ignored. A pixel is `BETTER` if only
+    the later prediction is right, `WORSE` if only the earlier is, `STILL_WRONG` if neither is, light
+    grey if both are, white if ignored.
     """
     was, now = truth == before, truth == after
     return painted(truth, [(~was & now, BETTER), (was & ~now, WORSE), (~was & ~now, STILL_WRONG)])

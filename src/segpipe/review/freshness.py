@@ -2,8 +2,8 @@
 
 `dvc status` is no answer: it calls data that was not pulled "deleted", as it does a file that somebody
 removed, skips frozen stages, and trusts a file that is not in the cache. Here each stage of `dvc.yaml`
-is compared with its entry in `dvc.lock`. Files that are here must have the md5 in the entry; of the
-others, the stage must have read what the stage before it wrote, by their md5s in `dvc.lock`.
+is compared with its entry in `dvc.lock`. A file that is here must have the md5 in the entry. For a file
+that is not, the md5 in the entry must be the one that `dvc.lock` has for the stage that wrote it.
 """
 
 import os
@@ -31,22 +31,16 @@ _HASHES = {"md5", "etag", "checksum"}
 class Freshness:
     """The stages that must run again, and the data that cannot be compared here."""
 
-    stale: dict[str, list[str]]
-    """Reasons by stage, in the pipeline's order."""
-    doubts: list[str]
-    """Missing data of the repository that DVC does not keep, and metrics that no stage writes."""
-    not_here: list[str]
-    """Missing data outside the repository."""
-    watched: set[str]
-    """The paths that decide the answer and belong in Git: pipeline, params, code, data, results."""
+    stale: dict[str, list[str]]  # reasons by stage, in the pipeline's order
+    doubts: list[
+        str
+    ]  # data of the repository that is missing, also in DVC; metrics that no stage writes
+    not_here: list[str]  # missing data outside the repository
+    watched: set[str]  # decide the answer and belong in Git: pipeline, params, code, data, results
 
 
 def freshness() -> Freshness:
-    """Compare `dvc.yaml`, `dvc.lock` and the working tree.
-
-    Raises:
-        CannotTell: DVC cannot read the pipeline.
-    """
+    """Compare `dvc.yaml`, `dvc.lock` and the working tree. Raises CannotTell if DVC cannot read them."""
     stages, locked = _stages(), _locked()
     kept = _kept(locked)
     found = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")})

@@ -13,10 +13,8 @@ class GateResult:
     """A gate, the score it was compared with, and why it fails."""
 
     gate: GateParams
-    score: Any
-    """The metric here, or `missing`."""
-    failures: list[str]
-    """Empty if the gate holds."""
+    score: Any  # the metric here, or `missing`
+    failures: list[str]  # empty if the gate holds
 
     @property
     def limits(self) -> str:

@@ -64,11 +64,7 @@ def knows_a_remote() -> bool:
 
 
 def uncommitted() -> list[str]:
-    """Return the paths that differ from HEAD or are untracked, without ignored ones.
-
-    Raises:
-        CannotTell: `git status` fails.
-    """
+    """Return the changed and the untracked paths. Raises CannotTell where `git status` fails."""
     listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
     if listed is None:
         raise CannotTell("`git status` fails; run it to see why")

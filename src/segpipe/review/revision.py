@@ -30,13 +30,9 @@ class NotHere(Exception):
 
 
 class Revision:
-    """A commit, branch, tag or DVC experiment; None is the working tree.
+    """A commit, branch, tag or DVC experiment by its name; None is the working tree.
 
-    Args:
-        name: as Git or DVC know it.
-
-    Raises:
-        CannotTell: neither knows it here.
+    Raises CannotTell where neither Git nor DVC knows the name here.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -56,11 +52,7 @@ class Revision:
         return self._files.read_bytes(path) if self._files.exists(path) else None
 
     def text(self, path: str) -> str | None:
-        """Read a text file; None if the revision has no such file.
-
-        Raises:
-            CannotTell: it is no text.
-        """
+        """Read a text file; None if there is no such file. Raises CannotTell where it is no text."""
         try:
             return None if (content := self.read(path)) is None else content.decode()
         except UnicodeDecodeError as error:
@@ -69,8 +61,7 @@ class Revision:
     def copy(self, path: str, folder: Path) -> Path:
         """Copy a file or folder from Git, DVC's cache or its remote.
 
-        Raises:
-            NotHere: none of them has it, or the remote does not answer.
+        Raises NotHere where none of them has it, or the remote does not answer.
         """
         target = folder / Path(path).name
         try:
@@ -82,8 +73,7 @@ class Revision:
     def scores(self) -> dict[str, Any]:
         """Read the metrics by dotted name, as in `dvc metrics show`; empty if there is no file.
 
-        Raises:
-            CannotTell: a metrics file is not JSON, or holds NaN or infinity.
+        Raises CannotTell where a metrics file is not JSON, or holds NaN or infinity.
         """
         texts = {path: self.text(path) for path in METRICS}
         found = [flat(self._json(path, text)) for path, text in texts.items() if text is not None]
@@ -100,10 +90,9 @@ class Revision:
         return history if len(history) and {"epoch", *CURVES} <= {*history} else None
 
     def params(self) -> dict[str, Any]:
-        """Read `params.yaml` by dotted key, unchecked: an older one may have other keys.
+        """Read `params.yaml` by dotted key. Raises CannotTell where it is not YAML.
 
-        Raises:
-            CannotTell: it is not YAML.
+        It is not checked further: an older one may have other keys.
         """
         try:
             content = yaml.safe_load(self.text("params.yaml") or "")

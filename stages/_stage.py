@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from segpipe.common.quiet import release
 
 _INTERRUPTED = (
-    "interrupted; the same command begins the stage again (training goes on after its last finished "
+    "interrupted; the same command begins the stage again (training resumes after its last finished "
     "epoch), `dvc checkout` brings back the results of before"
 )
 

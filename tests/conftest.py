@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import playwright.sync_api
 import pytest
 from helpers import commit, draw_photo, git, make_project, run, set_params
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # In the background of a script it is ignored, by every process that a test starts too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -304,7 +304,7 @@ def test_ctrl_c_at_work(project, stage):
     if sign.is_file():
         shutil.rmtree(sign.parent)
     out, err = interrupt(stage, project, lambda _: sign.exists())
-    assert "error: interrupted; the same command begins the stage again (training goes on" in err, (
+    assert "error: interrupted; the same command begins the stage again (training resumes" in err, (
         out + err
     )
     assert "Exception ignored" not in err, err
@@ -318,7 +318,7 @@ def test_ctrl_c_during_the_imports(project, stage):
         return "numpy" in Path(f"/proc/{pid}/maps").read_text()
 
     out, err = interrupt(stage, project, numpy_is_loaded)
-    assert "error: interrupted; the same command begins the stage again (training goes on" in err, (
+    assert "error: interrupted; the same command begins the stage again (training resumes" in err, (
         out + err
     )
     assert "Exception ignored" not in err, err

@@ -131,8 +131,10 @@ def test_a_changed_file_reruns_the_stages_that_read_it(project, file, stages):
 def test_a_new_export_format_reruns_the_exports_alone(project):
     set_params(project, {"export.formats": ["savedmodel"], "export.max_drop": 1.0})
     assert repro(project) == ["export@savedmodel"]
-    formats = project / "src/segpipe/export/formats.py"
-    append(formats, '    COREML = "coreml"\n')
+    formats = project / "src/segpipe/export/__init__.py"
+    onnx = '    ONNX = "onnx"\n'
+    assert onnx in formats.read_text()
+    formats.write_text(formats.read_text().replace(onnx, onnx + '    COREML = "coreml"\n'))
     assert repro(project) == ["export@savedmodel"]
 
 

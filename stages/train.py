@@ -12,6 +12,7 @@ import yaml
 from segpipe.common.devices import take_gpus
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import write_json, write_text
+from segpipe.common.quiet import quiet
 from segpipe.common.records import open_records
 from segpipe.model.pretrained import open_backbone
 from segpipe.params.load import load_params
@@ -37,7 +38,8 @@ def main() -> None:
     with resume.claim(identity) as run:
         engine = current_engine()
         take_gpus(engine.gpus(params.train), params.train.batch_size)
-        device = engine.prepare(params.train)
+        with quiet():  # TensorFlow looks for GPUs
+            device = engine.prepare(params.train)
         print(device)
         training, validation = read_samples(manifest, params.train)
         shown = preview_samples(validation, params.train.previews.samples)

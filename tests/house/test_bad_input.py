@@ -267,7 +267,9 @@ def test_a_full_disk(finished_project, small_disk, stage, out):
     shutil.copytree(
         finished_project,
         project,
-        ignore=shutil.ignore_patterns(".git", "tmp", "cache", "requirements.lock"),
+        ignore=shutil.ignore_patterns(
+            ".git", "tmp", "cache", "requirements.lock", "docs", "experiments", "tests"
+        ),
     )
     before = contents(project / out)
     with (

@@ -1,6 +1,5 @@
 """Networks as the stage `train` makes them, with random weights, which change no speed."""
 
-import functools
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import keras
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from segpipe.common.nested import changed
 from segpipe.model.backbone import backbone, depths
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble, is_trainable
@@ -23,11 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def of_recipe(name: str) -> Params:
     """Return the params of a recipe."""
-    content = recipes.committed(ROOT / "params.yaml")
-    for key, value in recipes.settings(name, ROOT / "experiments").items():
-        *sections, last = key.split(".")
-        functools.reduce(dict.__getitem__, sections, content)[last] = value
-    return Params.model_validate(content)
+    values = recipes.settings(name, ROOT / "experiments")
+    return Params.model_validate(changed(recipes.committed(ROOT / "params.yaml"), values))
 
 
 def network(params: Params, size: tuple[int, int] | None = None) -> keras.Model:

@@ -9,5 +9,5 @@ from segpipe.common.quiet import quiet
 with quiet():
     import keras  # noqa: F401
 
-    if importlib.util.find_spec("tensorflow"):  # with JAX Keras imports it later, where it is installed
+    if importlib.util.find_spec("tensorflow"):  # with JAX, Keras itself would import it later
         import tensorflow  # noqa: F401

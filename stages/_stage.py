@@ -1,4 +1,4 @@
-"""What every stage needs before its other imports.
+"""Prepares every stage before its other imports.
 
 The checkout's own `src` comes first on the path, since a queued experiment runs in a copy of the
 repository, and the installed package is the original's. Ctrl-C during the imports ends in one line, as

@@ -9,6 +9,7 @@ from segpipe.common.codec import encode_png
 from segpipe.common.devices import take_gpus
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import replaces, write_json, write_text
+from segpipe.common.quiet import quiet
 from segpipe.common.records import open_records
 from segpipe.common.tfrecord import write_shards
 from segpipe.evaluate.evaluation import Evaluation, absent_classes
@@ -26,7 +27,8 @@ def main() -> None:
     params = load_params().evaluate
     manifest = open_records(Path("data/records"))
     take_gpus()
-    model = load_for_records(Path("models/model.keras"), manifest)
+    with quiet():  # TensorFlow looks for GPUs
+        model = load_for_records(Path("models/model.keras"), manifest)
     predict = augmented(model, params.tta.flip, params.tta.scales)
     evaluation = Evaluation(predict, manifest, params.batch_size)
     predicted = (

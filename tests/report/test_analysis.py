@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from segpipe.common.files import first_by_hash
-from segpipe.common.nested import flat
+from segpipe.common.nested import changed, flat
 from segpipe.evaluate import metrics
 from segpipe.report.analysis import (
     by_kind,
@@ -119,3 +119,12 @@ def test_of_many_classes_the_lowest_are_named_and_of_few_all_in_order():
 
 def test_nested_content_becomes_dotted_keys():
     assert flat({"a": {"b": 1, "c": {"d": None}}, "e": [2]}) == {"a.b": 1, "a.c.d": None, "e": [2]}
+
+
+def test_values_at_dotted_keys_are_changed_in_a_copy():
+    content = {"a": {"b": 1, "c": {"d": [1]}}, "e": 2}
+    assert changed(content, {"a.c.d": [2], "e": {"f": 3}}) == {
+        "a": {"b": 1, "c": {"d": [2]}},
+        "e": {"f": 3},
+    }
+    assert content == {"a": {"b": 1, "c": {"d": [1]}}, "e": 2}

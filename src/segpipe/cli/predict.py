@@ -41,7 +41,8 @@ def predict(
         from segpipe.predict.predictor import load_model
 
     take_gpus()
-    predictor = load_model(model)
+    with quiet():  # TensorFlow looks for GPUs
+        predictor = load_model(model)
     options = folder.Options(tta, factors, tile, probabilities)
     outcome = folder.predict_files(predictor, sources, out, options)
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")

@@ -15,8 +15,8 @@ def recipe(
 
     segpipe recipe best | xargs -r dvc exp run
 
-    It also gives back the committed values of what another recipe left in params.yaml. The recipe
-    default is params.yaml as committed: then there may be nothing to print, and `dvc repro` runs it.
+    It also prints the committed value of each param that another recipe left in params.yaml. The recipe
+    default is params.yaml as committed: if it prints nothing, run `dvc repro`.
     """
     from segpipe.params import recipes  # takes half a second, for NumPy and pydantic
 

@@ -27,8 +27,8 @@ def check(
     if as_json:
         print(json.dumps(answer.to_json(), indent=2, ensure_ascii=False))
     elif markdown:
-        looks = curves_and_pictures(base) if answer.findings and answer.findings.base else ""
-        print(answer.to_markdown() + looks, end="")
+        pictures = curves_and_pictures(base) if answer.findings and answer.findings.base else ""
+        print(answer.to_markdown() + pictures, end="")
     else:
         Console().print(Markdown(answer.to_markdown()))
     raise typer.Exit(EXIT_CODES[answer.verdict])

@@ -34,10 +34,12 @@ def take_gpus(wanted: Literal["auto"] | int = 1, batch_size: int = 1) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(free(gpus, numbers))
 
 
-def let_go() -> None:
-    """Release the GPUs, for a process that turned out to compute on the CPU."""
+def let_go() -> bool:
+    """Release the GPUs of this process, which does not compute on them; return whether it had any."""
+    held = bool(_held)
     while _held:
         _held.pop().release()
+    return held
 
 
 def on_cpu(number: int) -> str:

@@ -11,7 +11,6 @@ from segpipe.common import __version__
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
-from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Resize
 
 
@@ -41,16 +40,15 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
             f"{path}: an export; give the .keras file that it was made from, or use it in its own "
             "runtime (docs/export.md)"
         )
-    with quiet():  # TensorFlow searches for GPUs at its first computation, and reports on it
-        try:
-            model = keras.models.load_model(path, compile=False)
-            found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{path}: cannot be read by Keras {keras.__version__} and segpipe {__version__} "
-                f"({brief(error)}); it was saved by Keras {card['libraries']['keras']} and segpipe "
-                f"{card['segpipe']}: install those, or train it again"
-            ) from None
+    try:
+        model = keras.models.load_model(path, compile=False)
+        found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: cannot be read by Keras {keras.__version__} and segpipe {__version__} "
+            f"({brief(error)}); it was saved by Keras {card['libraries']['keras']} and segpipe "
+            f"{card['segpipe']}: install those, or train it again"
+        ) from None
     size = card["image_size"]
     expected = ("unet", "uint8", (None, *size, 3), (None, *size, len(card["classes"])))
     if found != expected:

@@ -58,7 +58,7 @@ def open_trained(path: Path, manifest: records.Manifest) -> Trained:
     """
     with quiet():
         tf.config.set_visible_devices([], "GPU")
-    model = load_for_records(path, manifest)
+        model = load_for_records(path, manifest)
     return Trained(model, read_card(path), manifest, _measured(model.predict_on_batch, manifest, path))
 
 

@@ -126,8 +126,9 @@ def reset(chosen: Settings, folder: Path = FOLDER, path: Path = PARAMS_FILE) -> 
     """
     of_head = flat(committed(path), KEYS)
     of_file = flat(_parsed(path.read_text(encoding="utf-8"), path), KEYS)
-    others = {key: None for values in every(folder).values() for key in values if key not in chosen}
-    return {key: of_head[key] for key in others if key in of_head and of_file.get(key) != of_head[key]}
+    others = ["seed", *(key for values in every(folder).values() for key in values)]
+    left = dict.fromkeys(key for key in others if key not in chosen)
+    return {key: of_head[key] for key in left if key in of_head and of_file.get(key) != of_head[key]}
 
 
 def overrides(values: Settings) -> list[str]:

@@ -32,10 +32,10 @@ def curve(history: pd.DataFrame, column: str) -> Figure:
     return figure
 
 
-def line(axes: Any, history: pd.DataFrame, column: str, **looks: Any) -> None:
+def line(axes: Any, history: pd.DataFrame, column: str, **style: Any) -> None:
     """Draw a column over the epochs; a single epoch as a point."""
     marker = "o" if len(history) == 1 else None
-    axes.plot(history["epoch"], history[column], marker=marker, **looks)
+    axes.plot(history["epoch"], history[column], marker=marker, **style)
     axes.set(xlabel="epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
 

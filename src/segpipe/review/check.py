@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dvc.repo import Repo
+
 from segpipe.common.errors import UserError, brief
 from segpipe.params.load import load_params
 from segpipe.report.changes import Change, changes
@@ -139,7 +141,13 @@ def _base(name: str, notes: list[str]) -> Revision | None:
 
 def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
     """Return reasons against a green light: a commit is merged, but the working tree was checked."""
-    changed = [path for path in uncommitted if fresh.watched & {path, *map(str, Path(path).parents)}]
+    ignored = Repo().dvcignore.is_ignored_file
+    changed = [
+        path
+        for path in uncommitted
+        if path in fresh.watched
+        or (fresh.watched & {*map(str, Path(path).parents)} and not ignored(str(Path(path).resolve())))
+    ]
     said = [f"not committed, so not what would be merged: {', '.join(changed)}"] if changed else []
     return fresh.doubts + said
 

@@ -21,9 +21,9 @@ def curves(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9.5, 3.2), layout="constrained")
     for axes, (column, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for history, side, colour, width in sides:
-            looks = {"color": colour, "linewidth": width}
-            line(axes, history, column, linestyle=":", label=f"training, {side}", **looks)
-            line(axes, history, f"val_{column}", linestyle="-", label=f"validation, {side}", **looks)
+            style = {"color": colour, "linewidth": width}
+            line(axes, history, column, linestyle=":", label=f"training, {side}", **style)
+            line(axes, history, f"val_{column}", linestyle="-", label=f"validation, {side}", **style)
         axes.set(title=label)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

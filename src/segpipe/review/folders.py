@@ -17,7 +17,7 @@ _MOST_COMMITS, _MOST_NAMES = 10, 4
 
 @functools.cache  # several stages depend on the same folder
 def changed_files(repo: Repo, folder: str, md5: str) -> list[str]:
-    """Describe how the files of a folder differ from those with that hash, as `loop.py`, `new.py new`.
+    """Return the files that changed since a folder had this hash, such as `loop.py` or `new.py new`.
 
     Empty if none of the folder's last commits has the hash, as in a shallow clone, or after a run with
     uncommitted code.

@@ -2,8 +2,8 @@
 
 `dvc status` is no answer: it calls data that was not pulled "deleted", as it does a file that somebody
 removed, skips frozen stages, and trusts a file that is not in the cache. Here each stage of `dvc.yaml`
-is compared with its entry in `dvc.lock`. A file that is here must have the md5 in the entry. For a file
-that is not, the md5 in the entry must be the one that `dvc.lock` has for the stage that wrote it.
+is compared with its entry in `dvc.lock`. A file that is here must have the md5 in the entry. If it
+is not here, that md5 must equal the one that `dvc.lock` records for the stage that wrote the file.
 """
 
 import os

@@ -65,8 +65,8 @@ def survey(
     """Find the layout, samples and classes of a folder, decoding with `processes` (None: one a core).
 
     `test_share` of the names are held out where the layout names no test split, and `validation_share`
-    of the training names. Both are 0..1, and change where they would hold out none or all. Raises
-    UserError where there is no such folder, no layout fits it, or no class table fits its masks.
+    of the training names. Both are 0..1. A share that would hold out no name, or all, is adjusted.
+    Raises UserError where there is no such folder, no layout fits it, or no class table fits its masks.
     """
     candidates = _layouts(root)
     layout = next(iter(candidates))

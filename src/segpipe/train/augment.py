@@ -16,8 +16,8 @@ from segpipe.train.params import AugmentParams
 Tensor: TypeAlias = keras.KerasTensor
 
 DRAWS = 12
-"""Random numbers drawn for a sample. The last two are unused: they keep the random stream, and with it
-the weights that training ends with, what they were when two more changes were drawn."""
+"""Random numbers drawn for a sample. The last two are unused. They belonged to two deleted changes;
+without them the random numbers, and so the trained weights, would change."""
 
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""

@@ -33,7 +33,11 @@ class JaxEngine(Engine):
             names = keras.distribution.list_devices()[: len(used)]
             keras.distribution.set_distribution(_Shared(devices=names, auto_shard_dataset=False))
         if used[0].platform != "gpu":
-            devices.let_go()
+            if devices.let_go() and len(used) > 1:
+                raise UserError(
+                    f"train.devices = {params.devices}: this JAX computes on the CPU, but there are GPUs; "
+                    "pip install 'jax[cuda13]', or set train.devices to 1"
+                )
             return devices.on_cpu(len(used))
         return f"running on {', '.join(device.device_kind for device in used)}"
 
@@ -60,7 +64,7 @@ class JaxEngine(Engine):
 
 
 class _Shared(keras.distribution.DataParallel):
-    """Equal shares of a batch, or all of it on each device where they do not divide it."""
+    """Gives each device an equal share of a batch, or the whole batch if they do not divide it."""
 
     def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
         """Return the layout of a batch."""

@@ -29,7 +29,7 @@ class TensorFlowEngine(Engine):
         if params.devices not in ("auto", 1):
             raise UserError(
                 f"train.devices = {params.devices}, but TensorFlow trains on one device; set "
-                "train.backend to jax or auto (pip install -e '.[jax]'), or train.devices to 1"
+                "train.backend to jax (pip install -e '.[jax]'), or train.devices to 1"
             )
         return 1
 
@@ -40,6 +40,7 @@ class TensorFlowEngine(Engine):
         if params.deterministic:
             tf.config.experimental.enable_op_determinism()
         if gpus := tf.config.list_physical_devices("GPU"):
+            tf.zeros(())  # makes the device now, while its messages are held back
             name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
             return f"running on {name}"
         # Grappler lets the parts of large gradient sums add up in any order, even with op determinism:

@@ -52,7 +52,7 @@ class AugmentParams(Section):
 
     flip: bool  # mirror half of them
     scale: Factors  # zoom, least and most; then cropped, or placed on black, at random
-    aspect: Annotated[float, Field(ge=1, le=4)]  # width to height changes by up to this factor; 1: off
+    aspect: Annotated[float, Field(ge=1, le=4)]  # width to height may change by this factor
     rotation: Annotated[float, Field(ge=0, le=180)]  # degrees, to either side
     brightness: Part  # share, to either side: 0.2 is 0.8 to 1.2 times
     contrast: Part  # the same, about the image's mean
@@ -74,10 +74,10 @@ class LossParams(Section):
     """The loss: a sum of these four, each times its weight, and their settings."""
 
     cross_entropy: Weight  # the mean over the pixels; 0, here and below: left out
-    focal: Weight  # cross-entropy that counts pixels less that are right already
+    focal: Weight  # cross-entropy with less weight on pixels that are already right
     dice: Weight  # 1 - soft Dice of the classes
     lovasz: Weight  # the Lovász-softmax, a surrogate of 1 - IoU
-    focal_gamma: Weight  # how much less focal counts them
+    focal_gamma: Weight  # how strongly focal lowers the weight of right pixels
     label_smoothing: ShareOrZero  # of the truth, spread over all classes; of cross_entropy and focal
 
     @pydantic.model_validator(mode="after")
@@ -127,7 +127,7 @@ class TrainParams(Section):
     devices: Devices  # each takes an equal share of a batch; above 1 with JAX only
     precision: Literal["auto", "float32", "bfloat16", "float16"]  # of computing; auto: float32
     jit: bool | Literal["auto"]  # XLA; auto: on a GPU, and with JAX
-    steps_per_execution: Count  # steps between two looks at the loss; must divide those of an epoch
+    steps_per_execution: Count  # steps between two reads of the loss; must divide those of an epoch
     deterministic: bool  # GPU: bit-identical reruns, slower; a CPU gives them anyway
     threads: Annotated[Integer, Field(ge=0, le=1024)]  # CPU threads; 0: one a core
     in_memory: bool | Literal["auto"]  # the samples; auto: where they take at most half of what is free

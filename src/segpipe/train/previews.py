@@ -29,7 +29,7 @@ def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path) -> Previe
         folder: the results' folder.
     """
     kept.mkdir(exist_ok=True)
-    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    shutil.copytree(kept, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
 
     def draw(epoch: int, predictions: np.ndarray) -> None:
         path = kept / f"epoch-{epoch:03d}.png"

@@ -35,7 +35,7 @@ class JaxEngine(Engine):
         if used[0].platform != "gpu":
             if devices.let_go() and len(used) > 1:
                 raise UserError(
-                    f"train.devices = {params.devices}: this JAX computes on the CPU, but there are GPUs; "
+                    f"train.devices = {params.devices}: this JAX computes on the CPU, not on the GPUs; "
                     "pip install 'jax[cuda13]', or set train.devices to 1"
                 )
             return devices.on_cpu(len(used))

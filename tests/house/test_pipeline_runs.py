@@ -104,14 +104,16 @@ def test_a_comment_in_params_reruns_nothing(project):
     ("file", "old", "new", "stages"),
     [
         ("report/params.py", "    worst:", "    best: int = 0\n    worst:", ["report"]),  # a new field
-        ("report/plots.py", "\n", "\n\n", ["report"]),
-        ("report/templates/page.md", "\n", "\n\n", ["report"]),
+        pytest.param("report/plots.py", "\n", "\n\n", ["report"], marks=pytest.mark.slow),
+        pytest.param("report/templates/page.md", "\n", "\n\n", ["report"], marks=pytest.mark.slow),
         ("review/check.py", "there is no base", "there is nothing to compare with", []),  # a message
-        ("review/templates/check.md", "\n", "\n\n", []),
-        ("params/load.py", "\n", "\n\n", []),
+        pytest.param("review/templates/check.md", "\n", "\n\n", [], marks=pytest.mark.slow),
+        pytest.param("params/load.py", "\n", "\n\n", [], marks=pytest.mark.slow),
         ("cli/results.py", "\n", "\n\n", []),
         ("fetch/integrity.py", "\n", "\n\n", ["fetch"]),
-        ("preprocess/resize.py", "\n", "\n\n", ["preprocess", "evaluate"]),
+        pytest.param(
+            "preprocess/resize.py", "\n", "\n\n", ["preprocess", "evaluate"], marks=pytest.mark.slow
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and "/" in value else "",
 )

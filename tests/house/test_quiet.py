@@ -20,6 +20,19 @@ NEED_KERAS = [
     ["segpipe", "export", "--to", "onnx"],
 ]
 OTHERS = [["python", f"stages/{name}.py"] for name in ("fetch", "preprocess", "report")]
+
+
+def some_slow(commands, *quick):
+    """The commands as cases, of which those are long tests that are not `quick`."""
+    return [
+        pytest.param(
+            command, id=" ".join(command), marks=[] if command[1] in quick else pytest.mark.slow
+        )
+        for command in commands
+    ]
+
+
+FAILING = some_slow(NEED_KERAS, "stages/train.py", "model")
 SAID = "I0000 a message\nthe reason\n"
 
 
@@ -32,15 +45,18 @@ def start_with(package, code, command, project, tmp_path):
     return run(*command, cwd=project, PYTHONPATH=path)
 
 
-def test_stages_and_commands_that_succeed_print_nothing_on_standard_error(finished_project, tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    some_slow(NEED_KERAS + OTHERS, "stages/train.py", "stages/evaluate.py", "predict", "model"),
+)
+def test_a_command_that_succeeds_prints_nothing_on_standard_error(command, finished_project, tmp_path):
     project = shutil.copytree(finished_project, tmp_path / "project", symlinks=True)
-    for command in NEED_KERAS + OTHERS:
-        result = run(*command, cwd=project)
-        assert (result.returncode, result.stderr) == (0, ""), command
+    result = run(*command, cwd=project)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("package", ["keras", "tensorflow"])
-@pytest.mark.parametrize("command", NEED_KERAS, ids=" ".join)
+@pytest.mark.parametrize("command", FAILING)
 def test_an_import_that_raises_shows_all_that_was_said(package, command, finished_project, tmp_path):
     result = start_with(
         package, "raise ImportError('no such library')", command, finished_project, tmp_path
@@ -51,7 +67,7 @@ def test_an_import_that_raises_shows_all_that_was_said(package, command, finishe
 
 
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGILL])
-@pytest.mark.parametrize("command", NEED_KERAS, ids=" ".join)
+@pytest.mark.parametrize("command", FAILING)
 def test_an_import_that_ends_the_process_shows_all_that_was_said(
     number, command, finished_project, tmp_path
 ):
@@ -60,7 +76,7 @@ def test_an_import_that_ends_the_process_shows_all_that_was_said(
     assert (result.returncode, result.stderr) == (-number, SAID)
 
 
-@pytest.mark.parametrize("command", NEED_KERAS, ids=" ".join)
+@pytest.mark.parametrize("command", FAILING)
 def test_ctrl_c_during_an_import_shows_its_one_line_alone(command, finished_project, tmp_path):
     code = "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
     result = start_with("tensorflow", code, command, finished_project, tmp_path)
@@ -102,6 +118,26 @@ def test_an_inner_block_that_fails_shows_its_text_where_the_outer_one_fails(capf
             os.write(2, b"inner")
             raise RuntimeError
     assert capfd.readouterr().err == "outer, inner"
+
+
+def test_blocks_that_overlap_give_standard_error_back(capfd):
+    """As in two threads, of which the first ends first."""
+    first, second = quiet(), quiet()
+    for block in (first, second):
+        block.__enter__()
+    for block in (first, second):
+        block.__exit__(None, None, None)
+    os.write(2, b"printed")
+    assert capfd.readouterr().err == "printed"
+
+
+def test_without_a_shell_nothing_is_held_back_and_nothing_fails(capfd, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with quiet():
+        os.write(2, b"seen")
+    assert capfd.readouterr().err == "seen"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_file_is_left(tmp_path, monkeypatch):

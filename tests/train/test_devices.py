@@ -131,7 +131,7 @@ def test_tensorflow_takes_one_gpu_and_refuses_several_devices_in_one_line():
     with pytest.raises(UserError) as caught:
         engine.gpus(with_changes(devices=2).train)
     assert str(caught.value) == (
-        "train.devices = 2, but TensorFlow trains on one device; set train.backend to jax or auto "
+        "train.devices = 2, but TensorFlow trains on one device; set train.backend to jax "
         "(pip install -e '.[jax]'), or train.devices to 1"
     )
 

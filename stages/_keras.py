@@ -2,12 +2,13 @@
 
 import _stage  # noqa: F401
 
-import importlib.util
+import contextlib
 
 from segpipe.common.quiet import quiet
 
 with quiet():
-    import keras  # noqa: F401
+    import keras
 
-    if importlib.util.find_spec("tensorflow"):  # with JAX, Keras itself would import it later
-        import tensorflow  # noqa: F401
+    if keras.config.backend() == "jax":  # Keras would import TensorFlow later, where it is installed
+        with contextlib.suppress(ModuleNotFoundError):
+            import tensorflow  # noqa: F401

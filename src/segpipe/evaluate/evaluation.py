@@ -1,4 +1,4 @@
-"""Score a model on the test split, at network size and at each picture's own size."""
+"""The pass over the test split: predict batch by batch, and collect what the scores need."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -27,9 +27,8 @@ class Encoder:
     stride 32, named as `backbone.backbone` names them."""
     finest: int = 2  # the stride of the first of them
     alpha: bool = False  # there is a width multiplier
-    scales_itself: bool = (
-        False  # Keras would scale inside; here scaling always stands before the encoder
-    )
+    scales_itself: bool = False
+    """Keras would scale inside it. Here scaling always stands before the encoder."""
 
 
 _MINUS_1_TO_1 = Scaling(1 / 127.5, -1)

@@ -32,9 +32,7 @@ class Freshness:
     """The stages that must run again, and the data that cannot be compared here."""
 
     stale: dict[str, list[str]]  # reasons by stage, in the pipeline's order
-    doubts: list[
-        str
-    ]  # data of the repository that is missing, also in DVC; metrics that no stage writes
+    doubts: list[str]  # missing data of the repository, also in DVC; metrics that no stage writes
     not_here: list[str]  # missing data outside the repository
     watched: set[str]  # decide the answer and belong in Git: pipeline, params, code, data, results
 

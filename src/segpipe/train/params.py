@@ -112,9 +112,7 @@ class TrainParams(Section):
     learning_rate: Annotated[float, Field(gt=0, le=10)]  # after the warm-up
     schedule: Literal["constant", "cosine"]  # cosine: down to 0 at the last step
     warmup_epochs: CountOrZero  # epochs in which the learning rate rises from 0
-    layer_decay: Annotated[
-        float, Field(gt=0, le=1)
-    ]  # of the encoder's learning rate, by resolution; 1: off
+    layer_decay: Annotated[float, Field(gt=0, le=1)]  # of the encoder's rate, by resolution; 1: off
     weight_decay: ShareOrZero  # decoupled, of kernels only; 0: off
     clip_norm: Weight  # largest norm of all gradients together; 0: off
     ema: ShareOrZero  # momentum of the weights' moving average, validated and saved; 0: off

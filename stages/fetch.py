@@ -18,6 +18,8 @@ def main() -> None:
     table, found = class_table(data.classes, data.ignore), open_source(data)
     summary = write_raw(data.source_name, found, table, data.skips_bad, data.shard_mb, Path("data/raw"))
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())
+    for note in summary["notes"]:
+        print(f"note: {note}")
     print(f"fetched {counts} samples; left out {len(summary['left_out'])}")
 
 

@@ -77,8 +77,6 @@ def test_numbers_and_colours_are_looked_up_alike(values, classes, ignored):
         (("cat", 2, "#0072B2"), (), "colour '#0072b2' stands twice"),
         (("cat", 2, "#000000"), (2,), "value 2 stands twice"),
         (("cat", 2, "black"), (), "'black' of 'cat' is not of the form"),
-        (("cat", "#00ff00", "#000000"), (), "both numbers and colours"),
-        (("cat", 2, "#000000"), ("#00ff00",), "both numbers and colours"),
     ],
 )
 def test_classes_that_cannot_be_told_apart_are_refused(second, ignore, words):

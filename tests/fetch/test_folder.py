@@ -86,15 +86,17 @@ def test_a_list_with_a_byte_order_mark_and_windows_line_ends_is_read(pairs):
     assert names(pairs) == {"test": ["photo 03"], "train": ["photo 01", "photo 02"]}
 
 
-def test_a_list_in_another_encoding_is_named(pairs):
+def test_a_list_in_utf_16_is_read_and_one_in_another_encoding_is_named(pairs):
     (pairs / "train.txt").write_text("photo 01", "utf-16")
     (pairs / "test.txt").write_text("photo 02", "utf-16")
+    assert names(pairs) == {"test": ["photo 02"], "train": ["photo 01"]}
+    (pairs / "test.txt").write_bytes("phöto".encode("latin-1"))
     with pytest.raises(UserError, match=r"test\.txt: not UTF-8 text"):
         names(pairs)
 
 
 def test_a_layout_is_a_module_with_the_two_functions_and_its_name_in_the_table():
-    others = {"__init__", "matching", "polygons"}
+    others = {"__init__", "matching", "polygons", "texts"}
     folder = ROOT / "src/segpipe/fetch/layouts"
     assert {path.stem for path in folder.glob("*.py")} - others == {*layouts.LAYOUTS}
     for name in layouts.LAYOUTS:
@@ -105,7 +107,7 @@ def test_a_layout_is_a_module_with_the_two_functions_and_its_name_in_the_table()
 
 @pytest.mark.parametrize("layout", ["pair", None, ["pairs"]])
 def test_a_layout_that_is_not_in_the_table_is_named_with_those_that_are(layout):
-    words = r"no layout of this name.* \(there are oxford, voc, carvana, splits, pairs, coco, labelme\)"
+    words = rf"no layout of this name.* \(there are {', '.join(layouts.LAYOUTS)}\)"
     with pytest.raises(pydantic.ValidationError, match=words) as error:
         FolderParams(path="a", layout=layout, test_share=0.3)
     assert ("did you mean pairs?" in str(error.value)) == (layout is not None)

@@ -316,9 +316,9 @@ def test_an_unprintable_name_is_reported_in_printable_letters(pairs, tmp_path):
 def test_an_unreadable_mask_is_named_and_not_its_image(pairs, tmp_path):
     mask = some(pairs, "masks")
     mask.unlink()
-    mask.mkdir()
+    mask.symlink_to(tmp_path / "gone" / "masks" / mask.name)
     (problem,) = problems_of(pairs, tmp_path / "raw")
-    assert problem.startswith("masks/photo 00.png: unreadable (Is a directory)")
+    assert problem.startswith("masks/photo 00.png: unreadable (No such file or directory)")
 
 
 def test_the_two_quirks_of_the_real_photographs_are_fine(pet_dir, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from segpipe.common.codec import encode_png
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.sample import BadSampleError, Mask, Picture
 
 # Set for the whole process: filters set around each call are not safe with threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -38,13 +38,19 @@ class InColoursError(BadSampleError):
 
 
 def decode_pair(
-    image: bytes, mask: bytes, image_file: str, mask_file: str, by_colour: bool = False
+    image: Picture,
+    mask: Mask,
+    image_file: str,
+    mask_file: str,
+    by_colour: bool = False,
+    upright: bool | None = None,
 ) -> tuple[Image.Image, np.ndarray, bytes]:
     """Decode an image and its mask, upright and of equal size.
 
     The image loses its alpha; grey and palettes become RGB. The mask has one channel, whose values are
     palette indices, or grey levels in a GIF; with `by_colour`, the mask is any picture, and its values
-    are RGB colours. Errors call the two `image_file` and `mask_file`.
+    are RGB colours. `upright` says which view it was drawn on (see `Sample`); None: by its size. Errors
+    call the two `image_file` and `mask_file`.
 
     Returns:
         The RGB image; the mask's values as uint8 [height, width], or its colours as uint8
@@ -54,13 +60,15 @@ def decode_pair(
     Raises:
         BadSampleError: a file cannot be read, or the two do not belong together.
     """
-    picture, drawing = _open(image, image_file), _open(mask, mask_file)
+    assert isinstance(image, bytes), "bands in several files come with `fetch/pictures.py`"
+    picture = _open(image, image_file)
+    drawing = _open(mask, mask_file) if isinstance(mask, bytes) else Image.fromarray(mask)
     turn, mask_turn = _orientation(picture), _orientation(drawing)
     if mask_turn not in (turn, 1):
         expected = f"none, or the image's, {turn} ({image_file})"
         raise BadSampleError(mask_file, f"EXIF orientation {mask_turn}", expected)
-    if drawing.size == picture.size:
-        mask_turn = turn  # drawn on the stored pixels; a mask that fits only the upright ones is upright
+    if not upright and (upright is False or drawing.size == picture.size):
+        mask_turn = turn  # drawn on the stored pixels
     rgb = _upright(_rgb(picture), turn)
     found = np.asarray(_rgb(drawing)) if by_colour else _mask_values(drawing, mask_file)
     values = np.asarray(_upright(Image.fromarray(found), mask_turn))

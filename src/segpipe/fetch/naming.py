@@ -2,20 +2,14 @@
 
 import colorsys
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 
-from segpipe.common.classes import ClassTable
+from segpipe.common.classes import ClassTable, class_name
 
 _SAFE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 """Okabe and Ito's palette for colour-blind readers: https://jfly.uni-koeln.de/color/."""
 
 GREY = "#999999"  # for the background
-
-
-def class_name(label: str) -> str:
-    """Return a label as the name of a class: other letters than `\\w` and `-` become `_`."""
-    return re.sub(r"[^\w-]", "_", label.strip())
 
 
 def proposed_rows(missing: Iterable[str | int], table: ClassTable) -> Iterator[str]:

@@ -1,22 +1,31 @@
 """The params of `fetch`: where samples come from, and what their masks mean."""
 
-import re
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field, PlainValidator
 
-from segpipe.common.classes import MaskValue, class_table
+from segpipe.common.classes import MaskValue, class_table, is_colour
 from segpipe.common.fields import Count, CountOrZero, Integer, Name, Section, Share
 from segpipe.common.words import did_you_mean
 from segpipe.fetch.layouts import LAYOUTS
 
 
 def _mask_value(value: Any) -> MaskValue:
-    is_colour = isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value)
-    if is_colour or (type(value) is int and 0 <= value <= 255):
+    is_label = isinstance(value, str) and value.strip() and not value.startswith("#")
+    if is_label or is_colour(value) or (type(value) is int and 0 <= value <= 255):
         return value
-    raise ValueError("a mask value is a number 0 to 255, or a colour such as '#ff8000', in quotes")
+    raise ValueError(
+        "a mask value is a number 0 to 255, a colour such as '#ff8000', in quotes, or a label of shapes"
+    )
+
+
+def _mask_values(value: Any) -> MaskValue | tuple[MaskValue, ...]:
+    if not isinstance(value, list | tuple):
+        return _mask_value(value)
+    if not value:
+        raise ValueError("a list of values needs one at least")
+    return tuple(map(_mask_value, value))
 
 
 def _layout(value: Any) -> str:
@@ -34,7 +43,8 @@ class ClassParams(Section):
     """One row of the class table."""
 
     name: Annotated[str, Field(pattern=r"^[\w-]+$")]
-    value: MaskValueParam  # in the mask files
+    # In the masks, one or several; `rest`: all that no other class and no ignored value names.
+    value: Annotated[MaskValue | tuple[MaskValue, ...], PlainValidator(_mask_values)]
     colour: str  # in pictures, `#rrggbb`
 
 
@@ -74,7 +84,7 @@ class FetchParams(Section):
     synthetic: SyntheticParams
     on_bad: Literal["auto", "error", "skip"]  # auto: error for a folder, else skip
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
-    ignore: tuple[MaskValueParam, ...]  # mask values that count in neither loss nor score
+    ignore: tuple[MaskValueParam, ...]  # that count in neither loss nor score
     shard_mb: Annotated[float, Field(gt=0)]  # size from which a new shard begins, 10^6 bytes
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from rich.progress import track
 
@@ -23,9 +24,18 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import replaces, write_json
 from segpipe.common.parallel import ordered_map
 from segpipe.common.records import SUMMARY
-from segpipe.fetch.integrity import decode_pair
+from segpipe.fetch.integrity import InColoursError, decode_pair
 from segpipe.fetch.naming import proposed_rows
-from segpipe.fetch.sample import BadSampleError, Problem, Sample, Samples, unreadable
+from segpipe.fetch.sample import (
+    BadSampleError,
+    Mask,
+    Note,
+    Picture,
+    Problem,
+    Sample,
+    Samples,
+    unreadable,
+)
 
 SPLITS = ("test", "train")
 """In the order of the sources: all test pictures are known before the first training sample is kept."""
@@ -53,13 +63,17 @@ class _Ledger:
     """The memory of the checks across samples."""
 
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     area: int = 0  # pixels of all masks that were read
     names: set[str] = field(default_factory=set)
     test_pictures: dict[str, str] = field(default_factory=dict)  # image files by `Checked.pixels`
 
-    def good(self, results: Iterable[Checked | Problem]) -> Iterator[Checked]:
-        """Yield the samples to keep, and remember the problems."""
+    def good(self, results: Iterable[Checked | Problem | Note]) -> Iterator[Checked]:
+        """Yield the samples to keep, and remember the problems and notes."""
         for result in results:
+            if isinstance(result, Note):
+                self.notes.append(result.text)
+                continue
             self.area += result.area
             problem = result if isinstance(result, Problem) else self._clash(result)
             if problem:
@@ -115,34 +129,51 @@ def write_raw(
             listed = f"no good sample is left in the {empty} split. {_list(ledger, table)}"
             raise UserError(listed if ledger.problems else f"the {empty} split holds no sample")
         left_out = [{"file": p.file, "problem": str(p)} for p in ledger.problems]
-        summary = {"source": source, "splits": splits, "left_out": left_out}
+        summary = {"source": source, "splits": splits, "left_out": left_out, "notes": ledger.notes}
         write_json(partial / SUMMARY, summary)
     return summary
 
 
-def check(sample: Sample | Problem, table: ClassTable) -> Checked | Problem:
+def check(sample: Sample | Problem | Note, table: ClassTable) -> Checked | Problem | Note:
     """Read and decode one sample, and make all checks that need no other sample."""
-    if isinstance(sample, Problem):
+    if not isinstance(sample, Sample):
         return sample
     if not sample.name.isprintable():
         return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
     try:
         image, mask = sample.content.read()
-        picture, values, kept = decode_pair(image, mask, sample.image, sample.mask, table.by_colour)
+        picture, values, kept = _decoded(sample, image, mask, table)
     except OSError as error:
         of_mask = str(error.filename).endswith(sample.mask)
         return unreadable(sample.mask if of_mask else sample.image, error).problem
     except BadSampleError as error:
         return error.problem
     area = picture.width * picture.height
-    if unknown := table.unknown_values(values):
+    if isinstance(mask, bytes):
+        unknown, indices = table.unknown_values(values), table.to_indices(values)
+    else:
+        unknown, indices = {}, values
+    if unknown:
         counts = [f"{value} ({count} pixels)" for value, count in unknown.items()]
         more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
         found = f"mask values outside the class table: {', '.join(counts[:_SHOWN])}{more}"
         expected = f"{table.describe()} (data.classes, data.ignore)"
         most = dict(itertools.islice(unknown.items(), 256))
         return Problem(sample.mask, found, expected, most, area)
-    return Checked(sample, kept, encode_png(table.to_indices(values)), _digest(picture), area)
+    return Checked(sample, kept, encode_png(indices), _digest(picture), area)
+
+
+def _decoded(
+    sample: Sample, image: Picture, mask: Mask, table: ClassTable
+) -> tuple[Image.Image, np.ndarray, bytes]:
+    """Decode a sample: its mask by numbers where mask and table have some, else by colours."""
+    arguments = (image, mask, sample.image, sample.mask)
+    try:
+        return decode_pair(*arguments, table.by_colour, sample.upright)
+    except InColoursError:
+        if not table.has_colours:
+            raise
+        return decode_pair(*arguments, True, sample.upright)
 
 
 def _digest(picture: Image.Image) -> str:

@@ -1,20 +1,25 @@
-"""Samples, which any process can read, and problems: sources yield both."""
+"""Samples, which any process can read, problems and notes: sources yield all three."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from segpipe.common.errors import UserError
 
-Split = Literal["train", "test"]
+Split = Literal["train", "val", "test"]
+Picture = bytes | tuple[bytes, ...]  # an encoded picture, or one file a band
+Mask = bytes | np.ndarray
+"""An encoded mask, or one drawn from labels: class indices, uint8 [height, width], 255 is ignored."""
 
 
 class Content(Protocol):
     """The encoded files of one sample; picklable, so that a worker process can read it."""
 
-    def read(self) -> tuple[bytes, bytes]:
-        """Return the encoded image and the encoded mask."""
+    def read(self) -> tuple[Picture, Mask]:
+        """Return the encoded image, and its mask. Raises BadSampleError, and OSError."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,14 @@ class Sample:
     """A named image with its mask, not yet read."""
 
     name: str
-    split: Split
+    split: Split | None  # None where the folder does not say: `layouts.samples` decides
     image: str  # the file's name in messages, relative to the source's folder
     mask: str  # likewise
     content: Content
     group: str = ""  # samples of one group stay in one split; without it, the name is the group
+    upright: bool | None = None
+    """Whether the mask was drawn on the picture as EXIF turns it, or on the pixels as stored. None where
+    the layout does not know: `layouts.samples` decides for the whole folder."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,14 @@ class BadSampleError(UserError):
         return str(self.problem)
 
 
-Samples = Iterator[Sample | Problem]
+@dataclass(frozen=True)
+class Note:
+    """A remark on the source as a whole, such as files that are left out; no sample is bad."""
+
+    text: str
+
+
+Samples = Iterator[Sample | Problem | Note]
 
 
 def unreadable(file: str, error: OSError) -> BadSampleError:

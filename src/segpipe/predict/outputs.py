@@ -28,8 +28,8 @@ def write_mask(path: Path, mask: np.ndarray, table: ClassTable) -> None:
     """
     entries = np.zeros((256, 3), np.uint8)
     values = np.zeros(256, np.uint8)
-    for index, c in enumerate(table.classes):
-        value, colour = (index, c.value) if isinstance(c.value, str) else (c.value, c.colour)
+    for index, (c, value) in enumerate(zip(table.classes, table.file_values, strict=True)):
+        value, colour = (index, value) if isinstance(value, str) else (value, c.colour)
         values[index] = value
         entries[value] = ImageColor.getrgb(colour)
     used = int(values.max()) + 1

@@ -12,8 +12,8 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, name_hash
 from segpipe.common.parallel import ordered_map
 from segpipe.fetch import layouts
-from segpipe.fetch.layouts.matching import is_image, split_by_hash
-from segpipe.fetch.sample import Problem, Sample
+from segpipe.fetch.layouts.matching import is_image
+from segpipe.fetch.sample import Note, Problem, Sample, Samples
 from segpipe.survey.names import Names, find_names
 from segpipe.survey.proposal import Proposal, label_table, propose, propose_drawn
 from segpipe.survey.stats import SampleStats, sample_stats
@@ -31,6 +31,7 @@ class Survey:
     samples: list[Sample]
     stats: list[SampleStats]
     problems: list[Problem]
+    notes: list[str]  # of the layout, on the folder as a whole
     names: Names
     proposal: Proposal
     test_share: float
@@ -73,10 +74,10 @@ def survey(
     names = find_names(root)
     labels = getattr(layouts.open_layout(layout), "labels", None)  # shapes have them, masks do not
     table = label_table(labels(root), names) if labels else ClassTable(())
-    samples, problems = _parted(layouts.samples(layout, root, test_share, table))
-    if all(s.split == split_by_hash(s.group or s.name, test_share) for s in samples):
+    samples, problems, notes = _read(layouts.samples(layout, root, test_share, table))
+    if all(s.split == layouts.split_by_hash(s, test_share) for s in samples):
         test_share = holding_out((_hash(s, "test") for s in samples), test_share)
-        samples, problems = _parted(layouts.samples(layout, root, test_share, table))
+        samples, problems, notes = _read(layouts.samples(layout, root, test_share, table))
     training = (_hash(sample, "val") for sample in samples if sample.split == "train")
     validation_share = holding_out(training, validation_share)
     chosen = first_by_hash(samples, MOST_DECODED, "survey", lambda sample: sample.name)
@@ -88,7 +89,15 @@ def survey(
         raise UserError(f"{root}: no sample can be read, as {reason}")
     all_seen = len(samples) <= MOST_DECODED
     proposal = propose_drawn(stats, table) if labels else propose(stats, names, all_seen)
-    return Survey(candidates, samples, stats, problems, names, proposal, test_share, validation_share)
+    return Survey(
+        candidates, samples, stats, problems, notes, names, proposal, test_share, validation_share
+    )
+
+
+def _read(found: Samples) -> tuple[list[Sample], list[Problem], list[str]]:
+    listed = list(found)
+    samples, problems = _parted(one for one in listed if not isinstance(one, Note))
+    return samples, problems, [one.text for one in listed if isinstance(one, Note)]
 
 
 def holding_out(hashes: Iterable[float], share: float) -> float:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from segpipe.common.classes import ClassTable, MaskValue, SegmentationClass
+from segpipe.common.classes import ClassTable, MaskValue, SegmentationClass, class_name
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts.polygons import BACKGROUND_LABEL, IGNORE_LABEL, IGNORED, UNCOVERED
-from segpipe.fetch.naming import GREY, class_name, free_colours
+from segpipe.fetch.layouts.polygons import IGNORE_LABEL, IGNORED, UNCOVERED
+from segpipe.fetch.naming import GREY, free_colours
 from segpipe.survey.names import Names
 from segpipe.survey.stats import MANY, Counts, SampleStats
 
@@ -68,8 +68,10 @@ def propose(stats: Sequence[SampleStats], names: Names, all_seen: bool) -> Propo
 
 
 def propose_drawn(stats: Sequence[SampleStats], table: ClassTable) -> Proposal:
-    """Propose the table with which the masks were drawn from labels."""
-    found = _found([one.numbers for one in stats if one.numbers is not None])
+    """Propose the table with which the masks, of class indices, were drawn from labels."""
+    values = dict(enumerate(table.file_values)) | {IGNORED: IGNORED}
+    counts = [one.numbers for one in stats if one.numbers is not None]
+    found = _found([{values[int(index)]: n for index, n in one.items()} for one in counts])
     return Proposal("shapes with labels, drawn where they are read", table, found)
 
 
@@ -79,7 +81,7 @@ def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
     Values are the ids. Where ids do not fit into a mask, values count from 1: in the order of `names`,
     then in that of `ids`. Raises UserError where there is no label, too many, or two give one class.
     """
-    labels = [label for label in ids if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
+    labels = [label for label in ids if label not in ("_background_", IGNORE_LABEL)]
     if not labels:
         raise UserError("no shape has a label; draw polygons with labels, or export them")
     if len(labels) > IGNORED - 1:

@@ -12,6 +12,7 @@ _EDGE = 128  # the shorter edge of the input that is suggested, pixels
 
 def remarks(found: Survey, batch_size: int) -> Iterator[str]:
     """Yield one line a finding; `batch_size` is that of training."""
+    yield from found.notes
     yield from _on_samples(found, batch_size)
     yield from _on_masks(found)
     yield from _on_images(found)

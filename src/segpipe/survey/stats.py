@@ -37,14 +37,15 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
     numbers = None
     try:
         image, mask = sample.content.read()
-        picture, colours, _ = decode_pair(image, mask, sample.image, sample.mask, by_colour=True)
+        arguments = (image, mask, sample.image, sample.mask)
+        picture, colours, _ = decode_pair(*arguments, by_colour=True, upright=sample.upright)
         with contextlib.suppress(InColoursError):
-            _, numbers, _ = decode_pair(image, mask, sample.image, sample.mask)
+            _, numbers, _ = decode_pair(*arguments, upright=sample.upright)
     except OSError as error:
         return unreadable(sample.image, error).problem
     except BadSampleError as error:
         return error.problem
-    drawing = open_lazily(mask)
+    drawing = open_lazily(mask) if isinstance(mask, bytes) else Image.fromarray(mask)
     pixels = [] if numbers is None else enumerate(np.bincount(numbers.ravel()).tolist())
     pairs: Any = Image.fromarray(colours).getcolors(MANY)  # None for more colours
     return SampleStats(
@@ -54,7 +55,7 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         colours=pairs and {_code(colour): count for count, colour in pairs},
         palette=_palette(numbers, colours) if drawing.mode == "P" and numbers is not None else {},
         lossy=drawing.format == "JPEG",
-        remark=_remark(open_lazily(image), picture),
+        remark=_remark(open_lazily(image), picture) if isinstance(image, bytes) else "",
     )
 
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts.matching import by_hash, by_name, is_image, matched
+from segpipe.fetch.layouts.matching import by_name, is_image, matched
 from segpipe.fetch.sample import Samples
 
 _VIEW = re.compile(r"(?P<car>[0-9a-f]{12})_(0[1-9]|1[0-6])")
@@ -30,7 +30,7 @@ def seen(root: Path) -> str | None:
     return f"NAME and NAME_mask in {where}{views}"
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples; a share of the cars is the test split."""
     image_folder, mask_folder = _folders(root)
     images, marked = by_name(image_folder), by_name(mask_folder)
@@ -40,7 +40,7 @@ def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
     names = {*images, *masks}
     views = {name: _VIEW.fullmatch(name.rpartition("/")[2]) for name in names}
     cars = {name: view["car"] for name, view in views.items() if view}
-    return matched(root, images, masks, by_hash(names, test_share, cars), cars)
+    return matched(root, images, masks, {None: sorted(names)}, cars)
 
 
 def _folders(root: Path) -> tuple[Path, Path]:

@@ -17,8 +17,8 @@ from pycocotools import mask
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, polygons
-from segpipe.fetch.sample import BadSampleError, Problem, Samples, Split
+from segpipe.fetch.layouts import matching, polygons, texts
+from segpipe.fetch.sample import BadSampleError, Mask, Problem, Samples, Split
 
 
 class Runs(pydantic.BaseModel):
@@ -91,11 +91,16 @@ class Annotated:
     picture: Picture
     annotations: list[Annotation]
     categories: dict[int, str]
-    values: dict[str, int]
+    table: ClassTable
     file: str
 
-    def read(self) -> tuple[bytes, bytes]:
-        """Return the image's bytes, and the mask as PNG.
+    def mask_size(self) -> tuple[int, int] | None:
+        """Return the height and width that the file gives the picture, if it does."""
+        height, width = self.picture.height, self.picture.width
+        return (height, width) if height and width else None
+
+    def read(self) -> tuple[bytes, Mask]:
+        """Return the image's bytes, and the mask.
 
         Raises BadSampleError where a category is no class, or an annotation cannot be drawn.
         """
@@ -112,7 +117,7 @@ class Annotated:
         drawing = np.zeros(size, np.int32)
         for n in sorted(range(len(runs)), key=over):
             drawing[mask.decode(runs[n]) == 1] = n + 1
-        return image, polygons.encode_labels(drawing, labels, self.values, self.file)
+        return image, polygons.indices(drawing, labels, self.table, self.file)
 
     def _label(self, annotation: Annotation) -> str:
         if annotation.category_id not in self.categories:
@@ -132,7 +137,11 @@ class Annotated:
             return mask.frPyObjects({"size": size, "counts": lengths}, *size)
         if any(len(polygon) % 2 for polygon in shape):
             raise self._bad(annotation, "a polygon of an odd number of numbers", "pairs of x and y")
-        outlines = [polygon for polygon in shape if len(polygon) >= 6]
+        try:
+            clipped = [polygons.outline(polygon, size) for polygon in shape]
+        except ValueError as error:
+            raise self._bad(annotation, str(error), "finite numbers near the picture") from None
+        outlines = [corners.ravel().tolist() for corners in clipped if len(corners) >= 3]
         if not outlines:  # one or two points cover nothing
             return mask.encode(np.zeros(size, np.uint8, order="F"))
         return mask.merge(mask.frPyObjects(outlines, *size))
@@ -147,20 +156,18 @@ def seen(root: Path) -> str | None:
     return f"COCO's JSON: {files}" if files else None
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no file is COCO's, or none is for training."""
     files = _files(root)
     if not files:
         places = "here, in annotations/ or in the folder of a split"
         raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
-    splits, values = _splits(root, files), polygons.label_values(table)
-    found: list[tuple[Split, str, Annotated | Problem]] = []
+    splits = _splits(root, files)
+    found: list[tuple[Split | None, str, Annotated | Problem]] = []
     for file in files:
         part, split = splits.get(file, ("", None))
-        for stem, item in _contents(root, file, values):
-            name = f"{part}{stem}"
-            found.append((split or matching.split_by_hash(name, test_share), name, item))
-    return polygons.in_order(root, found)
+        found += [(split, f"{part}{stem}", item) for stem, item in _contents(root, file, table)]
+    return polygons.drawn(root, found)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -177,9 +184,9 @@ def labels(root: Path) -> dict[str, int]:
 def read_dataset(file: Path) -> Dataset:
     """Read a JSON file. Raises UserError where it is not COCO's."""
     try:
-        return Dataset.model_validate_json(file.read_bytes())
+        return Dataset.model_validate_json(texts.content(file))
     except pydantic.ValidationError as error:
-        raise UserError(f"{file}: not COCO's annotations ({polygons.first_error(error)})") from None
+        raise UserError(f"{file}: not COCO's annotations ({texts.first_error(error)})") from None
 
 
 def _files(root: Path) -> list[Path]:
@@ -213,7 +220,7 @@ def _splits(root: Path, files: list[Path]) -> dict[Path, tuple[str, Split]]:
 
 
 def _contents(
-    root: Path, file: Path, values: dict[str, int]
+    root: Path, file: Path, table: ClassTable
 ) -> Iterator[tuple[PurePosixPath, Annotated | Problem]]:
     """Yield each image of a JSON file by its path without suffix."""
     dataset = read_dataset(file)
@@ -233,7 +240,7 @@ def _contents(
         called = f"{matching.relative(root, file)} (image {picture.id})"
         item: Annotated | Problem
         if image:
-            item = Annotated(image, picture, of_image[picture.id], categories, values, called)
+            item = Annotated(image, picture, of_image[picture.id], categories, table, called)
         else:
             expected = f"it beside the JSON file, in {root} or in its images/"
             item = Problem(f"{called}: {picture.file_name}", "no such image", expected)

@@ -20,8 +20,8 @@ from rich.progress import track
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import ordered_map
-from segpipe.fetch.layouts import matching, polygons
-from segpipe.fetch.sample import BadSampleError, Problem, Samples, Split
+from segpipe.fetch.layouts import matching, polygons, texts
+from segpipe.fetch.sample import BadSampleError, Mask, Problem, Samples
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
 
@@ -52,18 +52,20 @@ class Labelled:
 
     image: Path
     annotation: Path
-    values: dict[str, int]
+    table: ClassTable
     file: str
 
-    def read(self) -> tuple[bytes, bytes]:
-        """Return the image's bytes, and the mask as PNG.
+    def read(self) -> tuple[bytes, Mask]:
+        """Return the image's bytes, and the mask.
 
         Raises BadSampleError where the JSON is not Labelme's, a label is no class, or a shape cannot be
         drawn.
         """
         image = self.image.read_bytes()
         annotation = read_annotation(self.annotation, self.file)
-        size = polygons.canvas_size(image, annotation.imageHeight, annotation.imageWidth, self.file)
+        size = polygons.canvas_size(
+            image, annotation.imageHeight, annotation.imageWidth, self.file, True
+        )
         if size is None:
             return image, b""
         canvas = Image.new("I", size[::-1])
@@ -74,15 +76,15 @@ class Labelled:
                 what = f"{shape.shape_type} of {len(shape.points)} points"
                 raise BadSampleError(self.file, f"shape {number}, a {what}", str(error)) from None
         labels = [shape.label for shape in annotation.shapes]
-        return image, polygons.encode_labels(np.asarray(canvas), labels, self.values, self.file)
+        return image, polygons.indices(np.asarray(canvas), labels, self.table, self.file)
 
 
 def read_annotation(path: Path, file: str) -> Annotation:
     """Read one JSON file, called `file` in errors. Raises BadSampleError where it is not Labelme's."""
     try:
-        return Annotation.model_validate_json(path.read_bytes())
+        return Annotation.model_validate_json(texts.content(path))
     except pydantic.ValidationError as error:
-        found = f"not Labelme's JSON ({polygons.first_error(error)})"
+        found = f"not Labelme's JSON ({texts.first_error(error)})"
         raise BadSampleError(file, found, "shapes") from None
 
 
@@ -92,16 +94,15 @@ def seen(root: Path) -> str | None:
     return f"Labelme's JSON beside each image, as {matching.relative(root, first)}" if first else None
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where there is no JSON file of Labelme's."""
-    values = polygons.label_values(table)
     images = {path.with_suffix(""): path for path in sorted(root.rglob("*")) if matching.is_image(path)}
     found: dict[str, Labelled | Problem] = {}
     for path in sorted(_files(root)):
         name, file = matching.without_suffix(root, path), matching.relative(root, path)
         image = images.pop(path.with_suffix(""), None) or _named_in(path)
         if image and image.is_file():
-            found[name] = Labelled(image.resolve(), path.resolve(), values, file)
+            found[name] = Labelled(image.resolve(), path.resolve(), table, file)
         else:
             expected = "the image beside it, of the same stem"
             found[name] = Problem(file, "no image for its partner", expected)
@@ -116,10 +117,8 @@ def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
     in_parts = len(words) > 1 and words <= matching.SPLIT_WORDS.keys()
     splits = matching.splits_of(words) if in_parts else {}
 
-    def split_of(name: str) -> Split:
-        return splits.get(name.partition("/")[0]) or matching.split_by_hash(name, test_share)
-
-    return polygons.in_order(root, ((split_of(name), name, item) for name, item in found.items()))
+    parts = ((splits.get(name.partition("/")[0]), name, item) for name, item in found.items())
+    return polygons.drawn(root, parts, upright=True)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -155,8 +154,8 @@ def _named_in(path: Path) -> Path | None:
 def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:
     """Draw one shape as Labelme does. Raises ValueError for a wrong kind or number of points."""
     pen, points, kind = ImageDraw.Draw(canvas), shape.points, shape.shape_type or "polygon"
-    if kind == "polygon" and len(points) >= 3:
-        pen.polygon(points, fill=number, outline=number)
+    if kind == "polygon":
+        polygons.fill(canvas, points, number)
     elif kind == "rectangle" and len(points) == 2:
         (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*points, strict=True))
         pen.rectangle((x0, y0, x1, y1), fill=number, outline=number)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from segpipe.common.errors import UserError
-from segpipe.common.files import name_hash
+from segpipe.fetch.layouts import texts
 from segpipe.fetch.sample import Files, Problem, Sample, Samples, Split
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
@@ -26,17 +26,17 @@ SPLIT_WORDS: dict[str, Split | None] = {
 """Usual names of splits; `splits_of` decides which split a validation part joins."""
 
 ByName = dict[str, list[Path]]  # files by name; a good name has one
-Listed = dict[Split, list[str]]  # names by split, test first
+Listed = dict[Split | None, list[str]]  # names by split; None: the folder does not say
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a file is named as an image; macOS leaves `._NAME` files in archives."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+    """Return whether a file is named as an image; hidden files are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def has_images(folder: Path) -> bool:
     """Return whether there is an image in the folder or below."""
-    return folder.is_dir() and any(is_image(path) for path in folder.rglob("*"))
+    return folder.is_dir() and any(map(is_image, texts.visible(folder)))
 
 
 def by_name(base: Path) -> ByName:
@@ -45,7 +45,7 @@ def by_name(base: Path) -> ByName:
         mend = "`segpipe init-data` with your folder says which layout fits"
         raise UserError(f"{base}: no such folder; data.folder.layout needs it; {mend}")
     found: ByName = {}
-    for path in sorted(base.rglob("*")):
+    for path in texts.visible(base):
         if is_image(path):
             found.setdefault(without_suffix(base, path), []).append(path)
     if not found:
@@ -74,19 +74,6 @@ def splits_of(words: Iterable[str]) -> dict[str, Split]:
     return {word: split or validation for word, split in known.items()}
 
 
-def by_hash(names: Iterable[str], test_share: float, group: dict[str, str] | None = None) -> Listed:
-    """Split names by the hash of their groups (of the names themselves, without a group)."""
-    listed: Listed = {"test": [], "train": []}
-    for name in sorted(names):
-        listed[split_by_hash((group or {}).get(name, name), test_share)].append(name)
-    return listed
-
-
-def split_by_hash(name: str, test_share: float) -> Split:
-    """Return the split of a name that no list and no folder puts into one."""
-    return "test" if name_hash(name, "test") < test_share else "train"
-
-
 def matched(
     root: Path, images: ByName, masks: ByName, names: Listed, group: dict[str, str] | None = None
 ) -> Samples:
@@ -95,19 +82,19 @@ def matched(
     Masks are by the names of their images. `group` has the names' groups (see `Sample`). Messages name
     files relative to `root`.
     """
-    repeated = {*names["train"]} & {*names["test"]}
+    repeated = {*names.get("train", [])} & {*names.get("test", [])}
     for name in sorted(repeated):
         yield Problem(name, "a name in both lists, train and test", "it in one of them")
     for split, listed in names.items():
         for name, count in sorted(Counter(listed).items()):
             if count > 1:
                 yield Problem(name, f"a duplicate name, {count} times in the {split} list", "it once")
-            if split == "test" or name not in repeated:
+            if split != "train" or name not in repeated:
                 yield _pair(root, name, split, images, masks, (group or {}).get(name, ""))
 
 
 def _pair(
-    root: Path, name: str, split: Split, images: ByName, masks: ByName, group: str
+    root: Path, name: str, split: Split | None, images: ByName, masks: ByName, group: str
 ) -> Sample | Problem:
     image, mask = images.get(name, []), masks.get(name, [])
     for what, other, found in (("image", mask, image), ("mask", image, mask)):
@@ -120,18 +107,6 @@ def _pair(
             return Problem(file, f"no {what} for {where}", f"a file of the same stem, {name}")
     content = Files(image[0].resolve(), mask[0].resolve())
     return Sample(name, split, relative(root, image[0]), relative(root, mask[0]), content, group)
-
-
-def lines(path: Path) -> list[str]:
-    """Return a list's lines without comments. Raises UserError where it is missing or not UTF-8."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; the layout needs this list of names")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save the list in that encoding") from None
-    stripped = (line.strip() for line in text.splitlines())
-    return [line for line in stripped if line and not line.startswith("#")]
 
 
 def stem(line: str) -> str:

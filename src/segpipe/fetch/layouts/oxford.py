@@ -6,7 +6,8 @@ The layout of https://www.robots.ox.ac.uk/~vgg/data/pets/. Files in neither list
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts.matching import by_name, lines, matched
+from segpipe.fetch.layouts import texts
+from segpipe.fetch.layouts.matching import by_name, matched
 from segpipe.fetch.sample import Samples
 
 _IMAGES, _MASKS = "images", "annotations/trimaps"
@@ -19,8 +20,8 @@ def seen(root: Path) -> str | None:
     return "images/ and annotations/trimaps/ with the lists trainval.txt and test.txt" if there else None
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples of the lists."""
     images, masks = by_name(root / _IMAGES), by_name(root / _MASKS)
-    test, train = ([line.split()[0] for line in lines(root / file)] for file in (_TEST, _TRAIN))
+    test, train = ([line.split()[0] for line in texts.lines(root / file)] for file in (_TEST, _TRAIN))
     return matched(root, images, masks, {"test": test, "train": train})

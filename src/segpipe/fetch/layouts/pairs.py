@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching
+from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.sample import Samples
 
 
@@ -21,17 +21,17 @@ def seen(root: Path) -> str | None:
     return f"{images.name}/ and {masks.name}/ with equal stems" if shared else None
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where one of the two lists is missing."""
     images, masks = map(matching.by_name, _folders(root))
     masks = matching.without_endings(masks, images)
     lists = [path for path in (root / "test.txt", root / "train.txt") if path.is_file()]
     if not lists:
-        return matching.matched(root, images, masks, matching.by_hash({*images, *masks}, test_share))
+        return matching.matched(root, images, masks, {None: sorted({*images, *masks})})
     if len(lists) == 1:
         mend = "give both train.txt and test.txt, or neither"
         raise UserError(f"{root}: holds {lists[0].name} alone; {mend}")
-    test, train = ([matching.stem(line) for line in matching.lines(path)] for path in lists)
+    test, train = ([matching.stem(line) for line in texts.lines(path)] for path in lists)
     return matching.matched(root, images, masks, {"test": test, "train": train})
 
 

@@ -1,112 +1,153 @@
 """Shared by the layouts of shapes: a mask is drawn from labels where the sample is read.
 
-A label is the class of the same name, and its pixels get that class's `value`. Uncovered pixels are 0,
-and pixels to ignore are 255; the class table says what these values mean, as for any mask file. Names of
-classes hold only letters, digits, `-` and `_`; any other letter of a label counts as `_`.
+A label is the class of the same name, or the class that lists it among its values. Pixels that no shape
+covers are the class of value 0, else the background, else the rest. Names of classes hold only letters,
+digits, `-` and `_`; any other letter of a label counts as `_`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydantic
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from segpipe.common.classes import ClassTable
-from segpipe.common.codec import encode_png
-from segpipe.common.errors import UserError
+from segpipe.common.classes import BACKGROUND, IGNORE, ClassTable, class_name
 from segpipe.common.words import did_you_mean
 from segpipe.fetch.integrity import open_lazily
 from segpipe.fetch.layouts.matching import relative
-from segpipe.fetch.naming import class_name
 from segpipe.fetch.sample import BadSampleError, Problem, Sample, Samples, Split
+from segpipe.fetch.views import SWAPPING, orientation
 
-UNCOVERED, IGNORED = 0, 255  # mask values of pixels that no shape covers, and of pixels to ignore
+IGNORE_LABEL = "__ignore__"
+"""Labelme's own label for pixels to ignore; COCO's crowd regions get it too."""
 
-BACKGROUND_LABEL, IGNORE_LABEL = "_background_", "__ignore__"
-"""Labelme's own labels for the two; COCO's crowd regions get the second."""
-
-
-def label_values(table: ClassTable) -> dict[str, int]:
-    """Return the mask value of each label. Raises UserError where the table's values are colours."""
-    if table.by_colour:
-        raise UserError(
-            "data.classes: the values are colours, but this layout draws masks of numbers from labels; "
-            "give each class a value 0 to 254"
-        )
-    classes = {c.name: int(c.value) for c in table.classes}
-    return {BACKGROUND_LABEL: UNCOVERED, **classes, IGNORE_LABEL: IGNORED}
+UNCOVERED, IGNORED = (
+    0,
+    255,
+)  # values that `init-data` proposes for pixels that no shape covers, to ignore
+_FARTHEST = 1e7  # pixels from the picture: no annotation tool draws there
 
 
-def encode_labels(
-    drawing: np.ndarray, labels: Sequence[str], values: Mapping[str, int], file: str
-) -> bytes:
-    """Encode a drawing of shapes as a mask.
+def outline(points: Any, size: tuple[int, int]) -> np.ndarray:
+    """Check a polygon, and clip it to the neighbourhood of a picture of `size`, height and width.
+
+    `points` are pairs of x and y. Returns float64 [n, 2]; points of a polygon that stays close to the
+    picture are returned as they are. Raises ValueError where they are no finite pairs, or absurdly far.
+    """
+    found = np.array(points, np.float64).reshape(-1, 2)
+    if not np.isfinite(found).all():
+        raise ValueError("a coordinate that is no number")
+    if len(found) and np.abs(found).max() > _FARTHEST:
+        raise ValueError(f"a coordinate of {np.abs(found).max():.3g}")
+    for axis, length in ((0, size[1]), (1, size[0])):
+        for sign, limit in ((-1, length), (1, 2 * length)):  # one length to each side is kept
+            if len(found) and (sign * found[:, axis]).max() > limit:
+                found = _clipped(found, axis, sign, limit)
+    return found
+
+
+def _clipped(points: np.ndarray, axis: int, sign: int, limit: float) -> np.ndarray:
+    """Cut a polygon where `sign * coordinate` passes a limit (Sutherland and Hodgman, 1974)."""
+    before = np.roll(points, 1, axis=0)
+    beyond, beyond_before = sign * points[:, axis] > limit, sign * before[:, axis] > limit
+    kept = []
+    for crosses, out, first, second in zip(beyond != beyond_before, beyond, before, points, strict=True):
+        if crosses:
+            share = (sign * limit - first[axis]) / (second[axis] - first[axis])
+            kept.append(first + share * (second - first))
+        if not out:
+            kept.append(second)
+    return np.array(kept, np.float64).reshape(-1, 2)
+
+
+def fill(canvas: Image.Image, points: Any, number: int) -> None:
+    """Draw a polygon and its outline into a picture of integers; one or two points cover nothing.
+
+    Raises ValueError as `outline` does.
+    """
+    corners = outline(points, (canvas.height, canvas.width))
+    if len(corners) >= 3:
+        ImageDraw.Draw(canvas).polygon([*map(tuple, corners.tolist())], fill=number, outline=number)
+
+
+def indices(drawing: np.ndarray, labels: Sequence[str], table: ClassTable, file: str) -> np.ndarray:
+    """Return a drawing of shapes as class indices, uint8 [height, width]; 255 is ignored.
 
     `drawing` holds integers [height, width]: 0 is uncovered, n is the n-th shape, which has the n-th
-    label. `values` maps names of classes to mask values. Raises BadSampleError, which names `file`,
-    where a label is no class.
+    label. Raises BadSampleError, which names `file`, where a label is no class.
     """
-    unknown = Counter[str]()
+    of_label = [_index(label, table) for label in labels]
     counts = np.bincount(drawing.ravel(), minlength=len(labels) + 1)
-    for label, count in zip(labels, counts[1:].tolist(), strict=True):
-        if class_name(label) not in values:
+    unknown = Counter[str]()
+    for label, index, count in zip(labels, of_label, counts[1:].tolist(), strict=True):
+        if index is None:
             unknown[label] += count
     if unknown:
-        names = ", ".join(map(repr, unknown)) + did_you_mean(class_name(next(iter(unknown))), values)
-        expected = f"one of {', '.join(values)} (data.classes)"
-        raise BadSampleError(
-            file, f"labels that are no class: {names}", expected, unknown=unknown, area=drawing.size
+        names = ", ".join(map(repr, unknown))
+        hint = did_you_mean(class_name(next(iter(unknown))), table.names)
+        expected = f"one of {table.describe()} (data.classes)"
+        found = f"labels that are no class: {names}{hint}"
+        raise BadSampleError(file, found, expected, unknown=unknown, area=drawing.size)
+    uncovered = table.uncovered
+    if uncovered is None and counts[0]:
+        expected = (
+            "a class of value 0 for them, one called background, or one of value rest (data.classes)"
         )
-    lookup = np.array([UNCOVERED, *(values[class_name(label)] for label in labels)], np.uint8)
-    return encode_png(lookup[drawing])
+        raise BadSampleError(file, f"{counts[0]} pixels that no shape covers", expected)
+    lookup = np.array([IGNORE if uncovered is None else uncovered, *of_label], np.uint8)
+    return lookup[drawing]
+
+
+def _index(label: str, table: ClassTable) -> int | None:
+    if label == IGNORE_LABEL:
+        return IGNORE
+    return table.uncovered if label in BACKGROUND[1:] else table.index_of(label)
 
 
 def canvas_size(
-    image: bytes, height: int | None, width: int | None, file: str
+    image: bytes, height: int | None, width: int | None, file: str, upright: bool = False
 ) -> tuple[int, int] | None:
     """Return the height and width to draw at: as annotated, else those of the image as stored.
 
-    The annotated size may also be that of the image turned by EXIF; any other raises BadSampleError.
-    Return None for an image that cannot be read: decoding it reports that.
+    With `upright` they are those of the image as EXIF turns it; without, the annotated size may be
+    either. Any other raises BadSampleError. Return None for an image that cannot be read: decoding it
+    reports that.
     """
     try:
-        stored = open_lazily(image).size[::-1]
+        picture = open_lazily(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
+    stored = (picture.height, picture.width)
+    if upright and orientation(picture) in SWAPPING:
+        stored = stored[::-1]
     if not height or not width:
         return stored
-    if (height, width) not in (stored, stored[::-1]):
+    if (height, width) not in (stored, stored if upright else stored[::-1]):
         expected = f"the image's size, {stored[1]}x{stored[0]}"
         raise BadSampleError(file, f"drawn on a picture of {width}x{height}", expected)
     return height, width
 
 
-def in_order(root: Path, found: Iterable[tuple[Split, str, Any]]) -> Samples:
-    """Yield samples by split, test first, and name.
+def drawn(
+    root: Path, found: Iterable[tuple[Split | None, str, Any]], upright: bool | None = None
+) -> Samples:
+    """Yield samples whose masks were drawn on the view that `upright` says (see `Sample`).
 
     Each of `found` is a split, a name, and a problem or content. Content has a resolved path `image`,
     which messages show relative to `root`, and the name `file` of its annotations.
     """
-    for split, name, item in sorted(found, key=lambda one: one[:2]):
+    for split, name, item in found:
         if isinstance(item, Problem):
             yield item
             continue
         inside = item.image.is_relative_to(root.resolve())
         image = relative(root.resolve(), item.image) if inside else item.image.name
-        yield Sample(name, split, image, item.file, item)
+        yield Sample(name, split, image, item.file, item, upright=upright)
 
 
 def head(file: Path) -> bytes:
     """Return enough of a JSON file to tell its format; a whole file may be long, with images inside."""
     with file.open("rb") as opened:
         return opened.read(1 << 16)
-
-
-def first_error(error: pydantic.ValidationError) -> str:
-    """Return the first error in a JSON file, with its place, in a few words."""
-    first: Any = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]

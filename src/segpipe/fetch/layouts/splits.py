@@ -23,7 +23,7 @@ def seen(root: Path) -> str | None:
     return ", ".join(f"{images}/ and {masks}/" for images, masks in named)
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples; a share of the names is the test split where there is neither val nor test."""
     parts = _parts(root)
     splits = matching.splits_of(parts)
@@ -41,7 +41,7 @@ def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
         masks |= {f"{word}/{name}": paths for name, paths in partners.items()}
         names[splits[word]] += [f"{word}/{name}" for name in {*found, *partners}]
     if len(parts) == 1:
-        names = matching.by_hash(names["train"], test_share)
+        names = {None: sorted(names["train"])}
     return matching.matched(root, images, masks, names)
 
 

@@ -8,7 +8,8 @@ lists, a share of the names is the test split.
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts.matching import Listed, by_hash, by_name, lines, matched, splits_of
+from segpipe.fetch.layouts import texts
+from segpipe.fetch.layouts.matching import Listed, by_name, matched, splits_of
 from segpipe.fetch.sample import Samples
 
 _IMAGES, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
@@ -20,13 +21,13 @@ def seen(root: Path) -> str | None:
     return f"{_IMAGES}/ and {_MASKS}/, as Pascal VOC has them" if there else None
 
 
-def samples(root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples of the lists."""
     images, masks = by_name(root / _IMAGES), by_name(root / _MASKS)
     words = [word for word in ("train", "val", "test") if (root / _LISTS / f"{word}.txt").is_file()]
     if len(words) < 2:
-        return matched(root, images, masks, by_hash(masks, test_share))
+        return matched(root, images, masks, {None: sorted(masks)})
     names: Listed = {"test": [], "train": []}
     for word, split in splits_of(words).items():
-        names[split] += lines(root / _LISTS / f"{word}.txt")
+        names[split] += texts.lines(root / _LISTS / f"{word}.txt")
     return matched(root, images, masks, names)

@@ -36,6 +36,7 @@ _KINDS = (
     "a polygon (3 points or more), rectangle (2), circle (2), line or linestrip (2 or more), point (1) "
     "or mask"
 )
+_MANY = 500  # files whose reading takes a while
 _IMAGE_DATA = re.compile(rb'"imageData"\s*:\s*"[^"]*"')  # a copy of the image, in base64
 
 Point = tuple[float, float]
@@ -141,9 +142,10 @@ def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | P
     images: dict[Path, list[Path]] = {}
     for path in filter(matching.is_image, texts.visible(root)):
         images.setdefault(path.with_suffix(""), []).append(path)
-    any_file = False
-    for path in track([*_files(root)], "Reading shapes", transient=True):
-        any_file = True
+    files = [*_files(root)]
+    if not files:
+        raise UserError(f"{root}: no JSON file of Labelme's in it")
+    for path in track(files, "Reading shapes", disable=len(files) < _MANY):
         name, file = matching.without_suffix(root, path), matching.relative(root, path)
         beside, named = images.get(path.with_suffix(""), []), _named_in(path)
         image = named if named in beside or not beside else beside[0]
@@ -156,8 +158,6 @@ def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | P
             )
         if image and image in (same := images.get(image.with_suffix(""), [])):
             same.remove(image)
-    if not any_file:
-        raise UserError(f"{root}: no JSON file of Labelme's in it")
     for path in (path for same in images.values() for path in same):
         expected = f"{path.stem}.json beside it; one without shapes, where there is nothing"
         problem = Problem(matching.relative(root, path), "no annotation for its partner", expected)

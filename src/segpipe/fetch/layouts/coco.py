@@ -129,11 +129,10 @@ def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[s
     if is_empty(value):
         counted["empty"] += 1
         return
-    category = str(value.get("category_id"))
     if value.get("iscrowd"):
         dataset.crowds = True
-    else:
-        dataset.used[category] += 1
+    elif "category_id" in value:
+        dataset.used[str(value["category_id"])] += 1
     dataset.annotations.setdefault(str(value.get("image_id")), []).append(text.encode())
 
 

@@ -116,7 +116,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
     splits, others = _splits(found)
     if others:
         folders = ", ".join(
-            f"{count} in {word}/" if word else str(count) for word, count in others.items()
+            f"{count} {f'in {word}/' if word else 'without a folder'}" for word, count in others.items()
         )
         yield Note(f"left out, as they are in none of the splits {', '.join(splits)}: {folders}")
     kept = {name: item for name, item in found.items() if not splits or _folder(name) in splits}
@@ -215,7 +215,7 @@ def _files(root: Path) -> Iterator[Path]:
 def _named_in(path: Path) -> Path | None:
     """Return the image that a JSON file names."""
     named = _facts_of(path.resolve()).image
-    return Path(path.parent, texts.local(named)) if named else None
+    return Path(os.path.normpath(path.parent / texts.local(named))) if named else None
 
 
 def _draw(canvas: Image.Image, shape: Shape, number: int, file: str) -> None:

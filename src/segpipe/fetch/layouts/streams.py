@@ -27,7 +27,7 @@ def first_list(path: Path, among: Collection[str]) -> str | None:
     Values before it are read and dropped: an image inside a JSON file may be long.
     """
     try:
-        with _opened(path) as file:
+        with _opened(path, "replace") as file:
             reader = _Reader(file)
             return next((key for key in reader.members() if key in among and reader.peek() == "["), None)
     except (MalformedError, OSError):
@@ -53,10 +53,10 @@ def elements(path: Path, keys: Collection[str]) -> Iterator[tuple[str, Any, str]
         raise MalformedError(f"no key {min(missing)!r}")
 
 
-def _opened(path: Path) -> TextIO:
+def _opened(path: Path, errors: str = "strict") -> TextIO:
     with path.open("rb") as file:
         encoding = json.detect_encoding(file.read(4))
-    return path.open(encoding=encoding)
+    return path.open(encoding=encoding, errors=errors)
 
 
 class _Reader:

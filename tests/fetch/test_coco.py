@@ -116,7 +116,10 @@ def test_objects_lie_over_crowds_and_small_over_large_whatever_their_order(coco)
             {"category_id": 1, "segmentation": [[*BOX, float("inf"), 0]]},
             "a coordinate that is no number",
         ),
-        ({"category_id": 1, "segmentation": [[0, 0, 30, 30] * 100_000]}, "an outline of 1.2e+07 pixels"),
+        (
+            {"category_id": 1, "segmentation": [[-40, -30, 79, 59] * 15_000]},
+            "an outline of 6.24e+06 pixels",
+        ),
         (
             {"category_id": 1, "segmentation": {"size": [5, 5], "counts": [25]}},
             "annotation 10 has run lengths for a size of (5, 5); expected pairs of numbers x and y, or "
@@ -290,6 +293,13 @@ def test_a_missing_image_is_a_problem_of_its_own(coco):
     assert str(problem).startswith("result.json (image 2): gone.jpg: no such image; expected it beside")
 
 
+class Twice(dict):
+    """An object that json.dumps writes with each key twice."""
+
+    def items(self):
+        return [*super().items()] * 2
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -300,6 +310,7 @@ def test_a_missing_image_is_a_problem_of_its_own(coco):
         ({"annotations": {}}, r"not COCO's annotations \('{' instead of '\[' at character 88\)"),
         ({"categories": [{"id": 1}]}, r"not COCO's annotations \(categories: name: Field required\)"),
         ({"categories": [{"id": 1, "name": "a"}] * 2}, "two categories of id 1"),
+        ({"info": [Twice(id=1)]}, r"two keys 'id' in one object at character"),
         (
             {"annotations": [{"image_id": 7, "category_id": 1, "segmentation": [BOX]}]},
             "result.json: none of its 1 annotations is of one of its 1 images",
@@ -309,6 +320,34 @@ def test_a_missing_image_is_a_problem_of_its_own(coco):
 def test_a_file_that_is_not_cocos_is_named(coco, changes, words):
     with pytest.raises(UserError, match=words):
         found(coco(**changes))
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, 200])
+def test_a_file_cut_short_is_named_or_not_cocos_at_all(coco, length):
+    file = coco({"category_id": 1, "segmentation": [BOX]}) / "result.json"
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(UserError, match=r"no JSON file with images|an early end"):
+        found(file.parent)
+
+
+def test_a_file_too_long_for_memory_is_refused_with_its_size(coco):
+    file = coco() / "result.json"
+    with file.open("r+b") as opened:
+        opened.truncate(900_000_000)  # a hole, which takes no disk
+    with (
+        bounded(),
+        pytest.raises(UserError, match=r"result\.json: 900 MB; expected at most 600 MB; split"),
+    ):
+        found(file.parent)
+
+
+def test_a_file_beside_those_of_the_splits_is_left_out_and_named(coco):
+    root = coco()
+    for name in ("train", "test", "all"):
+        shutil.copy(root / "result.json", root / f"{name}.json")
+    (root / "result.json").unlink()
+    assert {sample.name for sample in only(Sample, found(root))} == {"train/a", "test/a"}
+    assert notes(root) == ["all.json has no train, val or test in its name; it is left out"]
 
 
 def test_files_whose_split_nobody_can_tell_are_refused(coco):

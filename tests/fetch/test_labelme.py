@@ -105,10 +105,11 @@ def test_a_mask_drawn_by_labelmes_models_lies_where_it_was(labelme):
         (shape("spline", [1, 1], [2, 2]), "shape 1, a spline of 2 points"),
         (shape("mask", [1, 1], [2, 2], mask="no picture"), "shape 1, a mask of 2 points"),
         ({"points": []}, "not Labelme's JSON (shapes.0.label: Field required)"),
+        (shape("polygon", [1, 1, 1]), "not Labelme's JSON (shapes.0.points.0: "),
         (shape("polygon", [1, 1], [9, 9], [1, 1e300]), "expected a coordinate of 1e+300"),
         (shape("circle", [1, 1], [9, float("nan")]), "a coordinate that is no number"),
         (shape("line", [1, 1], [float("inf"), 9]), "a coordinate that is no number"),
-        (shape("polygon", *[[0, 0], [30, 20]] * 100_000), "an outline of 1e+07 pixels"),
+        (shape("polygon", *[[-40, -30], [79, 59]] * 15_000), "an outline of 6.24e+06 pixels"),
     ],
 )
 def test_a_shape_that_cannot_be_drawn_is_named(labelme, drawn, words):
@@ -125,6 +126,29 @@ def test_shapes_that_reach_far_outside_cost_nothing(labelme, kind):
     root = labelme(shape(kind, *far))
     with bounded():
         assert (mask_of(root)[5, 5:] == CAT).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            '"label"',
+            '"label": "dog", "label"',
+            "not Labelme's JSON (two keys 'label' in one object at char",
+        ),
+        ('"imageHeight"', '"shapes": [], "imageHeight"', "(two keys 'shapes' in one object)"),
+        ('"cat"', '"c\udce4t"', "(text that is not UTF-8)"),
+        ('"imageHeight": 30', '"imageHeight": 30000000000', "drawn on a picture of 40x30000000000"),
+        ('"imageHeight": 30', '"imageHeight": "tall"', "(imageHeight: Input should be a valid integer"),
+        ("]}", "", "an early end at char"),
+    ],
+)
+def test_a_damaged_file_is_a_problem_of_its_sample(labelme, old, new, words):
+    root = labelme(shape("rectangle", [3, 4], [12, 13]))
+    text = (root / "a.json").read_text().replace(old, new)
+    (root / "a.json").write_bytes(text.encode(errors="surrogateescape"))
+    (sample,) = only(Sample, found(root))
+    assert words in str(check(sample, CATS))
 
 
 def test_a_mask_larger_than_the_picture_is_refused_before_it_is_decoded(labelme):

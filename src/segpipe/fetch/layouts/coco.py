@@ -111,7 +111,7 @@ def _read(root: Path, file: Path, size: int, modified: int) -> Dataset:
                 _take_category(dataset, value)
             else:
                 _take_picture(dataset, value, called)
-    except ValueError as error:
+    except streams.MalformedError as error:
         raise UserError(f"{file}: not COCO's annotations ({error})") from None
     known = {str(picture.id) for picture in dataset.pictures}
     orphans = sum(len(some) for image, some in dataset.annotations.items() if image not in known)
@@ -125,7 +125,7 @@ def _read(root: Path, file: Path, size: int, modified: int) -> Dataset:
 
 def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[str]) -> None:
     if not isinstance(value, dict):
-        raise ValueError(f"an annotation that is no object: {text[:40]}")
+        raise streams.MalformedError(f"an annotation that is no object: {text[:40]}")
     if is_empty(value):
         counted["empty"] += 1
         return
@@ -140,9 +140,9 @@ def _take_category(dataset: Dataset, value: Any) -> None:
     try:
         category = Category.model_validate(value)
     except pydantic.ValidationError as error:
-        raise ValueError(f"categories: {texts.first_error(error)}") from None
+        raise streams.MalformedError(f"categories: {texts.first_error(error)}") from None
     if str(category.id) in dataset.categories:
-        raise ValueError(f"two categories of id {category.id}")
+        raise streams.MalformedError(f"two categories of id {category.id}")
     dataset.categories[str(category.id)] = category
 
 

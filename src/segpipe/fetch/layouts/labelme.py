@@ -11,11 +11,11 @@ import functools
 import io
 import math
 import os.path
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydantic
@@ -37,7 +37,6 @@ _KINDS = (
     "or mask"
 )
 _MANY = 500  # files whose reading takes a while
-_IMAGE_DATA = re.compile(rb'"imageData"\s*:\s*"[^"]*"')  # a copy of the image, in base64
 
 Point = tuple[float, float]
 
@@ -93,15 +92,24 @@ class Labelled:
 
 def read_annotation(path: Path, file: str) -> Annotation:
     """Read one JSON file, called `file` in errors. Raises BadSampleError where it is not Labelme's."""
+    content: dict[str, Any] = {"shapes": []}
+    length = 0
     try:
-        content = _IMAGE_DATA.sub(b'"imageData":null', texts.content(path), count=1)
-        if len(content) > streams.LONGEST:
-            found = f"{len(content) / 1e6:.0f} MB of shapes"
-            raise BadSampleError(file, found, f"at most {streams.LONGEST / 1e6:.0f} MB")
-        return Annotation.model_validate_json(content)
+        for key, value, text in streams.elements(path, ("shapes",), Annotation.model_fields):
+            length += len(text)
+            if length > streams.LONGEST:
+                raise BadSampleError(file, "too many shapes", f"{streams.LONGEST / 1e6:.0f} MB at most")
+            if key == "shapes":
+                content["shapes"].append(Shape.model_validate(value))
+            else:
+                content[key] = value
+        return Annotation.model_validate(content)
     except pydantic.ValidationError as error:
-        found = f"not Labelme's JSON ({texts.first_error(error)})"
-        raise BadSampleError(file, found, "shapes") from None
+        inside = f"shapes.{len(content['shapes'])}." if error.title == Shape.__name__ else ""
+        found = f"not Labelme's JSON ({inside}{texts.first_error(error)})"
+    except streams.MalformedError as error:
+        found = f"not Labelme's JSON ({error})"
+    raise BadSampleError(file, found, "shapes with label, points and shape_type")
 
 
 def seen(root: Path) -> str | None:

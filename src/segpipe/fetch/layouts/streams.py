@@ -6,19 +6,30 @@ with a byte order mark, and may be UTF-16 or UTF-32, as Windows' programs write 
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 _FIRST, _PIECE = 1 << 14, 1 << 22  # characters that are read at once: at first, and at most
-LONGEST = 48 << 20  # characters of one element: a polygon of a million points takes 40 million
+LONGEST = 64 << 20  # characters of one element: a polygon of a million points takes 40 million
 
-_decode = json.JSONDecoder().raw_decode
 _space = re.compile(r"[ \t\n\r]*").match
 
 
 class MalformedError(ValueError):
     """Text that is no JSON object, or an element that is too long; the message says where."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise MalformedError(f"two keys {key!r} in one object")
+    return found
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_unique).raw_decode
 
 
 def first_list(path: Path, among: Collection[str]) -> str | None:
@@ -34,22 +45,25 @@ def first_list(path: Path, among: Collection[str]) -> str | None:
         return None
 
 
-def elements(path: Path, keys: Collection[str]) -> Iterator[tuple[str, Any, str]]:
-    """Yield the elements of the lists that a file's object has under some keys.
+def elements(
+    path: Path, lists: Collection[str], others: Collection[str] = ()
+) -> Iterator[tuple[str, Any, str]]:
+    """Yield the elements of the lists that a file's object has, and the values of its `others`.
 
-    Each is the key, the element, and its text. Raises MalformedError, and OSError.
+    Each is the key, the element or value, and its text. Raises MalformedError, and OSError.
     """
     with _opened(path) as file:
-        reader, missing = _Reader(file), {*keys}
+        reader, found = _Reader(file), set[str]()
         for key in reader.members():
-            if key not in keys:
-                continue
-            if key not in missing:
-                raise MalformedError(f"two keys {key!r}")
-            missing.remove(key)
-            for value, text in reader.items():
-                yield key, value, text
-    if missing:
+            if key in found:
+                raise MalformedError(f"two keys {key!r} in one object")
+            found.add(key)
+            if key in lists:
+                for value, text in reader.items():
+                    yield key, value, text
+            elif key in others:
+                yield key, *reader.value()
+    if missing := {*lists} - found:
         raise MalformedError(f"no key {min(missing)!r}")
 
 
@@ -68,17 +82,17 @@ class _Reader:
         self.ended = self.taken = False  # whether the file is read, and the value of the latest key
 
     def members(self) -> Iterator[str]:
-        """Yield the object's keys; a value that `items` did not take is skipped."""
+        """Yield the object's keys; a value that neither `items` nor `value` took is skipped."""
         self._expect("{")
         while self.peek() != "}":
-            key, _ = self._value()
+            key, _ = self.value()
             if not isinstance(key, str):
                 raise self._error("a key that is no text")
             self._expect(":")
             self.taken = False
             yield key
             if not self.taken:
-                self._value()
+                self.value()
             self._separator("}")
         self.at += 1
         if self.peek():
@@ -89,21 +103,25 @@ class _Reader:
         self.taken = True
         self._expect("[")
         while self.peek() != "]":
-            yield self._value()
+            yield self.value()
             self._separator("]")
         self.at += 1
 
-    def _value(self) -> tuple[Any, str]:
+    def value(self) -> tuple[Any, str]:
+        """Return the value that begins here, and its text."""
+        self.taken = True
         self.peek()
         while True:
             try:
                 value, end = _decode(self.text, self.at)
             except RecursionError:
                 raise self._error("lists within lists, too deep") from None
+            except MalformedError as error:
+                raise self._error(str(error)) from None
             except ValueError:
                 end = len(self.text)  # cut at the end of the piece, or wrong
                 if self.ended:
-                    raise self._error("no JSON" if self.at < end else "an early end") from None
+                    raise self._error("no JSON, or an early end,") from None
             if end < len(self.text) or self.ended:  # a number may go on in the next piece
                 text, self.at = self.text[self.at : end], end
                 return value, text

@@ -132,7 +132,7 @@ class _Reader:
         if len(rest) > LONGEST:
             raise self._error(f"one element of more than {LONGEST} characters, or no JSON")
         try:
-            read = self.file.read(max(self.piece, len(rest)))
+            read = self.file.read(max(self.piece, 2 * len(rest)))
         except UnicodeError:
             raise MalformedError(f"text that is not {self.file.encoding.upper()}") from None
         self.piece = min(2 * self.piece, _PIECE)

@@ -121,6 +121,18 @@ def test_only_the_first_kernel_differs_from_the_given_weights(name, channels):
     np.testing.assert_allclose(ours[first], np.stack(by_hand[channels], 2), rtol=1e-6, atol=1e-7)
 
 
+def test_the_cost_counts_a_kernel_for_each_band():
+    """MobileNetV2's first kernels are of 3 x 3, and there are 32."""
+
+    def params_of(channels):
+        inner = built(given("mobilenet_v2"), channels)
+        network = assemble(given("mobilenet_v2"), inner, model_params(), 3, channels)
+        return sum(part.params for part in cost.parts(network))
+
+    assert params_of(3) - params_of(1) == 2 * 9 * 32
+    assert params_of(4) - params_of(3) == 9 * 32
+
+
 def test_three_bands_have_the_given_weights_to_the_bit():
     backbone = given("mobilenet_v2")
     network = backbone.architecture(SIZE)

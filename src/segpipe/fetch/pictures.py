@@ -13,19 +13,18 @@ import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from segpipe.common.bands import Bands
 from segpipe.common.codec import encode_png, encode_tiff, invalid_pixels
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.sample import BadSampleError, Picture
 from segpipe.fetch.stored import READABLE, Colours, Stored, format_of, open_stored, readable, several
+from segpipe.fetch.views import SWAPPING, orientation
 
 # Set for the whole process: filters set around each call are not safe with threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-Bands = Literal["rgb"] | tuple[int, ...]  # numbers from 1
 
 DEPTHS = ("uint8", "uint16", "int16", "float32")
 """Types of pixels in data/raw. Other numbers become float32, which holds 24 bits of a whole number."""
@@ -41,11 +40,11 @@ _TURNS = {
     2: _Turn.FLIP_LEFT_RIGHT, 3: _Turn.ROTATE_180, 4: _Turn.FLIP_TOP_BOTTOM, 5: _Turn.TRANSPOSE,
     6: _Turn.ROTATE_270, 7: _Turn.TRANSVERSE, 8: _Turn.ROTATE_90,
 }  # fmt: skip
-"""The transposition that makes a picture upright, by EXIF orientation."""
+"""The transposition that makes a picture upright, by its EXIF orientation."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class Decoded:
     """A decoded picture, upright."""
 
     pixels: np.ndarray  # [height, width, bands]: uint8, uint16, int16 or float32
@@ -60,6 +59,21 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return self.size[1]
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width as the file stores them, before EXIF turns it."""
+        return self.size[::-1] if self.orientation in SWAPPING else self.size
 
     @property
     def depth(self) -> str:
@@ -86,7 +100,7 @@ class Picture:
         return digest.hexdigest()
 
 
-def decode_picture(content: bytes | tuple[bytes, ...], file: str, bands: Bands = "rgb") -> Picture:
+def decode_picture(content: Picture, file: str, bands: Bands = "rgb") -> Decoded:
     """Decode a picture from its file, or from several files that hold its bands in their order.
 
     Raises BadSampleError, which names `file`, where it cannot be read, holds several pictures or no valid
@@ -98,25 +112,33 @@ def decode_picture(content: bytes | tuple[bytes, ...], file: str, bands: Bands =
     parts = [_open(data, file) for data in files]
     with readable(file):
         stored = parts[0] if len(parts) == 1 else _joined(parts, file)
-        chosen = _in_rgb(stored, file) if bands == "rgb" else _chosen(stored, bands, file)
+        chosen = in_rgb(stored, file) if bands == "rgb" else _chosen(stored, bands, file)
         pixels = turned(chosen, stored.orientation)
         invalid = invalid_pixels(pixels, stored.nodata)
     if invalid is not None and invalid.all():
         raise BadSampleError(file, "a picture of NaN or no data alone", "at least one valid pixel")
-    return Picture(pixels, stored.bands, stored.orientation, invalid, stored.nodata, None, bands == "rgb")
+    return Decoded(pixels, stored.bands, stored.orientation, invalid, stored.nodata, None, bands == "rgb")
 
 
-def stored_size(content: bytes | tuple[bytes, ...], file: str) -> tuple[tuple[int, int], int]:
-    """Return a picture's height and width as stored, and its EXIF orientation, from its header alone."""
-    stored = _open(content[0] if isinstance(content, tuple) else content, file)
-    return stored.size, stored.orientation
+def stored_size(content: Picture, file: str) -> tuple[tuple[int, int], int]:
+    """Return a picture's height and width as stored, and its EXIF orientation, from its header alone.
+
+    Raises BadSampleError, which names `file`, where it cannot be read.
+    """
+    data = content[0] if isinstance(content, tuple) else content
+    if format_of(data):
+        stored = open_stored(data, file)
+        return stored.size, stored.orientation
+    with readable(file):
+        picture = open_one(data, file)
+        return (picture.height, picture.width), orientation(picture)
 
 
-def _photograph(data: bytes, file: str) -> Picture:
+def _photograph(data: bytes, file: str) -> Decoded:
     picture = open_whole(data, file)
     kept = data if is_kept(picture) else None
     pixels = np.asarray(upright_rgb(picture))
-    return Picture(pixels, len(picture.getbands()), orientation_of(picture), kept=kept)
+    return Decoded(pixels, len(picture.getbands()), orientation_of(picture), kept=kept)
 
 
 def open_whole(data: bytes, file: str) -> Image.Image:
@@ -166,12 +188,12 @@ def orientation_of(picture: Image.Image) -> int:
         return 1
 
 
-def turned(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn an array [height, width, ...] upright, by EXIF orientation."""
-    if orientation in (5, 6, 7, 8):
+def turned(array: np.ndarray, turn: int) -> np.ndarray:
+    """Turn an array [height, width, ...] upright, by its EXIF orientation."""
+    if turn in SWAPPING:
         array = array.swapaxes(0, 1)
-    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
-    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    rows = slice(None, None, -1 if turn in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if turn in (2, 3, 6, 7) else 1)
     return np.ascontiguousarray(array[rows, columns])
 
 
@@ -223,7 +245,7 @@ def _chosen(stored: Stored, bands: tuple[int, ...], file: str) -> np.ndarray:
     return _plain(stored)[..., [band - 1 for band in bands]]
 
 
-def _in_rgb(stored: Stored, file: str) -> np.ndarray:
+def in_rgb(stored: Stored, file: str) -> np.ndarray:
     """Return the picture as people see it: three bands, or one of grey in more than 8 bits."""
     if stored.colours == "other" and stored.bands > 1:
         expected = "grey or RGB; for other bands list them in data.bands, such as [1, 2, 3]"

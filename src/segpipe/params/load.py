@@ -7,6 +7,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
+from segpipe.common.bands import numbers
 from segpipe.common.errors import ParamsError, UserError
 from segpipe.common.fields import Integer, Name, Section, Weight
 from segpipe.common.words import did_you_mean
@@ -65,6 +66,13 @@ class Params(Section):
                 raise ValueError(
                     f"train.class_weights names {name!r}, which is no class"
                     f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
+                )
+        known = numbers(self.data.bands)
+        for number in () if self.report.bands == "auto" else self.report.bands:
+            if number not in known:
+                raise ValueError(
+                    f"report.bands shows band {number}, which the network does not see (by data.bands "
+                    f"it sees {', '.join(map(str, known))})"
                 )
         try:
             sizes(self.data.image_size, self.evaluate.tta.scales)

@@ -59,6 +59,7 @@ def write_records(
                 f"{total} training samples, by hash of the name; change the share or add samples"
             )
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
+        manifest |= {"bands": "rgb", "intensity": None}
         manifest |= {**table.to_json(), "splits": splits, "left_out": summary["left_out"]}
         write_json(partial / MANIFEST, manifest)
     return manifest

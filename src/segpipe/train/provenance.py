@@ -82,6 +82,8 @@ def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> di
         "fingerprint": fingerprint(of),
         "image_size": list(manifest.size),
         "resize": manifest.resize,
+        "bands": manifest.bands,
+        "intensity": manifest.intensity,
         **manifest.classes.to_json(),
         "training": training,
         "params": of["params"],

@@ -37,10 +37,18 @@ def encode_tiff(pixels: np.ndarray, nodata: float | None = None) -> bytes:
     predictor = 3 if pixels.dtype.kind == "f" else 2
     one = pixels.shape[2] == 1
     tifffile.imwrite(
-        buffer, pixels[..., 0] if one else pixels, photometric="minisblack",
-        planarconfig=None if one else "contig", metadata=None, software=False, compression="zlib", compressionargs={"level": 1}, predictor=predictor, extratags=tags,
+        buffer,
+        pixels[..., 0] if one else pixels,
+        photometric="minisblack",
+        planarconfig=None if one else "contig",
+        compression="zlib",
+        compressionargs={"level": 1},
+        predictor=predictor,
+        metadata=None,
+        software=False,
+        extratags=tags,
         maxworkers=1,
-    )  # fmt: skip
+    )
     return buffer.getvalue()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.fetch.sample import BadSampleError
-from segpipe.fetch.stored import READABLE, Stored, check_size, several
+from segpipe.fetch.stored import READABLE, Colours, Stored, check_size, several
 
 
 def open_dicom(data: bytes, file: str) -> Stored:
@@ -35,7 +35,7 @@ def open_dicom(data: bytes, file: str) -> Stored:
         return np.atleast_3d(_colours(whole) if bands > 1 or palette else _grey(whole))
 
     in_colours = bands > 1 or palette
-    colours = "rgb" if in_colours else "grey"
+    colours: Colours = "rgb" if in_colours else "grey"
     nodata = None if in_colours else _padding(header)
     return Stored((height, width), 3 if palette else bands, decode, colours, nodata=nodata)
 

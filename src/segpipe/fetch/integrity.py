@@ -4,14 +4,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.common.bands import Bands
-from segpipe.fetch.pictures import (
-    Decoded,
-    decode_picture,
-    in_rgb,
-    open_whole,
-    orientation_of,
-    turned,
-)
+from segpipe.fetch.pictures import Decoded, decode_picture, in_rgb, open_whole, orientation_of, turned
 from segpipe.fetch.sample import BadSampleError, Mask, Picture
 from segpipe.fetch.stored import Stored, format_of, open_stored, readable
 
@@ -40,14 +33,16 @@ def decode_pair(
     two `image_file` and `mask_file`.
 
     Returns:
-        The image; and the mask's values as uint8 [height, width], or its colours as uint8 [height, width,
-        3].
+        The image; and the mask's values as uint8 [height, width], or its colours as uint8
+        [height, width, 3].
 
     Raises:
         BadSampleError: a file cannot be read, or the two do not belong together.
     """
     picture = decode_picture(image, image_file, bands)
-    values, mask_turn = (mask, 1) if isinstance(mask, np.ndarray) else _values(mask, mask_file, by_colour)
+    values, mask_turn = (
+        (mask, 1) if isinstance(mask, np.ndarray) else _values(mask, mask_file, by_colour)
+    )
     if mask_turn not in (picture.orientation, 1):
         expected = f"none, or the image's, {picture.orientation} ({image_file})"
         raise BadSampleError(mask_file, f"EXIF orientation {mask_turn}", expected)

@@ -96,15 +96,15 @@ class Decoded:
         shape = (width, height) if plain else (width, height, bands, self.depth)
         digest = hashlib.sha256(repr(shape).encode())
         for top in range(0, height, 256):  # a large picture is not copied
-            digest.update(np.ascontiguousarray(self.pixels[top : top + 256]))
+            digest.update(np.ascontiguousarray(self.pixels[top : top + 256]).data)
         return digest.hexdigest()
 
 
 def decode_picture(content: Picture, file: str, bands: Bands = "rgb") -> Decoded:
     """Decode a picture from its file, or from several files that hold its bands in their order.
 
-    Raises BadSampleError, which names `file`, where it cannot be read, holds several pictures or no valid
-    pixel, or lacks `bands`.
+    Raises BadSampleError, which names `file`, where it cannot be read, holds several pictures or no
+    valid pixel, or lacks `bands`.
     """
     files = content if isinstance(content, tuple) else (content,)
     if bands == "rgb" and len(files) == 1 and not format_of(files[0]):
@@ -117,7 +117,9 @@ def decode_picture(content: Picture, file: str, bands: Bands = "rgb") -> Decoded
         invalid = invalid_pixels(pixels, stored.nodata)
     if invalid is not None and invalid.all():
         raise BadSampleError(file, "a picture of NaN or no data alone", "at least one valid pixel")
-    return Decoded(pixels, stored.bands, stored.orientation, invalid, stored.nodata, None, bands == "rgb")
+    return Decoded(
+        pixels, stored.bands, stored.orientation, invalid, stored.nodata, None, bands == "rgb"
+    )
 
 
 def stored_size(content: Picture, file: str) -> tuple[tuple[int, int], int]:
@@ -150,7 +152,7 @@ def open_whole(data: bytes, file: str) -> Image.Image:
 
 
 def open_lazily(data: bytes) -> Image.Image:
-    """Read only the header of a picture for Pillow: its format, mode and size. Raises Pillow's errors."""
+    """Read only the header of a picture for Pillow: format, mode and size. Raises Pillow's errors."""
     return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
@@ -233,7 +235,13 @@ def _joined(parts: Sequence[Stored], file: str) -> Stored:
     bands = joined.shape[-1]
     colours: Colours = "rgb" if bands == 3 else "grey" if bands == 1 else "other"
     return dataclasses.replace(
-        parts[0], bands=bands, decode=lambda: joined, colours=colours, palette=None, bits=8, inverted=False
+        parts[0],
+        bands=bands,
+        decode=lambda: joined,
+        colours=colours,
+        palette=None,
+        bits=8,
+        inverted=False,
     )
 
 
@@ -241,7 +249,9 @@ def _chosen(stored: Stored, bands: tuple[int, ...], file: str) -> np.ndarray:
     """Return the bands of a list, which counts from 1."""
     if max(bands) > stored.bands:
         expected = f"{max(bands)} at least, since data.bands names band {max(bands)}"
-        raise BadSampleError(file, f"{stored.bands} {'band' if stored.bands == 1 else 'bands'} in the file", expected)
+        raise BadSampleError(
+            file, f"{stored.bands} {'band' if stored.bands == 1 else 'bands'} in the file", expected
+        )
     return _plain(stored)[..., [band - 1 for band in bands]]
 
 

@@ -1,7 +1,8 @@
 """`data/raw`: checked samples as canonical shards, byte for byte the same for the same input.
 
 A sample holds `name`, `image` (encoded, upright: JPEG or PNG in RGB, or a TIFF of other bands or more
-than 8 bits), `mask` (a PNG of class indices, where 255 is ignored), and `group` where it has one: samples of equal group stay in one split.
+than 8 bits), `mask` (a PNG of class indices, where 255 is ignored), and `group` where it has one:
+samples of equal group stay in one split.
 `summary.json` lists the shards by split, and what was left out and why.
 """
 
@@ -115,9 +116,9 @@ def write_raw(
     """Check every sample and write the good ones to `folder`, in the order they come.
 
     `found` holds the test split before the train split; `source` names its source for people. Masks may
-    hold the values of `table`. `bands` of the pictures are kept; where they are a list, all files must have
-    equally many. `skip_bad` leaves bad samples out and lists them in the summary, instead
-    of stopping. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once
+    hold the values of `table`. `bands` of the pictures are kept; where they are a list, all files must
+    have equally many. `skip_bad` leaves bad samples out and lists them in the summary, instead of
+    stopping. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once
     everything is written. `processes` is the number of workers, None for one a core. Returns the content
     of `summary.json`.
 
@@ -142,7 +143,7 @@ def write_raw(
             listed = f"no good sample is left in the {empty} split. {_list(ledger, table)}"
             raise UserError(listed if ledger.problems else f"the {empty} split holds no sample")
         left_out = [{"file": p.file, "problem": str(p)} for p in ledger.problems]
-        summary = {"source": source, "bands": bands, "splits": splits, "left_out": left_out}
+        summary: dict = {"source": source, "bands": bands, "splits": splits, "left_out": left_out}
         summary["notes"] = ledger.notes
         write_json(partial / SUMMARY, summary)
     return summary

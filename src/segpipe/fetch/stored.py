@@ -1,7 +1,7 @@
 """Pictures as their files store them: the header first, the samples on demand.
 
-Pillow reads JPEG, 8-bit PNG, GIF, BMP and WebP (see `segpipe.fetch.pictures`); the other formats are here
-and in the modules that `open_stored` imports.
+Pillow reads JPEG, 8-bit PNG, GIF, BMP and WebP (see `segpipe.fetch.pictures`); the other formats are
+here and in the modules that `open_stored` imports.
 """
 
 import contextlib

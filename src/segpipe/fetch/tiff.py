@@ -72,7 +72,9 @@ def _check(page: Any, length: int, file: str) -> None:
     """Refuse what is too large, cut short or of a foreign kind, before anything is allocated."""
     if page.dtype is None or not isinstance(page.bitspersample, int):
         bits = f"{page.bitspersample} bits (sample format {page.sampleformat})"
-        raise BadSampleError(file, f"a TIFF with samples of {bits}", "integers or floating-point numbers")
+        raise BadSampleError(
+            file, f"a TIFF with samples of {bits}", "integers or floating-point numbers"
+        )
     if page.compression not in _COMPRESSIONS:
         name = getattr(page.compression, "name", page.compression)
         expected = "none, LZW, Deflate, ZSTD, JPEG or PackBits"
@@ -102,7 +104,9 @@ def _samples(page: Any) -> np.ndarray:
 def _colours(page: Any, file: str) -> Colours:
     kind, samples = page.photometric, page.samplesperpixel
     if kind in (PHOTOMETRIC.CFA, PHOTOMETRIC.LINEAR_RAW):
-        raise BadSampleError(file, "a camera's raw picture", "a picture that is developed, such as a JPEG")
+        raise BadSampleError(
+            file, "a camera's raw picture", "a picture that is developed, such as a JPEG"
+        )
     if kind in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) and samples >= 3:
         return "rgb"
     if kind == PHOTOMETRIC.PALETTE:

@@ -5,13 +5,25 @@ knows no others and `data.intensity` gives a range for them. Where no range is k
 full range of its type, 0 to 1 for floats.
 """
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
+
+from segpipe.common.bands import Intensity
+from segpipe.common.codec import decode_tiff, is_tiff
+from segpipe.common.records import Resize
+from segpipe.preprocess.resize import resize_pixels, resize_unread
 
 Ranges = tuple[tuple[float, float], ...]  # low and high of each of the network's bands
 
-_FULL = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "int16": (-32768.0, 32767.0), "float32": (0.0, 1.0)}
+_FULL = {
+    "uint8": (0.0, 255.0),
+    "uint16": (0.0, 65535.0),
+    "int16": (-32768.0, 32767.0),
+    "float32": (0.0, 1.0),
+}
 STRIP = 1 << 20  # values at once, so that large pictures need little memory beside their own
 
 
@@ -20,8 +32,13 @@ class Levels:
     """How pictures become 8 bits; `depths` are the types of the training pictures."""
 
     bands: int  # of the network
-    intensity: Ranges | None
+    intensity: Intensity
     depths: tuple[str, ...]
+
+    def to_json(self) -> dict:
+        """Return `intensity` and `depths` for a manifest."""
+        ranges = self.intensity and [list(of_band) for of_band in self.intensity]
+        return {"intensity": ranges, "depths": list(self.depths)}
 
     def ranges(self, depth: str) -> Ranges | None:
         """Return the range of each band in a picture of a type; None where it stays as it is."""
@@ -46,6 +63,26 @@ class Levels:
         if invalid is not None:
             scaled[invalid] = 0
         return scaled
+
+
+RGB_OF_8_BITS = Levels(3, None, ("uint8",))
+
+
+def fit(
+    pixels: np.ndarray, invalid: np.ndarray | None, levels: Levels, size: tuple[int, int], how: Resize
+) -> np.ndarray:
+    """Bring a picture to the network's input, uint8 [*size, bands]."""
+    return resize_pixels(levels.in_8_bits(pixels, invalid), size, how)
+
+
+def fit_encoded(data: bytes, levels: Levels, size: tuple[int, int], how: Resize) -> np.ndarray:
+    """Bring an encoded picture of data/raw to the network's input, as `fit` does."""
+    if is_tiff(data):
+        return fit(*decode_tiff(data), levels, size, how)
+    picture = Image.open(io.BytesIO(data))
+    if levels.ranges("uint8"):
+        return fit(np.asarray(picture), None, levels, size, how)
+    return np.asarray(resize_unread(picture, size, how))
 
 
 def _scale(band: np.ndarray, low: float, high: float, out: np.ndarray) -> None:

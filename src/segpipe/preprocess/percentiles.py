@@ -42,7 +42,7 @@ def found_ranges(pictures: Pictures, bands: int, depths: Iterable[str]) -> Range
 def _lower_digits(
     pictures: Pictures, kind: np.dtype, counts: np.ndarray, digits: list[np.ndarray], ranks: list[int]
 ) -> np.ndarray:
-    """Return the lower 16 bits of the values at `ranks`, uint32 [bands, ranks]; `digits` are the upper."""
+    """Return the lower 16 bits of the values at `ranks`, uint32 [bands, ranks]; `digits` the upper."""
     finer = [{digit: np.zeros(_DIGIT, np.int64) for digit in of_band.tolist()} for of_band in digits]
     for rows, keys in _keys(pictures(), len(digits), kind):
         upper, lower = keys >> 16, keys & 0xFFFF
@@ -50,9 +50,9 @@ def _lower_digits(
             for digit, found in of_band.items():
                 found += np.bincount(lower[upper == digit], minlength=_DIGIT)
     result = np.zeros((len(digits), len(ranks)), np.uint32)
-    for band, of_band in enumerate(digits):
+    for band, upper_digits in enumerate(digits):
         below = counts[band].cumsum() - counts[band]
-        for place, (digit, rank) in enumerate(zip(of_band.tolist(), ranks, strict=True)):
+        for place, (digit, rank) in enumerate(zip(upper_digits.tolist(), ranks, strict=True)):
             within = finer[band][digit].cumsum()
             result[band, place] = np.searchsorted(within, rank - below[digit], "right")
     return result

@@ -43,9 +43,9 @@ def write_records(
     `raw` is the folder that `segpipe.fetch.raw.write_raw` wrote, with indices of the classes in `table`.
     Records have `size`, height and width in pixels. `validation_share` (0..1) of the training split
     becomes `val`, by hash of the name. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as
-    a whole, once everything is written. `threads` is None for one a core. `intensity` are the values that
-    become 0 and 255 (`data.intensity`). Returns the content of the manifest. Raises UserError where a
-    raw shard is broken, or validation gets no sample or all of them.
+    a whole, once everything is written. `threads` is None for one a core. `intensity` are the values
+    that become 0 and 255 (`data.intensity`). Returns the content of the manifest. Raises UserError
+    where a raw shard is broken, or validation gets no sample or all of them.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.fetch.integrity import InColoursError, decode_pair
-from segpipe.fetch.pictures import open_lazily
+from segpipe.fetch.pillow import open_lazily
 from segpipe.fetch.sample import BadSampleError, Mask, Picture, Problem, Sample, unreadable
 from segpipe.fetch.stored import format_of, open_stored
 

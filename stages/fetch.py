@@ -16,7 +16,9 @@ def main() -> None:
     """Read params, fetch, print the number of samples."""
     data = load_params().data
     table, found = class_table(data.classes, data.ignore), open_source(data)
-    summary = write_raw(data.source_name, found, table, data.skips_bad, data.shard_mb, Path("data/raw"))
+    summary = write_raw(
+        data.source_name, found, table, data.skips_bad, data.shard_mb, Path("data/raw"), bands=data.bands
+    )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())
     for note in summary["notes"]:
         print(f"note: {note}")

@@ -4,6 +4,7 @@ import _stage  # noqa: F401
 
 from pathlib import Path
 
+from segpipe.common.bands import in_words
 from segpipe.common.classes import class_table
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.records import without_pixels
@@ -24,9 +25,12 @@ def main() -> None:
         data.validation_share,
         data.shard_mb,
         Path("data/records"),
+        intensity=data.intensity,
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
     print(f"wrote {counts} records of {extent(data.image_size)}")
+    if manifest["intensity"]:
+        print(f"values that became 0 to 255: {in_words(manifest['bands'], manifest['intensity'])}")
     for name in without_pixels(manifest["splits"]["train"]):
         print(f"class {name} has no pixel in the training split: nothing will learn it")
 

@@ -65,7 +65,7 @@ def test_a_missing_folder_is_named(pairs, remove, layout, words):
 def test_an_empty_folder_is_named_with_what_it_may_hold(pairs):
     for path in (pairs / "images").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"images: holds no image \(\.bmp, \.gif, \.jpeg"):
+    with pytest.raises(UserError, match=r"images: holds no image \(\.bmp, \.dcm, \.gif"):
         names(pairs)
 
 

@@ -37,6 +37,7 @@ class Manifest:
     left_out: list[dict]
     bands: Bands = "rgb"
     intensity: Intensity = None
+    depths: tuple[str, ...] = ("uint8",)  # types of the training pictures
 
     @property
     def channels(self) -> int:
@@ -69,7 +70,7 @@ def read_manifest(folder: Path) -> Manifest:
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
     plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
-    seen = read_bands(content)
+    seen = read_bands(content) | {"depths": tuple(content["depths"])}
     return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain, **seen)
 
 

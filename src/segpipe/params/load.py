@@ -30,6 +30,17 @@ _WORDS = {  # YAML's terms for Python's in pydantic's messages
 class DataParams(FetchParams, PreprocessParams):
     """Where samples come from and what they become."""
 
+    @pydantic.model_validator(mode="after")
+    def _ranges_fit(self) -> "DataParams":
+        seen = len(numbers(self.bands))
+        pairs = self.intensity if isinstance(self.intensity[0], tuple) else ()
+        if pairs and len(pairs) != seen:
+            raise ValueError(
+                f"intensity has {len(pairs)} ranges, but the network sees {seen} bands (data.bands); "
+                "give one range for all, or one for each"
+            )
+        return self
+
 
 class GateParams(Section):
     """The limits that a metric must keep before a change is merged (`segpipe check`)."""

@@ -1,25 +1,27 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
-import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 from rich.progress import track
 
 from segpipe.common import tfrecord
+from segpipe.common.bands import Intensity, numbers
 from segpipe.common.classes import IGNORE, ClassTable
-from segpipe.common.codec import decode_png
+from segpipe.common.codec import decode_png, decode_tiff, is_tiff
 from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash, read_json, replaces, write_json
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.records import MANIFEST, SUMMARY, Resize, Split
-from segpipe.preprocess.resize import resize_mask, resize_unread
+from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
+from segpipe.preprocess.params import Range
+from segpipe.preprocess.percentiles import Deep, found_ranges
+from segpipe.preprocess.resize import resize_mask
 
 SOURCES: dict[Split, str] = {"train": "train", "val": "train", "test": "test"}
 """The raw split that each split of the records comes from."""
@@ -34,22 +36,25 @@ def write_records(
     shard_mb: float,
     folder: Path,
     threads: int | None = None,
+    intensity: Literal["auto"] | Range | Ranges = "auto",
 ) -> dict:
     """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
 
     `raw` is the folder that `segpipe.fetch.raw.write_raw` wrote, with indices of the classes in `table`.
     Records have `size`, height and width in pixels. `validation_share` (0..1) of the training split
     becomes `val`, by hash of the name. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as
-    a whole, once everything is written. `threads` is None for one a core. Returns the content of the
-    manifest. Raises UserError where a raw shard is broken, or validation gets no sample or all of them.
+    a whole, once everything is written. `threads` is None for one a core. `intensity` are the values
+    that become 0 and 255 (`data.intensity`). Returns the content of the manifest. Raises UserError
+    where a raw shard is broken, or validation gets no sample or all of them.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
     chosen = _chosen(raw, summary["splits"], validation_share)
+    levels = _levels(raw, summary, validation_share, intensity)
     splits: dict[str, dict] = {}
     with replaces(folder) as partial:
         partial.mkdir()
-        records = _resized(chosen, size, how, threads or usable_cores())
+        records = _resized(chosen, size, how, levels, threads or usable_cores())
         for split, group in groupby(records, itemgetter(0)):
             splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
         if empty := [split for split in ("train", "val") if split not in splits]:
@@ -59,18 +64,48 @@ def write_records(
                 f"{total} training samples, by hash of the name; change the share or add samples"
             )
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
-        manifest |= {"bands": "rgb", "intensity": None}
+        manifest |= {"bands": summary["bands"], **levels.to_json()}
         manifest |= {**table.to_json(), "splits": splits, "left_out": summary["left_out"]}
         write_json(partial / MANIFEST, manifest)
     return manifest
 
 
-def _chosen(raw: Path, sources: dict, validation_share: float) -> Iterator[tuple[Split, dict]]:
+def _levels(
+    raw: Path, summary: dict, validation_share: float, intensity: Literal["auto"] | Range | Ranges
+) -> Levels:
+    """Return how pictures become 8 bits; `auto` reads the training pictures of more than 8 bits."""
+    bands = len(numbers(summary["bands"]))
+    depths = tuple(summary["splits"]["train"]["depths"])
+    deep = [depth for depth in depths if depth != "uint8"]
+
+    def pictures() -> Iterator[Deep]:
+        for _, sample in _chosen(raw, summary["splits"], validation_share, ("train",), "Measuring"):
+            if is_tiff(sample["image"]):
+                pixels, invalid = decode_tiff(sample["image"])
+                if pixels.dtype != np.uint8:
+                    yield pixels, invalid
+
+    ranges: Intensity = None
+    if intensity != "auto":
+        ranges = intensity if isinstance(intensity[0], tuple) else (intensity,) * bands
+    elif deep:
+        ranges = found_ranges(pictures, bands, deep)
+    return Levels(bands, ranges, depths)
+
+
+def _chosen(
+    raw: Path,
+    sources: dict,
+    validation_share: float,
+    splits: Iterable[Split] = tuple(SOURCES),
+    doing: str = "Writing",
+) -> Iterator[tuple[Split, dict]]:
     """Yield the raw samples of each split of the records, with the split."""
-    for split, source in SOURCES.items():
+    for split in splits:
+        source = SOURCES[split]
         shards = [raw / shard["file"] for shard in sources[source]["shards"]]
         stream = (sample for shard in shards for sample in tfrecord.read_shard(shard))
-        for sample in track(stream, f"Writing {split}", total=sources[source]["samples"]):
+        for sample in track(stream, f"{doing} {split}", total=sources[source]["samples"]):
             group = sample.get("group") or sample["name"]
             held_out = name_hash(group.decode(), "val") < validation_share
             if split == "test" or held_out == (split == "val"):
@@ -78,22 +113,32 @@ def _chosen(raw: Path, sources: dict, validation_share: float) -> Iterator[tuple
 
 
 def _resized(
-    chosen: Iterable[tuple[Split, dict]], size: tuple[int, int], how: Resize, threads: int
+    chosen: Iterable[tuple[Split, dict]],
+    size: tuple[int, int],
+    how: Resize,
+    levels: Levels,
+    threads: int,
 ) -> Iterator[tuple[Split, dict]]:
     """Yield records in the order of their raw samples."""
 
     def resized(one: tuple[Split, dict]) -> tuple[Split, dict]:
         split, features = one
-        return split, resize_sample(features, size, how, with_original=split == "test")
+        return split, resize_sample(features, size, how, split == "test", levels)
 
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
         yield from in_order(lambda one: pool.submit(resized, one), chosen, 4 * threads)
 
 
-def resize_sample(features: dict, size: tuple[int, int], how: Resize, with_original: bool) -> dict:
+def resize_sample(
+    features: dict,
+    size: tuple[int, int],
+    how: Resize,
+    with_original: bool,
+    levels: Levels = RGB_OF_8_BITS,
+) -> dict:
     """Make a record of a raw sample."""
     indices = decode_png(features["mask"])
-    image = resize_unread(Image.open(io.BytesIO(features["image"])), size, how)
+    image = fit_encoded(features["image"], levels, size, how)
     mask = resize_mask(indices, size, how)
     record = {"name": features["name"], "image": image.tobytes(), "mask": mask.tobytes()}
     if with_original:

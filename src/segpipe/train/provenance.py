@@ -84,6 +84,7 @@ def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> di
         "resize": manifest.resize,
         "bands": manifest.bands,
         "intensity": manifest.intensity,
+        "depths": list(manifest.depths),
         **manifest.classes.to_json(),
         "training": training,
         "params": of["params"],

@@ -8,7 +8,11 @@ from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import texts
 from segpipe.fetch.sample import Files, Problem, Sample, Samples, Split
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".jp2", ".j2k", ".dcm", ".gif", ".bmp",
+    ".webp", ".nii",
+}  # fmt: skip
+"""Names of pictures; NIfTI is among them so that it is refused by name, not left out."""
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annot", "segmentations", "gt")

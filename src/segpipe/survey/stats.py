@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segpipe.fetch.integrity import InColoursError, decode_pair, open_lazily
-from segpipe.fetch.sample import BadSampleError, Problem, Sample, unreadable
+from segpipe.fetch.integrity import InColoursError, decode_pair
+from segpipe.fetch.pictures import open_lazily
+from segpipe.fetch.sample import BadSampleError, Mask, Picture, Problem, Sample, unreadable
+from segpipe.fetch.stored import format_of, open_stored
 
 MANY = 1024  # masks of more colours get no class table, so these are not counted
 
@@ -38,24 +40,24 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
     try:
         image, mask = sample.content.read()
         arguments = (image, mask, sample.image, sample.mask)
-        picture, colours, _ = decode_pair(*arguments, by_colour=True, upright=sample.upright)
+        picture, colours = decode_pair(*arguments, by_colour=True, upright=sample.upright)
         with contextlib.suppress(InColoursError):
-            _, numbers, _ = decode_pair(*arguments, upright=sample.upright)
+            _, numbers = decode_pair(*arguments, upright=sample.upright)
     except OSError as error:
         return unreadable(sample.image, error).problem
     except BadSampleError as error:
         return error.problem
-    drawing = open_lazily(mask) if isinstance(mask, bytes) else Image.fromarray(mask)
+    kind, mode = _kind(mask)
     pixels = [] if numbers is None else enumerate(np.bincount(numbers.ravel()).tolist())
     pairs: Any = Image.fromarray(colours).getcolors(MANY)  # None for more colours
     return SampleStats(
         size=(picture.height, picture.width),
-        kind=f"{drawing.format} {_MODES.get(drawing.mode, drawing.mode)}",
+        kind=f"{kind} {_MODES.get(mode, mode)}",
         numbers=None if numbers is None else {value: count for value, count in pixels if count},
         colours=pairs and {_code(colour): count for count, colour in pairs},
-        palette=_palette(numbers, colours) if drawing.mode == "P" and numbers is not None else {},
-        lossy=drawing.format == "JPEG",
-        remark=_remark(open_lazily(image), picture) if isinstance(image, bytes) else "",
+        palette=_palette(numbers, colours) if mode == "P" and numbers is not None else {},
+        lossy=kind == "JPEG",
+        remark=_remark(image),
     )
 
 
@@ -70,11 +72,21 @@ def _code(rgb: Iterable[int]) -> str:
     return "#" + bytes(int(channel) for channel in rgb).hex()
 
 
-def _remark(stored: Image.Image, picture: Image.Image) -> str:
-    if stored.mode.startswith("I"):
-        dark = ", which these hardly use: scale them to the full range"
-        hardly = int(np.asarray(picture).max()) < 32
-        return "16 bits: the upper 8 are kept" + (dark if hardly else "")
+def _kind(mask: Mask) -> tuple[str, str]:
+    """Return the format of a mask's file, and its mode in Pillow's words."""
+    if not isinstance(mask, bytes):
+        return "None", "L"
+    if known := format_of(mask):
+        colours = open_stored(mask, "").colours
+        return known, {"grey": "L", "palette": "P"}.get(colours, colours)
+    drawing = open_lazily(mask)
+    return str(drawing.format), drawing.mode
+
+
+def _remark(image: Picture) -> str:
+    if isinstance(image, tuple) or format_of(image):
+        return ""
+    stored = open_lazily(image)
     if stored.mode == "CMYK":
         return "CMYK: turned to RGB without a colour profile"
     if "A" in stored.mode or "transparency" in stored.info:

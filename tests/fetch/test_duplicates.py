@@ -65,7 +65,7 @@ def scene(rng):
 @pytest.mark.parametrize(
     "deep",
     [
-        lambda grey: (grey.astype(np.uint16) * 16 + 300),
+        lambda grey: grey.astype(np.uint16) * 16 + 300,
         lambda grey: (grey / 1e6).astype(np.float32),
         lambda grey: np.stack([grey, grey, grey, grey], 2),  # four bands
     ],

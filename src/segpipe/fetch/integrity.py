@@ -1,5 +1,7 @@
 """A picture and its mask, decoded together: upright, and of equal size."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -64,6 +66,7 @@ def _values(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, int]:
             found = _colours(stored, file) if by_colour else _stored_values(stored, file)
         return found, stored.orientation
     drawing = open_whole(mask, file)
+    _refuse_alpha(drawing, file)
     found = np.asarray(drawing.convert("RGB")) if by_colour else _mask_values(drawing, file)
     return found, orientation_of(drawing)
 
@@ -83,6 +86,16 @@ def _stored_values(stored: Stored, file: str) -> np.ndarray:
         found = f"a picture of {stored.bands} bands ({stored.colours})"
         raise InColoursError(file, found, _ONE_CHANNEL + _OR_COLOURS)
     return _checked(samples[..., 0], file)
+
+
+def _refuse_alpha(drawing: Image.Image, file: str) -> None:
+    """Raise BadSampleError for a mask of one colour whose shapes are in the alpha channel."""
+    if drawing.mode in ("LA", "RGBA"):
+        bands: Any = drawing.getextrema()  # low and high of each
+        *colours, alpha = bands
+        if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+            found = "one colour all over, and shapes in its alpha channel alone"
+            raise BadSampleError(file, found, "values; save the alpha channel as a grey PNG")
 
 
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What the names of folders and files tell: which files are data, what holds masks, what is a split."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -82,15 +83,21 @@ def normal(text: str) -> str:
 
 def parsed(root: Path, path: Path) -> File:
     """Return what a path below `root` tells."""
-    inner = PurePosixPath(normal(relative(root, path)))
+    return File(path, *_told(normal(relative(root, path.parent))), normal(path.stem))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _told(folders: str) -> tuple[str, str, str]:
+    """Return the word, the part and the place that folders tell."""
     word = part = place = ""
-    for folder in reversed(inner.parts[:-1]):  # the innermost word tells the role
+    for folder in reversed(PurePosixPath(folders).parts):  # the innermost word tells the role
+        kept = folder
         if found := _FOLDER.fullmatch(folder.lower()):
             word = word or found["word"]
-            folder = found["split"] or found["after"] or ""
-        part = folder.lower() if folder.lower() in SPLIT_WORDS else part
-        place = f"{folder}/{place}" if folder else place
-    return File(path, word, part, place, inner.stem)
+            kept = found["split"] or found["after"] or ""
+        part = kept.lower() if kept.lower() in SPLIT_WORDS else part
+        place = f"{kept}/{place}" if kept else place
+    return word, part, place
 
 
 def by_name(base: Path) -> ByName:

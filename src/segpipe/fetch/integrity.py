@@ -61,8 +61,8 @@ def decode_pair(
         BadSampleError: a file cannot be read, or the two do not belong together.
     """
     assert isinstance(image, bytes), "bands in several files come with `fetch/pictures.py`"
-    picture = _open(image, image_file)
-    drawing = _open(mask, mask_file) if isinstance(mask, bytes) else Image.fromarray(mask)
+    picture = open_whole(image, image_file)
+    drawing = open_whole(mask, mask_file) if isinstance(mask, bytes) else Image.fromarray(mask)
     turn, mask_turn = _orientation(picture), _orientation(drawing)
     if mask_turn not in (turn, 1):
         expected = f"none, or the image's, {turn} ({image_file})"
@@ -70,7 +70,7 @@ def decode_pair(
     if not upright and (upright is False or drawing.size == picture.size):
         mask_turn = turn  # drawn on the stored pixels
     rgb = _upright(_rgb(picture), turn)
-    found = np.asarray(_rgb(drawing)) if by_colour else _mask_values(drawing, mask_file)
+    found = np.asarray(_rgb(drawing)) if by_colour else mask_values(drawing, mask_file)
     values = np.asarray(_upright(Image.fromarray(found), mask_turn))
     if rgb.size != values.shape[1::-1]:
         expected = f"the image's size, {rgb.width}x{rgb.height} ({image_file})"
@@ -85,7 +85,7 @@ def open_lazily(data: bytes) -> Image.Image:
 
 def decode_image(image: bytes, file: str) -> Image.Image:
     """Decode an image to the RGB pixels of `decode_pair`. Raises BadSampleError, which names `file`."""
-    return upright_rgb(_open(image, file))
+    return upright_rgb(open_whole(image, file))
 
 
 def open_one(data: bytes, file: str) -> Image.Image:
@@ -127,7 +127,8 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
     return _upright(_rgb(picture), _orientation(picture))
 
 
-def _open(data: bytes, file: str) -> Image.Image:
+def open_whole(data: bytes, file: str) -> Image.Image:
+    """Open and decode a single picture. Raises BadSampleError, which names `file`."""
     with readable(file):
         picture = open_one(data, file)
         picture.load()
@@ -141,7 +142,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:
+def mask_values(drawing: Image.Image, file: str) -> np.ndarray:
     """Return the file values of a mask: uint8 [height, width]."""
     found, expected = f"a colour picture (mode {drawing.mode})", "one channel of class values"
     if drawing.format == "GIF" and drawing.mode != "L":

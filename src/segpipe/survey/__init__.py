@@ -14,13 +14,14 @@ from segpipe.common.parallel import ordered_map
 from segpipe.fetch import layouts
 from segpipe.fetch.layouts.matching import is_image
 from segpipe.fetch.sample import Note, Problem, Sample, Samples
+from segpipe.survey.labels import label_table
 from segpipe.survey.names import Names, find_names
-from segpipe.survey.proposal import Proposal, label_table, propose, propose_drawn
+from segpipe.survey.proposal import Proposal, propose, propose_drawn
 from segpipe.survey.stats import SampleStats, sample_stats
 
 Good = TypeVar("Good", Sample, SampleStats)
 
-MOST_DECODED = 500  # a survey decodes no more samples, chosen by hash of the name
+MOST_DECODED = 1000  # a survey decodes no more samples, chosen by hash of the name
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def survey(
         reason = problems[0] if problems else "there is none"
         raise UserError(f"{root}: no sample can be read, as {reason}")
     all_seen = len(samples) <= MOST_DECODED
-    proposal = propose_drawn(stats, table) if labels else propose(stats, names, all_seen)
+    masks = [one.mask for one in stats]
+    proposal = propose_drawn(masks, table) if labels else propose(masks, names, all_seen)
     return Survey(
         candidates, samples, stats, problems, notes, names, proposal, test_share, validation_share
     )

@@ -42,9 +42,9 @@ def _on_masks(found: Survey) -> Iterator[str]:
         if seen.share < _RARE and value not in table.ignore:
             share = f"{100 * seen.share:.2g} % of the pixels, in {seen.masks} masks"
             yield f"{value} is {share}: too few to learn, perhaps a slip of the pen"
-    if lossy := sum(one.lossy for one in found.stats):
+    if lossy := sum(one.mask.lossy for one in found.stats):
         yield f"{lossy} masks are JPEG, which changes values; save masks as PNG"
-    kinds = Counter(one.kind for one in found.stats)
+    kinds = Counter(one.mask.kind for one in found.stats)
     if len(kinds) > 1 and not table.by_colour:
         yield "masks of several kinds: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
 

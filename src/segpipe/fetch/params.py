@@ -6,8 +6,10 @@ import pydantic
 from pydantic import Field, PlainValidator
 
 from segpipe.common.classes import MaskValue, class_table, is_colour
+from segpipe.common.duplicates import OnNear
 from segpipe.common.fields import Count, CountOrZero, Integer, Name, Section, Share
 from segpipe.common.words import did_you_mean
+from segpipe.fetch.groups import Group, group_param
 from segpipe.fetch.layouts import LAYOUTS
 
 
@@ -53,6 +55,7 @@ class FolderParams(Section):
 
     path: Name  # the folder, relative to the repository or absolute
     layout: Annotated[str, PlainValidator(_layout)]  # a module of `fetch/layouts`
+    group: Annotated[Group, PlainValidator(group_param)]  # which samples no split parts
     test_share: Share  # share of names held out as test split where the layout names none
 
 
@@ -83,6 +86,9 @@ class FetchParams(Section):
     tfds: TfdsParams
     synthetic: SyntheticParams
     on_bad: Literal["auto", "error", "skip"]  # auto: error for a folder, else skip
+    on_near_duplicate: (
+        OnNear  # a picture that looks like one of another split; `preprocess` reads it too
+    )
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
     ignore: tuple[MaskValueParam, ...]  # that count in neither loss nor score
     shard_mb: Annotated[float, Field(gt=0)]  # size from which a new shard begins, 10^6 bytes

@@ -31,24 +31,27 @@ def open_layout(name: str) -> Any:
     return import_module(f"{__name__}.{name}")
 
 
-def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(layout: str, root: Path, test_share: float, table: ClassTable, group: Any = None) -> Samples:
     """Yield a folder's notes, then its samples and problems: test split first, each split by name.
 
     Where the folder names no split for a sample, `test_share` (0..1) of the groups are held out by hash.
-    `table` has the classes that labels of shapes name; masks in files are not read here. Raises
+    `table` has the classes that labels of shapes name; masks in files are not read here. `group` is the
+    param of the same name; a sample that is in another split than its group is a problem. Raises
     UserError where the folder, or a part of it that the layout needs, is missing, empty or malformed.
     """
     if not root.is_dir():
         raise UserError(f"data.folder.path: there is no folder {root}; set it to your data's folder")
-    from segpipe.fetch import views  # reads pictures, which those who only read params need not
+    from segpipe.fetch import groups, views  # reads pictures, which those who only read params need not
 
     found = list(open_layout(layout).samples(root, table))
     of_folder, notes = views.decided([one for one in found if isinstance(one, Sample)])
+    of_folder, of_groups = groups.assigned(of_folder, group, root)
     yield from (one for one in found if isinstance(one, Note))
-    yield from notes
+    yield from [*notes, *of_groups]
     yield from (one for one in found if isinstance(one, Problem))
     split = [dataclasses.replace(s, split=s.split or split_by_hash(s, test_share)) for s in of_folder]
-    yield from sorted(split, key=lambda s: (SPLITS.index(s.split or "train"), s.name))
+    split.sort(key=lambda s: (SPLITS.index(s.split or "train"), s.name))
+    yield from groups.unparted(split)
 
 
 def split_by_hash(sample: Sample, test_share: float) -> Split:

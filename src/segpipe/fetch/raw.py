@@ -34,6 +34,7 @@ from segpipe.fetch.sample import (
     Problem,
     Sample,
     Samples,
+    badly_named,
     unreadable,
 )
 
@@ -83,8 +84,8 @@ def check(sample: Sample | Problem | Note, table: ClassTable) -> Checked | Probl
     """Read and decode one sample, and make all checks that need no other sample."""
     if not isinstance(sample, Sample):
         return sample
-    if not sample.name.isprintable():
-        return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
+    if problem := badly_named(sample):
+        return problem
     try:
         image, mask = sample.content.read()
         picture, values, kept = _decoded(sample, image, mask, table)

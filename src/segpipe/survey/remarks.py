@@ -22,24 +22,21 @@ def _on_samples(found: Survey, batch_size: int) -> Iterator[str]:
     if len(found.samples) > MOST_DECODED:
         some = f"{MOST_DECODED} of {len(found.samples)} samples were looked at"
         yield f"{some}, chosen by hash of the name; `dvc repro fetch` checks all"
-    training = found.splits()["train"]
+    training = found.splits["train"]
     if training < batch_size:
         fits = 1 << (max(training // 4, 1).bit_length() - 1)
         said = f"train.batch_size = {batch_size} is more than the {training} training samples"
         yield f"{said}: set it to {fits}"
-    for split, role in (
-        ("train", "joins training, as there is a test split; validation is cut from both"),
-        ("test", "is the test split, as there is no other; validation is cut from training"),
-    ):
-        words = {sample.name.partition("/")[0] for sample in found.samples if sample.split == split}
-        for word in sorted(words & {"val", "valid", "validation"}):
-            yield f"{word}/ {role} by hash of the name"
+    if found.grouping:
+        groups = f"{found.grouping.groups} groups, which no split parts (data.folder.group)"
+        yield f"{found.grouping.reason}: {groups}"
 
 
 def _on_masks(found: Survey) -> Iterator[str]:
     table = found.proposal.table
+    alone = {row.value for row in table.classes if not isinstance(row.value, tuple)}
     for value, seen in found.proposal.found.items():
-        if seen.share < _RARE and value not in table.ignore:
+        if seen.share < _RARE and value in alone:
             share = f"{100 * seen.share:.2g} % of the pixels, in {seen.masks} masks"
             yield f"{value} is {share}: too few to learn, perhaps a slip of the pen"
     if lossy := sum(one.mask.lossy for one in found.stats):

@@ -1,12 +1,13 @@
 """Statistics of one sample: of its picture, mostly from the header, and of its mask."""
 
+import hashlib
 from dataclasses import dataclass
 
 from PIL import Image
 
 from segpipe.fetch import integrity
 from segpipe.fetch.duplicates import picture_hash
-from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, unreadable
+from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
 from segpipe.fetch.views import SWAPPING, orientation
 from segpipe.survey.masks import MaskStats, mask_stats
 
@@ -17,15 +18,18 @@ _DRAFT = (128, 128)  # pixels of the reduced copy, at least, of which a photogra
 class SampleStats:
     """The statistics of one sample."""
 
-    name: str
+    sample: Sample
     size: tuple[int, int]  # height and width of the image, upright
     remark: str  # what is odd about the image, if anything
     hash: str  # `picture_hash` of the image
+    digest: str  # SHA-256 of the image's file
     mask: MaskStats
 
 
 def sample_stats(sample: Sample) -> SampleStats | Problem:
     """Look at one sample: the header of its image, a reduced copy of it, and its mask."""
+    if problem := badly_named(sample):
+        return problem
     try:
         image, mask = sample.content.read()
         stored, upright, remark, hashed = _picture(image, sample.image)
@@ -38,7 +42,7 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
     if found.size not in fitting:
         expected = f"the image's size, {_extent(fitting[0])} ({sample.image})"
         return Problem(sample.mask, f"size {_extent(found.size)}", expected)
-    return SampleStats(sample.name, upright, remark, hashed, found)
+    return SampleStats(sample, upright, remark, hashed, _digest(image), found)
 
 
 def _picture(image: Picture, file: str) -> tuple[tuple[int, int], tuple[int, int], str, str]:
@@ -50,6 +54,10 @@ def _picture(image: Picture, file: str) -> tuple[tuple[int, int], tuple[int, int
         upright = stored[::-1] if orientation(picture) in SWAPPING else stored
         picture.draft("RGB", _DRAFT)
         return stored, upright, remark, picture_hash(integrity.upright_rgb(picture))
+
+
+def _digest(image: Picture) -> str:
+    return hashlib.sha256(image if isinstance(image, bytes) else b"".join(image)).hexdigest()
 
 
 def _remark(stored: Image.Image) -> str:

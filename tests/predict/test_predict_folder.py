@@ -133,7 +133,7 @@ def test_a_written_mask_is_one_that_training_would_read_as_the_same_classes(tabl
     outputs.write_mask(tmp_path / "mask.png", mask, table)
     outputs.write_overlay(tmp_path / "image.jpg", Image.new("RGB", (40, 30)), mask, table)
     image, drawn = ((tmp_path / name).read_bytes() for name in ("image.jpg", "mask.png"))
-    _, values, _ = decode_pair(image, drawn, "image", "mask", table.by_colour)
+    _, values = decode_pair(image, drawn, "image", "mask", table.by_colour)
     assert table.unknown_values(values) == {}
     assert (table.to_indices(values) == mask).all()
 

@@ -118,7 +118,7 @@ def test_a_file_is_seen_to_the_very_pixels_of_its_record(mode, orientation, suff
     noise = Image.fromarray(photo(rng, 40, 60)).resize((601, 397), Image.Resampling.BICUBIC)
     noise.convert(mode).save(path, exif=exif)
     mask = encode_png(np.zeros((601, 397) if orientation == 6 else (397, 601), np.uint8))
-    picture, values, kept = decode_pair(path.read_bytes(), mask, "image", "mask")
+    picture, values = decode_pair(path.read_bytes(), mask, "image", "mask")
     sample = {"name": b"image", "image": kept, "mask": encode_png(values)}
     record = resize_sample(sample, (32, 64), how, with_original=False)
     seen, original = read_fitted(path, (32, 64), how)

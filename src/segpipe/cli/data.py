@@ -40,12 +40,14 @@ def init_data(
         old.folder.test_share,
         old.validation_share,
         layout=layout or (old.folder.layout if again else None),
-        group=old.folder.group if again else None,
+        group=old.folder.group if again else "none",
         before=class_table(old.classes, old.ignore) if again else None,
     )
     _print_found(found, [*remarks(found, params.train.batch_size)])
     proposed = {"data": found.data(_path_in_params(folder))}
-    if old.folder.group and not again:
+    if again:
+        del proposed["data"]["bands"]  # a choice that only people can make
+    elif old.folder.group != "none":
         proposed["data"]["folder"].setdefault("group", "none")
     text = changed_params(PARAMS_FILE, proposed)  # checks it
     print(as_yaml(proposed), end="")
@@ -116,6 +118,7 @@ def data(
     records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = _RECORDS,
 ) -> None:
     """Show what is in the records: splits, shares and weights of the classes, what was left out."""
+    from segpipe.common.duplicates import report
     from segpipe.common.records import read_manifest, without_pixels
     from segpipe.common.words import extent
     from segpipe.params.load import load_params
@@ -125,9 +128,11 @@ def data(
     weighting = load_params().train.class_weights
     print(f"source:  {manifest.source}")
     print(f"size:    {extent(manifest.size)}, {manifest.resize}")
-    splits = tables.table("Splits", "split", "samples", "pixels ignored")
+    print(f"val:     {manifest.validation}")
+    splits = tables.table("Splits", "split", "samples", "groups", "pixels ignored")
     for name, split in manifest.splits.items():
-        splits.add_row(name, str(split["samples"]), f"{100 * split['ignored_share']:.4g} %")
+        ignored = f"{100 * split['ignored_share']:.4g} %"
+        splits.add_row(name, str(split["samples"]), str(split["groups"]), ignored)
     shares = [f"% of {name}" for name in manifest.splits]
     classes = tables.table("Classes", "class", "value", *shares, "weight")
     weights = class_weights(weighting, manifest) or [1.0] * len(manifest.classes)
@@ -139,5 +144,7 @@ def data(
         print(f"weights: train.class_weights = {weighting}")
     for name in without_pixels(manifest.splits["train"]):
         print(f"class {name} has no pixel in the training split: nothing will learn it")
+    if near := manifest.near_duplicates:
+        print(report(near))
     lines = [left["problem"] for left in manifest.left_out]
     _print_some(f"{len(lines)} samples were left out:", lines)

@@ -27,14 +27,14 @@ class GroupFile(pydantic.BaseModel):
     column: str  # of the groups
 
 
-Group = str | GroupFile | None
-"""The param `data.folder.group`: a regular expression with one group, a file, or None."""
+Group = str | GroupFile
+"""The param `data.folder.group`: `none`, a regular expression with one group, or a file."""
 
 
 def group_param(value: object) -> Group:
     """Check the value of `data.folder.group`; raises ValueError."""
-    if value == "none" or value is None or isinstance(value, GroupFile):
-        return None if value == "none" else value
+    if value == "none" or isinstance(value, GroupFile):
+        return value
     if isinstance(value, dict) and {*value} == {"file", "column"}:
         return GroupFile(**{key: str(text) for key, text in value.items()})
     if not isinstance(value, str):
@@ -53,10 +53,10 @@ def group_param(value: object) -> Group:
 def assigned(samples: Sequence[Sample], group: Group, root: Path) -> tuple[list[Sample], list[Note]]:
     """Return the samples with the groups that the param `group` names, and what there is to say.
 
-    A sample that it does not name is a group of its own. Without a param, samples stay as they are.
+    A sample that it does not name is a group of its own. With `none`, samples stay as they are.
     Raises UserError where it names the group of no sample, or its file in `root` cannot be used.
     """
-    if group is None or not samples:
+    if group == "none" or not samples:
         return list(samples), []
     if isinstance(group, str):
         expression = re.compile(group)

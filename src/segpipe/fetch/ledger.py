@@ -30,6 +30,8 @@ class Checked:
     pixels: str  # SHA-256 of the decoded image, equal for equal pictures in different files
     hash: str  # perceptual: close for pictures that look alike
     area: int  # pixels of the mask
+    bands: int  # of the picture's file
+    depth: str  # the type of its pixels
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Ledger:
     table: ClassTable
     skip_bad: bool  # leave bad samples out, instead of stopping
     on_near: OnNear  # near duplicates of an earlier split
+    bands: tuple[int, str] | None = None  # of the first picture, with its file, where all must have them
     index: list[Entry] = field(default_factory=list)  # of the samples that are kept
     problems: list[Problem] = field(default_factory=list)
     near: list[Near] = field(default_factory=list)
@@ -76,6 +79,11 @@ class Ledger:
         if sample.name in self._names:
             return Problem(sample.image, f"a duplicate name, {sample.name}", "every name once")
         self._names.add(sample.name)
+        if self.bands and not self.bands[0]:
+            self.bands = checked.bands, sample.image
+        if self.bands and checked.bands != self.bands[0]:
+            expected = f"{self.bands[0]}, as {self.bands[1]} has (data.bands)"
+            return Problem(sample.image, f"a picture with {checked.bands} bands", expected)
         twin = self._pictures.setdefault(checked.pixels, sample)
         if twin.split == sample.split:
             return None

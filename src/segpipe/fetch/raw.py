@@ -1,22 +1,22 @@
 """`data/raw`: checked samples as canonical shards, byte for byte the same for the same input.
 
-A sample holds `name`, `image` (encoded, upright, RGB), `mask` (a PNG of class indices, where 255 is
-ignored), and `group` where it has one: samples of equal group stay in one split.
-`summary.json` lists the shards by split, near duplicates, and what was left out and why; `index.csv` has
-a row a sample (`common.index`).
+A sample holds `name`, `image` (encoded, upright: JPEG or PNG in RGB, or a TIFF of other bands or more
+than 8 bits), `mask` (a PNG of class indices, where 255 is ignored), and `group` where it has one:
+samples of equal group stay in one split. `summary.json` lists the shards by split, near duplicates, and
+what was left out and why; `index.csv` has a row a sample (`common.index`).
 """
 
 import functools
-import hashlib
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from rich.progress import track
 
 from segpipe.common import tfrecord
-from segpipe.common.classes import ClassTable
+from segpipe.common.bands import Bands
+from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import encode_png
 from segpipe.common.duplicates import OnNear
 from segpipe.common.files import replaces, write_json
@@ -26,6 +26,7 @@ from segpipe.common.records import SUMMARY
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.integrity import InColoursError, decode_pair
 from segpipe.fetch.ledger import Checked, Ledger
+from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.sample import (
     BadSampleError,
     Mask,
@@ -49,38 +50,46 @@ def write_raw(
     shard_mb: float,
     folder: Path,
     processes: int | None = None,
+    bands: Bands = "rgb",
     on_near: OnNear = "warn",
 ) -> dict:
     """Check every sample and write the good ones to `folder`, in the order they come.
 
     `found` holds test before val before train; val is optional. `source` names its source for people.
-    Masks may hold the values of `table`. `skip_bad` leaves bad samples out and lists them in the
-    summary, instead of stopping; `on_near` says what becomes of a picture that looks like one of an
-    earlier split. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once
-    everything is written. `processes` is the number of workers, None for one a core. Returns the content
-    of `summary.json`.
+    Masks may hold the values of `table`. `bands` of the pictures are kept; where they are a list, all
+    files must have equally many. `skip_bad` leaves bad samples out and lists them in the summary,
+    instead of stopping; `on_near` says what becomes of a picture that looks like one of an earlier
+    split. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once everything
+    is written. `processes` is the number of workers, None for one a core. Returns the content of
+    `summary.json`.
 
     Raises:
         UserError: a split holds no good sample; `skip_bad` is false and samples are bad (all are named);
             or `on_near` is error and there are near duplicates.
     """
-    ledger = Ledger(table, skip_bad, on_near)
-    checked = ordered_map(functools.partial(check, table=table), ledger.noting(found), processes)
+    ledger = Ledger(table, skip_bad, on_near, None if bands == "rgb" else (0, ""))
+    checking = functools.partial(check, table=table, bands=bands)
+    checked = ordered_map(checking, ledger.noting(found), processes)
     good = ledger.good(track(checked, "Checking samples", total=None))
     splits: dict[str, dict] = {}
     with replaces(folder) as partial:
         partial.mkdir()
         for split, group in itertools.groupby(good, lambda one: str(one.sample.split)):
-            shards = tfrecord.write_shards(partial, split, map(_features, group), shard_mb)
-            splits[split] = {"samples": sum(s["samples"] for s in shards), "shards": shards}
+            depths = Counter[str]()
+            features = (_features(one, depths) for one in group)
+            shards = tfrecord.write_shards(partial, split, features, shard_mb)
+            count = sum(shard["samples"] for shard in shards)
+            splits[split] = {"samples": count, "depths": dict(sorted(depths.items())), "shards": shards}
         ledger.judge(splits)
-        summary = {"source": source, "splits": splits, **ledger.to_json()}
+        summary = {"source": source, "bands": bands, "splits": splits, **ledger.to_json()}
         write_json(partial / SUMMARY, summary)
         write_index(partial, ledger.index)
     return summary
 
 
-def check(sample: Sample | Problem | Note, table: ClassTable) -> Checked | Problem | Note:
+def check(
+    sample: Sample | Problem | Note, table: ClassTable, bands: Bands = "rgb"
+) -> Checked | Problem | Note:
     """Read and decode one sample, and make all checks that need no other sample."""
     if not isinstance(sample, Sample):
         return sample
@@ -88,7 +97,7 @@ def check(sample: Sample | Problem | Note, table: ClassTable) -> Checked | Probl
         return problem
     try:
         image, mask = sample.content.read()
-        picture, values, kept = _decoded(sample, image, mask, table)
+        picture, values = _decoded(sample, image, mask, table, bands)
     except OSError as error:
         of_mask = str(error.filename).endswith(sample.mask)
         return unreadable(sample.mask if of_mask else sample.image, error).problem
@@ -106,32 +115,28 @@ def check(sample: Sample | Problem | Note, table: ClassTable) -> Checked | Probl
         expected = f"{table.describe()} (data.classes, data.ignore)"
         most = dict(itertools.islice(unknown.items(), 256))
         return Problem(sample.mask, found, expected, most, area)
-    return Checked(sample, kept, encode_png(indices), _digest(picture), picture_hash(picture), area)
+    if picture.invalid is not None:
+        indices = np.where(picture.invalid, np.uint8(IGNORE), indices)
+    encoded, drawn, looks = picture.encoded(), encode_png(indices), picture_hash(picture)
+    return Checked(sample, encoded, drawn, picture.digest, looks, area, picture.bands, picture.depth)
 
 
 def _decoded(
-    sample: Sample, image: Picture, mask: Mask, table: ClassTable
-) -> tuple[Image.Image, np.ndarray, bytes]:
+    sample: Sample, image: Picture, mask: Mask, table: ClassTable, bands: Bands
+) -> tuple[Decoded, np.ndarray]:
     """Decode a sample: its mask by numbers where mask and table have some, else by colours."""
     arguments = (image, mask, sample.image, sample.mask)
     try:
-        return decode_pair(*arguments, table.by_colour, sample.upright)
+        return decode_pair(*arguments, table.by_colour, sample.upright, bands)
     except InColoursError:
         if not table.has_colours:
             raise
-        return decode_pair(*arguments, True, sample.upright)
+        return decode_pair(*arguments, True, sample.upright, bands)
 
 
-def _digest(picture: Image.Image) -> str:
-    """Return the SHA-256 of size and pixels, taken 256 rows at once: a large picture is not copied."""
-    digest = hashlib.sha256(repr(picture.size).encode())
-    for top in range(0, picture.height, 256):
-        bottom = min(top + 256, picture.height)
-        digest.update(picture.crop((0, top, picture.width, bottom)).tobytes())
-    return digest.hexdigest()
-
-
-def _features(checked: Checked) -> tfrecord.Features:
+def _features(checked: Checked, depths: Counter[str]) -> tfrecord.Features:
+    """Return what data/raw holds of a sample; count the type of its pixels."""
+    depths[checked.depth] += 1
     sample = checked.sample
     group = {"group": sample.group.encode()} if sample.group else {}
     return {"name": sample.name.encode(), "image": checked.image, "mask": checked.mask, **group}

@@ -4,16 +4,17 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.progress import track
 
+from segpipe.common.bands import Bands
 from segpipe.common.classes import ClassTable
 from segpipe.common.duplicates import Near
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, name_hash
 from segpipe.common.parallel import ordered_map
 from segpipe.fetch import layouts
+from segpipe.fetch.groups import Group
 from segpipe.fetch.sample import Note, Problem, Sample
 from segpipe.survey import checks, keeping, seen
 from segpipe.survey.groups import Grouping, propose_group
@@ -38,6 +39,7 @@ class Survey:
     splits: dict[str, int]  # how many samples train, val and test get
     names: Names
     proposal: Proposal
+    bands: Bands
     grouping: Grouping | None
     test_share: float
     validation_share: float
@@ -53,6 +55,7 @@ class Survey:
         return {
             "source": "folder",
             "folder": {"path": path, "layout": self.layout, **group, "test_share": self.test_share},
+            "bands": self.bands if self.bands == "rgb" else [*self.bands],
             **self.proposal.table.to_json(),
             "validation_share": self.validation_share,
         }
@@ -64,7 +67,7 @@ def survey(
     validation_share: float,
     processes: int | None = None,
     layout: str | None = None,
-    group: Any = None,
+    group: Group = "none",
     before: ClassTable | None = None,
 ) -> Survey:
     """Find the layout, samples and classes of a folder, decoding with `processes` (None: one a core).
@@ -84,7 +87,7 @@ def survey(
     folder = _Folder(root, layouts.read(layout, root, table))
     looked = _chosen(folder.parted(test_share, group)[0])
     stats, bad = _look(root, looked, processes)
-    grouping = None if group else folder.grouping(test_share, stats)
+    grouping = folder.grouping(test_share, stats) if group == "none" else None
     group = grouping.pattern if grouping else group
     if folder.undecided:
         hashes = (_hash(sample, "test") for sample in folder.parted(test_share, group)[0])
@@ -93,11 +96,12 @@ def survey(
     training = (_hash(sample, "val") for sample in samples if sample.split == "train")
     validation_share = holding_out(training, validation_share)
     proposal = _proposal(stats, names, len(looked) == len(samples), table if labels else None, before)
-    refused, near, splits = checks.across(samples, stats, {*bad}, validation_share)
+    bands = _bands(stats)
+    refused, near, splits = checks.across(samples, stats, {*bad}, validation_share, bands)
     problems = [*problems, *bad.values(), *refused]
     notes = [*notes, *folder.notes, *proposal.notes]
-    return Survey(candidates, samples, stats, problems, notes, near, splits, names, proposal, grouping,
-                  test_share, validation_share)  # fmt: skip
+    return Survey(candidates, samples, stats, problems, notes, near, splits, names, proposal, bands,
+                  grouping, test_share, validation_share)  # fmt: skip
 
 
 @dataclass
@@ -113,7 +117,7 @@ class _Folder:
         """Whether the folder says the split of no sample."""
         return all(one.split is None for one in self.found if isinstance(one, Sample))
 
-    def parted(self, test_share: float, group: Any) -> tuple[list[Sample], list[Problem], list[str]]:
+    def parted(self, test_share: float, group: Group) -> tuple[list[Sample], list[Problem], list[str]]:
         """Return samples with their splits, problems and notes."""
         listed = [*layouts.parted(self.found, self.root, test_share, group)]
         notes = [one.text for one in listed if isinstance(one, Note)]
@@ -127,7 +131,7 @@ class _Folder:
         grouping = propose_group({one.sample.name: one.hash for one in stats})
         if not grouping:
             return None
-        before, after = (len(self.parted(test_share, g)[1]) for g in (None, grouping.pattern))
+        before, after = (len(self.parted(test_share, g)[1]) for g in ("none", grouping.pattern))
         if after > before:
             self.notes.append(
                 f"{grouping.reason}: {after - before} pictures are in another split of this folder than "
@@ -159,6 +163,13 @@ def _chosen(samples: Sequence[Sample]) -> Sequence[Sample]:
     pairs = [ordered[n : n + 2] for n in range(0, len(ordered), 2)]
     chosen = first_by_hash(pairs, MOST_DECODED // 2, "survey", lambda pair: pair[0].name)
     return [sample for pair in chosen for sample in pair]
+
+
+def _bands(stats: Sequence[SampleStats]) -> Bands:
+    """Propose all bands that every picture has, unless people see all pictures as grey or RGB."""
+    if all(one.as_rgb for one in stats):
+        return "rgb"
+    return (*range(1, min(one.bands for one in stats) + 1),)
 
 
 def _proposal(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from segpipe.common.bands import Bands
 from segpipe.common.classes import ClassTable
 from segpipe.common.duplicates import Near
 from segpipe.fetch.ledger import Checked, Ledger
@@ -12,7 +13,11 @@ from segpipe.survey.stats import SampleStats
 
 
 def across(
-    samples: Iterable[Sample], stats: Sequence[SampleStats], bad: set[str], validation_share: float
+    samples: Iterable[Sample],
+    stats: Sequence[SampleStats],
+    bad: set[str],
+    validation_share: float,
+    bands: Bands,
 ) -> tuple[list[Problem], list[Near], dict[str, int]]:
     """Return what `fetch` would refuse, pictures that are alike, and how many samples a split has.
 
@@ -20,8 +25,8 @@ def across(
     unless the folder names a validation split.
     """
     looked = {one.sample.name: one for one in stats}
-    ledger = Ledger(ClassTable(()), skip_bad=True, on_near="warn")
-    good = (_checked(sample, looked.get(sample.name)) for sample in samples if sample.name not in bad)
+    ledger = Ledger(ClassTable(()), True, "warn", None if bands == "rgb" else (len(bands), "the others"))
+    good = (_checked(s, looked.get(s.name), len(bands)) for s in samples if s.name not in bad)
     for _ in ledger.good(good):
         pass
     cut = Cut(validation_share).of(ledger.index)
@@ -29,6 +34,8 @@ def across(
     return ledger.problems, [*ledger.near, *cut.near], {s: counts[s] for s in ("train", "val", "test")}
 
 
-def _checked(sample: Sample, one: SampleStats | None) -> Checked:
+def _checked(sample: Sample, one: SampleStats | None, bands: int) -> Checked:
     """Return a sample as `fetch` would check it; of one that was not looked at, the name alone."""
-    return Checked(sample, b"", b"", one.digest if one else sample.image, one.hash if one else "", 0)
+    if one is None:
+        return Checked(sample, b"", b"", sample.image, "", 0, bands, "")
+    return Checked(sample, b"", b"", one.digest, one.hash, 0, one.bands, "")

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segpipe.fetch.integrity import mask_values, open_whole
+from segpipe.fetch.integrity import mask_pixels
+from segpipe.fetch.pictures import open_whole
 from segpipe.fetch.sample import Mask
+from segpipe.fetch.stored import format_of, open_stored
 
 MANY = 1024  # masks of more colours get no class table, so these are not counted
 
 Counts = Mapping[int | str, int]  # pixels by number, or by colour as `#rrggbb`
 
-_MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB", "I;16": "16 bits",
-          "I": "16 bits"}  # fmt: skip
+_MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB"}
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
     """Count a mask's values as `fetch` reads them. Raises BadSampleError, which names `file`."""
     if not isinstance(mask, bytes):
         return MaskStats((mask.shape[0], mask.shape[1]), "drawn", _counted(mask))
+    if known := format_of(mask):
+        return _of_other(mask, known, file)
     drawing = open_whole(mask, file)
     size, mode = (drawing.height, drawing.width), _MODES.get(drawing.mode, drawing.mode)
-    if mode == "16 bits":
-        return MaskStats(size, f"{drawing.format} {mode}", _counted(mask_values(drawing, file)))
     # A GIF's palette is renumbered by those who write it, so that its indices mean nothing.
     by_index = mode in ("1 bit", "grey", "palette") and (drawing.format != "GIF" or mode == "grey")
     numbers, colours, palette = _of_one_channel(drawing) if by_index else _of_colours(drawing)
@@ -48,7 +49,25 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
     return MaskStats(size, f"{drawing.format} {mode}", numbers, colours, palette, lossy, alpha)
 
 
-def _counted(values: np.ndarray) -> Counts:
+def _of_other(mask: bytes, known: str, file: str) -> MaskStats:
+    """Count the values of a mask that Pillow does not read."""
+    stored = open_stored(mask, file)
+    by_index = stored.colours in ("grey", "palette")
+    pixels, _ = mask_pixels(mask, file, not by_index)
+    if not by_index:
+        numbers, colours, _ = _of_colours(Image.fromarray(pixels))
+        return MaskStats(stored.size, f"{known} {stored.colours}", numbers, colours)
+    found = _counted(pixels)
+    shown = stored.palette if stored.palette is not None else np.arange(256).repeat(3).reshape(-1, 3)
+    codes = {int(value): _code(shown[int(value)].tolist()) for value in found}
+    colours = Counter[int | str]()
+    for value, count in found.items():
+        colours[codes[int(value)]] += count
+    palette = codes if stored.palette is not None else {}
+    return MaskStats(stored.size, f"{known} {stored.colours}", found, colours, palette)
+
+
+def _counted(values: np.ndarray) -> dict[int | str, int]:
     return {value: count for value, count in enumerate(np.bincount(values.ravel()).tolist()) if count}
 
 

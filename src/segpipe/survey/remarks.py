@@ -49,6 +49,10 @@ def _on_masks(found: Survey) -> Iterator[str]:
 def _on_images(found: Survey) -> Iterator[str]:
     for remark, count in Counter(one.remark for one in found.stats if one.remark).items():
         yield f"images ({count}) with {remark}"
+    if found.bands != "rgb":
+        counts = sorted({one.bands for one in found.stats})
+        held = " or ".join(map(str, counts))
+        yield f"images of {held} bands that are no RGB: data.bands lists those that the network sees"
     aspects = sorted(one.size[1] / one.size[0] for one in found.stats)
     middle = statistics.median(aspects)
     if aspects[-1] > 1.25 * aspects[0]:

@@ -3,14 +3,17 @@
 import hashlib
 from dataclasses import dataclass
 
-from PIL import Image
+import numpy as np
 
-from segpipe.fetch import integrity
+from segpipe.fetch import pictures
 from segpipe.fetch.duplicates import picture_hash
+from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
-from segpipe.fetch.views import SWAPPING, orientation
+from segpipe.fetch.stored import format_of, readable
+from segpipe.fetch.views import SWAPPING
 from segpipe.survey.masks import MaskStats, mask_stats
 
+MOST_BANDS = 16  # that segpipe takes
 _DRAFT = (128, 128)  # pixels of the reduced copy, at least, of which a photograph's hash is made
 
 
@@ -20,6 +23,8 @@ class SampleStats:
 
     sample: Sample
     size: tuple[int, int]  # height and width of the image, upright
+    bands: int  # in the image's file
+    as_rgb: bool  # whether people see them as grey or RGB
     remark: str  # what is odd about the image, if anything
     hash: str  # `picture_hash` of the image
     digest: str  # SHA-256 of the image's file
@@ -32,35 +37,46 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         return problem
     try:
         image, mask = sample.content.read()
-        stored, upright, remark, hashed = _picture(image, sample.image)
+        stored, turn = pictures.stored_size(image, sample.image)
+        reduced = _reduced(image, sample.image)
         found = mask_stats(mask, sample.mask)
     except OSError as error:
         return unreadable(sample.image, error).problem
     except BadSampleError as error:
         return error.problem
+    upright = stored[::-1] if turn in SWAPPING else stored
     fitting = {None: (stored, upright), True: (upright,), False: (stored,)}[sample.upright]
     if found.size not in fitting:
         expected = f"the image's size, {_extent(fitting[0])} ({sample.image})"
         return Problem(sample.mask, f"size {_extent(found.size)}", expected)
-    return SampleStats(sample, upright, remark, hashed, _digest(image), found)
+    return SampleStats(
+        sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=_remark(image),
+        hash=picture_hash(reduced), digest=_digest(image), mask=found,
+    )  # fmt: skip
 
 
-def _picture(image: Picture, file: str) -> tuple[tuple[int, int], tuple[int, int], str, str]:
-    """Return an image's size as stored and upright, a remark, and its hash."""
-    assert isinstance(image, bytes), "bands in several files come with `fetch/pictures.py`"
-    with integrity.readable(file):
-        picture = integrity.open_one(image, file)
-        stored, remark = (picture.height, picture.width), _remark(picture)
-        upright = stored[::-1] if orientation(picture) in SWAPPING else stored
-        picture.draft("RGB", _DRAFT)
-        return stored, upright, remark, picture_hash(integrity.upright_rgb(picture))
+def _reduced(image: Picture, file: str) -> Decoded:
+    """Decode an image, a photograph to a reduced copy, and all bands where it is no grey or RGB."""
+    if isinstance(image, bytes) and not format_of(image):
+        with readable(file):
+            picture = pictures.open_one(image, file)
+            picture.draft("RGB", _DRAFT)
+            return Decoded(np.asarray(pictures.upright_rgb(picture)), len(picture.getbands()), 1)
+    try:
+        return pictures.decode_picture(image, file)
+    except BadSampleError:
+        count = min(pictures.bands_in(image, file), MOST_BANDS)
+        return pictures.decode_picture(image, file, (*range(1, count + 1),))
 
 
 def _digest(image: Picture) -> str:
     return hashlib.sha256(image if isinstance(image, bytes) else b"".join(image)).hexdigest()
 
 
-def _remark(stored: Image.Image) -> str:
+def _remark(image: Picture) -> str:
+    if isinstance(image, tuple) or format_of(image):
+        return ""
+    stored = pictures.open_lazily(image)
     if stored.mode == "CMYK":
         return "CMYK: turned to RGB without a colour profile"
     if "A" in stored.mode or "transparency" in stored.info:

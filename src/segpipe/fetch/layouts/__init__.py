@@ -32,7 +32,9 @@ def open_layout(name: str) -> Any:
     return import_module(f"{__name__}.{name}")
 
 
-def samples(layout: str, root: Path, test_share: float, table: ClassTable, group: Any = None) -> Samples:
+def samples(
+    layout: str, root: Path, test_share: float, table: ClassTable, group: Any = "none"
+) -> Samples:
     """Yield a folder's notes, then its samples and problems: test split first, each split by name.
 
     Where the folder names no split for a sample, `test_share` (0..1) of the groups are held out by hash.

@@ -10,7 +10,11 @@ from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import texts
 from segpipe.fetch.sample import Split
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".jp2", ".j2k", ".dcm", ".gif", ".bmp",
+    ".webp", ".nii",
+}  # fmt: skip
+"""Names of pictures; NIfTI is among them so that it is refused by name, not left out."""
 
 IMAGE_WORDS = (
     "images", "image", "imgs", "img", "img_dir", "jpegimages", "leftimg8bit", "rgb", "photos",

@@ -1,5 +1,7 @@
 """A picture and its mask, decoded together: upright, and of equal size."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -66,8 +68,19 @@ def mask_pixels(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, in
             found = _colours(stored, file) if by_colour else _stored_values(stored, file)
         return found, stored.orientation
     drawing = open_whole(mask, file)
+    refuse_alpha(drawing, file)
     found = np.asarray(drawing.convert("RGB")) if by_colour else _mask_values(drawing, file)
     return found, orientation_of(drawing)
+
+
+def refuse_alpha(drawing: Image.Image, file: str) -> None:
+    """Raise BadSampleError for a mask of one colour whose shapes are in the alpha channel."""
+    if drawing.mode in ("LA", "RGBA"):
+        bands: Any = drawing.getextrema()  # low and high of each
+        *colours, alpha = bands
+        if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+            found = "one colour all over, and shapes in its alpha channel alone"
+            raise BadSampleError(file, found, "values; save the alpha channel as a grey PNG")
 
 
 def _colours(stored: Stored, file: str) -> np.ndarray:

@@ -57,17 +57,13 @@ def _is_soft(count: Counts | None) -> bool:
     return tiny >= _MANY_TINY and tiny > len(counts) / 2
 
 
-def refuse_few(masks: Sequence[MaskStats], values: Sequence[MaskValue], classes: int) -> None:
+def refuse_few(values: Sequence[MaskValue], classes: int) -> None:
     """Raise UserError where the values of masks give fewer than two classes, or too many."""
-    if 2 <= classes <= MOST_CLASSES:
-        return
-    held = f"{len(values)} value{'s' * (len(values) != 1)} ({', '.join(map(str, values[:3]))})"
-    if any(len({*one.alpha}) > 1 for one in masks):
+    if not 2 <= classes <= MOST_CLASSES:
         raise UserError(
-            f"the masks hold {held}, and more in their alpha channel: if that is the mask, save it as a "
-            "grey PNG of its own; segpipe reads no class from alpha"
+            f"the masks hold {len(values)} value{'s' * (len(values) != 1)} "
+            f"({', '.join(map(str, values[:3]))}); expected 2 to {MOST_CLASSES} classes"
         )
-    raise UserError(f"the masks hold {held}; expected 2 to {MOST_CLASSES} classes")
 
 
 def is_mixed_binary(counts: Sequence[Counts]) -> bool:

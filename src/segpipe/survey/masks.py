@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segpipe.fetch.integrity import mask_pixels
+from segpipe.fetch.integrity import mask_pixels, refuse_alpha
 from segpipe.fetch.pictures import open_whole
 from segpipe.fetch.sample import Mask
 from segpipe.fetch.stored import format_of, open_stored
@@ -30,7 +30,6 @@ class MaskStats:
     colours: Counts | None = None  # the mask as colours; None where they are too many, or none
     palette: Mapping[int, str] = field(default_factory=dict)  # colours that the file gives to numbers
     lossy: bool = False  # whether the format changes values
-    alpha: tuple[int, ...] = ()  # lowest and highest value of its alpha
 
 
 def mask_stats(mask: Mask, file: str) -> MaskStats:
@@ -40,13 +39,14 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
     if known := format_of(mask):
         return _of_other(mask, known, file)
     drawing = open_whole(mask, file)
+    refuse_alpha(drawing, file)
     size, mode = (drawing.height, drawing.width), _MODES.get(drawing.mode, drawing.mode)
     # A GIF's palette is renumbered by those who write it, so that its indices mean nothing.
     by_index = mode in ("1 bit", "grey", "palette") and (drawing.format != "GIF" or mode == "grey")
     numbers, colours, palette = _of_one_channel(drawing) if by_index else _of_colours(drawing)
-    alpha: Any = drawing.getchannel("A").getextrema() if "A" in drawing.getbands() else ()
-    lossy = drawing.format == "JPEG"
-    return MaskStats(size, f"{drawing.format} {mode}", numbers, colours, palette, lossy, alpha)
+    return MaskStats(
+        size, f"{drawing.format} {mode}", numbers, colours, palette, drawing.format == "JPEG"
+    )
 
 
 def _of_other(mask: bytes, known: str, file: str) -> MaskStats:

@@ -61,7 +61,7 @@ def propose(
     binary = not named and 0 in classes and (mixed or len(classes) == 2)
     class_of = {value: _class_of(value, named, table, binary) for value in classes}
     rows = _rows(class_of, table, {} if by_colour or binary else judging.shown_palette(masks))
-    judging.refuse_few(masks, values, len(rows))
+    judging.refuse_few(values, len(rows))
     notes = [_MIXED] * mixed
     if table and (ignored or len(classes) > len(rows)):
         ignored += [v for v in named if v not in values and not table.class_of(named[v])]

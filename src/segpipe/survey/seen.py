@@ -9,8 +9,6 @@ from segpipe.fetch import layouts
 from segpipe.fetch.layouts import unmatched
 from segpipe.fetch.sample import Sample
 
-_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
-
 
 def layouts_in(root: Path, asked: str | None = None) -> dict[str, str]:
     """Return the layouts that a folder may have with the evidence, the one asked for or likeliest first.
@@ -18,13 +16,8 @@ def layouts_in(root: Path, asked: str | None = None) -> dict[str, str]:
     Where there are several, the evidence has the number of samples. Raises UserError where there is no
     such folder, or nothing in it that any layout has.
     """
-    if not root.is_dir():
-        is_archive = root.is_file() and root.name.lower().endswith(_ARCHIVES)
-        raise UserError(
-            f"{root}: an archive; unpack it, and give the folder"
-            if is_archive
-            else f"{root}: there is no such folder"
-        )
+    if fault := layouts.not_a_folder(root):
+        raise UserError(f"{fault}; give the folder that holds your data")
     if asked is not None and asked not in layouts.LAYOUTS:
         hint = did_you_mean(asked, layouts.LAYOUTS)
         raise UserError(

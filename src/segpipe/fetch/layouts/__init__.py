@@ -20,7 +20,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
 from segpipe.fetch.sample import Note, Problem, Sample, Samples, Split
 
-LAYOUTS = ("oxford", "voc", "carvana", "splits", "pairs", "coco", "labelme")
+LAYOUTS = ("oxford", "voc", "carvana", "splits", "pairs", "layers", "rle", "coco", "labelme")
 """Most specific first: a pets folder would also match `pairs`."""
 
 SPLITS: tuple[Split, ...] = ("test", "val", "train")
@@ -47,8 +47,8 @@ def samples(
 
 def read(layout: str, root: Path, table: ClassTable) -> list[Sample | Problem | Note]:
     """Return what a layout finds in a folder, with the view that each mask was drawn on."""
-    if not root.is_dir():
-        raise UserError(f"data.folder.path: there is no folder {root}; set it to your data's folder")
+    if fault := not_a_folder(root):
+        raise UserError(f"data.folder.path: {fault}; set it to your data's folder")
     from segpipe.fetch import views  # reads pictures, which those who only read params need not
 
     found = list(open_layout(layout).samples(root, table))
@@ -69,6 +69,18 @@ def parted(
     split = [dataclasses.replace(s, split=s.split or split_by_hash(s, test_share)) for s in of_folder]
     split.sort(key=lambda s: (SPLITS.index(s.split or "train"), s.name))
     yield from groups.unparted(split)
+
+
+def not_a_folder(root: Path) -> str | None:
+    """Return what is wrong with a path that should be a folder."""
+    if root.is_dir():
+        return None
+    if not root.exists():
+        return f"there is no folder {root}"
+    packed = root.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+    return (
+        f"{root} is an archive, which you unpack first" if packed else f"{root} is a file, not a folder"
+    )
 
 
 def split_by_hash(sample: Sample, test_share: float) -> Split:

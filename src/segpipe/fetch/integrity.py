@@ -44,7 +44,7 @@ def decode_pair(
     """
     picture = decode_picture(image, image_file, bands)
     values, mask_turn = (
-        (mask, 1) if isinstance(mask, np.ndarray) else _values(mask, mask_file, by_colour)
+        (mask, 1) if isinstance(mask, np.ndarray) else mask_pixels(mask, mask_file, by_colour)
     )
     if mask_turn not in (picture.orientation, 1):
         expected = f"none, or the image's, {picture.orientation} ({image_file})"
@@ -58,17 +58,30 @@ def decode_pair(
     return picture, values
 
 
-def _values(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, int]:
-    """Return what a mask's file holds, as stored, and its EXIF orientation."""
+def mask_pixels(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, int]:
+    """Return the values or colours that a mask's file holds, as stored, and its EXIF orientation.
+
+    Raises BadSampleError, which names `file`, where it holds none.
+    """
     if format_of(mask):
         stored = open_stored(mask, file)
         with readable(file):
             found = _colours(stored, file) if by_colour else _stored_values(stored, file)
         return found, stored.orientation
     drawing = open_whole(mask, file)
-    _refuse_alpha(drawing, file)
+    refuse_alpha(drawing, file)
     found = np.asarray(drawing.convert("RGB")) if by_colour else _mask_values(drawing, file)
     return found, orientation_of(drawing)
+
+
+def refuse_alpha(drawing: Image.Image, file: str) -> None:
+    """Raise BadSampleError for a mask of one colour whose shapes are in the alpha channel."""
+    if drawing.mode in ("LA", "RGBA"):
+        bands: Any = drawing.getextrema()  # low and high of each
+        *colours, alpha = bands
+        if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+            found = "one colour all over, and shapes in its alpha channel alone"
+            raise BadSampleError(file, found, "values; save the alpha channel as a grey PNG")
 
 
 def _colours(stored: Stored, file: str) -> np.ndarray:
@@ -86,16 +99,6 @@ def _stored_values(stored: Stored, file: str) -> np.ndarray:
         found = f"a picture of {stored.bands} bands ({stored.colours})"
         raise InColoursError(file, found, _ONE_CHANNEL + _OR_COLOURS)
     return _checked(samples[..., 0], file)
-
-
-def _refuse_alpha(drawing: Image.Image, file: str) -> None:
-    """Raise BadSampleError for a mask of one colour whose shapes are in the alpha channel."""
-    if drawing.mode in ("LA", "RGBA"):
-        bands: Any = drawing.getextrema()  # low and high of each
-        *colours, alpha = bands
-        if alpha[0] < alpha[1] and all(low == high for low, high in colours):
-            found = "one colour all over, and shapes in its alpha channel alone"
-            raise BadSampleError(file, found, "values; save the alpha channel as a grey PNG")
 
 
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:

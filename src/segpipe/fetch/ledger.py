@@ -43,10 +43,10 @@ class Ledger:
     on_near: OnNear  # near duplicates of an earlier split
     bands: tuple[int, str] | None = None  # of the first picture, with its file, where all must have them
     index: list[Entry] = field(default_factory=list)  # of the samples that are kept
+    problems: list[Problem] = field(default_factory=list)
+    near: list[Near] = field(default_factory=list)
     _splits: set[str] = field(default_factory=lambda: {"test", "train"})  # that must not be empty
-    _problems: list[Problem] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
-    _near: list[Near] = field(default_factory=list)
     _area: int = 0  # pixels of all masks that were read
     _names: set[str] = field(default_factory=set)
     _pictures: dict[str, Sample] = field(default_factory=dict)  # the first one by `Checked.pixels`
@@ -68,7 +68,7 @@ class Ledger:
             self._area += result.area
             problem = result if isinstance(result, Problem) else self._clash(result)
             if problem:
-                self._problems.append(problem)
+                self.problems.append(problem)
             elif isinstance(result, Checked) and not self._leaves_out(result):
                 sample = result.sample
                 self.index.append(Entry(sample.name, str(sample.split), sample.group, result.hash))
@@ -95,37 +95,37 @@ class Ledger:
         sample = checked.sample
         if not (near := self._lookalikes.twin(sample.image, str(sample.split), checked.hash)):
             return False
-        self._near.append(near)
+        self.near.append(near)
         return self.on_near == "skip"
 
     def judge(self, kept: Collection[str]) -> None:
         """Raise UserError where the samples cannot be used; `kept` names the splits that hold some."""
-        if self._problems and not self.skip_bad:
+        if self.problems and not self.skip_bad:
             raise UserError(self._list())
-        if self._near and self.on_near == "error":
-            raise UserError(report(self._near))
+        if self.near and self.on_near == "error":
+            raise UserError(report(self.near))
         for split in sorted(self._splits.difference(kept)):
-            if not self._problems:
+            if not self.problems:
                 raise UserError(f"the {split} split holds no sample")
             raise UserError(f"no good sample is left in the {split} split. {self._list()}")
 
     def to_json(self) -> dict[str, list[Any]]:
         """Return what `summary.json` says of the checks."""
-        left_out = [{"file": problem.file, "problem": str(problem)} for problem in self._problems]
+        left_out = [{"file": problem.file, "problem": str(problem)} for problem in self.problems]
         if self.on_near == "skip":
-            left_out += [near.left_out() for near in self._near]
-        return {"left_out": left_out, "near_duplicates": [*map(str, self._near)], "notes": self._notes}
+            left_out += [near.left_out() for near in self.near]
+        return {"left_out": left_out, "near_duplicates": [*map(str, self.near)], "notes": self._notes}
 
     def _list(self) -> str:
         mend = "mend them, or set data.on_bad to skip to leave them out"
-        head = f"{len(self._problems)} bad samples; {mend}:"
-        return listed(head, self._problems, _SHOWN) + self._unknown()
+        head = f"{len(self.problems)} bad samples; {mend}:"
+        return listed(head, self.problems, _SHOWN) + self._unknown()
 
     def _unknown(self) -> str:
         """List the values or labels that the table lacks, each with the line that makes it a class."""
         pixels: Counter[str | int] = Counter()
         masks: Counter[str | int] = Counter()
-        for problem in self._problems:
+        for problem in self.problems:
             pixels.update(problem.unknown)
             masks.update(problem.unknown.keys())
         if not pixels:

@@ -69,7 +69,7 @@ class FolderParams(Section):
 
     path: Name  # the folder, relative to the repository or absolute
     layout: Annotated[str, PlainValidator(_layout)]  # a module of `fetch/layouts`
-    group: Annotated[Group, PlainValidator(group_param)]  # which samples no split parts
+    group: Annotated[Group, PlainValidator(group_param)] = "none"  # which samples no split parts
     test_share: Share  # share of names held out as test split where the layout names none
 
 

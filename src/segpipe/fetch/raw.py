@@ -35,6 +35,7 @@ from segpipe.fetch.sample import (
     Problem,
     Sample,
     Samples,
+    badly_named,
     unreadable,
 )
 
@@ -92,8 +93,8 @@ def check(
     """Read and decode one sample, and make all checks that need no other sample."""
     if not isinstance(sample, Sample):
         return sample
-    if not sample.name.isprintable():
-        return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
+    if problem := badly_named(sample):
+        return problem
     try:
         image, mask = sample.content.read()
         picture, values = _decoded(sample, image, mask, table, bands)

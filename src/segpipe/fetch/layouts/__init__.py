@@ -10,6 +10,7 @@ To add a layout, write its module and add its name. The module's functions:
 """
 
 import dataclasses
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,29 @@ def samples(
     param of the same name; a sample that is in another split than its group is a problem. Raises
     UserError where the folder, or a part of it that the layout needs, is missing, empty or malformed.
     """
+    return parted(read(layout, root, table), root, test_share, group)
+
+
+def read(layout: str, root: Path, table: ClassTable) -> list[Sample | Problem | Note]:
+    """Return what a layout finds in a folder, with the view that each mask was drawn on."""
     if fault := not_a_folder(root):
         raise UserError(f"data.folder.path: {fault}; set it to your data's folder")
-    from segpipe.fetch import groups, views  # reads pictures, which those who only read params need not
+    from segpipe.fetch import views  # reads pictures, which those who only read params need not
 
     found = list(open_layout(layout).samples(root, table))
     of_folder, notes = views.decided([one for one in found if isinstance(one, Sample)])
-    of_folder, of_groups = groups.assigned(of_folder, group, root)
+    return [*(one for one in found if not isinstance(one, Sample)), *notes, *of_folder]
+
+
+def parted(
+    found: Sequence[Sample | Problem | Note], root: Path, test_share: float, group: Any
+) -> Samples:
+    """Yield what `read` found as `samples` does."""
+    from segpipe.fetch import groups
+
+    of_folder, notes = groups.assigned([one for one in found if isinstance(one, Sample)], group, root)
     yield from (one for one in found if isinstance(one, Note))
-    yield from [*notes, *of_groups]
+    yield from notes
     yield from (one for one in found if isinstance(one, Problem))
     split = [dataclasses.replace(s, split=s.split or split_by_hash(s, test_share)) for s in of_folder]
     split.sort(key=lambda s: (SPLITS.index(s.split or "train"), s.name))

@@ -17,7 +17,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.records import open_records, read
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
-from segpipe.fetch.sample import BadSampleError, Problem
+from segpipe.fetch.sample import BadSampleError, Problem, Sample
 from segpipe.preprocess.write import write_records
 
 CATS = ClassTable(
@@ -35,18 +35,17 @@ def found(root, layout, table=CATS, share=0.3):
 
 
 def names(root, layout, **more):
-    items = found(root, layout, **more)
-    return {split: {s.name for s in items if s.split == split} for split in ("train", "test")}
+    items = [item for item in found(root, layout, **more) if isinstance(item, Sample)]
+    return {split: {s.name for s in items if s.split == split} for split in ("train", "val", "test")}
 
 
 # --- splits -------------------------------------------------------------------------------------
 
 
-def test_val_joins_training_where_there_is_a_test_split(tmp_path, rng):
+def test_train_val_and_test_are_what_their_names_say(tmp_path, rng):
     FOLDERS["CamVid"][1](tmp_path, rng)
-    split = names(tmp_path, "splits")
-    assert {name.split("/")[0] for name in split["train"]} == {"train", "val"}
-    assert {name.split("/")[0] for name in split["test"]} == {"test"}
+    for split, found_there in names(tmp_path, "splits").items():
+        assert {name.split("/")[0] for name in found_there} == {split}
 
 
 def test_val_is_the_test_split_where_there_is_no_other(tmp_path, rng):
@@ -82,13 +81,17 @@ def test_the_usual_words_for_images_and_masks_are_known(tmp_path, rng, images, m
         save(Image.new("L", (WIDTH, HEIGHT)), tmp_path / masks.replace("train", part) / f"a{ending}.png")
     word = "training" if "training" in images else "train"
     assert names(tmp_path, "splits") == {
-        "train": {f"{word}/a"}, "test": {word.replace("train", "test") + "/a"},
+        "train": {f"{word}/a"}, "val": set(), "test": {word.replace("train", "test") + "/a"},
     }  # fmt: skip
     assert next(iter(layouts.layouts_of(tmp_path))) == "splits"
 
 
 def test_a_folder_without_parts_for_training_is_named(pairs):
-    with pytest.raises(UserError, match=r"no folders for training; this layout looks for train/ and"):
+    for kind in ("images", "masks"):
+        (pairs / kind / "test").mkdir()
+        for path in (pairs / kind).glob("photo*"):
+            path.rename(path.parent / "test" / path.name)
+    with pytest.raises(UserError, match=r"no folders for training, but test/; expected train/ with"):
         found(pairs, "splits")
 
 
@@ -118,7 +121,9 @@ def test_a_number_at_the_end_of_a_name_makes_no_car(tmp_path, rng):
         save(photo(rng), tmp_path / f"photo_{number:02d}.jpg")
         save(Image.new("L", (WIDTH, HEIGHT)), tmp_path / f"photo_{number:02d}_mask.gif")
     assert all(s.group == "" for s in found(tmp_path, "carvana"))
-    assert all(names(tmp_path, "carvana").values())
+    split = names(tmp_path, "carvana")
+    assert split["train"]
+    assert split["test"]
 
 
 def test_a_car_without_a_mask_is_reported(tmp_path, rng):
@@ -139,7 +144,8 @@ def test_vocs_val_is_the_test_split_until_there_is_one(tmp_path, rng):
     (lists / "val.txt").write_text("2007_000011\n")
     split = names(tmp_path, "voc")
     assert split["test"] == {"2007_000010"}
-    assert len(split["train"]) == 11
+    assert split["val"] == {"2007_000011"}
+    assert len(split["train"]) == 10
 
 
 # --- COCO ---------------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ def test_a_json_file_in_the_folder_of_each_split(coco):
         shutil.copy(root / "images/a.jpg", root / part)
         shutil.copy(root / "result.json", root / part / "_annotations.coco.json")
     (root / "result.json").unlink()
-    assert names(root, "coco") == {"train": {"train/a"}, "test": {"valid/a"}}
+    assert names(root, "coco") == {"train": {"train/a"}, "val": set(), "test": {"valid/a"}}
 
 
 def test_a_category_that_is_no_class_is_named_with_its_share_and_a_line_to_add(coco, tmp_path):

@@ -11,7 +11,6 @@ ones. A picture with an empty label file, or with none, is background. One with 
 
 import contextlib
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from PIL import Image, ImageDraw
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, polygons, yolotexts
+from segpipe.fetch.layouts.roboflow import group_of
 from segpipe.fetch.layouts.yolosplits import Files, folders_of, label_of, splits
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples
 
-_VERSION = re.compile(r"\.rf\.\w+$")  # Roboflow's, of one photograph: they stay in one split
 _PEEKED = 20  # label files that `seen` looks into
 _MOST_SECONDS = 5  # to draw a picture
 
@@ -81,7 +80,7 @@ def _on_pixels(points: np.ndarray) -> np.ndarray:
 
 
 def _seconds(points: np.ndarray) -> float:
-    """Return about how long Pillow draws a shape, twice: edges by rows, edges that cross a row, pixels."""
+    """Return about how long Pillow draws a shape, twice: edges, where they cross a row, and pixels."""
     width, height = np.ptp(points, axis=0).astype(float)
     crossings = np.abs(np.diff(points[:, 1].astype(float))).sum()
     return 2e-9 * len(points) * height + 9e-7 * crossings + 3e-9 * width * height
@@ -138,9 +137,8 @@ def samples(root: Path, table: ClassTable) -> Samples:
         for picture in sorted(found[word] - taken):
             file, name = label_of(picture), _name(picture)
             content = Outlined(files.pictures[picture].resolve(), labels[picture], config, table, file)
-            group = _VERSION.sub("", name) if _VERSION.search(name) else ""
             split = words.get(word) if len(words) > 1 else None
-            yield Sample(name, split, picture, file, content, group, upright=True)
+            yield Sample(name, split, picture, file, content, group_of(name), upright=True)
         taken |= found[word]
 
 

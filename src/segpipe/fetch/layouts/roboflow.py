@@ -37,12 +37,12 @@ def names(root: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     for file in _files(root):
         for number, row in enumerate(_rows(file), 1):
-            value = row[0].strip() if len(row) == 2 else ""
+            value = row[0].strip() if len(row) > 1 else ""
             if number == 1 and not value.isdecimal():
                 continue  # Pixel Value, Class
             if not re.fullmatch("[0-9]{1,3}", value) or int(value) > 255:
                 raise UserError(f"{file}: line {number} is no value 0 to 255 and a name; mend it")
-            name = row[1].strip() or f"class_{value}"
+            name = ", ".join(row[1:]).strip() or f"class_{value}"  # a comma may be part of it
             if found.setdefault(int(value), name) != name:
                 both = f"{value} is {name!r}, and {found[int(value)]!r} in another folder"
                 raise UserError(
@@ -66,6 +66,6 @@ def _files(root: Path) -> list[Path]:
 
 def _rows(file: Path) -> list[list[str]]:
     try:
-        return [row for row in csv.reader(texts.read(file).splitlines()) if row]
+        return [row for row in csv.reader(texts.read(file).splitlines(), skipinitialspace=True) if row]
     except csv.Error as error:
         raise UserError(f"{file}: not a table ({error}); export the data set again") from None

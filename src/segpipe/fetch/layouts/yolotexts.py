@@ -1,6 +1,5 @@
 """The text files of YOLO data sets: `data.yaml`, and a file of polygons for each picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from segpipe.fetch.layouts import texts
 from segpipe.fetch.sample import BadSampleError
 
 SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_MOST_YAML, _MOST_LABELS = 1, 50  # MB of a file
+_MOST_YAML, _MOST_LABELS = 0.1, 50  # MB of a file
 _MOST_CLASSES = 10_000
 _OUTSIDE = 1.0  # how far corners may lie outside, in widths and heights; pixel coordinates lie farther
 _NOTHING = ["", "~", "null", "None"]  # no path
@@ -64,10 +63,10 @@ def _yaml_files(root: Path) -> list[Path]:
 def _content(file: Path) -> Any:
     """Return what a YAML file holds: texts, lists and mappings. YAML would read `no` as false."""
     if file.stat().st_size > _MOST_YAML * 10**6:
-        size = f"{file.stat().st_size / 1e6:.0f} MB"
+        size = f"{file.stat().st_size / 1e6:.1f} MB"
         raise UserError(f"{file}: {size}; names and folders take {_MOST_YAML} MB at most")
     try:
-        return yaml.load(texts.read(file), getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        return yaml.load(texts.read(file), yaml.BaseLoader)  # libyaml's crashes where it nests deeply
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(getattr(error, "problem", "") or "it is nested too deeply")
         raise UserError(f"{file}: not YAML ({reason}); export the data set again, or mend it") from None
@@ -85,23 +84,14 @@ def _config(file: Path, content: dict) -> Config:
             if entry not in _NOTHING:
                 entries.setdefault(split, []).append(f"{_text(content.get('path'))}/{entry}")
     names = content.get("names") or {}
-    pairs = enumerate(names) if isinstance(names, list) else _pairs(names)
     count = _number(content["nc"]) if "nc" in content else 255
-    try:
-        numbered = {_number(number): _text(name) for number, name in pairs}
-        if count is None or None in numbered:
-            raise ValueError
-    except ValueError:
+    pairs = dict(enumerate(names)) if isinstance(names, list) else names
+    numbered = {_number(n): name for n, name in pairs.items()} if isinstance(pairs, dict) else {None: ""}
+    if count is None or None in numbered or not all(isinstance(n, str) for n in numbered.values()):
         expected = "names as a list or as `0: cat`, and nc, if it is there, as their number"
-        raise UserError(f"{file}: the classes cannot be read; expected {expected}") from None
+        raise UserError(f"{file}: the classes cannot be read; expected {expected}")
     named = {n: name.strip() or f"class_{n}" for n, name in numbered.items() if n is not None}
     return Config(file, named, count, entries)
-
-
-def _pairs(names: Any) -> Sequence[tuple[Any, Any]]:
-    if not isinstance(names, dict):
-        raise ValueError
-    return list(names.items())
 
 
 def _text(value: Any) -> str:

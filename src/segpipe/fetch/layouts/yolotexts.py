@@ -1,5 +1,6 @@
 """The text files of YOLO data sets: `data.yaml`, and a file of polygons for each picture."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from segpipe.fetch.layouts import texts
 from segpipe.fetch.sample import BadSampleError
 
 SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_MOST_YAML, _MOST_LABELS = 0.1, 50  # MB of a file
+_MOST_YAML, _MOST_LABELS = 0.1, 20  # MB of a file
 _MOST_CLASSES = 10_000
 _OUTSIDE = 1.0  # how far corners may lie outside, in widths and heights; pixel coordinates lie farther
 _NOTHING = ["", "~", "null", "None"]  # no path
@@ -143,12 +144,11 @@ def read_polygons(path: Path, file: str) -> list[tuple[int, np.ndarray]]:
 def classes_in(path: Path) -> tuple[set[int], bool]:
     """Return the classes in a file, and whether a line is no box; one that cannot be read has none."""
     try:
-        rows = [words for _, words in _rows(path, path.name)]
-        values = [float(words[0]) for words in rows]
+        firsts = [(float(words[0]), len(words)) for _, words in _rows(path, path.name)]
     except (BadSampleError, ValueError):
         return set(), True
-    classes = {int(value) for value in values if value.is_integer()}
-    return classes, any(len(words) != _BOX for words in rows)
+    classes = {int(value) for value, _ in firsts if value.is_integer()}
+    return classes, any(count != _BOX for _, count in firsts)
 
 
 def looks_like_labels(path: Path) -> bool:
@@ -161,13 +161,13 @@ def looks_like_labels(path: Path) -> bool:
         return False
 
 
-def _rows(path: Path, file: str) -> list[tuple[int, list[str]]]:
-    """Return the words of each line that is not empty, with its number."""
+def _rows(path: Path, file: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the words of each line that is not empty, with its number."""
     if (size := path.stat().st_size) > _MOST_LABELS * 10**6:
         raise BadSampleError(file, f"{size / 1e6:.0f} MB of text", f"{_MOST_LABELS} MB at most")
     try:
-        text = texts.read(path)
+        lines = texts.read(path).splitlines()
     except UserError as error:
         raise BadSampleError(file, str(error).removeprefix(f"{path}: "), _POLYGON) from None
-    rows = ((number, line.split()) for number, line in enumerate(text.splitlines(), 1))
-    return [(number, words) for number, words in rows if words]
+    rows = ((number, line.split()) for number, line in enumerate(lines, 1))
+    yield from ((number, words) for number, words in rows if words)

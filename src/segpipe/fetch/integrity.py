@@ -6,6 +6,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -63,6 +64,7 @@ def decode_pair(
     assert isinstance(image, bytes), "bands in several files come with `fetch/pictures.py`"
     picture = _open(image, image_file)
     drawing = _open(mask, mask_file) if isinstance(mask, bytes) else Image.fromarray(mask)
+    _refuse_alpha(drawing, mask_file)
     turn, mask_turn = _orientation(picture), _orientation(drawing)
     if mask_turn not in (turn, 1):
         expected = f"none, or the image's, {turn} ({image_file})"
@@ -139,6 +141,16 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _refuse_alpha(drawing: Image.Image, file: str) -> None:
+    """Raise BadSampleError for a mask of one colour whose shapes are in the alpha channel."""
+    if drawing.mode in ("LA", "RGBA"):
+        bands: Any = drawing.getextrema()  # low and high of each
+        *colours, alpha = bands
+        if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+            found = "one colour all over, and shapes in its alpha channel alone"
+            raise BadSampleError(file, found, "values; save the alpha channel as a grey PNG")
 
 
 def _mask_values(drawing: Image.Image, file: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, name_hash
 from segpipe.common.parallel import ordered_map
 from segpipe.fetch import layouts
-from segpipe.fetch.layouts.matching import is_image
+from segpipe.fetch.layouts import unmatched
 from segpipe.fetch.sample import Note, Problem, Sample, Samples
 from segpipe.survey.names import Names, find_names
 from segpipe.survey.proposal import Proposal, label_table, propose, propose_drawn
@@ -113,21 +113,11 @@ def holding_out(hashes: Iterable[float], share: float) -> float:
 
 
 def _layouts(root: Path) -> dict[str, str]:
-    if not root.is_dir():
-        raise UserError(f"{root}: there is no such folder")
+    if fault := layouts.not_a_folder(root):
+        raise UserError(f"{fault}; give the folder that holds your data")
     if found := layouts.layouts_of(root):
         return found
-    images = [path for path in root.rglob("*") if is_image(path)]
-    known = ", ".join(layouts.LAYOUTS)
-    if not images:
-        raise UserError(f"{root}: holds no image; expected a layout of {known} (docs/own-data.md)")
-    folders = sorted({path.parent.relative_to(root).as_posix() for path in images})
-    more = f" and {len(folders) - 5} more folders" if len(folders) > 5 else ""
-    raise UserError(
-        f"{root}: {len(images)} images (in {', '.join(folders[:5])}{more}), and no masks that go "
-        "with them; put masks of equal stems into masks/ and images into images/, or see "
-        f"docs/own-data.md for the layouts {known}"
-    )
+    raise UserError(unmatched.reason(root))
 
 
 def _parted(results: Iterable[Good | Problem]) -> tuple[list[Good], list[Problem]]:

@@ -22,7 +22,8 @@ from segpipe.common.files import name_hash
 from segpipe.fetch.sample import Note, Problem, Sample, Samples, Split
 
 LAYOUTS = (
-    "oxford", "voc", "carvana", "nnunet", "roboflow", "splits", "pairs", "yolo", "coco", "labelme"
+    "oxford", "voc", "carvana", "nnunet", "roboflow", "splits", "pairs", "layers", "rle", "yolo", "coco",
+    "labelme",
 )  # fmt: skip
 """Most specific first: a pets folder would also match `pairs`."""
 
@@ -42,8 +43,8 @@ def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Sa
     `table` has the classes that labels of shapes name; masks in files are not read here. Raises
     UserError where the folder, or a part of it that the layout needs, is missing, empty or malformed.
     """
-    if not root.is_dir():
-        raise UserError(f"data.folder.path: there is no folder {root}; set it to your data's folder")
+    if fault := not_a_folder(root):
+        raise UserError(f"data.folder.path: {fault}; set it to your data's folder")
     from segpipe.fetch import views  # reads pictures, which those who only read params need not
 
     found = list(open_layout(layout).samples(root, table))
@@ -53,6 +54,18 @@ def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Sa
     yield from (one for one in found if isinstance(one, Problem))
     split = [dataclasses.replace(s, split=s.split or split_by_hash(s, test_share)) for s in of_folder]
     yield from sorted(split, key=lambda s: (SPLITS.index(s.split or "train"), s.name))
+
+
+def not_a_folder(root: Path) -> str | None:
+    """Return what is wrong with a path that should be a folder."""
+    if root.is_dir():
+        return None
+    if not root.exists():
+        return f"there is no folder {root}"
+    packed = root.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+    return (
+        f"{root} is an archive, which you unpack first" if packed else f"{root} is a file, not a folder"
+    )
 
 
 def split_by_hash(sample: Sample, test_share: float) -> Split:

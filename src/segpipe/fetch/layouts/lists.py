@@ -8,7 +8,7 @@ from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.layouts.matching import ByName
 from segpipe.fetch.layouts.partners import Matched
-from segpipe.fetch.sample import Split
+from segpipe.fetch.sample import Problem, Split
 
 _FOLDERS = (".", "ImageSets/Segmentation", "ImageSets", "splits", "lists")
 
@@ -55,19 +55,18 @@ def holds_pairs(lists: Lists, paths: Paths) -> bool:
     return any(paths.pair(entry) for entries in lists.values() for entry in entries[:1])
 
 
-def named_pairs(root: Path, lists: Lists, paths: Paths) -> tuple[Matched, Lists]:
-    """Return the pairs of lists by the names of their pictures, and these lists with the names alone.
-
-    A line that is no pair is its own name, which has neither picture nor mask.
-    """
-    matched, names = Matched(), {word: list[str]() for word in lists}
+def named_pairs(root: Path, lists: Lists, paths: Paths) -> tuple[Matched, Lists, list[Problem]]:
+    """Return the pairs by the names of their pictures, these names by list, and the bad lines."""
+    matched, names, problems = Matched(), {word: list[str]() for word in lists}, list[Problem]()
     for word, entry in ((word, entry) for word, entries in lists.items() for entry in entries):
-        name = entry
         if found := paths.pair(entry):
             name = matching.parsed(root, found[0]).name
             matched.images[name], matched.masks[name] = [found[0]], [found[1]]
-        names[word].append(name)
-    return matched, names
+            names[word].append(name)
+        else:
+            expected = "a picture and its mask, both in the folder"
+            problems.append(Problem(f"{word}.txt", f"the line {entry!r}", expected))
+    return matched, names, problems
 
 
 def name_of(entry: str, word: str, known: ByName) -> str:

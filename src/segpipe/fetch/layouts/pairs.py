@@ -7,7 +7,7 @@ or a picture and its mask a line, as PaddleSeg has them.
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
@@ -19,6 +19,10 @@ from segpipe.fetch.sample import Files, Note, Problem, Sample, Samples, Split
 
 _TEXTS = {".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".md", ".py", ".ipynb", ".db", ".ini"}
 """Suffixes of files that are not expected to be a picture or a mask."""
+
+_PRIVATE = [f"test/{city}/" for city in
+            ("berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich")]  # fmt: skip
+"""Cityscapes' test split, whose masks are dummies: the true ones are not public."""
 
 Parts = Mapping[str, Matched]  # by the folder of a split; the part "" is in no such folder
 
@@ -35,23 +39,31 @@ def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no picture has a mask, or a list is missing."""
     listed, paths = lists.lists_in(root), lists.Paths(root)
     if lists.holds_pairs(listed, paths):
-        matched, listed = lists.named_pairs(root, listed, paths)
-        return of_parts(root, {"": matched}, listed)
-    return of_parts(root, parts(root), listed)
+        matched, listed, problems = lists.named_pairs(root, listed, paths)
+        yield from problems
+        yield from of_parts(root, {"": matched}, listed)
+    else:
+        yield from of_parts(root, parts(root), listed)
 
 
 def parts(root: Path) -> Parts:
     """Match the pictures and masks of each part."""
     files: dict[str, list[File]] = {}
     others: list[File] = []
+    dummies = 0
     for path in texts.visible(root):
         file = matching.parsed(root, path)
+        if file.word == "gtfine" and file.place in _PRIVATE:
+            dummies += 1
+            continue
         (files.setdefault(file.part, []) if matching.is_image(path) else others).append(file)
     found = {word: partners.match(some) for word, some in sorted(files.items())}
     for file in others:
         if (file.word or file.place) and file.path.suffix.lower() not in _TEXTS and file.part in found:
             kind = f"{file.path.suffix or 'files without suffix'} in {file.path.parent.name}/"
             found[file.part].unused[kind] += 1
+    for part in [*found.values()][:1]:
+        part.unused["dummies in gtFine/test/, as the true masks are not public"] = dummies
     return found
 
 
@@ -67,8 +79,10 @@ def evidence(root: Path, found: Parts) -> str | None:
     return f"{image} with {mask}" + (f", in {more}" if len(words) > 1 else "")
 
 
-def of_parts(root: Path, found: Parts, listed: lists.Lists) -> Samples:
-    """Yield the samples of matched files: those in the lists, or without lists all."""
+def of_parts(
+    root: Path, found: Parts, listed: lists.Lists, made: Callable[..., Sample | Problem] | None = None
+) -> Samples:
+    """Yield the samples of matched files, made by `pair`: those in the lists, or without lists all."""
     if not any(part.names for part in found.values()):
         raise UserError(unmatched.reason(root))
     images: ByName = {name: files for part in found.values() for name, files in part.images.items()}
@@ -85,7 +99,7 @@ def of_parts(root: Path, found: Parts, listed: lists.Lists) -> Samples:
     if said := ", ".join(f"{kind} ({count})" for kind, count in unused.items() if count):
         yield Note(f"not used: {said}")
     for name, split in splits.items():
-        yield pair(root, name, split, images.get(name, []), masks.get(name, []))
+        yield (made or pair)(root, name, split, images.get(name, []), masks.get(name, []))
 
 
 def _by_folder(root: Path, found: Parts) -> dict[str, Split | None]:
@@ -118,6 +132,14 @@ def pair(
     root: Path, name: str, split: Split | None, image: list[Path], mask: list[Path]
 ) -> Sample | Problem:
     """Return the sample of a name, or what keeps it from being one. Messages are relative to `root`."""
+    if problem := incomplete(root, name, image, mask):
+        return problem
+    content = Files(image[0].resolve(), mask[0].resolve())
+    return Sample(name, split, relative(root, image[0]), relative(root, mask[0]), content)
+
+
+def incomplete(root: Path, name: str, image: list[Path], mask: list[Path]) -> Problem | None:
+    """Return what is missing, or there twice."""
     for what, other, found in (("image", mask, image), ("mask", image, mask)):
         if len(found) > 1:
             files = " and ".join(sorted(relative(root, path) for path in found))
@@ -126,5 +148,4 @@ def pair(
             file = relative(root, other[0]) if other else name
             where = "its partner" if other else "a name in the list"
             return Problem(file, f"no {what} for {where}", f"a file of the same stem, {name}")
-    content = Files(image[0].resolve(), mask[0].resolve())
-    return Sample(name, split, relative(root, image[0]), relative(root, mask[0]), content)
+    return None

@@ -58,12 +58,13 @@ def match(files: Sequence[File]) -> Matched:
     roles = [(i, m) for i, m in product(words, words) if i not in MASK_WORDS and m not in IMAGE_WORDS]
     sides = [(words[i], words[m]) for i, m in roles if i != m]
     if "" in words:  # a folder may hold both
-        jpegs = {file for file in words[""] if file.path.suffix.lower() in (".jpg", ".jpeg")}
-        others = [file for file in words[""] if file not in jpegs]
-        sides += [(words[""], words[""]), ([*jpegs], others)]
+        jpegs, others = list[File](), list[File]()
+        for file in words[""]:
+            (jpegs if file.path.suffix.lower() in (".jpg", ".jpeg") else others).append(file)
+        sides += [(words[""], words[""]), (jpegs, others)]
     fits = [_fit(*side, USUAL, USUAL) for side in sides]
     if all(fit.found < _MOST * len(fit.images) for fit in fits):
-        fits += [fit for side in sides for fit in _unusual(*side)]
+        fits += [fit for side in sides if side[0] is not side[1] for fit in _unusual(*side)]
     best = max(fits, key=_Fit.order, default=None)
     if not best or not best.found:
         return Matched(unused=Counter(_elsewhere(file) for file in files))
@@ -87,7 +88,7 @@ class _Fit(NamedTuple):
     @property
     def rank(self) -> int:
         """How well such files serve as masks."""
-        return next((rank for pattern, rank in _RANKS if pattern.search(self.mask_affix[1])), 1)
+        return next((rank for pattern, rank in _RANKS if pattern.search("".join(self.mask_affix))), 1)
 
     def order(self) -> tuple:
         """Return what is higher for a better fit."""
@@ -110,7 +111,9 @@ def _fit(images: list[File], masks: list[File], affix: Affix, mask_affix: Affix)
         if partner := next((file for file in partners if file != mask), None):
             image_of[mask] = partner
     if images is masks:
-        images = [file for file in images if file not in image_of]
+        marked = {f for f in masks if f in image_of or f.stem.lower().endswith(MASK_ENDINGS)}
+        masks = [file for file in images if file in marked]
+        images = [file for file in images if file not in marked]
         image_of = {mask: image for mask, image in image_of.items() if image not in image_of}
     return _Fit(images, masks, image_of, affix, mask_affix, len({*image_of.values()}))
 
@@ -128,9 +131,8 @@ def _keys(file: File, affix: Affix, endings: tuple[str, ...]) -> Iterator[str]:
 
 def _unusual(images: list[File], masks: list[File]) -> Iterator[_Fit]:
     """Yield the fits by affixes that the files themselves show."""
-    both = images is masks
     for affix, mask_affix in product(_common(images, _MOST), _common(masks, _MANY)):
-        if (affix, mask_affix) == (USUAL, USUAL) or (both and mask_affix == USUAL):
+        if (affix, mask_affix) == (USUAL, USUAL):
             continue
         fit = _fit(images, masks, affix, mask_affix)
         carriers = sum(any(True for _ in _keys(mask, mask_affix, ())) for mask in masks)

@@ -2,9 +2,9 @@
 
 `train/` and `trainannot/` (CamVid), `train/images/` and `train/masks/`, `images/train/` and
 `masks/train/`, or `leftImg8bit/train/` and `gtFine/train/` (Cityscapes), with the usual variants of
-these words, and the same of `val` and `test`; or a folder a split that holds both. A name begins with its
-split, as two splits may hold files of one name. A split without masks (a challenge's test images) is not
-used. All else is as in `pairs`.
+these words, and the same of `val` and `test`; or a folder a split that holds both. A name begins with
+its split, as two splits may hold files of one name. A split without masks (a challenge's test images) is
+not used. All else is as in `pairs`.
 """
 
 from pathlib import Path

@@ -6,7 +6,6 @@ has nothing on it. The split is the picture's subset, else the word `train`, `va
 of the XML file or of a folder.
 """
 
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ class Shape:
         if self.kind == "mask":
             self._stamp(drawing, number)
         elif self.kind == "polygon":
-            pairs = [pair.split(",") for pair in self.has["points"].split(";")]
+            pairs = (pair.split(",") for pair in self.has["points"].split(";"))
             regions.fill(drawing, [(float(x), float(y)) for x, y in pairs], number)
         else:
             regions.fill(drawing, self._turned(), number)
@@ -174,7 +173,7 @@ def _read(file: Path) -> _Export:
 
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.ParseFile(io.BytesIO(texts.content(file)))
+        parser.Parse(texts.content(file), True)  # by blocks, a long attribute takes minutes
     except expat.ExpatError as error:
         raise UserError(f"{file}: no whole XML file ({error}); export it again") from None
     if export.tracks:

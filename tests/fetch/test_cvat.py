@@ -4,6 +4,7 @@ The drawings are those of datumaro 1.13 (`polygons_to_masks`) for the same XML; 
 it does not draw, by hand.
 """
 
+import zlib
 from time import process_time
 from xml.sax.saxutils import quoteattr
 
@@ -37,7 +38,9 @@ def picture(path, size=(WIDTH, HEIGHT), orientation=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     exif[0x112] = orientation
-    noise = np.random.default_rng(len(str(path))).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    noise = np.random.default_rng(zlib.crc32(str(path).encode())).integers(
+        0, 256, (size[1], size[0], 3), np.uint8
+    )
     Image.fromarray(noise).save(path, exif=exif)
 
 

@@ -19,7 +19,18 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
 from segpipe.fetch.sample import Note, Problem, Sample, Samples, Split
 
-LAYOUTS = ("oxford", "voc", "carvana", "splits", "pairs", "cvat", "label_studio", "coco", "labelme")
+LAYOUTS = (
+    "oxford",
+    "voc",
+    "carvana",
+    "splits",
+    "pairs",
+    "cvat",
+    "label_studio",
+    "label_studio_png",
+    "coco",
+    "labelme",
+)
 """Most specific first: a pets folder would also match `pairs`."""
 
 SPLITS: tuple[Split, ...] = ("test", "val", "train")

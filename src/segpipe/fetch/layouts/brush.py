@@ -6,8 +6,8 @@ they are not wholly transparent, soft edges too, as in Label Studio's own export
 """
 
 import base64
-import binascii
 import io
+import struct
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,8 +15,6 @@ import pydantic
 from PIL import Image
 
 from segpipe.fetch.layouts import regions
-
-_PNG = "data:image/png;base64,"
 
 
 def _packed(numbers: Any) -> bytes:
@@ -73,7 +71,10 @@ class Region(pydantic.BaseModel):
         if self.rle is not None:
             drawing[alpha(self.rle, height, width) > 0] = number
         elif self.imageDataURL is not None:
-            drawing[_opaque(self.imageDataURL, height, width)] = number
+            kind, _, coded = self.imageDataURL.partition(",")
+            if kind != "data:image/png;base64":
+                raise ValueError(f"a bit mask as {kind[:40]!r}")
+            drawing[stencil(base64.b64decode(coded), height, width)] = number
         else:
             regions.fill(drawing, self._outline(width / 100, height / 100), number)
 
@@ -130,14 +131,17 @@ class _Bits:
         return self.take(8 * count).to_bytes(count, "big")
 
 
-def _opaque(url: str, height: int, width: int) -> np.ndarray:
-    """Return where a picture in a data URL is not transparent: bool [height, width]."""
-    if not url.startswith(_PNG):
-        raise ValueError("a bit mask that is no PNG")
+def stencil(png: bytes, height: int, width: int) -> np.ndarray:
+    """Return where a PNG is not transparent, or without alpha not 0: bool [height, width].
+
+    Raises ValueError where it is no PNG of this size.
+    """
     try:
-        picture = Image.open(io.BytesIO(base64.b64decode(url[len(_PNG) :])), formats=("PNG",))
+        picture = Image.open(io.BytesIO(png), formats=("PNG",))
         if picture.size != (width, height):
-            raise ValueError(f"a bit mask of {picture.width}x{picture.height} pixels")
-        return np.asarray(picture.convert("RGBA"))[:, :, 3] > 0
-    except (OSError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
-        raise ValueError(f"an unreadable bit mask: {error}") from None
+            found = f"{picture.width}x{picture.height}"
+            raise ValueError(f"a mask of {found}, not of the picture's {width}x{height}")
+        band = picture.getchannel("A") if "A" in picture.getbands() else picture.convert("L")
+    except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"an unreadable mask: {error}") from None
+    return np.asarray(band) > 0

@@ -199,7 +199,8 @@ def _files(root: Path) -> list[Path]:
 def _is_coco(file: Path) -> bool:
     start = polygons.head(file)
     keys = (b'"images"', b'"annotations"', b'"categories"')
-    return b'"shapes"' not in start and any(key in start for key in keys)
+    is_object = start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")  # Label Studio's is a list
+    return is_object and b'"shapes"' not in start and any(key in start for key in keys)
 
 
 def _splits(root: Path, files: list[Path]) -> dict[Path, tuple[str, Split]]:

@@ -133,7 +133,8 @@ def samples(root: Path, table: ClassTable) -> Samples:
         yield Note(f"not drawn: {counted}; only {', '.join(_DRAWN)} cover pixels")
     if empty:
         yield Note(f"{empty} of {len(found)} pictures have no shape: nothing is on them")
-    yield from regions.samples(pictures, found, "XML file of CVAT's")
+    yield from pictures.unused("XML file of CVAT's")
+    yield from regions.samples(root, found)
 
 
 def labels(root: Path) -> dict[str, int]:

@@ -24,7 +24,7 @@ from segpipe.fetch.layouts.brush import Region
 from segpipe.fetch.sample import Note, Problem, Samples
 
 _KEYS = (b'"completed_by"', b'"was_cancelled"', b'"annotator"', b'"annotation_id"', b'"original_width"',
-         b'"completions"')  # fmt: skip
+         b'"completions"', b'"rle"')  # fmt: skip
 _BETWEEN = re.compile(r"[\s,]*")
 
 _SAID = {
@@ -101,7 +101,8 @@ def samples(root: Path, table: ClassTable) -> Samples:
         else:
             said["unlabelled"] += 1
     yield from (Note(text.format(said[what])) for what, text in _SAID.items() if said[what])
-    yield from regions.samples(pictures, found, "task of Label Studio's")
+    yield from pictures.unused("task of Label Studio's")
+    yield from regions.samples(root, found)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -114,8 +115,8 @@ def labels(root: Path) -> dict[str, int]:
 
 def _files(root: Path) -> Iterator[Path]:
     """Yield Label Studio's files, in the folder itself or one below."""
-    for file in sorted([*root.glob("*.json"), *root.glob("*/*.json")]):
-        start = polygons.head(file)
+    for file in texts.visible(root, "*.json"):
+        start = polygons.head(file) if root in (file.parent, file.parent.parent) else b""
         if any(key in start for key in _KEYS) and b'"categories"' not in start:
             yield file
 

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -23,6 +23,7 @@ from segpipe.fetch.layouts import matching, polygons, texts
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Samples
 
 _LONGEST = 2_000_000  # pixels along an outline; filling takes about 100 bytes for each
+_OF_REGION = re.compile(r"task-\d+-annotation-\d+-by-.*")  # a mask that Label Studio exported
 _UPLOADED = re.compile("[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 
 
@@ -119,7 +120,7 @@ class Pictures:
         self.root = root
         self._by_name = defaultdict[str, list[Path]](list)
         self._used: set[Path] = set()
-        for path in filter(matching.is_image, texts.visible(root)):
+        for path in pictures_in(root):
             for name in {texts.local(path.name).name, _plain(path.name)}:
                 for key in (name, f"{path.parent.name}/{name}"):
                     self._by_name[key].append(path)
@@ -171,18 +172,22 @@ def _plain(name: str) -> str:
     return re.sub(r"[^-\w.]", "", spaced)
 
 
-def samples(pictures: Pictures, found: Iterable[Found], annotations: str) -> Samples:
+def pictures_in(root: Path) -> Iterator[Path]:
+    """Yield the pictures in a folder and below, without masks of regions."""
+    images = filter(matching.is_image, texts.visible(root))
+    return (path for path in images if not _OF_REGION.match(path.name))
+
+
+def samples(root: Path, found: Iterable[Found]) -> Samples:
     """Yield the samples of contents, each with its word for a split and its name.
 
-    Words part the pictures where there are several; one alone parts nothing. `annotations` are what a
-    picture that was not found is in none of.
+    Words part the pictures where there are several; one alone parts nothing.
     """
     listed = list(found)
     words = {word for word, _, _ in listed if word}
     splits = matching.splits_of(words) if len(words) > 1 else {}
-    yield from pictures.unused(annotations)
     parted = ((splits.get(word), name, item) for word, name, item in listed)
-    yield from polygons.drawn(pictures.root, parted, upright=True)
+    return polygons.drawn(root, parted, upright=True)
 
 
 def split_word(*places: str) -> str:

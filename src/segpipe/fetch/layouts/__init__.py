@@ -23,8 +23,8 @@ from segpipe.common.files import name_hash
 from segpipe.fetch.sample import Note, Problem, Sample, Samples, Split
 
 LAYOUTS = (
-    "oxford", "voc", "carvana", "nnunet", "roboflow", "splits", "pairs", "layers", "rle", "yolo", "coco",
-    "labelme",
+    "oxford", "voc", "carvana", "nnunet", "roboflow", "splits", "pairs", "layers", "rle", "yolo", "cvat",
+    "label_studio", "label_studio_png", "coco", "labelme",
 )  # fmt: skip
 """Most specific first: a pets folder would also match `pairs`."""
 

@@ -440,10 +440,10 @@ def test_no_run_lengths_do_worse_than_a_value_error(data, whole):
         assert brush.alpha(header + data, HEIGHT, WIDTH).shape == (HEIGHT, WIDTH)
 
 
-KEYS = st.sampled_from(
-    "id data annotations result value points image rle x width radiusX brushlabels original_width label "
-    "closed imageDataURL updated_at rotation".split()
-)
+KEYS = st.sampled_from([
+    "id", "data", "annotations", "result", "value", "points", "image", "rle", "x", "width", "radiusX",
+    "brushlabels", "original_width", "label", "closed", "imageDataURL", "updated_at", "rotation",
+])  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("a.png")
 JSON = st.recursive(
     LEAVES, lambda one: st.lists(one, max_size=3) | st.dictionaries(KEYS, one, max_size=4), max_leaves=12

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segpipe.fetch import pictures
+from segpipe.fetch import pictures, pillow
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
@@ -59,9 +59,9 @@ def _reduced(image: Picture, file: str) -> Decoded:
     """Decode an image, a photograph to a reduced copy, and all bands where it is no grey or RGB."""
     if isinstance(image, bytes) and not format_of(image):
         with readable(file):
-            picture = pictures.open_one(image, file)
+            picture = pillow.open_one(image, file)
             picture.draft("RGB", _DRAFT)
-            return Decoded(np.asarray(pictures.upright_rgb(picture)), len(picture.getbands()), 1)
+            return Decoded(np.asarray(pillow.upright_rgb(picture)), len(picture.getbands()), 1)
     try:
         return pictures.decode_picture(image, file)
     except BadSampleError:
@@ -76,7 +76,7 @@ def _digest(image: Picture) -> str:
 def _remark(image: Picture) -> str:
     if isinstance(image, tuple) or format_of(image):
         return ""
-    stored = pictures.open_lazily(image)
+    stored = pillow.open_lazily(image)
     if stored.mode == "CMYK":
         return "CMYK: turned to RGB without a colour profile"
     if "A" in stored.mode or "transparency" in stored.info:

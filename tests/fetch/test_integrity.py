@@ -361,7 +361,7 @@ def test_a_mask_in_colours_is_read_as_its_colours_in_any_lossless_format(kind, t
     picture.save(tmp_path / f"mask.{suffix}")
     Image.new("RGB", (3, 2)).save(tmp_path / "image.png")
     image, mask = ((tmp_path / name).read_bytes() for name in ("image.png", f"mask.{suffix}"))
-    _, colours, _ = decode_pair(image, mask, "image", "mask", by_colour=True)
+    _, colours = decode_pair(image, mask, "image", "mask", by_colour=True)
     assert (COLOURS.to_indices(colours) == indices).all()
 
 

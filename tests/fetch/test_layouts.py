@@ -11,7 +11,8 @@ from segpipe.common.errors import UserError
 from segpipe.common.records import open_records, read
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
-from segpipe.fetch.sample import Problem
+from segpipe.fetch.sample import Problem, Sample
+from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.write import write_records
 
 CATS = ClassTable(
@@ -29,18 +30,17 @@ def found(root, layout, table=CATS, share=0.3):
 
 
 def names(root, layout, **more):
-    items = found(root, layout, **more)
-    return {split: {s.name for s in items if s.split == split} for split in ("train", "test")}
+    items = [item for item in found(root, layout, **more) if isinstance(item, Sample)]
+    return {split: {s.name for s in items if s.split == split} for split in ("train", "val", "test")}
 
 
 # --- splits -------------------------------------------------------------------------------------
 
 
-def test_val_joins_training_where_there_is_a_test_split(tmp_path, rng):
+def test_train_val_and_test_are_what_their_names_say(tmp_path, rng):
     FOLDERS["CamVid"][1](tmp_path, rng)
-    split = names(tmp_path, "splits")
-    assert {name.split("/")[0] for name in split["train"]} == {"train", "val"}
-    assert {name.split("/")[0] for name in split["test"]} == {"test"}
+    for split, found_there in names(tmp_path, "splits").items():
+        assert {name.split("/")[0] for name in found_there} == {split}
 
 
 def test_val_is_the_test_split_where_there_is_no_other(tmp_path, rng):
@@ -76,13 +76,17 @@ def test_the_usual_words_for_images_and_masks_are_known(tmp_path, rng, images, m
         save(Image.new("L", (WIDTH, HEIGHT)), tmp_path / masks.replace("train", part) / f"a{ending}.png")
     word = "training" if "training" in images else "train"
     assert names(tmp_path, "splits") == {
-        "train": {f"{word}/a"}, "test": {word.replace("train", "test") + "/a"},
+        "train": {f"{word}/a"}, "val": set(), "test": {word.replace("train", "test") + "/a"},
     }  # fmt: skip
     assert next(iter(layouts.layouts_of(tmp_path))) == "splits"
 
 
 def test_a_folder_without_parts_for_training_is_named(pairs):
-    with pytest.raises(UserError, match=r"no folders for training; this layout looks for train/ and"):
+    for kind in ("images", "masks"):
+        (pairs / kind / "test").mkdir()
+        for path in (pairs / kind).glob("photo*"):
+            path.rename(path.parent / "test" / path.name)
+    with pytest.raises(UserError, match=r"no folders for training, but test/; expected train/ with"):
         found(pairs, "splits")
 
 
@@ -97,7 +101,7 @@ def test_the_views_of_a_car_stay_together_in_test_and_in_validation(tmp_path, rn
     items = found(tmp_path / "cars", "carvana", table, 0.2)
     write_raw("cars", items, table, False, 100, tmp_path / "raw", processes=1)
     write_records(
-        tmp_path / "raw", table, (32, 32), "stretch", 0.25, 100, tmp_path / "records", threads=1
+        tmp_path / "raw", table, (32, 32), "stretch", Cut(0.25), 100, tmp_path / "records", threads=1
     )
     manifest = open_records(tmp_path / "records")
     cars = {s: [sample["name"].split("_")[0] for sample in read(manifest, s)] for s in manifest.splits}
@@ -112,7 +116,9 @@ def test_a_number_at_the_end_of_a_name_makes_no_car(tmp_path, rng):
         save(photo(rng), tmp_path / f"photo_{number:02d}.jpg")
         save(Image.new("L", (WIDTH, HEIGHT)), tmp_path / f"photo_{number:02d}_mask.gif")
     assert all(s.group == "" for s in found(tmp_path, "carvana"))
-    assert all(names(tmp_path, "carvana").values())
+    split = names(tmp_path, "carvana")
+    assert split["train"]
+    assert split["test"]
 
 
 def test_a_car_without_a_mask_is_reported(tmp_path, rng):
@@ -133,7 +139,8 @@ def test_vocs_val_is_the_test_split_until_there_is_one(tmp_path, rng):
     (lists / "val.txt").write_text("2007_000011\n")
     split = names(tmp_path, "voc")
     assert split["test"] == {"2007_000010"}
-    assert len(split["train"]) == 11
+    assert split["val"] == {"2007_000011"}
+    assert len(split["train"]) == 10
 
 
 # --- shapes -------------------------------------------------------------------------------------

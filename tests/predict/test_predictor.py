@@ -18,7 +18,7 @@ from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.evaluate.masks import mask_at_size
 from segpipe.fetch.integrity import decode_pair
 from segpipe.predict import tiles
-from segpipe.predict.images import read_fitted
+from segpipe.predict.images import Input
 from segpipe.predict.predictor import Predictor
 from segpipe.preprocess.resize import content_box, resize_image
 from segpipe.preprocess.write import resize_sample
@@ -118,13 +118,14 @@ def test_a_file_is_seen_to_the_very_pixels_of_its_record(mode, orientation, suff
     noise = Image.fromarray(photo(rng, 40, 60)).resize((601, 397), Image.Resampling.BICUBIC)
     noise.convert(mode).save(path, exif=exif)
     mask = encode_png(np.zeros((601, 397) if orientation == 6 else (397, 601), np.uint8))
-    picture, values, kept = decode_pair(path.read_bytes(), mask, "image", "mask")
+    picture, values = decode_pair(path.read_bytes(), mask, "image", "mask")
+    kept = picture.encoded()
     sample = {"name": b"image", "image": kept, "mask": encode_png(values)}
     record = resize_sample(sample, (32, 64), how, with_original=False)
-    seen, original = read_fitted(path, (32, 64), how)
+    seen, original, _ = Input.of_card(card((32, 64), how)).fitted(path)
     assert original == (picture.height, picture.width)
     assert seen.tobytes() == record["image"]
-    whole = resize_image(picture, (32, 64), how)
+    whole = resize_image(Image.fromarray(picture.pixels), (32, 64), how)
     assert (seen != np.asarray(whole)).any() == (kept == path.read_bytes() and suffix == "jpg")
 
 
@@ -242,10 +243,10 @@ def test_tiles_give_what_the_whole_gives_where_a_pixel_speaks_for_itself(by_pixe
 
 def test_tiles_need_no_more_memory_for_a_taller_picture(predictor):
     def peak(height):
-        picture = Image.new("RGB", (200, height))
+        read = tiles.tiles_of(np.zeros((height, 200, 3), np.uint8), (32, 64))
         tracemalloc.start()
         for _ in tiles.blended(
-            lambda x: np.zeros((*x.shape[:3], 3), np.float32), picture, (32, 64), 3, 4
+            lambda x: np.zeros((*x.shape[:3], 3), np.float32), read, (height, 200), (32, 64), 3, 4
         ):
             pass
         _, peak = tracemalloc.get_traced_memory()

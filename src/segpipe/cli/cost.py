@@ -8,6 +8,8 @@ from math import prod
 import keras
 from keras import tree
 
+from segpipe.model.unet import GREY
+
 
 @dataclass(frozen=True)
 class Part:
@@ -42,7 +44,7 @@ def parts(network: keras.Model) -> list[Part]:
     """Return the parts of a U-Net in the order in which an image passes them."""
     groups: dict[str, list[keras.Operation]] = {}
     for operation in network.operations:
-        if operation.name not in ("image", "scale"):
+        if operation.name not in ("image", GREY, "scale"):
             groups.setdefault(_part(operation.name), []).append(operation)
     found = []
     for name, group in groups.items():

@@ -39,15 +39,18 @@ def model(
     params = load_params()
     encoder, weights = params.model.encoder, params.model.encoder.weights
     with quiet():  # takes seconds, for TensorFlow
+        from segpipe.common.bands import numbers
         from segpipe.model.pretrained import Backbone
         from segpipe.model.unet import assemble
 
         backbone = Backbone(encoder.name, encoder.alpha, None if weights == "none" else Path(weights))
-        inner = backbone.architecture(params.data.image_size)
+        channels = len(numbers(params.data.bands))
+        inner = backbone.architecture(params.data.image_size, channels)
     if layers:
         _print_layers(params, inner)
     else:
-        _print_cost(params, assemble(backbone, inner, params.model, len(params.data.classes)))
+        classes = len(params.data.classes)
+        _print_cost(params, assemble(backbone, inner, params.model, classes, channels))
 
 
 def _print_layers(params: "Params", inner: "keras.Model") -> None:
@@ -69,11 +72,12 @@ def _print_layers(params: "Params", inner: "keras.Model") -> None:
 
 def _print_cost(params: "Params", network: "keras.Model") -> None:
     from segpipe.cli import cost
+    from segpipe.common.bands import in_words
 
     size, parts, memory = params.data.image_size, cost.parts(network), cost.memory(network)
     print(
         f"{params.model.encoder.name} with the decoder {params.model.decoder.name}, "
-        f"{len(params.data.classes)} classes, {extent(size)}"
+        f"{len(params.data.classes)} classes, {extent(size)}, {in_words(params.data.bands, None)}"
     )
     table = tables.table("", "", "output", "stride", "params", "MMAC")
     for part in parts:

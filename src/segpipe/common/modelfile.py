@@ -15,7 +15,8 @@ from segpipe.common.errors import UserError, brief
 
 MODEL = Path("models/model.keras")
 CARD = "segpipe.json"
-CARD_FORMAT = 2  # raised when the card's content, or what the network expects of its images, changes
+CARD_FORMAT = 3  # raised when the card's content, or what the network expects of its images, changes
+_WITHOUT_BANDS = 2  # the format before; all its networks see RGB of 8 bits
 SAVED_MODEL_CARD = Path("assets.extra", CARD)  # `assets.extra` is for files that the graph does not read
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
 
@@ -32,13 +33,13 @@ def read_card(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; `dvc repro train` writes {MODEL}") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a model that segpipe saved ({brief(error)})") from None
-    if found != CARD_FORMAT:
+    if found not in (CARD_FORMAT, _WITHOUT_BANDS):
         raise UserError(
             f"{path}: saved by segpipe {saved_by} with a card of format {found}, and this is segpipe "
-            f"{__version__}, which reads format {CARD_FORMAT}; train it again, or use it with "
-            f"segpipe {saved_by}"
+            f"{__version__}, which reads formats {_WITHOUT_BANDS} and {CARD_FORMAT}; train it again, or "
+            f"use it with segpipe {saved_by}"
         )
-    return card
+    return {"bands": "rgb", "intensity": None} | card if found == _WITHOUT_BANDS else card
 
 
 def write_member(archive: zipfile.ZipFile, name: str, content: str | bytes) -> None:

@@ -1,11 +1,11 @@
 """`data/records`: fixed-size uint8 samples as TFRecord shards, with a manifest.
 
-Each record holds `name`, `image` (uint8 RGB, H x W x 3) and `mask` (uint8 class indices, H x W, 255 is
+Each record holds `name`, `image` (uint8, H x W x bands) and `mask` (uint8 class indices, H x W, 255 is
 ignored), as raw bytes. Test records also hold `original_mask`, a PNG of class indices at the original
 size, with its `height` and `width`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segpipe.common import tfrecord
+from segpipe.common.bands import Bands, Intensity, numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_png
 from segpipe.common.files import read_json
@@ -20,6 +21,7 @@ from segpipe.common.files import read_json
 SUMMARY, MANIFEST = "summary.json", "manifest.json"  # describe the samples in data/raw, data/records
 Resize = Literal["stretch", "pad"]  # to the network's size: distorted, or padded to keep its aspect
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Place = tuple[Path, int]  # where a record is: its shard and first byte
 
 
@@ -34,6 +36,21 @@ class Manifest:
     classes: ClassTable
     splits: dict[str, dict]
     left_out: list[dict]
+    validation: str = ""  # what the validation split is, for people
+    near_duplicates: Sequence[str] = ()  # across splits, for people
+    bands: Bands = "rgb"
+    intensity: Intensity = None
+    depths: tuple[str, ...] = ("uint8",)  # types of the training pictures
+
+    @property
+    def channels(self) -> int:
+        """The number of bands."""
+        return len(numbers(self.bands))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of bands of the images."""
+        return *self.size, self.channels
 
     def count(self, split: Split) -> int:
         """Return the number of samples in a split."""
@@ -55,8 +72,19 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest alone; raise a UserError if there is none."""
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
-    plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
-    return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain)
+    keys = ("source", "resize", "splits", "left_out", "validation", "near_duplicates")
+    plain = {key: content[key] for key in keys}
+    seen = read_bands(content) | {"depths": tuple(content["depths"])}
+    return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain, **seen)
+
+
+def read_bands(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `bands` and `intensity` of a manifest or a card; those that lack them are of RGB."""
+    bands, intensity = content.get("bands", "rgb"), content.get("intensity")
+    return {
+        "bands": bands if bands == "rgb" else tuple(bands),
+        "intensity": intensity and tuple((low, high) for low, high in intensity),
+    }
 
 
 def read(manifest: Manifest, split: Split) -> Iterator[dict]:
@@ -71,19 +99,19 @@ def scan(manifest: Manifest, split: Split) -> Iterator[tuple[Place, dict]]:
     """Yield the samples of `read`, each with its place for `read_at`."""
     for path in manifest.shards(split):
         for begin, features in tfrecord.scan_shard(path):
-            yield (path, begin), _sample(features, manifest.size)
+            yield (path, begin), _sample(features, manifest.shape)
 
 
-def read_at(place: Place, size: tuple[int, int]) -> dict:
-    """Return one sample, as `read` yields it, at the manifest's `size`; raises as `tfrecord.read_at`."""
-    return _sample(tfrecord.read_at(*place), size)
+def read_at(place: Place, shape: tuple[int, int, int]) -> dict:
+    """Return one sample, as `read` yields it, of the manifest's `shape`; raises as tfrecord's."""
+    return _sample(tfrecord.read_at(*place), shape)
 
 
-def _sample(features: tfrecord.Features, size: tuple[int, int]) -> dict:
+def _sample(features: tfrecord.Features, shape: tuple[int, int, int]) -> dict:
     sample = {
         "name": features["name"].decode(),
-        "image": np.frombuffer(features["image"], np.uint8).reshape(*size, 3),
-        "mask": np.frombuffer(features["mask"], np.uint8).reshape(size),
+        "image": np.frombuffer(features["image"], np.uint8).reshape(shape),
+        "mask": np.frombuffer(features["mask"], np.uint8).reshape(shape[:2]),
     }
     if "original_mask" in features:
         sample["original_mask"] = decode_png(features["original_mask"])

@@ -8,20 +8,24 @@ from typing import Any
 import keras
 
 from segpipe.common import __version__
+from segpipe.common.bands import Bands, Intensity, in_words, numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
-from segpipe.common.records import Manifest, Resize
+from segpipe.common.records import Manifest, Resize, read_bands
 
 
 def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
-    """Load the network of a model that was trained for these records' classes, size and resizing.
+    """Load the network of a model that was trained for these records' classes, bands, size and resizing.
 
     Raises a UserError where the file is missing, cannot be read here, or is a model for other records.
     """
     card = read_card(path)
-    trained_for = _described(ClassTable.from_json(card), card["image_size"], card["resize"])
-    needed = _described(manifest.classes, manifest.size, manifest.resize)
+    size, how = card["image_size"], card["resize"]
+    trained_for = _described(ClassTable.from_json(card), size, how, **read_bands(card))
+    needed = _described(
+        manifest.classes, manifest.size, manifest.resize, manifest.bands, manifest.intensity
+    )
     if trained_for != needed:
         raise UserError(
             f"{path} was trained for {trained_for}, but the records have {needed}; "
@@ -31,7 +35,7 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
 
 
 def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
-    """Load the network that a card describes: uint8 images [n, height, width, 3] to float32 logits.
+    """Load the network that a card describes: uint8 images [n, height, width, bands] to float32 logits.
 
     Raises a UserError where it is an export, Keras cannot read it, or it is not what the card says.
     """
@@ -49,12 +53,15 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
             f"({brief(error)}); it was saved by Keras {card['libraries']['keras']} and segpipe "
             f"{card['segpipe']}: install those, or train it again"
         ) from None
-    size = card["image_size"]
-    expected = ("unet", "uint8", (None, *size, 3), (None, *size, len(card["classes"])))
+    size, channels = card["image_size"], len(numbers(read_bands(card)["bands"]))
+    expected = ("unet", "uint8", (None, *size, channels), (None, *size, len(card["classes"])))
     if found != expected:
         raise UserError(f"{path}: holds a network {found}, but its card says {expected}")
     return model
 
 
-def _described(table: ClassTable, size: Sequence[int], how: Resize) -> str:
-    return f"{table.describe()} at {size[0]} x {size[1]} px ({how})"
+def _described(
+    table: ClassTable, size: Sequence[int], how: Resize, bands: Bands, intensity: Intensity
+) -> str:
+    seen = in_words(bands, intensity)
+    return f"{table.describe()} at {size[0]} x {size[1]} px ({how}) in {seen}"

@@ -9,7 +9,7 @@ from segpipe.common.records import Resize
 from segpipe.preprocess.resize import content_box
 
 Predict = Callable[[np.ndarray], np.ndarray]
-"""From uint8 images [n, height, width, 3] to float32 logits [n, height, width, classes]."""
+"""From uint8 images [n, height, width, bands] to float32 logits [n, height, width, classes]."""
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from segpipe.evaluate.params import sizes
 def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Predict:
     """Return a network that averages its probabilities over several views of each image.
 
-    Both networks map uint8 images [n, H, W, 3] to float32 logits [n, H, W, classes]. The views have the
-    sizes `scales`, as factors of H and W; `flip` adds the mirror image of each. The logits are the
+    Both networks map uint8 images [n, H, W, bands] to float32 logits [n, H, W, classes]. The views have
+    the sizes `scales`, as factors of H and W; `flip` adds the mirror image of each. The logits are the
     logarithm of the mean probability, so their softmax is that mean; if the image itself is the only
     view, they are the network's own. Raises a UserError for wrong scales, as `sizes` does.
     """

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from segpipe.common import __version__, records
+from segpipe.common.bands import in_words
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, replaces, write_json
 from segpipe.common.modelfile import read_card
@@ -157,11 +158,14 @@ def _card(trained: Trained, name: str, made: Format) -> dict[str, Any]:
         shape = [made.batch or "any", *trained.manifest.size, channels]
         return {"name": name, "type": type_, "shape": shape, "values": values}
 
-    classes, largest = len(trained.manifest.classes), "the largest of a pixel is its class"
+    manifest, largest = trained.manifest, "the largest of a pixel is its class"
+    seen = f"{in_words(manifest.bands, manifest.intensity)}, 0 to 255; scaling is inside the network"
     export = {
         "format": name,
         "segpipe": __version__,
-        "input": tensor(IMAGE, "uint8", 3, "RGB, 0 to 255; scaling is inside the network"),
-        "output": tensor(LOGITS, made.logits, classes, f"{largest}, in the order of classes"),
+        "input": tensor(IMAGE, "uint8", manifest.channels, seen),
+        "output": tensor(
+            LOGITS, made.logits, len(manifest.classes), f"{largest}, in the order of classes"
+        ),
     }
     return {**trained.card, "export": export}

@@ -13,7 +13,7 @@ from segpipe.common.errors import UserError, brief
 IMAGE, LOGITS = "image", "logits"  # the input and the output of every export
 
 Images = Callable[[], Sequence[np.ndarray]]
-"""Reads images to calibrate on, each uint8 [height, width, 3]; only tflite-int8 calls it."""
+"""Reads images to calibrate on, each uint8 [height, width, bands]; only tflite-int8 calls it."""
 
 
 def named(model: keras.Model) -> keras.Model:

@@ -1,6 +1,7 @@
 """Backbones of `keras.applications`, and the encoders that are cut from them."""
 
 import re
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -18,7 +19,7 @@ _LISTED = 12  # layers in an error
 
 
 def backbone(
-    name: str, size: tuple[int, int], alpha: float = 1.0, weights: str | None = None
+    name: str, size: tuple[int, int], alpha: float = 1.0, weights: str | None = None, channels: int = 3
 ) -> keras.Model:
     """Build a network of `keras.applications` without its classifier.
 
@@ -26,20 +27,23 @@ def backbone(
         name: one of `ENCODERS`.
         size: height and width of the input in pixels.
         alpha: width multiplier, where the encoder has one.
-        weights: None for random ones, or `imagenet` to have Keras download them.
+        weights: None for random ones, or `imagenet` to have Keras download them, for 3 channels.
+        channels: those of the input.
 
     Returns:
-        A model of float images [batch, H, W, 3], scaled by the encoder's `scaling`.
+        A model of float images [batch, H, W, channels], scaled by the encoder's `scaling`.
     """
-    encoder = ENCODERS[name]
-    network = getattr(keras.applications, encoder.builder)(
-        input_tensor=keras.Input((*size, 3), name="scaled_image"),
-        input_shape=(*size, 3),  # from the tensor alone Keras does not see which of its weights fit
-        include_top=False,
-        weights=weights,
-        **({"alpha": alpha} if encoder.alpha else {}),
-        **({"include_preprocessing": False} if encoder.scales_itself else {}),
-    )
+    encoder, shape = ENCODERS[name], (*size, channels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")
+        network = getattr(keras.applications, encoder.builder)(
+            input_tensor=keras.Input(shape, name="scaled_image"),
+            input_shape=shape,  # from the tensor alone Keras does not see which of its weights fit
+            include_top=False,
+            weights=weights,
+            **({"alpha": alpha} if encoder.alpha else {}),
+            **({"include_preprocessing": False} if encoder.scales_itself else {}),
+        )
     _replace_numbered_names(network)
     return network
 

@@ -9,11 +9,23 @@ from typing import Literal
 class Scaling:
     """The input that a network was trained on: `pixel * scale + offset` of pixels 0..255.
 
-    Each is one number, or one a channel.
+    Each is one number, or one for each of red, green and blue.
     """
 
     scale: float | tuple[float, ...]
     offset: float | tuple[float, ...]
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether red, green and blue are scaled differently."""
+        return isinstance(self.scale, tuple)
+
+    def of(self, channels: int) -> "Scaling":
+        """Return the scaling of an input with more channels or fewer, red's to blue's in turn."""
+        if not isinstance(self.scale, tuple) or not isinstance(self.offset, tuple):
+            return self
+        turns = [channel % 3 for channel in range(channels)]
+        return Scaling(tuple(self.scale[i] for i in turns), tuple(self.offset[i] for i in turns))
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,16 @@ ENCODERS = {
     ),
 }
 # fmt: on
+
+
+def input_channels(name: str, channels: int) -> int:
+    """Return the channels of an encoder's input, for pictures with some number of bands.
+
+    It is that number, but for a single band and an encoder that scales red, green and blue differently:
+    it sees the band thrice, as the grey picture that it is. No kernel for one channel would do the same,
+    since the padding around a scaled picture is black in none of the three.
+    """
+    return 3 if channels == 1 and ENCODERS[name].scaling.by_channel else channels
 
 
 def taps(name: str, layers: Sequence[str] | Literal["default"]) -> Sequence[str]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import read_json, replaces, sha256, write_json
 from segpipe.model.backbone import backbone
+from segpipe.model.encoders import input_channels
 from segpipe.model.params import EncoderParams
 
 _DESCRIPTION = "encoder.json"
@@ -35,15 +37,17 @@ class Backbone:
         """Whether there are weights from an earlier training."""
         return self.weights is not None
 
-    def architecture(self, size: tuple[int, int]) -> keras.Model:
-        """Build the network for one input size, with random weights."""
-        return backbone(self.name, size, self.alpha)
+    def architecture(self, size: tuple[int, int], channels: int = 3) -> keras.Model:
+        """Build the network for one input size and number of bands, with random weights."""
+        return backbone(self.name, size, self.alpha, channels=input_channels(self.name, channels))
 
-    def build(self, size: tuple[int, int]) -> keras.Model:
-        """Build the network for one input size, with its weights."""
-        network = self.architecture(size)
-        if self.weights:
+    def build(self, size: tuple[int, int], channels: int = 3) -> keras.Model:
+        """Build the network for one input size and number of bands, with its weights."""
+        network = self.architecture(size, channels)
+        if self.weights and network.input_shape[-1] == 3:
             network.load_weights(self.weights)
+        elif self.weights:
+            network.set_weights(_for_channels(self.build(size).get_weights(), network))
         return network
 
 
@@ -76,6 +80,25 @@ def open_backbone(folder: Path) -> Backbone:
         mend = "`dvc repro --force fetch_encoder` writes it"
         raise UserError(f"{weights}: missing, or not what {_DESCRIPTION} says; {mend}")
     return Backbone(content["name"], content["alpha"], weights, content.get("sha256"))
+
+
+def _for_channels(weights: list[np.ndarray], network: keras.Model) -> list[np.ndarray]:
+    """Return an RGB network's weights, its first kernel made for the channels of `network`.
+
+    The kernel of one channel is the sum of red's, green's and blue's: a grey picture gives equal
+    outputs. More channels take the three in turn, scaled so that the outputs keep their size, as in timm
+    and segmentation_models.pytorch. All other weights have the same shape.
+    """
+    channels = network.input_shape[-1]
+    turns = [channel % 3 for channel in range(channels)]
+
+    def fitted(kernel: np.ndarray) -> np.ndarray:
+        if channels == 1:
+            return kernel.sum(2, keepdims=True)
+        return kernel[:, :, turns] * (3 / channels)
+
+    pairs = zip(weights, network.weights, strict=True)
+    return [weight if weight.shape == tuple(own.shape) else fitted(weight) for weight, own in pairs]
 
 
 def _load(params: EncoderParams) -> keras.Model:

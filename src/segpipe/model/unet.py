@@ -9,22 +9,28 @@ from segpipe.model.encoders import ENCODERS, Scaling, taps
 from segpipe.model.params import DecoderParams, EncoderParams, ModelParams
 from segpipe.model.pretrained import Backbone
 
+GREY = "grey_as_rgb"
+"""The layer that shows a single band to an encoder thrice."""
 
-def assemble(backbone: Backbone, inner: keras.Model, params: ModelParams, classes: int) -> keras.Model:
+
+def assemble(
+    backbone: Backbone, inner: keras.Model, params: ModelParams, classes: int, channels: int = 3
+) -> keras.Model:
     """Return the U-Net that the params ask for.
 
     Args:
         backbone: which network the encoder is cut from, and whether it is pretrained.
-        inner: that network, built for one size.
+        inner: that network, built for one size and number of bands.
         params: the encoder's layers, what is trained, and the decoder.
         classes: number of classes.
+        channels: number of bands.
 
     Raises:
         UserError: `model.encoder.layers` names a layer that does not fit.
     """
     encoder = tap(inner, taps(backbone.name, params.encoder.layers))
     set_trainable(encoder, is_trainable(params.encoder, backbone), backbone.pretrained)
-    return unet(encoder, ENCODERS[backbone.name].scaling, params.decoder, classes)
+    return unet(encoder, ENCODERS[backbone.name].scaling, params.decoder, classes, channels)
 
 
 def is_trainable(params: EncoderParams, backbone: Backbone) -> bool:
@@ -32,7 +38,9 @@ def is_trainable(params: EncoderParams, backbone: Backbone) -> bool:
     return not backbone.pretrained if params.trainable == "auto" else params.trainable
 
 
-def unet(encoder: keras.Model, scaling: Scaling, params: DecoderParams, classes: int) -> keras.Model:
+def unet(
+    encoder: keras.Model, scaling: Scaling, params: DecoderParams, classes: int, channels: int = 3
+) -> keras.Model:
     """Join an encoder with a decoder that upsamples from its last output.
 
     An encoder without an output of stride 2 (ConvNeXt) leaves the decoder's last step without a skip
@@ -44,15 +52,19 @@ def unet(encoder: keras.Model, scaling: Scaling, params: DecoderParams, classes:
         scaling: from pixels of 0..255 to the encoder's input.
         params: the decoder, with one filter count for each doubling of the resolution up to stride 2.
         classes: number of classes N.
+        channels: number of bands C: those of the encoder's input, or one that it sees as grey RGB.
 
     Returns:
-        A model from uint8 images [batch, H, W, 3] in 0..255 to float32 logits [batch, H, W, N].
+        A model from uint8 images [batch, H, W, C] in 0..255 to float32 logits [batch, H, W, N].
         Scaling is inside, so nothing outside can feed it wrongly. Source of the shape:
         https://arxiv.org/abs/1505.04597
     """
-    image = keras.Input(encoder.input_shape[1:], dtype="uint8", name="image")
-    scaled = layers.Rescaling(scaling.scale, scaling.offset, name="scale")(image)
-    *skips, x = encoder(scaled)
+    *size, seen = encoder.input_shape[1:]
+    image = x = keras.Input((*size, channels), dtype="uint8", name="image")
+    if seen != channels:
+        x = layers.Concatenate(name=GREY)([image] * seen)
+    scaling = scaling.of(seen)
+    *skips, x = encoder(layers.Rescaling(scaling.scale, scaling.offset, name="scale")(x))
     finest_stride = encoder.input_shape[1] // encoder.outputs[0].shape[1]
     skips = [*([None] if finest_stride == 4 else []), *skips]
     decoder, norm = DECODERS[params.name], normalization(params)

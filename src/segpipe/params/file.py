@@ -19,11 +19,16 @@ def write_params(path: Path, changes: Mapping[str, Any]) -> None:
 
     Raises ParamsError where the params would be wrong, and leaves the file as it was.
     """
+    write_text(path, changed_params(path, changes))
+
+
+def changed_params(path: Path, changes: Mapping[str, Any]) -> str:
+    """Return the text that `write_params` would write. Raises ParamsError where it would be wrong."""
     content = _yaml().load(path.read_text(encoding="utf-8"))
     _merge(content, changes)
     text = as_yaml(content)
     check_params(yaml.safe_load(text), path)
-    write_text(path, text)
+    return text
 
 
 def as_yaml(content: Any) -> str:

@@ -7,6 +7,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
+from segpipe.common.bands import numbers
 from segpipe.common.errors import ParamsError, UserError
 from segpipe.common.fields import Integer, Name, Section, Weight
 from segpipe.common.words import did_you_mean
@@ -28,6 +29,17 @@ _WORDS = {  # YAML's terms for Python's in pydantic's messages
 
 class DataParams(FetchParams, PreprocessParams):
     """Where samples come from and what they become."""
+
+    @pydantic.model_validator(mode="after")
+    def _ranges_fit(self) -> "DataParams":
+        seen = len(numbers(self.bands))
+        pairs = self.intensity if isinstance(self.intensity[0], tuple) else ()
+        if pairs and len(pairs) != seen:
+            raise ValueError(
+                f"intensity has {len(pairs)} ranges, but the network sees {seen} bands (data.bands); "
+                "give one range for all, or one for each"
+            )
+        return self
 
 
 class GateParams(Section):
@@ -65,6 +77,13 @@ class Params(Section):
                 raise ValueError(
                     f"train.class_weights names {name!r}, which is no class"
                     f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
+                )
+        known = numbers(self.data.bands)
+        for number in () if self.report.bands == "auto" else self.report.bands:
+            if number not in known:
+                raise ValueError(
+                    f"report.bands shows band {number}, which the network does not see (by data.bands "
+                    f"it sees {', '.join(map(str, known))})"
                 )
         try:
             sizes(self.data.image_size, self.evaluate.tta.scales)

@@ -37,9 +37,17 @@ def content_box(original: tuple[int, int], size: tuple[int, int], how: Resize) -
 
 
 def resize_image(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
-    """Scale an RGB picture to the input: bilinear, antialiased, pixel centres to pixel centres."""
+    """Scale a picture of 8 bits to the input: bilinear, antialiased, pixel centres to pixel centres."""
     box = content_box((picture.height, picture.width), size, how)
     return _padded(picture.resize((box.width, box.height), Image.Resampling.BILINEAR), box, size)
+
+
+def resize_pixels(pixels: np.ndarray, size: tuple[int, int], how: Resize) -> np.ndarray:
+    """Scale uint8 [height, width, bands] to uint8 [*size, bands], each band as `resize_image` does."""
+    if pixels.shape[2] == 3:
+        return np.asarray(resize_image(Image.fromarray(np.ascontiguousarray(pixels)), size, how))
+    bands = (Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(pixels, -1, 0))
+    return np.stack([np.asarray(resize_image(band, size, how)) for band in bands], -1)
 
 
 def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:

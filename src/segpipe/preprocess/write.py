@@ -1,28 +1,29 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
-import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 from rich.progress import track
 
 from segpipe.common import tfrecord
+from segpipe.common.bands import Intensity, numbers
 from segpipe.common.classes import IGNORE, ClassTable
-from segpipe.common.codec import decode_png
+from segpipe.common.codec import decode_png, decode_tiff, is_tiff
 from segpipe.common.errors import UserError
-from segpipe.common.files import name_hash, read_json, replaces, write_json
+from segpipe.common.files import read_json, replaces, write_json
+from segpipe.common.index import read_index
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.common.records import MANIFEST, SUMMARY, Resize, Split
-from segpipe.preprocess.resize import resize_mask, resize_unread
-
-SOURCES: dict[Split, str] = {"train": "train", "val": "train", "test": "test"}
-"""The raw split that each split of the records comes from."""
+from segpipe.common.records import MANIFEST, SPLITS, SUMMARY, Resize, Split
+from segpipe.preprocess.cut import Assignment, Cut
+from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
+from segpipe.preprocess.params import Range
+from segpipe.preprocess.percentiles import Deep, found_ranges
+from segpipe.preprocess.resize import resize_mask
 
 
 def write_records(
@@ -30,69 +31,117 @@ def write_records(
     table: ClassTable,
     size: tuple[int, int],
     how: Resize,
-    validation_share: float,
+    cut: Cut,
     shard_mb: float,
     folder: Path,
     threads: int | None = None,
+    intensity: Literal["auto"] | Range | Ranges = "auto",
 ) -> dict:
     """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
 
     `raw` is the folder that `segpipe.fetch.raw.write_raw` wrote, with indices of the classes in `table`.
-    Records have `size`, height and width in pixels. `validation_share` (0..1) of the training split
-    becomes `val`, by hash of the name. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as
-    a whole, once everything is written. `threads` is None for one a core. Returns the content of the
-    manifest. Raises UserError where a raw shard is broken, or validation gets no sample or all of them.
+    Records have `size`, height and width in pixels. `cut` says which training samples become `val` where
+    the data name no such split. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as a
+    whole, once everything is written. `threads` is None for one a core. `intensity` are the values that
+    become 0 and 255 (`data.intensity`). Returns the content of the manifest. Raises UserError where a
+    raw shard is broken, the cut cannot be made, or validation gets no sample or all of them.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
-    chosen = _chosen(raw, summary["splits"], validation_share)
+    assignment = cut.of(read_index(raw))
+    chosen = _chosen(raw, summary["splits"], assignment)
+    levels = _levels(raw, summary, assignment, intensity)
     splits: dict[str, dict] = {}
     with replaces(folder) as partial:
         partial.mkdir()
-        records = _resized(chosen, size, how, threads or usable_cores())
+        records = _resized(chosen, size, how, levels, threads or usable_cores())
         for split, group in groupby(records, itemgetter(0)):
-            splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
+            content = _write(partial, split, (record for _, record in group), table, shard_mb)
+            splits[split] = content | {"groups": assignment.groups(split)}
         if empty := [split for split in ("train", "val") if split not in splits]:
             total = sum(content["samples"] for name, content in splits.items() if name != "test")
+            dropped = len(assignment.left_out)
+            more = f" ({dropped} near duplicates are left out)" if dropped else ""
             raise UserError(
-                f"the {empty[0]} split is empty: data.validation_share = {validation_share} of "
-                f"{total} training samples, by hash of the name; change the share or add samples"
+                f"the {empty[0]} split is empty: data.validation_share = {cut.share} of {total} "
+                f"training samples{more}, by hash of the name; change the share or add samples"
             )
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
-        manifest |= {**table.to_json(), "splits": splits, "left_out": summary["left_out"]}
+        manifest |= {"bands": summary["bands"], **levels.to_json()}
+        manifest |= {**table.to_json(), "splits": splits, "validation": assignment.validation}
+        manifest["near_duplicates"] = [*summary["near_duplicates"], *map(str, assignment.near)]
+        manifest["left_out"] = [*summary["left_out"], *(one.left_out() for one in assignment.left_out)]
         write_json(partial / MANIFEST, manifest)
     return manifest
 
 
-def _chosen(raw: Path, sources: dict, validation_share: float) -> Iterator[tuple[Split, dict]]:
+def _levels(
+    raw: Path, summary: dict, assignment: Assignment, intensity: Literal["auto"] | Range | Ranges
+) -> Levels:
+    """Return how pictures become 8 bits; `auto` reads the training pictures of more than 8 bits."""
+    bands = len(numbers(summary["bands"]))
+    depths = tuple(summary["splits"]["train"]["depths"])
+    deep = [depth for depth in depths if depth != "uint8"]
+
+    def pictures() -> Iterator[Deep]:
+        for _, sample in _chosen(raw, summary["splits"], assignment, ("train",), "Measuring"):
+            if is_tiff(sample["image"]):
+                pixels, invalid = decode_tiff(sample["image"])
+                if pixels.dtype != np.uint8:
+                    yield pixels, invalid
+
+    ranges: Intensity = None
+    if intensity != "auto":
+        ranges = intensity if isinstance(intensity[0], tuple) else (intensity,) * bands
+    elif deep:
+        ranges = found_ranges(pictures, bands, deep)
+    return Levels(bands, ranges, depths)
+
+
+def _chosen(
+    raw: Path,
+    sources: dict,
+    assignment: Assignment,
+    splits: Iterable[Split] = SPLITS,
+    doing: str = "Writing",
+) -> Iterator[tuple[Split, dict]]:
     """Yield the raw samples of each split of the records, with the split."""
-    for split, source in SOURCES.items():
+    for split in splits:
+        source = "train" if split == "val" and not assignment.given else split
         shards = [raw / shard["file"] for shard in sources[source]["shards"]]
         stream = (sample for shard in shards for sample in tfrecord.read_shard(shard))
-        for sample in track(stream, f"Writing {split}", total=sources[source]["samples"]):
-            group = sample.get("group") or sample["name"]
-            held_out = name_hash(group.decode(), "val") < validation_share
-            if split == "test" or held_out == (split == "val"):
+        for sample in track(stream, f"{doing} {split}", total=sources[source]["samples"]):
+            if assignment.splits.get(sample["name"].decode()) == split:
                 yield split, sample
 
 
 def _resized(
-    chosen: Iterable[tuple[Split, dict]], size: tuple[int, int], how: Resize, threads: int
+    chosen: Iterable[tuple[Split, dict]],
+    size: tuple[int, int],
+    how: Resize,
+    levels: Levels,
+    threads: int,
 ) -> Iterator[tuple[Split, dict]]:
     """Yield records in the order of their raw samples."""
 
     def resized(one: tuple[Split, dict]) -> tuple[Split, dict]:
         split, features = one
-        return split, resize_sample(features, size, how, with_original=split == "test")
+        return split, resize_sample(features, size, how, split == "test", levels)
 
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
         yield from in_order(lambda one: pool.submit(resized, one), chosen, 4 * threads)
 
 
-def resize_sample(features: dict, size: tuple[int, int], how: Resize, with_original: bool) -> dict:
+def resize_sample(
+    features: dict,
+    size: tuple[int, int],
+    how: Resize,
+    with_original: bool,
+    levels: Levels = RGB_OF_8_BITS,
+) -> dict:
     """Make a record of a raw sample."""
     indices = decode_png(features["mask"])
-    image = resize_unread(Image.open(io.BytesIO(features["image"])), size, how)
+    image = fit_encoded(features["image"], levels, size, how)
     mask = resize_mask(indices, size, how)
     record = {"name": features["name"], "image": image.tobytes(), "mask": mask.tobytes()}
     if with_original:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from segpipe.common.bands import caption, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import first_by_hash, replaces
 from segpipe.common.records import Manifest
@@ -25,20 +26,23 @@ def build(
     """Write `report/` and `samples.jpg` to `folder`; `predictions` holds the predicted masks."""
     fixed = first_by_hash(results.per_image["name"], max(params.samples, IN_GIT))
     worst = worst_samples(results.per_image, params.worst)
-    pictures = read_pictures(manifest, predictions, {*fixed, *worst})
-    write_report(results, manifest, pictures, fixed[: params.samples], worst, folder / "report")
+    bands = shown(manifest.bands, params.bands)
+    pictures = read_pictures(manifest, predictions, {*fixed, *worst}, bands)
+    said = caption(manifest.bands, bands)
+    write_report(results, manifest, pictures, fixed[: params.samples], worst, folder / "report", said)
     write_samples(pictures, fixed[:IN_GIT], manifest.classes, folder / "samples.jpg")
 
 
 def write_report(
     results: Results, manifest: Manifest, pictures: Pictures,
-    fixed: list[str], worst: list[str], folder: Path,
+    fixed: list[str], worst: list[str], folder: Path, bands: str = "",
 ) -> None:  # fmt: skip
     """Write `index.html`, `report.md` and `figures/` to `folder`, replacing it as a whole.
 
     Every report shows the samples named by `fixed`; `worst` names those with the lowest mean IoU.
+    `bands` is the `caption` of the pictures.
     """
-    show = functools.partial(_samples, results, manifest, pictures)
+    show = functools.partial(_samples, results, manifest, pictures, bands)
     same = show("samples", "The same test images in every report.", fixed)
     lowest = show("worst", "The test images with the lowest mean IoU.", worst)
     write_page("Segmentation report", sections(results, manifest, same, lowest), folder, "report.md")
@@ -52,8 +56,9 @@ def write_samples(pictures: Pictures, names: list[str], table: ClassTable, path:
 
 
 def _samples(
-    results: Results, manifest: Manifest, pictures: Pictures, name: str, which: str, names: list[str]
-) -> list[Block]:
+    results: Results, manifest: Manifest, pictures: Pictures, bands: str,
+    name: str, which: str, names: list[str],
+) -> list[Block]:  # fmt: skip
     if not names:
         return ["None are shown: the params ask for none."]
     scores = dict(zip(results.per_image["name"], results.per_image["mean_iou"], strict=True))
@@ -68,7 +73,8 @@ def _samples(
     return [
         Figure(
             name, f"Image, true mask, predicted mask and mistakes of {', '.join(names)}.",
-            f"{which} Image, true mask, predicted mask, and wrong pixels in crimson, at network size.",
+            f"{which} Image, true mask, predicted mask, and wrong pixels in crimson, at network size."
+            f"{bands}",
             grids.sample_grid(rows, manifest.classes), wide=True,
         ),
         Table("Mean IoU of these images, at original size", ["image", "mean IoU"], [*said.items()]),

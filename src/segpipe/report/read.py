@@ -1,7 +1,7 @@
 """Read the results of training and evaluation, and the pictures of some samples."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from segpipe.common.bands import displayed
 from segpipe.common.codec import decode_png
 from segpipe.common.records import Manifest, read
 from segpipe.common.tfrecord import read_shard
@@ -60,11 +61,17 @@ def read_results(folder: Path, baseline: Path, params: dict[str, Any], names: li
     )  # fmt: skip
 
 
-def read_pictures(manifest: Manifest, predictions: Path, names: set[str]) -> Pictures:
-    """Return image, truth and prediction of some test samples."""
+def read_pictures(
+    manifest: Manifest, predictions: Path, names: set[str], bands: Sequence[int]
+) -> Pictures:
+    """Return image, truth and prediction of some test samples; `bands` are the positions to show."""
     masks = {name: mask for name, mask in read_predictions(predictions) if name in names}
     return {
-        name: {"image": sample["image"], "truth": sample["mask"], "prediction": masks[name]}
+        name: {
+            "image": displayed(sample["image"], bands),
+            "truth": sample["mask"],
+            "prediction": masks[name],
+        }
         for sample in read(manifest, "test")
         if (name := sample["name"]) in names
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from segpipe.common.bands import in_words
 from segpipe.common.letters import dejavu, unnamed
 from segpipe.common.nested import flat
 from segpipe.common.records import Manifest
@@ -42,12 +43,18 @@ def _trained_on(results: Results, manifest: Manifest, size: str) -> list[Block]:
         f"{manifest.count('train')} images of {size} for {epochs} epoch{'s' if epochs > 1 else ''}"
         f"{ended}; best on {manifest.count('val')} validation images in epoch "
         f"{results.summary['best_epoch']}; scored on {results.scores['images']} test images.",
-        f"Source: {manifest.source}.",
+        f"Source: {manifest.source}.{_seen(manifest)}",
         _data(manifest),
         *([said] if (said := unnamed(manifest.classes.names, dejavu())) else []),
         f"{len(left_out)} samples were left out:" if left_out else "No sample was left out.",
         *([left_out] if left_out else []),
     ]
+
+
+def _seen(manifest: Manifest) -> str:
+    if manifest.bands == "rgb" and not manifest.intensity:
+        return ""
+    return f" The network sees {in_words(manifest.bands, manifest.intensity)}."
 
 
 def _data(manifest: Manifest) -> Table:

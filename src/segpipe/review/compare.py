@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
@@ -117,14 +118,14 @@ def _curves(sides: Sides, missing: list[str]) -> list[Block]:
 
 
 def _samples(sides: Sides, missing: list[str]) -> list[Block]:
-    count = load_params().report.samples
+    params = load_params().report
     with tempfile.TemporaryDirectory() as scratch:
         before, after = (_predicted(*side, Path(scratch), missing) for side in sides.items())
         if not before or not after:
             return [_samples_in_git(sides)]
         if before[0].classes.names != after[0].classes.names:
             return ["The class tables differ, so masks cannot be compared."]
-        names = first_by_hash(after[1].keys() & before[1].keys(), count)
+        names = first_by_hash(after[1].keys() & before[1].keys(), params.samples)
         once, now = (
             {sample["name"]: sample for sample in read(manifest, "test") if sample["name"] in names}
             for manifest, _ in (before, after)
@@ -136,10 +137,17 @@ def _samples(sides: Sides, missing: list[str]) -> list[Block]:
     }
     if not same:
         return ["No test image is in both: the data differs."]
-    return _judged(same, before[1], after[1], after[0].classes)
+    bands = after[0].bands
+    positions = shown(bands, params.bands)
+    for sample in same.values():
+        sample["image"] = displayed(sample["image"], positions)
+    said = caption(bands, positions)
+    return _judged(same, before[1], after[1], after[0].classes, said)
 
 
-def _judged(samples: dict[str, dict], before: Masks, after: Masks, table: ClassTable) -> list[Block]:
+def _judged(
+    samples: dict[str, dict], before: Masks, after: Masks, table: ClassTable, bands: str
+) -> list[Block]:
     rows, shares = [], []
     for name, sample in samples.items():
         height, width = (truth := sample["mask"]).shape
@@ -156,7 +164,7 @@ def _judged(samples: dict[str, dict], before: Masks, after: Masks, table: ClassT
         Figure(
             "samples", f"Image, true mask, both predictions and what changed, of {', '.join(samples)}",
             "The same test images in every comparison, at network size. Green pixels got better, "
-            "crimson ones worse; dark grey ones were wrong before and after.",
+            f"crimson ones worse; dark grey ones were wrong before and after.{bands}",
             grids.sample_grid(rows, table), wide=True,
         ),
         Table("Share of these images' pixels that changed", ["image", "better", "worse"], shares),

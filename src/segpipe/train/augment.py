@@ -26,15 +26,16 @@ _OUTSIDE = IGNORE + 1
 
 
 def augment(
-    images: Tensor, masks: Tensor, draws: Tensor, params: AugmentParams
+    images: Tensor, masks: Tensor, draws: Tensor, params: AugmentParams, rgb: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Recolour, move, turn and scale a batch at random, within the limits of the params.
 
     Args:
-        images: uint8 [batch, height, width, 3].
+        images: uint8 [batch, height, width, bands].
         masks: uint8 [batch, height, width], class indices or 255.
         draws: float32 [batch, `DRAWS`], uniform in 0..1.
         params: the limits.
+        rgb: whether the bands are red, green and blue. Others have no saturation and no hue.
 
     Returns:
         Images and masks, shapes and dtypes as given. Pixels that a moved image does not cover are black,
@@ -44,7 +45,7 @@ def augment(
     # float32 removes it.
     columns = ops.unstack(ops.cast(draws, "float64"), DRAWS, axis=1)
     if params.recolours:
-        images = _recoloured(images, columns[6:10], params)
+        images = _recoloured(images, columns[6:10], params, rgb)
     if params.moves:
         transforms = _transforms(columns[:6], images.shape[1], images.shape[2], params)
         images, masks = _moved(images, masks, transforms)
@@ -96,26 +97,30 @@ def _moved(images: Tensor, masks: Tensor, transforms: Tensor) -> tuple[Tensor, T
     return images, ops.cast(ops.minimum(masks[..., 0], IGNORE), "uint8")
 
 
-def _recoloured(images: Tensor, columns: list[Tensor], params: AugmentParams) -> Tensor:
-    """Apply one matrix a sample for brightness, contrast, saturation and hue; return float32."""
+def _recoloured(images: Tensor, columns: list[Tensor], params: AugmentParams, rgb: bool) -> Tensor:
+    """Change brightness and contrast, of RGB also saturation and hue; return float32."""
     brightness, contrast, saturation, hue = columns
     brightness = 1 + params.brightness * (2 * brightness - 1)
     contrast = 1 + params.contrast * (2 * contrast - 1)
-    saturation = 1 + params.saturation * (2 * saturation - 1)
-    matrix = ops.matmul(_saturating(saturation), _turning(2 * math.pi * params.hue * (2 * hue - 1)))
     pixels = ops.cast(images, "float32")
-    # Contrast changes about the mean brightness, a grey, which the matrix leaves as it is.
-    matrix *= (brightness * contrast)[:, None, None]
-    offset = brightness * (1 - contrast) * _mean_luma(pixels)
-    pixels = ops.einsum("bhwc,bdc->bhwd", pixels, ops.cast(matrix, "float32"))
-    return pixels + ops.cast(offset, "float32")[:, None, None, None]
+    factors, means = brightness * contrast, _means(pixels)
+    if rgb:
+        saturation = 1 + params.saturation * (2 * saturation - 1)
+        matrix = ops.matmul(_saturating(saturation), _turning(2 * math.pi * params.hue * (2 * hue - 1)))
+        # Contrast changes about the mean brightness, a grey, which the matrix leaves as it is.
+        matrix *= factors[:, None, None]
+        means = ops.sum(means * ops.convert_to_tensor(_LUMA, "float64"), 1, keepdims=True)
+        pixels = ops.einsum("bhwc,bdc->bhwd", pixels, ops.cast(matrix, "float32"))
+    else:  # bands have no common grey: the contrast of each changes about its own mean
+        pixels *= ops.cast(factors, "float32")[:, None, None, None]
+    offsets = (brightness * (1 - contrast))[:, None] * means
+    return pixels + ops.cast(offsets, "float32")[:, None, None]
 
 
-def _mean_luma(pixels: Tensor) -> Tensor:
-    """Return the mean brightness of each image, float64 [batch], whatever order threads sum in."""
+def _means(pixels: Tensor) -> Tensor:
+    """Return the mean of each band of each image, float64 [batch, bands], in whatever order they sum."""
     rows = ops.cast(ops.sum(pixels, 2), "float64")  # whole numbers, which float32 holds exactly
-    means = ops.sum(rows, 1) / (pixels.shape[1] * pixels.shape[2])
-    return ops.sum(means * ops.convert_to_tensor(_LUMA, "float64"), 1)
+    return ops.sum(rows, 1) / (pixels.shape[1] * pixels.shape[2])
 
 
 def _saturating(factors: Tensor) -> Tensor:

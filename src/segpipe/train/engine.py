@@ -63,11 +63,11 @@ class Engine(abc.ABC):
     ) -> Iterable[Any]:
         """Return the batches of some steps, counted from 0 at the run's beginning.
 
-        Each is a pair of images, uint8 [batch, H, W, 3], and masks, uint8 [batch, H, W]. A run passes
-        over the samples again and again. Order and augmentation of a pass depend only on seed, pass and
-        sample, and not on the step that a process begins with. The last, smaller batch of a pass is
-        left out: every step then has one shape, and BatchNorm never sees a handful of images. Each pass
-        leaves out other samples.
+        Each is a pair of images, uint8 [batch, H, W, bands], and masks, uint8 [batch, H, W]. A run
+        passes over the samples again and again. Order and augmentation of a pass depend only on seed,
+        pass and sample, and not on the step that a process begins with. The last, smaller batch of a
+        pass is left out: every step then has one shape, and BatchNorm never sees a handful of images.
+        Each pass leaves out other samples.
         """
 
     @abc.abstractmethod

@@ -36,7 +36,7 @@ class Work:
     seed: int  # decides order and augmentation
     engine: Engine
     run: resume.Run  # keeps the checkpoints
-    previewed: np.ndarray  # images whose predictions `preview` draws, uint8 [n, H, W, 3]
+    previewed: np.ndarray  # images whose predictions `preview` draws, uint8 [n, H, W, bands]
     preview: Preview
     logs: Path  # folder of the live logs, which are no result
 
@@ -65,7 +65,8 @@ class Work:
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
     """Build the U-Net for some records on a backbone; weights not pretrained are drawn from `seed`."""
     keras.utils.set_random_seed(seed)
-    return assemble(backbone, backbone.build(manifest.size), params, len(manifest.classes))
+    inner = backbone.build(manifest.size, manifest.channels)
+    return assemble(backbone, inner, params, len(manifest.classes), manifest.channels)
 
 
 def train(network: keras.Model, work: Work) -> resume.Progress:

@@ -46,7 +46,8 @@ class JaxEngine(Engine):
     ) -> Iterator[tuple[jax.Array, jax.Array]]:
         """Draw order and augmentation with NumPy's random numbers, and augment on the accelerator."""
         a_pass = steps_per_pass(samples, batch_size)
-        augmented = jax.jit(lambda images, masks, draws: augment(images, masks, draws, params))
+        rgb = samples.bands == "rgb"
+        augmented = jax.jit(lambda images, masks, draws: augment(images, masks, draws, params, rgb))
         number = -1
         for step in steps:
             if step // a_pass != number:

@@ -88,7 +88,7 @@ class TensorFlowEngine(Engine):
             return numbers.batch(batch_size, drop_remainder=True)
 
         def augmented(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return augment(*taken(chosen), draws, params)
+            return augment(*taken(chosen), draws, params, samples.bands == "rgb")
 
         passes = tf.data.Dataset.range(steps.start // a_pass, -(-steps.stop // a_pass))
         batches = passes.flat_map(of_pass).skip(steps.start % a_pass).take(len(steps))
@@ -116,7 +116,7 @@ class TensorFlowEngine(Engine):
 
         def taken(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, masks = tf.numpy_function(take, [chosen], [tf.uint8, tf.uint8], stateful=False)
-            shape = [*chosen.shape, *samples.size]
-            return tf.ensure_shape(images, [*shape, 3]), tf.ensure_shape(masks, shape)
+            of_images, of_masks = [*chosen.shape, *samples.shape], [*chosen.shape, *samples.size]
+            return tf.ensure_shape(images, of_images), tf.ensure_shape(masks, of_masks)
 
         return taken

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from segpipe.common.bands import displayed
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import replaces
 from segpipe.common.letters import Font, class_labels, drawable, font_for
@@ -65,7 +66,8 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
     samples = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
     for number, (name, image, truth, prediction) in enumerate(samples):
         y = top + number * row
-        for position, pixels in enumerate((image, table.palette[truth], table.palette[prediction])):
+        pictures = displayed(image), table.palette[truth], table.palette[prediction]
+        for position, pixels in enumerate(pictures):
             enlarged = pixels.repeat(factor, 0).repeat(factor, 1)
             made.paste(Image.fromarray(enlarged), (position * column, y))
         pen.text((_GAP, y + height * factor), drawable(name, font), "black", font)

@@ -9,6 +9,7 @@ import psutil
 from rich.progress import track
 
 from segpipe.common import records
+from segpipe.common.bands import Bands, numbers
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
 from segpipe.train.params import TrainParams
@@ -16,16 +17,22 @@ from segpipe.train.params import TrainParams
 
 @dataclass(frozen=True)
 class Arrays:
-    """Samples in memory: `images` uint8 [n, H, W, 3], `masks` uint8 [n, H, W], `names`."""
+    """Samples in memory: `images` uint8 [n, H, W, bands], `masks` uint8 [n, H, W], `names`."""
 
     images: np.ndarray
     masks: np.ndarray
     names: list[str]
+    bands: Bands = "rgb"
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.masks.shape[1:]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of bands."""
+        return self.images.shape[1:]
 
     def take(self, chosen: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return images and masks of some samples, by number."""
@@ -33,7 +40,7 @@ class Arrays:
 
     def only(self, chosen: Sequence[int]) -> "Arrays":
         """Return some samples, by number, and no others."""
-        return Arrays(*self.take(chosen), [self.names[i] for i in chosen])
+        return Arrays(*self.take(chosen), [self.names[i] for i in chosen], self.bands)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,12 @@ class Shards:
     places: list[records.Place]
     size: tuple[int, int]
     names: list[str]
+    bands: Bands = "rgb"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of bands."""
+        return *self.size, len(numbers(self.bands))
 
     def take(self, chosen: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read images and masks of some samples, by number; equal to those of `Arrays`.
@@ -53,15 +66,16 @@ class Shards:
         Raises:
             UserError: a shard was cut or changed since it was opened.
         """
-        images, masks = _empty(len(chosen), self.size)
+        images, masks = _empty(len(chosen), self.shape)
         for position, number in enumerate(chosen):
-            sample = records.read_at(self.places[number], self.size)
+            sample = records.read_at(self.places[number], self.shape)
             images[position], masks[position] = sample["image"], sample["mask"]
         return images, masks
 
     def only(self, chosen: Sequence[int]) -> "Shards":
         """Return some samples, by number, and no others."""
-        return Shards([self.places[i] for i in chosen], self.size, [self.names[i] for i in chosen])
+        places, names = [self.places[i] for i in chosen], [self.names[i] for i in chosen]
+        return Shards(places, self.size, names, self.bands)
 
 
 Samples = Arrays | Shards
@@ -81,27 +95,28 @@ def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Sampl
 
 
 def load(manifest: records.Manifest, split: records.Split) -> Arrays:
-    """Read a whole split into memory: 4 bytes a pixel, 65 KB a sample at 128 px."""
-    images, masks = _empty(manifest.count(split), manifest.size)
+    """Read a whole split into memory: 4 bytes a pixel of RGB, 65 KB a sample at 128 px."""
+    images, masks = _empty(manifest.count(split), manifest.shape)
     names = []
     for position, (_, sample) in enumerate(_scan(manifest, split)):
         images[position], masks[position] = sample["image"], sample["mask"]
         names.append(sample["name"])
-    return Arrays(images, masks, names)
+    return Arrays(images, masks, names, manifest.bands)
 
 
 def locate(manifest: records.Manifest, split: records.Split) -> Shards:
     """Read a whole split once, and keep only where each sample lies."""
     found = [(place, sample["name"]) for place, sample in _scan(manifest, split)]
-    return Shards([place for place, _ in found], manifest.size, [name for _, name in found])
+    places, names = [place for place, _ in found], [name for _, name in found]
+    return Shards(places, manifest.size, names, manifest.bands)
 
 
 def _scan(manifest: records.Manifest, split: records.Split) -> Iterable[tuple[records.Place, dict]]:
     return track(records.scan(manifest, split), f"Reading {split}", total=manifest.count(split))
 
 
-def _empty(count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    return np.empty((count, *size, 3), np.uint8), np.empty((count, *size), np.uint8)
+def _empty(count: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.empty((count, *shape), np.uint8), np.empty((count, *shape[:2]), np.uint8)
 
 
 def subset(samples: Samples, count: int) -> Samples:
@@ -124,7 +139,7 @@ def preview_samples(validation: Samples, count: int) -> Arrays:
     """Return the samples that previews draw, the same few every time: the first by hash of the name."""
     names = validation.names
     first = first_by_hash(range(len(names)), count, name=names.__getitem__)
-    return Arrays(*validation.take(first), [names[i] for i in first])
+    return Arrays(*validation.take(first), [names[i] for i in first], validation.bands)
 
 
 def steps_per_pass(samples: Samples, batch_size: int) -> int:
@@ -143,9 +158,9 @@ def steps_per_pass(samples: Samples, batch_size: int) -> int:
 
 
 def bytes_needed(manifest: records.Manifest) -> int:
-    """Return the size of the training and the validation split in memory, 4 bytes a pixel."""
-    height, width = manifest.size
-    return 4 * height * width * (manifest.count("train") + manifest.count("val"))
+    """Return the size of both splits in memory: a byte a pixel for each band, and for the mask."""
+    height, width, channels = manifest.shape
+    return (channels + 1) * height * width * (manifest.count("train") + manifest.count("val"))
 
 
 def keeps_in_memory(wanted: bool | str, manifest: records.Manifest, available: int) -> bool:

@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw
 
 from segpipe.common.classes import BACKGROUND, IGNORE, ClassTable, class_name
 from segpipe.common.words import did_you_mean
-from segpipe.fetch.integrity import open_lazily
 from segpipe.fetch.layouts.matching import relative
-from segpipe.fetch.sample import BadSampleError, Problem, Sample, Samples, Split
-from segpipe.fetch.views import SWAPPING, orientation
+from segpipe.fetch.pictures import stored_size
+from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, Samples, Split
+from segpipe.fetch.views import SWAPPING
 
 IGNORE_LABEL = "__ignore__"
 """Labelme's own label for pixels to ignore; COCO's crowd regions get it too."""
@@ -120,7 +120,7 @@ def _index(label: str, table: ClassTable) -> int | None:
 
 
 def canvas_size(
-    image: bytes, height: int | None, width: int | None, file: str, upright: bool = False
+    image: Picture, height: int | None, width: int | None, file: str, upright: bool = False
 ) -> tuple[int, int] | None:
     """Return the height and width to draw at: as annotated, else those of the image as stored.
 
@@ -129,11 +129,10 @@ def canvas_size(
     reports that.
     """
     try:
-        picture = open_lazily(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        stored, turn = stored_size(image, file)
+    except BadSampleError:
         return None
-    stored = (picture.height, picture.width)
-    if upright and orientation(picture) in SWAPPING:
+    if upright and turn in SWAPPING:
         stored = stored[::-1]
     if not height or not width:
         return stored

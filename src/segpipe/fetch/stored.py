@@ -1,0 +1,163 @@
+"""Pictures as their files store them: the header first, the samples on demand.
+
+Pillow reads JPEG, 8-bit PNG, GIF, BMP and WebP (see `segpipe.fetch.pictures`); the other formats are
+here and in the modules that `open_stored` imports.
+"""
+
+import contextlib
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from segpipe.common.errors import brief
+from segpipe.fetch.sample import BadSampleError
+
+Colours = Literal["grey", "rgb", "cmyk", "palette", "other"]
+"""What the bands of a file mean; bands after those of a colour are alpha or the like."""
+
+READABLE = "a whole image (JPEG, PNG, TIFF, JPEG 2000, DICOM, GIF, BMP or WebP)"
+MOST_BYTES = 1 << 33
+"""Of a picture's samples in memory; its pixels are limited as Pillow limits them."""
+
+_JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture whose header was read and passed the checks of its size."""
+
+    size: tuple[int, int]  # height and width, not yet turned
+    bands: int  # three for a palette
+    decode: Callable[[], np.ndarray]  # [height, width, samples], as the file's bytes mean them
+    colours: Colours
+    orientation: int = 1  # EXIF's
+    nodata: float | None = None  # the value of samples that hold nothing
+    palette: np.ndarray | None = None  # uint8 [entries, 3]
+    bits: int = 8  # of a sample; fewer than 8 are stretched to 8
+    inverted: bool = False  # 0 is white
+
+
+def format_of(data: bytes) -> str:
+    """Return the format of a file that Pillow is not to read, by its content; empty for the others."""
+    if data.startswith(_TIFF):
+        return "TIFF"
+    if data.startswith(_PNG) and data[24:25] == b"\x10":
+        return "PNG of 16 bits"
+    if data.startswith(_JPEG_2000):
+        return "JPEG 2000"
+    if data[128:132] == b"DICM":
+        return "DICOM"
+    start = _unzipped(data, 352) if data.startswith(b"\x1f\x8b") else data[:352]
+    return "NIfTI" if start[344:348] in (b"n+1\x00", b"ni1\x00") else ""
+
+
+def open_stored(data: bytes, file: str) -> Stored:
+    """Read the header of a file that `format_of` knows.
+
+    Raises BadSampleError, which names `file`, where it is damaged, too large, or no single picture.
+    """
+    kind = format_of(data)
+    with readable(file):
+        # Imported where needed: fetching photographs needs none of these libraries.
+        if kind == "TIFF":
+            from segpipe.fetch import tiff
+
+            return tiff.open_tiff(data, file)
+        if kind == "DICOM":
+            from segpipe.fetch import dicom
+
+            return dicom.open_dicom(data, file)
+        if kind == "NIfTI":
+            raise _nifti(data, file)
+        return _open_png(data, file) if kind == "PNG of 16 bits" else _open_jpeg_2000(data, file)
+
+
+def several(file: str, count: int | str, what: str, of: str = "") -> BadSampleError:
+    """Return the error for a file that holds more than one picture."""
+    found = f"{of}holds {count} {what}; segpipe takes single pictures"
+    return BadSampleError(file, found, "one picture a file")
+
+
+def check_size(file: str, height: int, width: int, row_bytes: int) -> None:
+    """Raise BadSampleError for a picture that is empty or too large; nothing is allocated before."""
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if height < 1 or width < 1:
+        raise BadSampleError(file, f"a picture of {width}x{height} pixels", READABLE)
+    if height * width > most:
+        found = f"a picture of {height * width} pixels"
+        raise BadSampleError(file, found, f"{most} at most; cut it into parts")
+    if height * row_bytes > MOST_BYTES:
+        found = f"a picture of {height * row_bytes / 1e9:.1f} GB"
+        raise BadSampleError(file, found, f"{MOST_BYTES / 1e9:.1f} GB at most; cut it into parts")
+
+
+@contextlib.contextmanager
+def readable(file: str) -> Iterator[None]:
+    """Turn any error of the libraries that read pictures into a BadSampleError that names the file."""
+    try:
+        yield
+    except BadSampleError:
+        raise
+    except Image.DecompressionBombError as error:
+        pixels, limit = re.findall(r"\d+", str(error))
+        expected = f"{limit} at most; cut it into parts"
+        raise BadSampleError(file, f"a picture of {pixels} pixels", expected) from None
+    except UnidentifiedImageError:
+        raise BadSampleError(file, "no image format that segpipe reads", READABLE) from None
+    except Exception as error:  # damaged bytes raise nearly anything, by library
+        raise BadSampleError(file, f"an unreadable image ({brief(error)})", READABLE) from None
+
+
+def _open_png(data: bytes, file: str) -> Stored:
+    """Open a PNG of 16 bits, whose colours Pillow would cut to 8."""
+    width, height, _, kind = struct.unpack(">IIBB", data[16:26])
+    bands = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
+    check_size(file, height, width, 2 * bands * width)
+
+    def decode() -> np.ndarray:
+        import imagecodecs
+
+        return np.atleast_3d(imagecodecs.png_decode(data))
+
+    return Stored((height, width), bands, decode, "grey" if bands < 3 else "rgb")
+
+
+def _open_jpeg_2000(data: bytes, file: str) -> Stored:
+    header = data.index(_JPEG_2000[1])  # the SIZ segment of the codestream
+    right, bottom, left, top = struct.unpack(">4I", data[header + 8 : header + 24])
+    (bands,) = struct.unpack(">H", data[header + 40 : header + 42])
+    height, width = bottom - top, right - left
+    check_size(file, height, width, 4 * bands * width)
+
+    def decode() -> np.ndarray:
+        import imagecodecs
+
+        return np.atleast_3d(imagecodecs.jpeg2k_decode(data))
+
+    colours: Colours = "grey" if bands < 3 else "rgb" if bands < 5 else "other"
+    return Stored((height, width), bands, decode, colours)
+
+
+def _nifti(data: bytes, file: str) -> BadSampleError:
+    start = _unzipped(data, 352) if data.startswith(b"\x1f\x8b") else data[:352]
+    order = "<" if struct.unpack("<i", start[:4])[0] == 348 else ">"
+    count, *edges = struct.unpack(f"{order}8h", start[40:56])
+    edges = edges[: min(max(count, 0), 7)]
+    slices = int(np.prod(edges[2:], dtype=np.int64))
+    return several(file, slices, "slices", f"a NIfTI volume of {'x'.join(map(str, edges))}: ")
+
+
+def _unzipped(data: bytes, size: int) -> bytes:
+    """Return the first bytes of what gzip packed."""
+    try:
+        return zlib.decompressobj(31).decompress(data[:65536], size)
+    except zlib.error:
+        return b""

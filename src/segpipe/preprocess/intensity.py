@@ -1,0 +1,103 @@
+"""From pictures of any depth to the 8 bits of the network's input, alike in records and predictions.
+
+A range [low, high] of each band becomes 0 to 255. Pictures of 8 bits stay as they are, unless the model
+knows no others and `data.intensity` gives a range for them. Where no range is known, a picture has the
+full range of its type, 0 to 1 for floats.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from segpipe.common.bands import Intensity
+from segpipe.common.codec import decode_tiff, is_tiff
+from segpipe.common.records import Resize
+from segpipe.preprocess.resize import resize_pixels, resize_unread
+
+Ranges = tuple[tuple[float, float], ...]  # low and high of each of the network's bands
+
+_FULL = {
+    "uint8": (0.0, 255.0),
+    "uint16": (0.0, 65535.0),
+    "int16": (-32768.0, 32767.0),
+    "float32": (0.0, 1.0),
+}
+STRIP = 1 << 20  # values at once, so that large pictures need little memory beside their own
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How pictures become 8 bits; `depths` are the types of the training pictures."""
+
+    bands: int  # of the network
+    intensity: Intensity
+    depths: tuple[str, ...]
+
+    def to_json(self) -> dict:
+        """Return `intensity` and `depths` for a manifest."""
+        ranges = self.intensity and [list(of_band) for of_band in self.intensity]
+        return {"intensity": ranges, "depths": list(self.depths)}
+
+    def ranges(self, depth: str) -> Ranges | None:
+        """Return the range of each band in a picture of a type; None where it stays as it is."""
+        low, high = _FULL[depth]
+        if {*self.depths} == {"uint8"} and self.intensity:  # the ranges are of 8 bits
+            step = (high - low) / 255
+            return tuple((low + first * step, low + last * step) for first, last in self.intensity)
+        if depth == "uint8":
+            return None
+        return self.intensity or ((low, high),) * self.bands
+
+    def in_8_bits(self, pixels: np.ndarray, invalid: np.ndarray | None = None) -> np.ndarray:
+        """Return uint8 [height, width, bands]; grey stands for each band, invalid pixels become 0."""
+        if pixels.shape[2] < self.bands:
+            pixels = np.broadcast_to(pixels, (*pixels.shape[:2], self.bands))
+        ranges = self.ranges(pixels.dtype.name)
+        if ranges is None:
+            return pixels
+        scaled = np.empty(pixels.shape, np.uint8)
+        for band, (low, high) in enumerate(ranges):
+            _scale(pixels[..., band], low, high, scaled[..., band])
+        if invalid is not None:
+            scaled[invalid] = 0
+        return scaled
+
+
+RGB_OF_8_BITS = Levels(3, None, ("uint8",))
+
+
+def fit(
+    pixels: np.ndarray, invalid: np.ndarray | None, levels: Levels, size: tuple[int, int], how: Resize
+) -> np.ndarray:
+    """Bring a picture to the network's input, uint8 [*size, bands]."""
+    return resize_pixels(levels.in_8_bits(pixels, invalid), size, how)
+
+
+def fit_encoded(data: bytes, levels: Levels, size: tuple[int, int], how: Resize) -> np.ndarray:
+    """Bring an encoded picture of data/raw to the network's input, as `fit` does."""
+    if is_tiff(data):
+        return fit(*decode_tiff(data), levels, size, how)
+    picture = Image.open(io.BytesIO(data))
+    if levels.ranges("uint8"):
+        return fit(np.asarray(picture), None, levels, size, how)
+    return np.asarray(resize_unread(picture, size, how))
+
+
+def _scale(band: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
+    """Write a band to `out` as 0 (up to low) to 255 (from high on)."""
+    if band.dtype.kind in "iu":
+        limits = np.iinfo(band.dtype)
+        steps = _stretched(np.arange(limits.min, limits.max + 1, dtype=np.float64), low, high)
+        np.take(steps, band.astype(np.intp) - limits.min if limits.min else band, out=out)
+        return
+    rows = max(1, STRIP // max(band.shape[1], 1))
+    for top in range(0, len(band), rows):
+        part = np.nan_to_num(band[top : top + rows].astype(np.float64), nan=low)
+        out[top : top + rows] = _stretched(part, low, high)
+
+
+def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    share = ((values - low) / (high - low)).clip(0, 1)
+    return (share * 255).round().astype(np.uint8)

@@ -131,8 +131,8 @@ class Pictures:
         At least the name is equal, after Label Studio's changes to it, and so are `folders` of the
         folders before it. Pictures below the folder `near` go first.
         """
-        short = _UPLOADED.sub("", path.name, count=1)
-        names = (path.name, short, _plain(path.name), _plain(short))
+        uploaded = _plain(path.name)
+        names = (path.name, uploaded, _UPLOADED.sub("", uploaded, count=1))
         keys = [key for name in names for key in (f"{path.parent.name}/{name}", name)]
         found = next((self._by_name[key] for key in keys if key in self._by_name), [])
         scores = [(self._equal_folders(one, path), one.is_relative_to(near)) for one in found]

@@ -19,12 +19,13 @@ SUFFIXES = {
 
 IMAGE_WORDS = (
     "images", "image", "imgs", "img", "img_dir", "jpegimages", "leftimg8bit", "rgb", "photos",
-    "pictures", "frames", "inputs", "input",
+    "pictures", "frames", "inputs", "input", "image_2",
 )  # fmt: skip
 MASK_WORDS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "annots", "annot", "ann_dir",
-    "segmentationclass", "segmentations", "segmentation", "seg", "gtfine", "gtcoarse", "gt",
-    "ground_truth", "groundtruth", "targets", "target", "masks_machine", "masks_human",
+    "segmentationclass", "segmentationclassaug", "segmentations", "segmentation", "seg", "gtfine",
+    "gtcoarse", "gt", "ground_truth", "groundtruth", "targets", "target", "semantic", "masks_machine",
+    "masks_human",
 )  # fmt: skip
 """Usual names of the folders of images and of masks, in order of preference."""
 
@@ -40,7 +41,8 @@ ByName = dict[str, list[Path]]  # files by name; a good name has one
 def _folder_pattern() -> re.Pattern[str]:
     some = (SPLIT_WORDS, (*IMAGE_WORDS, *MASK_WORDS))
     splits, words = ("|".join(sorted(each, key=len, reverse=True)) for each in some)
-    return re.compile(f"(?P<split>{splits})?[_-]?(?P<word>{words})(?:[_-](?P<after>{splits}))?")
+    after = f"[_-](?:(?P<after>{splits})|trainval(?:test)?)"  # as Cityscapes' archives are called
+    return re.compile(f"(?:.*?[ _-])??(?P<split>{splits})?[_-]?(?P<word>{words})(?:{after})?")
 
 
 _FOLDER = _folder_pattern()

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.fetch.integrity import InColoursError, decode_pair
+from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.pillow import open_lazily
 from segpipe.fetch.sample import BadSampleError, Mask, Picture, Problem, Sample, unreadable
 from segpipe.fetch.stored import format_of, open_stored
@@ -57,7 +58,7 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         colours=pairs and {_code(colour): count for count, colour in pairs},
         palette=_palette(numbers, colours) if mode == "P" and numbers is not None else {},
         lossy=kind == "JPEG",
-        remark=_remark(image),
+        remark=_remark(image, picture),
     )
 
 
@@ -83,7 +84,9 @@ def _kind(mask: Mask) -> tuple[str, str]:
     return str(drawing.format), drawing.mode
 
 
-def _remark(image: Picture) -> str:
+def _remark(image: Picture, picture: Decoded) -> str:
+    if picture.depth != "uint8":
+        return f"{picture.depth}: data.intensity scales them to 8 bits"
     if isinstance(image, tuple) or format_of(image):
         return ""
     stored = open_lazily(image)

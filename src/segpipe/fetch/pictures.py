@@ -190,7 +190,9 @@ def _chosen(stored: Stored, bands: tuple[int, ...], file: str) -> np.ndarray:
         raise BadSampleError(
             file, f"{stored.bands} {'band' if stored.bands == 1 else 'bands'} in the file", expected
         )
-    return _plain(stored)[..., [band - 1 for band in bands]]
+    pixels = _plain(stored)
+    every = bands == (*range(1, pixels.shape[2] + 1),)  # not copied then, for pictures may be large
+    return pixels if every else pixels[..., [band - 1 for band in bands]]
 
 
 def in_rgb(stored: Stored, file: str) -> np.ndarray:

@@ -50,7 +50,7 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         expected = f"the image's size, {_extent(fitting[0])} ({sample.image})"
         return Problem(sample.mask, f"size {_extent(found.size)}", expected)
     return SampleStats(
-        sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=_remark(image),
+        sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=_remark(image, reduced),
         hash=picture_hash(reduced), digest=_digest(image), mask=found,
     )  # fmt: skip
 
@@ -73,7 +73,9 @@ def _digest(image: Picture) -> str:
     return hashlib.sha256(image if isinstance(image, bytes) else b"".join(image)).hexdigest()
 
 
-def _remark(image: Picture) -> str:
+def _remark(image: Picture, picture: Decoded) -> str:
+    if picture.depth != "uint8":
+        return f"{picture.depth}: data.intensity scales them to 8 bits"
     if isinstance(image, tuple) or format_of(image):
         return ""
     stored = pillow.open_lazily(image)

@@ -24,6 +24,7 @@ from segpipe.survey.proposal import Proposal, propose, propose_drawn
 from segpipe.survey.stats import SampleStats, sample_stats
 
 MOST_DECODED = 1000  # a survey looks at no more samples, chosen by hash of the name
+_FEW = 64  # samples that one process has looked at before others have started
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ def _look(
     root: Path, looked: Sequence[Sample], processes: int | None
 ) -> tuple[list[SampleStats], dict[str, Problem]]:
     """Return the statistics of samples, and the problems of the others by name."""
-    decoded = track(ordered_map(sample_stats, looked, processes), "Looking at samples", len(looked))
-    results = [*zip(looked, decoded, strict=True)]
+    few = len(looked) < _FEW
+    decoded = map(sample_stats, looked) if few else ordered_map(sample_stats, looked, processes)
+    results = [*zip(looked, track(decoded, "Looking at samples", len(looked)), strict=True)]
     stats = [one for _, one in results if isinstance(one, SampleStats)]
     bad = {sample.name: one for sample, one in results if isinstance(one, Problem)}
     if not stats:

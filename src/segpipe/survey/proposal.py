@@ -63,7 +63,7 @@ def propose(
     rows = _rows(class_of, table, {} if by_colour or binary else judging.shown_palette(masks))
     judging.refuse_few(values, len(rows))
     notes = [_MIXED] * mixed
-    if table and (ignored or len(classes) > len(rows)):
+    if table:
         ignored += [v for v in named if v not in values and not table.class_of(named[v])]
         notes.append(table.said)
     return Proposal(f"{kind} ({kinds})", ClassTable(rows, tuple(ignored)), found, tuple(notes))

@@ -4,17 +4,18 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from segpipe.fetch import pictures, pillow
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
 from segpipe.fetch.stored import format_of, readable
-from segpipe.fetch.views import SWAPPING
+from segpipe.fetch.views import SWAPPING, orientation
 from segpipe.survey.masks import MaskStats, mask_stats
 
 MOST_BANDS = 16  # that segpipe takes
-_DRAFT = (128, 128)  # pixels of the reduced copy, at least, of which a photograph's hash is made
+_DRAFT = (64, 64)  # pixels of the reduced copy, at least, of which a photograph's hash is made
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         return problem
     try:
         image, mask = sample.content.read()
-        stored, turn = pictures.stored_size(image, sample.image)
-        reduced = _reduced(image, sample.image)
+        stored, turn, reduced, remark = _picture(image, sample.image)
         found = mask_stats(mask, sample.mask)
     except OSError as error:
         return unreadable(sample.image, error).problem
@@ -50,35 +50,38 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         expected = f"the image's size, {_extent(fitting[0])} ({sample.image})"
         return Problem(sample.mask, f"size {_extent(found.size)}", expected)
     return SampleStats(
-        sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=_remark(image, reduced),
+        sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=remark,
         hash=picture_hash(reduced), digest=_digest(image), mask=found,
     )  # fmt: skip
 
 
-def _reduced(image: Picture, file: str) -> Decoded:
-    """Decode an image, a photograph to a reduced copy, and all bands where it is no grey or RGB."""
+def _picture(image: Picture, file: str) -> tuple[tuple[int, int], int, Decoded, str]:
+    """Return an image's stored size, its EXIF orientation, its pixels, and what is odd about it.
+
+    The pixels are a reduced copy of a photograph, and all bands of what is neither grey nor RGB.
+    """
     if isinstance(image, bytes) and not format_of(image):
         with readable(file):
             picture = pillow.open_one(image, file)
+            size, remark = (picture.height, picture.width), _remark(picture)
+            turn, count = orientation(picture), len(picture.getbands())
             picture.draft("RGB", _DRAFT)
-            return Decoded(np.asarray(pillow.upright_rgb(picture)), len(picture.getbands()), 1)
+            return size, turn, Decoded(np.asarray(pillow.upright_rgb(picture)), count, turn), remark
+    size, turn = pictures.stored_size(image, file)
     try:
-        return pictures.decode_picture(image, file)
+        decoded = pictures.decode_picture(image, file)
     except BadSampleError:
         count = min(pictures.bands_in(image, file), MOST_BANDS)
-        return pictures.decode_picture(image, file, (*range(1, count + 1),))
+        decoded = pictures.decode_picture(image, file, (*range(1, count + 1),))
+    scaled = f"{decoded.depth}: data.intensity scales them to 8 bits"
+    return size, turn, decoded, "" if decoded.depth == "uint8" else scaled
 
 
 def _digest(image: Picture) -> str:
     return hashlib.sha256(image if isinstance(image, bytes) else b"".join(image)).hexdigest()
 
 
-def _remark(image: Picture, picture: Decoded) -> str:
-    if picture.depth != "uint8":
-        return f"{picture.depth}: data.intensity scales them to 8 bits"
-    if isinstance(image, tuple) or format_of(image):
-        return ""
-    stored = pillow.open_lazily(image)
+def _remark(stored: Image.Image) -> str:
     if stored.mode == "CMYK":
         return "CMYK: turned to RGB without a colour profile"
     if "A" in stored.mode or "transparency" in stored.info:

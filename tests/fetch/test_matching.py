@@ -285,6 +285,12 @@ def test_masks_among_which_nobody_can_choose_are_refused_by_their_kinds(draw):
     )
 
 
+def test_an_ending_whose_masks_mostly_lack_a_picture_makes_no_pairs(draw):
+    numbers = (1, 2, *range(11, 17))
+    root = draw(*(f"images/{n}.jpg" for n in range(1, 9)), *((f"masks/{n}_cat.png", 1) for n in numbers))
+    assert layouts.layouts_of(root) == {}
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [

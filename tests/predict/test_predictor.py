@@ -139,7 +139,7 @@ def test_a_mask_does_not_depend_on_what_else_is_predicted(predictor, rng):
     ("image", "words"),
     [
         (np.zeros((4, 4, 3), np.float32), r"float32; expected uint8, 0..255; where its values are 0..1"),
-        (np.zeros((4, 4), np.uint16), r"uint16; .* of 16 bits, segpipe reads the upper 8"),
+        (np.zeros((4, 4), np.uint16), r"uint16; .* of 16 bits, take the upper 8"),
         (np.zeros((4, 4, 3), np.int64), "int64; .*astype"),
         (np.zeros((3, 40, 50), np.uint8), r"shape \[3, 40, 50\]; expected \[height, width\]"),
         (np.zeros((0, 4, 3), np.uint8), r"shape \[0, 4, 3\]"),

@@ -23,7 +23,8 @@ _COMPRESSIONS = {
 }  # fmt: skip
 """Those whose output cannot outgrow the size that the tags give."""
 
-_MOST_TILE, _MOST_PAGES = 1 << 28, 1000  # bytes; a corrupt file may list its pages in a circle
+_MOST_BANDS = _MOST_PAGES = 1000  # a corrupt file may list its pages in a circle
+_MOST_TILE = 1 << 28  # bytes
 _ORIENTATION, _NODATA = 274, 42113
 
 
@@ -80,6 +81,9 @@ def _check(page: Any, length: int, file: str) -> None:
         name = getattr(page.compression, "name", page.compression)
         expected = "none, LZW, Deflate, ZSTD, JPEG or PackBits"
         raise BadSampleError(file, f"a TIFF with compression {name}", expected)
+    if page.samplesperpixel > _MOST_BANDS:
+        found = f"a picture of {page.samplesperpixel} bands"
+        raise BadSampleError(file, found, f"{_MOST_BANDS} at most")
     pixel = page.samplesperpixel * page.dtype.itemsize
     check_size(file, page.imagelength, page.imagewidth, page.imagewidth * pixel)
     if page.is_tiled and page.tilelength * page.tilewidth * pixel > _MOST_TILE:

@@ -220,8 +220,8 @@ def test_without_write_nothing_is_written_and_the_proposal_is_yaml(tmp_path, rng
     assert section["folder"] == {"path": "my data", "layout": "splits", "test_share": 0.2}
     assert section["ignore"] == ["#000000"]
     for fact in (
-        "layout:  splits (train/0000.png with trainannot/0000.png", "samples: 10 train, 3 val, 4 test", "40x30 px",
-        "colours (PNG RGB)", "label_colors.txt",
+        "layout:  splits (train/0000.png with trainannot/0000.png", "samples: 10 train, 3 val, 4 test",
+        "40x30 px", "colours (PNG RGB)", "label_colors.txt",
         "train.batch_size = 16 is more than the 10 training samples: set it to 2",
     ):  # fmt: skip
         assert fact in result.stdout, fact

@@ -105,6 +105,8 @@ def test_cityscapes_train_ids_are_preferred_where_they_exist_and_its_dummies_are
         ("images/img{}.png", "masks/mask{}.png"),
         ("input/{}_training.bmp", "truth/../gt/{}_manual1.png"),  # DRIVE
         ("images/images/{}.jpg", "masks/masks/{}.png"),  # zips within zips
+        ("set_v2_Input/ISIC_{}.jpg", "set_GroundTruth/ISIC_{}_segmentation.png"),
+        ("leftImg8bit_trainvaltest/leftImg8bit/{}.png", "gtFine_trainvaltest/gtFine/{}.png"),
         ("my set/images/{}.jpg", "my set/masks/{}.png"),
         ("images/day {}/7.jpg", "masks/day {}/7.png"),
     ],
@@ -216,6 +218,7 @@ def test_lists_of_names_are_three_splits_and_pictures_in_none_are_counted(draw):
     assert (problems, notes) == ([], ["not used: pictures in no list (2)"])
 
 
+@pytest.mark.parametrize("end", ["", "_list"])
 @pytest.mark.parametrize(
     "line",
     [
@@ -225,10 +228,10 @@ def test_lists_of_names_are_three_splits_and_pictures_in_none_are_counted(draw):
         "./images/p{0}.jpg ./masks/p{0}.png",
     ],
 )
-def test_a_list_may_hold_a_picture_and_its_mask_a_line(draw, line):
+def test_a_list_may_hold_a_picture_and_its_mask_a_line(draw, line, end):
     root = pairs_in(draw)
     for word, numbers in (("train", (0, 1)), ("val", (2,)), ("test", (3, 4))):
-        (root / f"{word}.txt").write_text("".join(line.format(n) + "\n" for n in numbers))
+        (root / f"{word}{end}.txt").write_text("".join(line.format(n) + "\n" for n in numbers))
     values, problems, _ = read(root)
     assert values == {("train", "p0"): 0, ("train", "p1"): 1, ("val", "p2"): 2,
                       ("test", "p3"): 3, ("test", "p4"): 4}  # fmt: skip
@@ -282,6 +285,12 @@ def test_masks_among_which_nobody_can_choose_are_refused_by_their_kinds(draw):
     )
 
 
+def test_an_ending_whose_masks_mostly_lack_a_picture_makes_no_pairs(draw):
+    numbers = (1, 2, *range(11, 17))
+    root = draw(*(f"images/{n}.jpg" for n in range(1, 9)), *((f"masks/{n}_cat.png", 1) for n in numbers))
+    assert layouts.layouts_of(root) == {}
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -300,7 +309,7 @@ def test_masks_among_which_nobody_can_choose_are_refused_by_their_kinds(draw):
             "images/a.jpg",
             "1 images (in images), and no masks that go with them; put masks of equal stems",
         ),
-        ("data.tar", "holds no image; expected some (.bmp, "),
+        ("data.tar", "holds no image; expected .bmp, .gif,"),
     ],
 )
 def test_a_folder_without_pairs_is_met_with_what_was_seen(tmp_path, files, words):

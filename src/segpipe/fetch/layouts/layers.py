@@ -158,12 +158,13 @@ def _classes(files: list[File], label_of: dict[Path, str]) -> Matched:
     images = images or [
         file for file in files if not file.word and file.place.lower() in ("", f"{file.part}/")
     ]
+    places = {file.place for file in images}
     folders: dict[str, list[File]] = {}
     for file in files:
         place, _, label = file.place.rstrip("/").rpartition("/")
         marked = file.word in MASK_WORDS or _MARKED.search(file.stem)
-        if label and label.lower() != file.part and marked and file not in images:
-            inside = file._replace(word="masks", place=f"{place}/" if place else "")
+        inside = file._replace(word="masks", place=f"{place}/" if place else "")
+        if label and label.lower() != file.part and marked and inside.place in places:
             folders.setdefault(label, []).append(inside)
     found = Matched()
     for label, some in sorted(folders.items()):

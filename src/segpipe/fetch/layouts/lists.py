@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from segpipe.common.errors import UserError
@@ -32,8 +33,12 @@ class Paths:
     """The files of a folder, found by what lists call them: `images/a.jpg`, `/old/images/a.jpg`."""
 
     def __init__(self, root: Path) -> None:
-        files = texts.visible(root)
-        self._files = {matching.normal(matching.relative(root, path)): path for path in files}
+        self._root = root
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        files = texts.visible(self._root)
+        return {matching.normal(matching.relative(self._root, path)): path for path in files}
 
     def find(self, text: str) -> Path | None:
         """Return the file of the longest end of a path that there is."""

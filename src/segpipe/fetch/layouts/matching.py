@@ -1,5 +1,6 @@
 """What the names of folders and files tell: which files are data, what holds masks, what is a split."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -18,12 +19,13 @@ SUFFIXES = {
 
 IMAGE_WORDS = (
     "images", "image", "imgs", "img", "img_dir", "jpegimages", "leftimg8bit", "rgb", "photos",
-    "pictures", "frames", "inputs", "input",
+    "pictures", "frames", "inputs", "input", "image_2",
 )  # fmt: skip
 MASK_WORDS = (
     "masks", "mask", "labels", "label", "annotations", "annotation", "annots", "annot", "ann_dir",
-    "segmentationclass", "segmentations", "segmentation", "seg", "gtfine", "gtcoarse", "gt",
-    "ground_truth", "groundtruth", "targets", "target", "masks_machine", "masks_human",
+    "segmentationclass", "segmentationclassaug", "segmentations", "segmentation", "seg", "gtfine",
+    "gtcoarse", "gt", "ground_truth", "groundtruth", "targets", "target", "semantic", "masks_machine",
+    "masks_human",
 )  # fmt: skip
 """Usual names of the folders of images and of masks, in order of preference."""
 
@@ -39,7 +41,8 @@ ByName = dict[str, list[Path]]  # files by name; a good name has one
 def _folder_pattern() -> re.Pattern[str]:
     some = (SPLIT_WORDS, (*IMAGE_WORDS, *MASK_WORDS))
     splits, words = ("|".join(sorted(each, key=len, reverse=True)) for each in some)
-    return re.compile(f"(?P<split>{splits})?[_-]?(?P<word>{words})(?:[_-](?P<after>{splits}))?")
+    after = f"[_-](?:(?P<after>{splits})|trainval(?:test)?)"  # as Cityscapes' archives are called
+    return re.compile(f"(?:.*?[ _-])??(?P<split>{splits})?[_-]?(?P<word>{words})(?:{after})?")
 
 
 _FOLDER = _folder_pattern()
@@ -82,15 +85,21 @@ def normal(text: str) -> str:
 
 def parsed(root: Path, path: Path) -> File:
     """Return what a path below `root` tells."""
-    inner = PurePosixPath(normal(relative(root, path)))
+    return File(path, *_told(normal(relative(root, path.parent))), normal(path.stem))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _told(folders: str) -> tuple[str, str, str]:
+    """Return the word, the part and the place that folders tell."""
     word = part = place = ""
-    for folder in reversed(inner.parts[:-1]):  # the innermost word tells the role
+    for folder in reversed(PurePosixPath(folders).parts):  # the innermost word tells the role
+        kept = folder
         if found := _FOLDER.fullmatch(folder.lower()):
             word = word or found["word"]
-            folder = found["split"] or found["after"] or ""
-        part = folder.lower() if folder.lower() in SPLIT_WORDS else part
-        place = f"{folder}/{place}" if folder else place
-    return File(path, word, part, place, inner.stem)
+            kept = found["split"] or found["after"] or ""
+        part = kept.lower() if kept.lower() in SPLIT_WORDS else part
+        place = f"{kept}/{place}" if kept else place
+    return word, part, place
 
 
 def by_name(base: Path) -> ByName:

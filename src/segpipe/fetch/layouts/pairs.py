@@ -6,6 +6,7 @@ or a picture and its mask a line, as PaddleSeg has them.
 """
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -48,15 +49,19 @@ def samples(root: Path, table: ClassTable) -> Samples:
 
 def parts(root: Path) -> Parts:
     """Match the pictures and masks of each part."""
+    return _parts(root, tuple(texts.visible(root)))
+
+
+@functools.lru_cache(maxsize=1)  # several layouts ask
+def _parts(root: Path, paths: tuple[Path, ...]) -> Parts:
     files: dict[str, list[File]] = {}
     others: list[File] = []
     dummies = 0
-    for path in texts.visible(root):
-        file = matching.parsed(root, path)
+    for file in (matching.parsed(root, path) for path in paths):
         if file.word == "gtfine" and file.place in _PRIVATE:
             dummies += 1
-            continue
-        (files.setdefault(file.part, []) if matching.is_image(path) else others).append(file)
+        else:
+            (files.setdefault(file.part, []) if matching.is_image(file.path) else others).append(file)
     found = {word: partners.match(some) for word, some in sorted(files.items())}
     for file in others:
         if (file.word or file.place) and file.path.suffix.lower() not in _TEXTS and file.part in found:

@@ -62,7 +62,7 @@ def match(files: Sequence[File]) -> Matched:
         for file in words[""]:
             (jpegs if file.path.suffix.lower() in (".jpg", ".jpeg") else others).append(file)
         sides += [(words[""], words[""]), (jpegs, others)]
-    fits = [_fit(*side, USUAL, USUAL) for side in sides]
+    fits = [_usual(*side) for side in sides]
     if all(fit.found < _MOST * len(fit.images) for fit in fits):
         fits += [fit for side in sides if side[0] is not side[1] for fit in _unusual(*side)]
     best = max(fits, key=_Fit.order, default=None)
@@ -98,24 +98,52 @@ class _Fit(NamedTuple):
         return self.rank > 0, self.found, self.rank, -letters, -places
 
 
-def _fit(images: list[File], masks: list[File], affix: Affix, mask_affix: Affix) -> _Fit:
-    """Match by name, without affixes; a folder that holds both is given twice."""
-    known: dict[str, File] = {}
-    for file in images:
-        for key in _keys(file, affix, IMAGE_ENDINGS):
-            known.setdefault(key, file)
-    image_of = {}
-    for mask in masks:
-        keys = _keys(mask, mask_affix, MASK_ENDINGS)
-        partners = (known[key] for key in keys if key in known)
-        if partner := next((file for file in partners if file != mask), None):
-            image_of[mask] = partner
+def _usual(images: list[File], masks: list[File]) -> _Fit:
+    """Match by name and by the usual endings; a folder that holds both is given twice."""
+    image_of = _lookup(_known(images, USUAL), _carried(masks, USUAL))
     if images is masks:
         marked = {f for f in masks if f in image_of or f.stem.lower().endswith(MASK_ENDINGS)}
         masks = [file for file in images if file in marked]
         images = [file for file in images if file not in marked]
         image_of = {mask: image for mask, image in image_of.items() if image not in image_of}
-    return _Fit(images, masks, image_of, affix, mask_affix, len({*image_of.values()}))
+    return _Fit(images, masks, image_of, USUAL, USUAL, len({*image_of.values()}))
+
+
+def _unusual(images: list[File], masks: list[File]) -> Iterator[_Fit]:
+    """Yield the fits by affixes that the files themselves show."""
+    known = {affix: _known(images, affix) for affix in _common(images, _MOST)}
+    carried = {affix: _carried(masks, affix) for affix in _common(masks, _MANY)}
+    for (affix, some), (mask_affix, carriers) in product(known.items(), carried.items()):
+        image_of = _lookup(some, carriers)
+        found = len({*image_of.values()})
+        needed = 2 if mask_affix == USUAL else max(2, _MOST * len(carriers))
+        if (affix, mask_affix) != (USUAL, USUAL) and found >= needed:
+            yield _Fit(images, masks, image_of, affix, mask_affix, found)
+
+
+def _known(images: list[File], affix: Affix) -> dict[str, File]:
+    """Return the pictures by their keys without the affix."""
+    known: dict[str, File] = {}
+    for file in images:
+        for key in _keys(file, affix, IMAGE_ENDINGS):
+            known.setdefault(key, file)
+    return known
+
+
+def _carried(masks: list[File], affix: Affix) -> dict[File, list[str]]:
+    """Return the masks that have an affix, with their keys without it."""
+    keys = ((mask, [*_keys(mask, affix, MASK_ENDINGS)]) for mask in masks)
+    return {mask: some for mask, some in keys if some}
+
+
+def _lookup(known: dict[str, File], carried: dict[File, list[str]]) -> dict[File, File]:
+    """Return the picture of each mask."""
+    image_of = {}
+    for mask, keys in carried.items():
+        partners = (known[key] for key in keys if key in known)
+        if partner := next((file for file in partners if file is not mask), None):
+            image_of[mask] = partner
+    return image_of
 
 
 def _keys(file: File, affix: Affix, endings: tuple[str, ...]) -> Iterator[str]:
@@ -127,17 +155,6 @@ def _keys(file: File, affix: Affix, endings: tuple[str, ...]) -> Iterator[str]:
         yield from (place + stem[: -len(end)] for end in endings if lower.endswith(end))
     elif len(stem) > len("".join(affix)) and stem.startswith(affix[0]) and stem.endswith(affix[1]):
         yield place + stem[len(affix[0]) : len(stem) - len(affix[1])]
-
-
-def _unusual(images: list[File], masks: list[File]) -> Iterator[_Fit]:
-    """Yield the fits by affixes that the files themselves show."""
-    for affix, mask_affix in product(_common(images, _MOST), _common(masks, _MANY)):
-        if (affix, mask_affix) == (USUAL, USUAL):
-            continue
-        fit = _fit(images, masks, affix, mask_affix)
-        carriers = sum(any(True for _ in _keys(mask, mask_affix, ())) for mask in masks)
-        if fit.found >= max(2, _MOST * carriers * (mask_affix != USUAL)):
-            yield fit
 
 
 def _common(files: Sequence[File], share: float) -> list[Affix]:

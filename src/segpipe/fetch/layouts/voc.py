@@ -5,10 +5,12 @@ without masks. Lists are read as in `pairs`; `val.txt` is the test split, since 
 one are not public. Without lists, all pictures with a mask are used.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
 from segpipe.fetch.layouts import lists, pairs
+from segpipe.fetch.layouts.partners import Matched
 from segpipe.fetch.sample import Samples
 
 _IMAGES, _MASKS = "JPEGImages", "SegmentationClass"
@@ -23,8 +25,11 @@ def seen(root: Path) -> str | None:
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples of the lists."""
     found, listed = pairs.parts(root), lists.lists_in(root)
-    for part in [] if listed else found.values():
-        lone = part.images.keys() - part.masks.keys()
-        part.images = {name: files for name, files in part.images.items() if name not in lone}
-        part.unused["pictures without a mask"] += len(lone)
-    return pairs.of_parts(root, found, listed)
+    return pairs.of_parts(root, found if listed else {w: _masked(p) for w, p in found.items()}, listed)
+
+
+def _masked(part: Matched) -> Matched:
+    """Return the pictures that have a mask."""
+    lone = part.images.keys() - part.masks.keys()
+    images = {name: files for name, files in part.images.items() if name not in lone}
+    return Matched(images, part.masks, part.unused + Counter({"pictures without a mask": len(lone)}))

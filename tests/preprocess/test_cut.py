@@ -79,7 +79,10 @@ def test_a_validation_split_that_the_data_name_is_used_and_nothing_is_cut():
     index = [Entry("t", "test", "", ""), Entry("v", "val", "", ""), *training(*"abcdefghij")]
     found = Cut(0.5).of(index)
     assert found.splits == {"t": "test", "v": "val", **dict.fromkeys("abcdefghij", "train")}
-    assert (found.given, found.validation) == (True, "the split that the data name")
+    assert (found.given, found.validation) == (
+        True,
+        "the split that the data name; data.validation_share is not used",
+    )
     with pytest.raises(
         UserError, match=r"^data\.folds = 2: the data name a validation split of their own"
     ):

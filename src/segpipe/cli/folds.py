@@ -21,21 +21,19 @@ def folds(
     from segpipe.review.folds import cross_validations  # takes a second, for DVC
 
     for found in cross_validations(rev):
-        Console().print(_table(found))
-        if found.missing:
-            print(f"missing: fold {', '.join(map(str, found.missing))}")
+        differs = "".join(f", {key}={value}" for key, value in found.differs.items())
+        title = f"{len(found.scores)} of {found.folds} folds{differs}"
+        Console().print(_table(title, found) if found.scores else title)
+        if missing := found.missing:
+            print(f"missing: fold{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}")
         for fold, name in found.repeated.items():
             print(f"fold {fold} ran several times; {name} is the newest, and counts")
 
 
-def _table(found: Any) -> Any:
+def _table(title: str, found: Any) -> Any:
     """Return a table of the scores, a column a fold."""
-    differs = "".join(f", {key}={value}" for key, value in found.differs.items())
-    present = sorted(found.scores)
-    headings = ["mean", "deviation", *(f"fold {fold}" for fold in present)]
-    table = tables.table(f"{len(present)} of {found.folds} folds{differs}", "", *headings)
+    made = tables.table(title, "", "mean", "deviation", *(f"fold {n}" for n in sorted(found.scores)))
     for row in found.rows():
-        table.add_row(
-            row.name, *(score(number, "–") for number in (row.mean, row.deviation, *row.values))
-        )
-    return table
+        numbers = (row.mean, row.deviation, *row.values)
+        made.add_row(row.name, *(score(number, "–") for number in numbers))
+    return made

@@ -6,7 +6,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pydantic
 
@@ -111,10 +111,7 @@ class _Table:
         for row in filter(any, rows):
             if len(row) <= max(of_name, of_group):
                 raise UserError(f"{self._path}: too few columns in the row {','.join(row)}")
-            name, group = (
-                matching.stem(texts.local(row[of_name].strip()).as_posix()),
-                row[of_group].strip(),
-            )
+            name, group = _name(row[of_name].strip()), row[of_group].strip()
             if groups.setdefault(name, group) != group:
                 both = f"{groups[name]} and {group}"
                 raise UserError(f"{self._path}: {name} is in two groups, {both}; leave one of them")
@@ -122,8 +119,8 @@ class _Table:
 
     def group_of(self, sample: Sample) -> str:
         """Return the group of a sample; empty where it has none."""
-        file = PurePosixPath(matching.stem(sample.image))
-        names = (sample.name, file.as_posix(), file.name)
+        file = _name(sample.image)
+        names = (sample.name, file, file.rpartition("/")[2])
         found = next((name for name in names if name in self._groups), None)
         if found is None:
             return ""
@@ -146,6 +143,13 @@ def _rows(path: Path) -> Iterator[list[str]]:
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)  # a comma where there is none of them
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _name(file: str) -> str:
+    """Return a picture's name without the suffix that it may have."""
+    path = texts.local(file)
+    named = path.with_suffix("") if path.suffix.lower() in matching.SUFFIXES else path
+    return named.as_posix()
 
 
 def _first(match: re.Match[str] | None) -> str:

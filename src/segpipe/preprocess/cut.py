@@ -10,6 +10,8 @@ from segpipe.common.files import name_hash
 from segpipe.common.index import Entry
 from segpipe.common.records import Split
 
+_GIVEN = "the split that the data name; data.validation_share is not used"
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -32,7 +34,7 @@ class Cut:
                     f"data.folds = {self.folds}: the data name a validation split of their own, so that "
                     "there is nothing to part; set data.folds to 1, or take that split out of the data"
                 )
-            return Assignment(index, splits, "the split that the data name", given=True)
+            return Assignment(index, splits, _GIVEN, given=True)
         training = [entry for entry in index if entry.split == "train"]
         if self.folds > 1:
             held_out, how = self._dealt(training), f"fold {self.fold} of {self.folds}"

@@ -55,7 +55,8 @@ def init_data(
         write_text(PARAMS_FILE, text)
         print(f"\nwritten to {PARAMS_FILE}; next: give the classes names, then `dvc repro`")
     else:
-        print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {shlex.quote(str(folder))} --write")
+        asked = shlex.quote(str(folder)) + (f" --layout {layout}" if layout else "")
+        print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {asked} --write")
 
 
 def _path_in_params(folder: Path) -> str:

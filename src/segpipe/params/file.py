@@ -46,7 +46,8 @@ class _Representer(RoundTripRepresenter):
 
     def represent_text(self, text: str) -> Any:
         """Return a scalar node."""
-        is_text = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False)) == _TEXT
+        resolved = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+        is_text = resolved == _TEXT and text not in ("y", "Y", "n", "N")  # PyYAML lacks these four
         return self.represent_scalar(_TEXT, text, style=None if is_text else "'")
 
 

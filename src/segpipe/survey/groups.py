@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 
@@ -58,14 +58,19 @@ def propose_group(hashes: Mapping[str, str]) -> Grouping | None:
 
 def _forms(names: Sequence[str]) -> Iterator[_Form]:
     """Yield forms that most names have, those of the largest groups first."""
+    backwards = zip(*(name[::-1] for name in names), strict=False)
+    same = takewhile(lambda letters: len({*letters}) == 1, backwards)
+    end = "".join(letters[0] for letters in same)[::-1].lstrip(
+        "0123456789"
+    )  # `_leftImg8bit`: its number is no counter
     for count in range(_MOST_COUNTERS, 0, -1):
-        parted = {name: one for name in names if (one := _parted(name, count))}
+        parted = {name: one for name in names if (one := _parted(name.removesuffix(end), count))}
         texts, usual = _most([one[1] for one in parted.values()])
         if usual >= _USUAL * len(names):
             found = {name: (one[0], one[2]) for name, one in parted.items() if one[1] == texts}
             pattern = r"\d+".join(map(re.escape, texts))
             words = tuple(text.strip("-_. /").lower() for text in texts[:-1])
-            yield _Form(f"^(.+){pattern}$", words, found)
+            yield _Form(f"^(.+){pattern}{re.escape(end)}$", words, found)
     for digits in range(3, 0, -1):  # one long video: runs of 1000, 100 or 10 frames
         runs = {n: m for n in names if (m := re.fullmatch(rf"(.*\d)(\d{{{digits}}})", n))}
         if len(runs) >= _USUAL * len(names) and len({len(name) for name in runs}) == 1:

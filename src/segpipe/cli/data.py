@@ -119,6 +119,7 @@ def data(
     records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = _RECORDS,
 ) -> None:
     """Show what is in the records: splits, shares and weights of the classes, what was left out."""
+    from segpipe.common.bands import in_words
     from segpipe.common.duplicates import report
     from segpipe.common.records import read_manifest, without_pixels
     from segpipe.common.words import extent
@@ -129,6 +130,7 @@ def data(
     weighting = load_params().train.class_weights
     print(f"source:  {manifest.source}")
     print(f"size:    {extent(manifest.size)}, {manifest.resize}")
+    print(f"bands:   {in_words(manifest.bands, manifest.intensity)}")
     print(f"val:     {manifest.validation}")
     splits = tables.table("Splits", "split", "samples", "groups", "pixels ignored")
     for name, split in manifest.splits.items():

@@ -282,8 +282,10 @@ def test_a_nifti_volume_is_refused_by_name(pack):
 
 @pytest.mark.parametrize("part", [0, 4, 100, 0.1, 0.5, 0.9, -1])
 def test_a_tiff_cut_short_is_refused_in_one_line(part):
-    data = tiff(TYPES["uint16"], compression="lzw", rowsperstrip=4)
-    problem(data[: int(part * len(data)) if isinstance(part, float) else part], tuple(range(1, 17)))
+    data = tiff(TYPES["uint16"], planarconfig="contig", compression="lzw", rowsperstrip=4)
+    cut = data[: int(part * len(data)) if isinstance(part, float) else part]
+    said = problem(cut, tuple(range(1, 17)))
+    assert "a TIFF cut short (" in said or len(cut) <= 100
 
 
 def test_a_header_that_claims_too_much_is_refused_before_anything_is_allocated():

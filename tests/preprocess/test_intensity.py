@@ -150,9 +150,9 @@ def test_invalid_pixels_are_ignored_in_masks_black_in_pictures_and_no_part_of_pe
     pictures = {}
     for number in range(16):
         pixels = rng.normal(100, 10, SIZE).astype(np.float32)
-        pixels[:8], pixels[8] = -9999, np.nan
+        pixels[:8], pixels[8] = 9999, np.nan
         buffer = io.BytesIO()
-        tags = [(42113, 2, 0, "-9999", True)]
+        tags = [(42113, 2, 0, "9999", True)]
         tifffile.imwrite(buffer, pixels, metadata=None, extratags=tags, compression="zlib", predictor=3)
         pictures[f"p{number:02d}"] = buffer.getvalue()
     root = picture_folder(tmp_path / "data", pictures)

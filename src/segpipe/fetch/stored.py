@@ -66,22 +66,26 @@ def open_stored(data: bytes, file: str) -> Stored:
 
     Raises BadSampleError, which names `file`, where it is damaged, too large, or no single picture.
     """
-    kind = format_of(data)
+    opener = _opener(format_of(data))
     with readable(file):
-        # Imported where needed: fetching photographs needs none of these libraries.
-        if kind == "TIFF":
-            from segpipe.fetch import tiff
+        return opener(data, file)
 
-            return tiff.open_tiff(data, file)
-        if kind == "DICOM":
-            from segpipe.fetch import dicom
 
-            return dicom.open_dicom(data, file)
-        if kind == "NIfTI":
-            raise _nifti(data, file)
-        from segpipe.fetch import codecs
+def _opener(kind: str) -> Callable[[bytes, str], Stored]:
+    # Imported where needed: fetching photographs needs none of these libraries.
+    if kind == "TIFF":
+        from segpipe.fetch.tiff import open_tiff
 
-        return codecs.open_png(data, file) if kind == PNG else codecs.open_jpeg_2000(data, file)
+        return open_tiff
+    if kind == "DICOM":
+        from segpipe.fetch.dicom import open_dicom
+
+        return open_dicom
+    if kind == "NIfTI":
+        return _refuse_nifti
+    from segpipe.fetch import codecs
+
+    return codecs.open_png if kind == PNG else codecs.open_jpeg_2000
 
 
 def several(file: str, count: int | str, what: str, of: str = "") -> BadSampleError:
@@ -120,13 +124,13 @@ def readable(file: str) -> Iterator[None]:
         raise BadSampleError(file, f"an unreadable image ({brief(error)})", READABLE) from None
 
 
-def _nifti(data: bytes, file: str) -> BadSampleError:
+def _refuse_nifti(data: bytes, file: str) -> Stored:
     start = _unzipped(data, 352) if data.startswith(b"\x1f\x8b") else data[:352]
     order = "<" if struct.unpack("<i", start[:4])[0] == 348 else ">"
     count, *edges = struct.unpack(f"{order}8h", start[40:56])
     edges = edges[: min(max(count, 0), 7)]
     slices = int(np.prod(edges[2:], dtype=np.int64))
-    return several(file, slices, "slices", f"a NIfTI volume of {'x'.join(map(str, edges))}: ")
+    raise several(file, slices, "slices", f"a NIfTI volume of {'x'.join(map(str, edges))}: ")
 
 
 def _unzipped(data: bytes, size: int) -> bytes:

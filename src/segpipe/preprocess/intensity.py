@@ -87,15 +87,18 @@ def fit_encoded(data: bytes, levels: Levels, size: tuple[int, int], how: Resize)
 
 def _scale(band: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
     """Write a band to `out` as 0 (up to low) to 255 (from high on)."""
+    steps, least = None, 0
     if band.dtype.kind in "iu":
         limits = np.iinfo(band.dtype)
-        steps = _stretched(np.arange(limits.min, limits.max + 1, dtype=np.float64), low, high)
-        np.take(steps, band.astype(np.intp) - limits.min if limits.min else band, out=out)
-        return
+        steps, least = _stretched(np.arange(limits.min, limits.max + 1.0), low, high), int(limits.min)
     rows = max(1, STRIP // max(band.shape[1], 1))
     for top in range(0, len(band), rows):
-        part = np.nan_to_num(band[top : top + rows].astype(np.float64), nan=low)
-        out[top : top + rows] = _stretched(part, low, high)
+        part = band[top : top + rows]
+        if steps is None:
+            strip = _stretched(np.nan_to_num(part.astype(np.float64), nan=low), low, high)
+        else:
+            strip = steps[part.astype(np.intp) - least]
+        out[top : top + rows] = strip
 
 
 def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -3,12 +3,13 @@
 import io
 import itertools
 
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
 from segpipe.common.duplicates import NEAR
-from segpipe.fetch.duplicates import picture_hash
+from segpipe.fetch.duplicates import phash, picture_hash
 from segpipe.fetch.pictures import Decoded
 
 
@@ -53,6 +54,13 @@ def test_of_600_photographs_only_copies_are_found(photographs):
 def test_a_photograph_that_was_saved_again_is_found(photographs):
     some = list(photographs.values())[::20]
     assert [p for p in some if distance(hashed(p), hashed(saved_again(p))) > NEAR] == []
+
+
+def test_bits_are_those_of_imagehash(photographs, rng):
+    noise = [Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)) for _ in range(50)]
+    for picture in [*list(photographs.values())[::10], *noise]:
+        small = picture.convert("L").resize((32, 32))
+        assert phash(np.asarray(small)) == str(imagehash.phash(small))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from _networks import network, of_recipe
 from segpipe.common.classes import class_table
 from segpipe.fetch.sample import Problem
 from segpipe.predict.folder import Done, Options, Step, Work, predict_files
-from segpipe.predict.images import read_fitted
 from segpipe.predict.inputs import find
 from segpipe.predict.predictor import Prediction, Predictor
 
@@ -49,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         sources = find([str(_bench.photographs() / "images")], out)[:IMAGES]
-        images = np.stack([read_fitted(one.path, size, "stretch")[0] for one in sources])
+        images = np.stack([predictor.input.fitted(one.path).pixels for one in sources])
 
         def bare() -> None:
             for first in range(0, len(images), BATCH):

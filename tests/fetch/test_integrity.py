@@ -12,7 +12,7 @@ from helpers import PETS, decode_rgb, draw_photo
 from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
-from segpipe.common.codec import decode_png
+from segpipe.common.codec import decode_png, decode_tiff
 from segpipe.common.errors import UserError
 from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts
@@ -72,11 +72,12 @@ def test_a_truncated_file_is_reported(pairs, tmp_path, kind):
     path.write_bytes(path.read_bytes()[:-60])
     (problem,) = problems_of(pairs, tmp_path / "raw")
     assert problem.startswith(f"{kind}/{path.name}: an unreadable image (")
-    assert problem.endswith("expected a whole image (JPEG, PNG, GIF, BMP or WebP)")
+    kinds = "JPEG, PNG, TIFF, JPEG 2000, DICOM, GIF, BMP or WebP"
+    assert problem.endswith(f"expected a whole image ({kinds})")
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [(b"", "an empty file"), (b"no picture", "no image format that Pillow reads")]
+    ("content", "found"), [(b"", "an empty file"), (b"no picture", "no image format that segpipe reads")]
 )
 def test_a_file_that_is_no_image_is_reported(pairs, tmp_path, content, found):
     some(pairs, "images").write_bytes(content)
@@ -294,13 +295,14 @@ def test_a_gif_mask_in_colours_is_reported(pairs, tmp_path):
     assert "a GIF in colours; expected grey levels that are class values, or a PNG" in problem
 
 
-def test_16_bit_grey_keeps_its_upper_bits(pairs, tmp_path):
+def test_16_bit_grey_keeps_every_level(pairs, tmp_path):
     image = some(pairs, "images")
     grey = np.arange(1200, dtype=np.uint16).reshape(30, 40) * 54
     Image.fromarray(grey).save(image, "PNG")
     fetch(pairs, tmp_path / "raw")
-    kept = np.asarray(decode_rgb(sample(tmp_path / "raw", image.stem)["image"]))
-    assert (kept == (grey >> 8)[..., None]).all()
+    kept, invalid = decode_tiff(sample(tmp_path / "raw", image.stem)["image"])
+    assert (kept == grey[..., None]).all()
+    assert invalid is None
 
 
 def test_an_unprintable_name_is_reported_in_printable_letters(pairs, tmp_path):
@@ -372,7 +374,8 @@ def test_an_animation_is_reported_with_its_frames(pairs, tmp_path, kind, format_
     frames = [Image.new("L", (40, 30), level) for level in (1, 100, 200)]
     frames[0].save(path, format_, save_all=True, append_images=frames[1:])
     (problem,) = problems_of(pairs, tmp_path / "raw")
-    assert problem == f"{kind}/{path.name}: an animation of 3 frames; expected one picture"
+    found = "an animation: holds 3 frames; segpipe takes single pictures"
+    assert problem == f"{kind}/{path.name}: {found}; expected one picture a file"
 
 
 def test_the_second_picture_in_a_phones_jpeg_is_no_animation(pairs, tmp_path):

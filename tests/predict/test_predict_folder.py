@@ -131,7 +131,7 @@ def test_an_overlay_is_half_picture_and_half_colour(predict, photos, tmp_path):
 def test_a_written_mask_is_one_that_training_would_read_as_the_same_classes(table, rng, tmp_path):
     mask = rng.integers(0, len(table), (30, 40), np.uint8)
     outputs.write_mask(tmp_path / "mask.png", mask, table)
-    outputs.write_overlay(tmp_path / "image.jpg", Image.new("RGB", (40, 30)), mask, table)
+    outputs.write_overlay(tmp_path / "image.jpg", np.zeros((30, 40, 3), np.uint8), mask, table)
     image, drawn = ((tmp_path / name).read_bytes() for name in ("image.jpg", "mask.png"))
     _, values = decode_pair(image, drawn, "image", "mask", table.by_colour)
     assert table.unknown_values(values) == {}

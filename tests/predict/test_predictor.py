@@ -18,7 +18,7 @@ from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.evaluate.masks import mask_at_size
 from segpipe.fetch.integrity import decode_pair
 from segpipe.predict import tiles
-from segpipe.predict.images import read_fitted
+from segpipe.predict.images import Input
 from segpipe.predict.predictor import Predictor
 from segpipe.preprocess.resize import content_box, resize_image
 from segpipe.preprocess.write import resize_sample
@@ -119,12 +119,13 @@ def test_a_file_is_seen_to_the_very_pixels_of_its_record(mode, orientation, suff
     noise.convert(mode).save(path, exif=exif)
     mask = encode_png(np.zeros((601, 397) if orientation == 6 else (397, 601), np.uint8))
     picture, values = decode_pair(path.read_bytes(), mask, "image", "mask")
+    kept = picture.encoded()
     sample = {"name": b"image", "image": kept, "mask": encode_png(values)}
     record = resize_sample(sample, (32, 64), how, with_original=False)
-    seen, original = read_fitted(path, (32, 64), how)
+    seen, original, _ = Input.of_card(card((32, 64), how)).fitted(path)
     assert original == (picture.height, picture.width)
     assert seen.tobytes() == record["image"]
-    whole = resize_image(picture, (32, 64), how)
+    whole = resize_image(Image.fromarray(picture.pixels), (32, 64), how)
     assert (seen != np.asarray(whole)).any() == (kept == path.read_bytes() and suffix == "jpg")
 
 
@@ -138,7 +139,7 @@ def test_a_mask_does_not_depend_on_what_else_is_predicted(predictor, rng):
     ("image", "words"),
     [
         (np.zeros((4, 4, 3), np.float32), r"float32; expected uint8, 0..255; where its values are 0..1"),
-        (np.zeros((4, 4), np.uint16), r"uint16; .* of 16 bits, segpipe reads the upper 8"),
+        (np.zeros((4, 4), np.uint16), r"uint16; .* of 16 bits, take the upper 8"),
         (np.zeros((4, 4, 3), np.int64), "int64; .*astype"),
         (np.zeros((3, 40, 50), np.uint8), r"shape \[3, 40, 50\]; expected \[height, width\]"),
         (np.zeros((0, 4, 3), np.uint8), r"shape \[0, 4, 3\]"),
@@ -242,10 +243,10 @@ def test_tiles_give_what_the_whole_gives_where_a_pixel_speaks_for_itself(by_pixe
 
 def test_tiles_need_no_more_memory_for_a_taller_picture(predictor):
     def peak(height):
-        picture = Image.new("RGB", (200, height))
+        read = tiles.tiles_of(np.zeros((height, 200, 3), np.uint8), (32, 64))
         tracemalloc.start()
         for _ in tiles.blended(
-            lambda x: np.zeros((*x.shape[:3], 3), np.float32), picture, (32, 64), 3, 4
+            lambda x: np.zeros((*x.shape[:3], 3), np.float32), read, (height, 200), (32, 64), 3, 4
         ):
             pass
         _, peak = tracemalloc.get_traced_memory()

@@ -320,6 +320,7 @@ def test_bad_samples_are_listed_and_odd_ones_remarked(tmp_path, rng):
     assert sorted(line for line in said if "images " in line) == [
         "images (1) with CMYK: turned to RGB without a colour profile",
         "images (1) with an alpha channel: it is dropped",
+        "images (1) with uint16: data.intensity scales them to 8 bits",
         "images are not square: data.image_size: [128, 160] keeps their shape",
     ]
 

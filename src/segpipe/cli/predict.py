@@ -9,6 +9,8 @@ from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 
+_SHOWN = 20
+
 
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders, globs.")],
@@ -31,7 +33,7 @@ def predict(
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
     from segpipe.common.devices import take_gpus
-    from segpipe.predict.inputs import find
+    from segpipe.predict.inputs import find, left_out
 
     factors = _factors(scales)
     sources = find(inputs, out)
@@ -46,6 +48,10 @@ def predict(
     options = folder.Options(tta, factors, tile, probabilities)
     outcome = folder.predict_files(predictor, sources, out, options)
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
+    for remark in [*outcome.remarks[:_SHOWN], *filter(None, [left_out(inputs)])]:
+        print(f"note: {remark}")
+    if len(outcome.remarks) > _SHOWN:
+        print(f"note: ... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know")
     if outcome.failed:
         more = outcome.failed - len(outcome.reasons)
         listed = "\n  ".join(["", *outcome.reasons, *([f"... and {more} more"] if more else [])])

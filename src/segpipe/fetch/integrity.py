@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from segpipe.common.bands import Bands
-from segpipe.fetch.pictures import Decoded, decode_picture, in_rgb, open_whole, orientation_of, turned
+from segpipe.fetch.pictures import Decoded, decode_picture, in_rgb, turned
+from segpipe.fetch.pillow import open_whole, orientation_of
 from segpipe.fetch.sample import BadSampleError, Mask, Picture
 from segpipe.fetch.stored import Stored, format_of, open_stored, readable
 

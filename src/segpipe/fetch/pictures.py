@@ -8,39 +8,21 @@ grey and alpha are bands 1 and 2, RGB and alpha 1 to 4, CMYK 1 to 4; a palette i
 import dataclasses
 import functools
 import hashlib
-import io
-import struct
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from segpipe.common.bands import Bands
 from segpipe.common.codec import encode_png, encode_tiff, invalid_pixels
+from segpipe.fetch.pillow import is_kept, of_pillow, open_one, open_whole, orientation_of, upright_rgb
 from segpipe.fetch.sample import BadSampleError, Picture
-from segpipe.fetch.stored import READABLE, Colours, Stored, format_of, open_stored, readable, several
+from segpipe.fetch.stored import Colours, Stored, format_of, open_stored, readable
 from segpipe.fetch.views import SWAPPING, orientation
-
-# Set for the whole process: filters set around each call are not safe with threads.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 DEPTHS = ("uint8", "uint16", "int16", "float32")
 """Types of pixels in data/raw. Other numbers become float32, which holds 24 bits of a whole number."""
-
-_KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
-"""Formats whose bytes are kept, since every decoder gives the same RGB pixels."""
-
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-"""Formats that Pillow may try. It knows many more, and runs other programs for some of them."""
-
-_Turn = Image.Transpose
-_TURNS = {
-    2: _Turn.FLIP_LEFT_RIGHT, 3: _Turn.ROTATE_180, 4: _Turn.FLIP_TOP_BOTTOM, 5: _Turn.TRANSPOSE,
-    6: _Turn.ROTATE_270, 7: _Turn.TRANSVERSE, 8: _Turn.ROTATE_90,
-}  # fmt: skip
-"""The transposition that makes a picture upright, by its EXIF orientation."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +94,12 @@ def decode_picture(content: Picture, file: str, bands: Bands = "rgb") -> Decoded
     parts = [_open(data, file) for data in files]
     with readable(file):
         stored = parts[0] if len(parts) == 1 else _joined(parts, file)
+    return decode_stored(stored, file, bands)
+
+
+def decode_stored(stored: Stored, file: str, bands: Bands) -> Decoded:
+    """Decode a picture that is open; see `decode_picture`."""
+    with readable(file):
         chosen = in_rgb(stored, file) if bands == "rgb" else _chosen(stored, bands, file)
         pixels = turned(chosen, stored.orientation)
         invalid = invalid_pixels(pixels, stored.nodata)
@@ -149,53 +137,6 @@ def _photograph(data: bytes, file: str) -> Decoded:
     return Decoded(pixels, len(picture.getbands()), orientation_of(picture), kept=kept)
 
 
-def open_whole(data: bytes, file: str) -> Image.Image:
-    """Open and decode a picture that Pillow reads. Raises BadSampleError, which names `file`."""
-    with readable(file):
-        picture = open_one(data, file)
-        picture.load()
-    return picture
-
-
-def open_lazily(data: bytes) -> Image.Image:
-    """Read only the header of a picture for Pillow: format, mode and size. Raises Pillow's errors."""
-    return Image.open(io.BytesIO(data), formats=_FORMATS)
-
-
-def open_one(data: bytes, file: str) -> Image.Image:
-    """Open a single picture that Pillow reads, reading only its header.
-
-    Raises BadSampleError where it is empty or an animation, and Pillow's errors (see `readable`).
-    """
-    if not data:
-        raise BadSampleError(file, "an empty file", READABLE)
-    picture = open_lazily(data)
-    # Phones store more pictures behind the first of a JPEG, which is the photograph.
-    if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
-        raise several(file, frames, "frames", "an animation: ")
-    return picture
-
-
-def is_kept(picture: Image.Image) -> bool:
-    """Return whether data/raw holds a picture's own bytes, where the bands are `rgb`."""
-    return (picture.format, picture.mode) in _KEPT_FORMATS and orientation_of(picture) == 1
-
-
-def upright_rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture of Pillow's in 8-bit RGB, turned by its EXIF orientation, without alpha."""
-    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
-    turn = _TURNS.get(orientation_of(picture))
-    return rgb if turn is None else rgb.transpose(turn)
-
-
-def orientation_of(picture: Image.Image) -> int:
-    """Return the EXIF orientation; 1 (upright) where there is none or it cannot be read."""
-    try:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except (SyntaxError, ValueError, OSError, struct.error):
-        return 1
-
-
 def turned(array: np.ndarray, turn: int) -> np.ndarray:
     """Turn an array [height, width, ...] upright, by its EXIF orientation."""
     if turn in SWAPPING:
@@ -210,16 +151,7 @@ def _open(data: bytes, file: str) -> Stored:
     if format_of(data):
         return open_stored(data, file)
     with readable(file):
-        picture = open_one(data, file)
-    mode = {"1": "L", "P": "RGB", "PA": "RGB"}.get(picture.mode, picture.mode)
-
-    def decode() -> np.ndarray:
-        picture.load()
-        return np.atleast_3d(np.asarray(picture.convert(mode)))
-
-    bands = Image.getmodebands(mode)
-    colours: Colours = "cmyk" if mode == "CMYK" else "rgb" if bands >= 3 else "grey"
-    return Stored(picture.size[::-1], bands, decode, colours, orientation_of(picture))
+        return of_pillow(open_one(data, file))
 
 
 def _joined(parts: Sequence[Stored], file: str) -> Stored:
@@ -258,7 +190,9 @@ def _chosen(stored: Stored, bands: tuple[int, ...], file: str) -> np.ndarray:
         raise BadSampleError(
             file, f"{stored.bands} {'band' if stored.bands == 1 else 'bands'} in the file", expected
         )
-    return _plain(stored)[..., [band - 1 for band in bands]]
+    pixels = _plain(stored)
+    every = bands == (*range(1, pixels.shape[2] + 1),)  # not copied then, for pictures may be large
+    return pixels if every else pixels[..., [band - 1 for band in bands]]
 
 
 def in_rgb(stored: Stored, file: str) -> np.ndarray:

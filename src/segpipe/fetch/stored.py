@@ -22,12 +22,14 @@ Colours = Literal["grey", "rgb", "cmyk", "palette", "other"]
 """What the bands of a file mean; bands after those of a colour are alpha or the like."""
 
 READABLE = "a whole image (JPEG, PNG, TIFF, JPEG 2000, DICOM, GIF, BMP or WebP)"
-MOST_BYTES = 1 << 33
+MOST_BYTES = 1 << 32
 """Of a picture's samples in memory; its pixels are limited as Pillow limits them."""
 
-_JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+PNG = "PNG of 16 bits"
+CODESTREAM = b"\xff\x4f\xff\x51"  # begins JPEG 2000's data
+_JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", CODESTREAM)
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ def format_of(data: bytes) -> str:
     """Return the format of a file that Pillow is not to read, by its content; empty for the others."""
     if data.startswith(_TIFF):
         return "TIFF"
-    if data.startswith(_PNG) and data[24:25] == b"\x10":
-        return "PNG of 16 bits"
+    if data.startswith(_PNG_SIGNATURE) and data[24:25] == b"\x10":
+        return PNG
     if data.startswith(_JPEG_2000):
         return "JPEG 2000"
     if data[128:132] == b"DICM":
@@ -77,7 +79,9 @@ def open_stored(data: bytes, file: str) -> Stored:
             return dicom.open_dicom(data, file)
         if kind == "NIfTI":
             raise _nifti(data, file)
-        return _open_png(data, file) if kind == "PNG of 16 bits" else _open_jpeg_2000(data, file)
+        from segpipe.fetch import codecs
+
+        return codecs.open_png(data, file) if kind == PNG else codecs.open_jpeg_2000(data, file)
 
 
 def several(file: str, count: int | str, what: str, of: str = "") -> BadSampleError:
@@ -114,36 +118,6 @@ def readable(file: str) -> Iterator[None]:
         raise BadSampleError(file, "no image format that segpipe reads", READABLE) from None
     except Exception as error:  # damaged bytes raise nearly anything, by library
         raise BadSampleError(file, f"an unreadable image ({brief(error)})", READABLE) from None
-
-
-def _open_png(data: bytes, file: str) -> Stored:
-    """Open a PNG of 16 bits, whose colours Pillow would cut to 8."""
-    width, height, _, kind = struct.unpack(">IIBB", data[16:26])
-    bands = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
-    check_size(file, height, width, 2 * bands * width)
-
-    def decode() -> np.ndarray:
-        import imagecodecs
-
-        return np.atleast_3d(imagecodecs.png_decode(data))
-
-    return Stored((height, width), bands, decode, "grey" if bands < 3 else "rgb")
-
-
-def _open_jpeg_2000(data: bytes, file: str) -> Stored:
-    header = data.index(_JPEG_2000[1])  # the SIZ segment of the codestream
-    right, bottom, left, top = struct.unpack(">4I", data[header + 8 : header + 24])
-    (bands,) = struct.unpack(">H", data[header + 40 : header + 42])
-    height, width = bottom - top, right - left
-    check_size(file, height, width, 4 * bands * width)
-
-    def decode() -> np.ndarray:
-        import imagecodecs
-
-        return np.atleast_3d(imagecodecs.jpeg2k_decode(data))
-
-    colours: Colours = "grey" if bands < 3 else "rgb" if bands < 5 else "other"
-    return Stored((height, width), bands, decode, colours)
 
 
 def _nifti(data: bytes, file: str) -> BadSampleError:

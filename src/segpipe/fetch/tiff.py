@@ -3,6 +3,7 @@
 import io
 import logging
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ _COMPRESSIONS = {
 }  # fmt: skip
 """Those whose output cannot outgrow the size that the tags give."""
 
-_MOST_TILE, _MOST_PAGES = 1 << 28, 1000  # bytes; a corrupt file may list its pages in a circle
+_MOST_BANDS = _MOST_PAGES = 1000  # a corrupt file may list its pages in a circle
+_MOST_TILE = 1 << 28  # bytes
 _ORIENTATION, _NODATA = 274, 42113
 
 
@@ -35,7 +37,7 @@ def open_tiff(data: bytes, file: str) -> Stored:
     return Stored(
         size=(page.imagelength, page.imagewidth),
         bands=3 if in_palette else page.samplesperpixel,
-        decode=lambda: _samples(page),
+        decode=lambda: _samples(page, data, file),
         colours=_colours(page, file),
         orientation=int(page.tags.valueof(_ORIENTATION, 1)),
         nodata=_nodata(page.tags.valueof(_NODATA)),
@@ -79,6 +81,9 @@ def _check(page: Any, length: int, file: str) -> None:
         name = getattr(page.compression, "name", page.compression)
         expected = "none, LZW, Deflate, ZSTD, JPEG or PackBits"
         raise BadSampleError(file, f"a TIFF with compression {name}", expected)
+    if page.samplesperpixel > _MOST_BANDS:
+        found = f"a picture of {page.samplesperpixel} bands"
+        raise BadSampleError(file, found, f"{_MOST_BANDS} at most")
     pixel = page.samplesperpixel * page.dtype.itemsize
     check_size(file, page.imagelength, page.imagewidth, page.imagewidth * pixel)
     if page.is_tiled and page.tilelength * page.tilewidth * pixel > _MOST_TILE:
@@ -94,11 +99,28 @@ def _check(page: Any, length: int, file: str) -> None:
         raise BadSampleError(file, found, "a whole TIFF")
 
 
-def _samples(page: Any) -> np.ndarray:
+def _samples(page: Any, data: bytes, file: str) -> np.ndarray:
+    if page.compression == COMPRESSION.JPEG:
+        # A JPEG has a size of its own, whatever the tags say.
+        most = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if count and _jpeg_pixels(data[start : start + count]) > max(2 * most, 1 << 16):
+                raise BadSampleError(file, "a TIFF with a JPEG larger than its tile", "a whole TIFF")
     samples: np.ndarray = page.asarray(maxworkers=1)  # fetch has a process a core
     if page.axes == "SYX":
         samples = np.moveaxis(samples, 0, -1)
     return samples.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
+
+
+def _jpeg_pixels(data: bytes) -> int:
+    """Return the number of pixels in the frame header of a JPEG; raises struct.error without one."""
+    place = 2
+    while True:
+        marker, length = struct.unpack(">HH", data[place : place + 4])
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return height * width
+        place += 2 + length
 
 
 def _colours(page: Any, file: str) -> Colours:

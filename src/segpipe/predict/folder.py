@@ -18,7 +18,7 @@ from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs
-from segpipe.predict.images import Fitted, read_fitted, read_rgb
+from segpipe.predict.images import Seen
 from segpipe.predict.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
 from segpipe.predict.predictor import Prediction, Predictor
 
@@ -45,13 +45,15 @@ class Outcome:
     predicted: int = 0
     failed: int = 0
     reasons: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # on pictures that the model may not know
 
 
 class Done(NamedTuple):
-    """The height and width of a picture whose files are written, and its pixels by class."""
+    """The height and width of a picture whose files are written, its pixels by class, and a remark."""
 
     original: tuple[int, ...]
     pixels: np.ndarray
+    remark: str
 
 
 Step = tuple[Source, Read | Problem]
@@ -83,32 +85,32 @@ class Work:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def shrink(self, source: Source) -> Step[Fitted]:
+    def shrink(self, source: Source) -> Step[Seen]:
         """Read a picture, resized to the network's input."""
-        return source, _read(read_fitted, source.path, self.predictor.size, self.predictor.resize)
+        return source, _read(self.predictor.input.fitted, source.path)
 
-    def in_batches(self, pictures: Iterable[Step[Fitted]]) -> Iterator[Step[Prediction]]:
+    def in_batches(self, pictures: Iterable[Step[Seen]]) -> Iterator[Step[Prediction]]:
         """Predict on pictures as a whole."""
         stream = iter(pictures)
         while batch := list(islice(stream, self.predictor.batch_size)):
-            images = [read[0] for _, read in batch if not isinstance(read, Problem)]
+            images = [read.pixels for _, read in batch if not isinstance(read, Problem)]
             logits: Iterator[np.ndarray] = iter(self.network(np.stack(images)) if images else [])
             for source, read in batch:
                 if isinstance(read, Problem):
                     yield source, read
                 else:
-                    yield source, self.predictor.whole(next(logits), read[1])
+                    yield source, self.predictor.whole(next(logits), read.original)
 
     def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction]]:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
-            picture = _read(read_rgb, source.path)
-            if isinstance(picture, Problem):
-                yield source, picture
+            seen = _read(self.predictor.input.whole, source.path)
+            if isinstance(seen, Problem):
+                yield source, seen
             else:
-                prediction = self.predictor.tiled(picture, self.network, keep)
-                del picture  # before another thread reads it again
+                prediction = self.predictor.tiled(seen.pixels, self.network, keep)
+                del seen  # before another thread reads it again
                 yield source, prediction
 
     def write(self, predicted: Step[Prediction]) -> Step[Done]:
@@ -116,16 +118,16 @@ class Work:
         source, prediction = predicted
         if isinstance(prediction, Problem):
             return source, prediction
-        picture = _read(read_rgb, source.path)
-        if isinstance(picture, Problem):
-            return source, picture
+        seen = _read(self.predictor.input.whole, source.path)
+        if isinstance(seen, Problem):
+            return source, seen
         mask, table = prediction.mask(), self.predictor.classes
         outputs.write_mask(self.out / MASKS / f"{source.name}.png", mask, table)
-        outputs.write_overlay(self.out / OVERLAYS / f"{source.name}.jpg", picture, mask, table)
+        outputs.write_overlay(self.out / OVERLAYS / f"{source.name}.jpg", seen.pixels, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
-        return source, Done(mask.shape, np.bincount(mask.ravel(), minlength=len(table)))
+        return source, Done(mask.shape, np.bincount(mask.ravel(), minlength=len(table)), seen.remark)
 
     def _on_disk(self, shape: tuple[int, ...], kind: type) -> np.ndarray:
         """Allocate an array in a file that is deleted with it."""
@@ -155,6 +157,8 @@ def predict_files(
                 outcome.predicted += 1
                 parts = (result.pixels / result.pixels.sum()).round(6).tolist()
                 shares([path, *result.original, *parts])
+                if result.remark:
+                    outcome.remarks.append(f"{path}: {result.remark}")
             else:
                 outcome.failed += 1
                 failed([path, result.found])

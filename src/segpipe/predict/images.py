@@ -1,72 +1,136 @@
 """Images to predict on: files, read as training reads them, and what Python callers pass."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from segpipe.common.bands import Bands, numbers
+from segpipe.common.codec import invalid_pixels
 from segpipe.common.errors import UserError
-from segpipe.common.records import Resize
-from segpipe.fetch.integrity import decode_image, is_kept, open_one, readable, upright_rgb
+from segpipe.common.records import Resize, read_bands
+from segpipe.fetch.pictures import decode_picture, decode_stored
+from segpipe.fetch.pillow import is_kept, of_pillow, open_one
 from segpipe.fetch.sample import unreadable
-from segpipe.preprocess.resize import resize_image, resize_unread
+from segpipe.fetch.stored import format_of, readable
+from segpipe.preprocess.intensity import Levels, fit, fit_encoded
 
-Fitted = tuple[np.ndarray, tuple[int, int]]
-"""An image resized to the network's input, uint8 [*size, 3], and its own height and width."""
-
-
-def read_rgb(path: Path) -> Image.Image:
-    """Read an image file as training does: upright, in 8-bit RGB. Raises as `read_fitted` does."""
-    return decode_image(_content(path), str(path))
+_STRAY = 0.1  # share of a picture's valid pixels beyond the trained range from which it is remarked
+_FLOATS = {np.dtype(np.float16), np.dtype(np.float64)}  # arrays of these become float32
 
 
-def read_fitted(path: Path, size: tuple[int, int], how: Resize) -> Fitted:
-    """Read an image file to exactly the pixels that its record would hold.
+class Seen(NamedTuple):
+    """A picture in the bands and 8 bits of the network, uint8 [height, width, bands]."""
 
-    It is resized to `size`, the network's height and width, as `how` says. Raises BadSampleError where
-    the file cannot be read, or holds no whole image.
-    """
-    data, file = _content(path), str(path)
-    with readable(file):
-        picture = open_one(data, file)
-        if is_kept(picture):  # others are stored as a PNG, whose pixels are resized
-            original = (picture.height, picture.width)
-            return np.asarray(resize_unread(picture, size, how)), original
-    return _fitted(decode_image(data, file), size, how)
+    pixels: np.ndarray
+    original: tuple[int, int]  # height and width before it was resized
+    remark: str  # why the model may not know such pictures; empty if it should
 
 
-def fitted(image: Any, size: tuple[int, int], how: Resize) -> Fitted:
-    """Resize one image to the network's input; images and errors are those of `as_rgb`."""
-    if isinstance(image, str | os.PathLike):
-        return read_fitted(Path(image), size, how)
-    return _fitted(as_rgb(image), size, how)
+@dataclass(frozen=True)
+class Input:
+    """What a network takes: pictures are brought to it exactly as to their records."""
 
+    size: tuple[int, int]  # height and width
+    resize: Resize
+    bands: Bands
+    levels: Levels
 
-def as_rgb(image: Any) -> Image.Image:
-    """Return one image in 8-bit RGB, without alpha.
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> "Input":
+        """Return the input of the model that a card describes."""
+        seen = read_bands(card)
+        depths = tuple(card.get("depths", ["uint8"]))
+        levels = Levels(len(numbers(seen["bands"])), seen["intensity"], depths)
+        height, width = card["image_size"]
+        return cls((height, width), card["resize"], seen["bands"], levels)
 
-    `image` is a path, a Pillow image, or a uint8 array (or anything that NumPy turns into one) of shape
-    [height, width] or [height, width, channels], with 1, 3 or 4 channels. Raises UserError where it is
-    none of these, or a file that cannot be read or holds no whole image.
-    """
-    if isinstance(image, str | os.PathLike):
-        return read_rgb(Path(image))
-    if isinstance(image, Image.Image):
-        return upright_rgb(image)
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8:
-        raise UserError(f"an image array of {pixels.dtype}; expected uint8, 0..255{_mend(pixels)}")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[..., 0]
-    if 0 in pixels.shape or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
-        raise UserError(
-            f"an image array of shape {list(pixels.shape)}; expected [height, width], or [height, "
-            "width, channels] with 1, 3 or 4 channels; several images come as a list, or as [n, height, "
-            "width, channels]"
-        )
-    return Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+    def fitted(self, image: Any) -> Seen:
+        """Return an image at the network's size; images and errors are those of `whole`."""
+        if isinstance(image, str | os.PathLike):
+            data, file = _content(Path(image)), str(image)
+            if self.bands == "rgb" and not format_of(data) and not self.levels.ranges("uint8"):
+                with readable(file):
+                    picture = open_one(data, file)
+                    if is_kept(picture):  # others are stored as a PNG, whose pixels are resized
+                        pixels = fit_encoded(data, self.levels, self.size, self.resize)
+                        return Seen(
+                            pixels, (picture.height, picture.width), self._remark_on_type("uint8")
+                        )
+        pixels, invalid = self._decoded(image)
+        resized = fit(pixels, invalid, self.levels, self.size, self.resize)
+        return Seen(resized, (pixels.shape[0], pixels.shape[1]), self._remark(pixels, invalid))
+
+    def whole(self, image: Any) -> Seen:
+        """Return an image at its own size.
+
+        `image` is a path, a Pillow image, or an array (or anything that NumPy turns into one) of shape
+        [height, width] or [height, width, bands]. Raises UserError where it is none of these, or a file
+        that cannot be read or holds no whole image.
+        """
+        pixels, invalid = self._decoded(image)
+        seen = self.levels.in_8_bits(pixels, invalid)
+        return Seen(seen, (seen.shape[0], seen.shape[1]), self._remark(pixels, invalid))
+
+    def _decoded(self, image: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the pixels of the model's bands, and which are invalid."""
+        if isinstance(image, str | os.PathLike):
+            decoded = decode_picture(_content(Path(image)), str(image), self.bands)
+        elif isinstance(image, Image.Image):
+            decoded = decode_stored(of_pillow(image), "the image", self.bands)
+        else:
+            pixels = self._array(np.asarray(image))
+            return pixels, invalid_pixels(pixels, None)
+        return decoded.pixels, decoded.invalid
+
+    def _array(self, pixels: np.ndarray) -> np.ndarray:
+        deep = self.levels.intensity is not None and {*self.levels.depths} != {"uint8"}
+        if deep and pixels.dtype in _FLOATS:
+            pixels = pixels.astype(np.float32)
+        allowed = ("uint8", "uint16", "int16", "float32") if deep else ("uint8",)
+        if pixels.dtype.name not in allowed:
+            expected = f"{', '.join(allowed)}{'' if deep else ', 0..255'}{_mend(pixels)}"
+            raise UserError(f"an image array of {pixels.dtype}; expected {expected}")
+        shaped = pixels[..., None] if pixels.ndim == 2 else pixels
+        channels = (1, 3, 4) if self.bands == "rgb" else (len(self.bands),)
+        if 0 in shaped.shape or shaped.ndim != 3 or shaped.shape[2] not in channels:
+            counts = " or ".join(map(str, channels))
+            raise UserError(
+                f"an image array of shape {list(pixels.shape)}; expected [height, width], or [height, "
+                f"width, channels] with {counts} channels; several images come as a list, or as "
+                "[n, height, width, channels]"
+            )
+        return shaped[..., :3] if self.bands == "rgb" else shaped
+
+    def _remark(self, pixels: np.ndarray, invalid: np.ndarray | None) -> str:
+        depth = pixels.dtype.name
+        if said := self._remark_on_type(depth):
+            return said
+        for position, (low, high) in enumerate(self.levels.ranges(depth) or ()):
+            band = pixels[..., min(position, pixels.shape[2] - 1)]
+            stray = (band < low) | (band > high)
+            valid = band.size if invalid is None else int((~invalid).sum())
+            share = np.count_nonzero(stray if invalid is None else stray & ~invalid) / max(valid, 1)
+            if share > _STRAY:
+                number = numbers(self.bands)[position]
+                return (
+                    f"{share:.0%} of its pixels lie outside the range that the model was trained on, "
+                    f"{low:g} to {high:g} (band {number})"
+                )
+        return ""
+
+    def _remark_on_type(self, depth: str) -> str:
+        known = self.levels.depths
+        if depth in known or (depth != "uint8" and {*known} != {"uint8"}):
+            return ""
+        if depth == "uint8":
+            return f"8 bits, and the model was trained on {', '.join(known)}; taken as they are"
+        ends = "0 to 1" if depth == "float32" else f"{np.iinfo(depth).min} to {np.iinfo(depth).max}"
+        return f"{depth}, and the model was trained on 8 bits; taken as {ends}"
 
 
 def _content(path: Path) -> bytes:
@@ -76,13 +140,9 @@ def _content(path: Path) -> bytes:
         raise unreadable(str(path), error) from None
 
 
-def _fitted(picture: Image.Image, size: tuple[int, int], how: Resize) -> Fitted:
-    return np.asarray(resize_image(picture, size, how)), (picture.height, picture.width)
-
-
 def _mend(pixels: np.ndarray) -> str:
     if pixels.dtype == np.uint16:
-        return "; of 16 bits, segpipe reads the upper 8: (image >> 8).astype('uint8')"
+        return "; of 16 bits, take the upper 8: (image >> 8).astype('uint8')"
     if pixels.dtype.kind == "f":
         return "; where its values are 0..1: (255 * image).round().astype('uint8')"
     return "; `image.astype('uint8')` where its values are"

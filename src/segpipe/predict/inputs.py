@@ -1,12 +1,13 @@
 """The pictures that a command line names, and their names in the output folder."""
 
 import glob
-import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from segpipe.common.errors import UserError
+from segpipe.fetch.layouts import texts
 from segpipe.fetch.layouts.matching import SUFFIXES, is_image
 
 MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"  # in the output folder
@@ -51,15 +52,31 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
     return [Source(path, name) for name, path in found.items()]
 
 
+def left_out(inputs: Sequence[str]) -> str:
+    """Count and name the files of folders that are no known pictures; empty without any.
+
+    Hidden files do not count.
+    """
+    folders = [Path(given) for given in inputs if Path(given).is_dir()]
+    others = [file for folder in folders for file in texts.visible(folder) if not is_image(file)]
+    if not others:
+        return ""
+    kinds = Counter(path.suffix.lower() or "without suffix" for path in others)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    shown = ", ".join(str(path) for path in others[:_SHOWN])
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    return f"{len(others)} files are no known picture ({counts}): {shown}{more}"
+
+
 def _expand(given: str) -> tuple[Path, list[Path]]:
     """Return the folder that names are relative to, and the files that an input stands for."""
     path = Path(given)
     if path.is_dir():
-        files = sorted(
-            file for where, _, names in os.walk(path) for n in names if is_image(file := Path(where, n))
-        )
+        files = [file for file in texts.visible(path) if is_image(file)]
         if not files:
-            raise UserError(f"{given}: holds no image ({', '.join(sorted(SUFFIXES))})")
+            seen = left_out([given])
+            known = ", ".join(sorted(SUFFIXES))
+            raise UserError(f"{given}: holds no image ({known}){'; ' if seen else ''}{seen}")
         return path, files
     if path.exists() or not glob.has_magic(given):
         if not path.is_file():

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageColor
 
+from segpipe.common.bands import displayed
 from segpipe.common.classes import ClassTable
 
 Format = Literal["npz", "png"]  # of probabilities
@@ -39,10 +40,13 @@ def write_mask(path: Path, mask: np.ndarray, table: ClassTable) -> None:
         picture.save(partial, "PNG", compress_level=1, compress_type=_RLE)
 
 
-def write_overlay(path: Path, picture: Image.Image, mask: np.ndarray, table: ClassTable) -> None:
-    """Write an RGB picture, half and half with the classes' colours, as JPEG. Changes it in place."""
-    for top in range(0, picture.height, _STRIP):  # a copy of a large picture may not fit into memory
-        strip = picture.crop((0, top, picture.width, min(top + _STRIP, picture.height)))
+def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> None:
+    """Write pixels, uint8 [height, width, bands], half and half with the classes' colours, as JPEG."""
+    picture = Image.new("RGB", mask.shape[::-1])
+    for top in range(
+        0, picture.height, _STRIP
+    ):  # more copies of a large picture may not fit into memory
+        strip = Image.fromarray(np.ascontiguousarray(displayed(pixels[top : top + _STRIP])))
         colours = Image.fromarray(mask[top : top + _STRIP])
         colours.putpalette(table.palette.tobytes())
         picture.paste(Image.blend(strip, colours.convert("RGB"), 0.5), (0, top))

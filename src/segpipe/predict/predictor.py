@@ -1,6 +1,8 @@
 """A saved model as a function from pictures of any size to masks of the same size."""
 
 import functools
+import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -8,18 +10,16 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from PIL import Image
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
-from segpipe.common.records import Resize
 from segpipe.evaluate.load import load_network
 from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
 from segpipe.evaluate.tta import augmented
-from segpipe.predict.images import as_rgb, fitted
-from segpipe.predict.tiles import blended
-from segpipe.preprocess.resize import resize_image
+from segpipe.predict.images import Input, Seen
+from segpipe.predict.tiles import blended, tiles_of
+from segpipe.preprocess.resize import resize_pixels
 
 Allocate = Callable[[tuple[int, ...], type], np.ndarray]  # by shape and type, as `numpy.empty`
 
@@ -48,15 +48,15 @@ def load_model(path: Path | str = "models/model.keras") -> "Predictor":
 class Predictor:
     """A saved model, ready to predict.
 
-    `classes` is its class table: names and colours of the indices in masks. `size` is the height and
-    width of the network's input, `resize` how pictures are resized to it (stretch or pad).
+    `classes` is its class table: names and colours of the indices in masks. `input` says what the
+    network takes: the bands and intensities of pictures, its height and width, and how they are resized.
     """
 
     def __init__(self, network: keras.Model, card: dict[str, Any]) -> None:
         self.classes = ClassTable.from_json(card)
-        height, width = card["image_size"]
-        self.size: tuple[int, int] = (height, width)
-        self.resize: Resize = card["resize"]
+        self.input = Input.of_card(card)
+        self.size = self.input.size  # height and width
+        self.resize = self.input.resize
         self._augmented = functools.cache(functools.partial(augmented, network))
 
     @property
@@ -73,7 +73,9 @@ class Predictor:
         Args:
             images: a path, a Pillow image, or a uint8 array: RGB [height, width, 3], grey [height,
                 width] or [height, width, 1], RGBA [height, width, 4] (alpha is dropped); or several,
-                as a list of any of these or an array [n, height, width, channels].
+                as a list of any of these or an array [n, height, width, channels]. A model of other
+                bands takes arrays [height, width, bands], in the order of `data.bands`; one that was
+                trained on more than 8 bits takes uint16, int16 and floats too.
             tta: average the probabilities of each image and its mirror image (test-time augmentation).
             scales: average over these sizes too, as factors of `size`, 0.25 to 4; each edge is rounded
                 to a multiple of 32.
@@ -126,22 +128,22 @@ class Predictor:
             lambda: channels_at_size(softmax(logits), original, self.resize),
         )
 
-    def tiled(self, picture: Image.Image, network: Predict, keep: Allocate | None) -> Prediction:
-        """Predict an RGB picture in tiles; as a whole where it is no larger than one.
+    def tiled(self, pixels: np.ndarray, network: Predict, keep: Allocate | None) -> Prediction:
+        """Predict a picture in tiles, uint8 [height, width, bands]; as a whole where one covers it.
 
         `network` is that of `with_views`; `keep` allocates the array for the probabilities, None drops
         them.
         """
-        original = (picture.height, picture.width)
+        original = (pixels.shape[0], pixels.shape[1])
         if original[0] <= self.size[0] and original[1] <= self.size[1]:
-            (logits,) = network(np.asarray(resize_image(picture, self.size, self.resize))[None])
+            (logits,) = network(resize_pixels(pixels, self.size, self.resize)[None])
             return self.whole(logits, original)
         indices = np.empty(original, np.uint8)
         kept = keep((len(self.classes), *original), np.float32) if keep else None
         top = 0
         bands = blended(
             lambda images: softmax(network(images)),
-            picture, self.size, len(self.classes), self.batch_size,
+            tiles_of(pixels, self.size), original, self.size, len(self.classes), self.batch_size,
         )  # fmt: skip
         for band in bands:
             rows = slice(top, top := top + len(band))
@@ -156,13 +158,22 @@ class Predictor:
         network = self.with_views(tta, scales)
         listed = images if _several(images) else [images]
         if tile:
-            yield from (self.tiled(as_rgb(image), network, keep) for image in listed)
+            for image in listed:
+                yield self.tiled(_remarked(self.input.whole(image), image).pixels, network, keep)
             return
-        inputs = (fitted(image, self.size, self.resize) for image in listed)
+        inputs = (_remarked(self.input.fitted(image), image) for image in listed)
         while batch := list(islice(inputs, self.batch_size)):
-            logits = network(np.stack([image for image, _ in batch]))
-            for (_, original), of_one in zip(batch, logits, strict=True):
-                yield self.whole(of_one, original)
+            logits = network(np.stack([seen.pixels for seen in batch]))
+            for seen, of_one in zip(batch, logits, strict=True):
+                yield self.whole(of_one, seen.original)
+
+
+def _remarked(seen: Seen, image: Any) -> Seen:
+    """Warn of a picture that the model may not know."""
+    if seen.remark:
+        name = image if isinstance(image, str | os.PathLike) else "an image"
+        warnings.warn(f"{name}: {seen.remark}", stacklevel=5)
+    return seen
 
 
 def _several(images: Any) -> bool:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
-from PIL import Image
+
+Read = Callable[[int, int], np.ndarray]
+"""From a top row and a left column to that tile, uint8 [*tile, bands], black beyond the picture."""
 
 _OVERLAP = 1 / 4  # the least part of a tile's edge that it shares with the next
 
@@ -30,34 +32,48 @@ def weights(begins: list[int], tile: int) -> np.ndarray:
     return np.stack([window / total[begin : begin + tile] for begin in begins])
 
 
+def tiles_of(pixels: np.ndarray, tile: tuple[int, int]) -> Read:
+    """Return the function that reads tiles from a picture in memory, uint8 [height, width, bands]."""
+
+    def read(top: int, left: int) -> np.ndarray:
+        part = pixels[top : top + tile[0], left : left + tile[1]]
+        if part.shape[:2] == tile:
+            return part
+        filled = np.zeros((*tile, pixels.shape[2]), np.uint8)
+        filled[: part.shape[0], : part.shape[1]] = part
+        return filled
+
+    return read
+
+
 def blended(
     predict: Callable[[np.ndarray], np.ndarray],
-    picture: Image.Image,
+    read: Read,
+    size: tuple[int, int],
     tile: tuple[int, int],
     classes: int,
     batch: int,
 ) -> Iterator[np.ndarray]:
-    """Predict an RGB picture in tiles of height and width `tile`, `batch` of them at a time.
+    """Predict a picture of `size` in tiles of height and width `tile`, `batch` of them at a time.
 
-    Where the picture is smaller than a tile, the tile is filled up with black. `predict` maps uint8
-    images [n, *tile, 3] to float32 probabilities [n, *tile, classes]. Yields probabilities from top to
+    `read` returns its tiles. `predict` maps uint8 images [n, *tile, bands] to float32 probabilities
+    [n, *tile, classes]. Yields probabilities from top to
     bottom, float32 [rows, width, classes]: rows that no later tile touches. It keeps no more than a row
     of tiles.
     """
     height, width = tile
-    tops, lefts = starts(picture.height, height), starts(picture.width, width)
+    tops, lefts = starts(size[0], height), starts(size[1], width)
     by_row, by_column = weights(tops, height), weights(lefts, width)
     columns = list(zip(lefts, by_column, strict=True))
     below = np.zeros((0, lefts[-1] + width, classes), np.float32)
-    for (top, end), row_weight in zip(pairwise([*tops, picture.height]), by_row, strict=True):
+    for (top, end), row_weight in zip(pairwise([*tops, size[0]]), by_row, strict=True):
         band = np.zeros((height, *below.shape[1:]), np.float32)
         band[: len(below)] = below
         for first in range(0, len(columns), batch):
             some = columns[first : first + batch]
-            boxes = [(left, top, left + width, top + height) for left, _ in some]
-            predicted = predict(np.stack([np.asarray(picture.crop(box)) for box in boxes]))
+            predicted = predict(np.stack([read(top, left) for left, _ in some]))
             for (left, column_weight), part in zip(some, predicted, strict=True):
                 weight = np.outer(row_weight, column_weight).astype(np.float32)
                 band[:, left : left + width] += part * weight[..., None]
-        yield band[: end - top, : picture.width]
+        yield band[: end - top, : size[1]]
         below = band[end - top :]

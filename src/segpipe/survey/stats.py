@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from segpipe.fetch import pictures
+from segpipe.fetch import pictures, pillow
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
@@ -62,17 +62,19 @@ def _picture(image: Picture, file: str) -> tuple[tuple[int, int], int, Decoded, 
     """
     if isinstance(image, bytes) and not format_of(image):
         with readable(file):
-            picture = pictures.open_one(image, file)
+            picture = pillow.open_one(image, file)
             size, remark = (picture.height, picture.width), _remark(picture)
             turn, count = orientation(picture), len(picture.getbands())
             picture.draft("RGB", _DRAFT)
-            return size, turn, Decoded(np.asarray(pictures.upright_rgb(picture)), count, turn), remark
+            return size, turn, Decoded(np.asarray(pillow.upright_rgb(picture)), count, turn), remark
     size, turn = pictures.stored_size(image, file)
     try:
-        return size, turn, pictures.decode_picture(image, file), ""
+        decoded = pictures.decode_picture(image, file)
     except BadSampleError:
         count = min(pictures.bands_in(image, file), MOST_BANDS)
-        return size, turn, pictures.decode_picture(image, file, (*range(1, count + 1),)), ""
+        decoded = pictures.decode_picture(image, file, (*range(1, count + 1),))
+    scaled = f"{decoded.depth}: data.intensity scales them to 8 bits"
+    return size, turn, decoded, "" if decoded.depth == "uint8" else scaled
 
 
 def _digest(image: Picture) -> str:

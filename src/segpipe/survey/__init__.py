@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.duplicates import Near
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, name_hash
-from segpipe.common.parallel import ordered_map
+from segpipe.common.parallel import in_order, ordered_map, usable_cores
 from segpipe.fetch import layouts
 from segpipe.fetch.groups import Group
 from segpipe.fetch.sample import Note, Problem, Sample
@@ -24,7 +25,7 @@ from segpipe.survey.proposal import Proposal, propose, propose_drawn
 from segpipe.survey.stats import SampleStats, sample_stats
 
 MOST_DECODED = 1000  # a survey looks at no more samples, chosen by hash of the name
-_FEW = 64  # samples that one process has looked at before others have started
+_FEW = 64  # samples that are drawn before another process has started
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,12 @@ def survey(
     if labels and before:
         table = keeping.keep_labels(table, before)
     folder = _Folder(root, layouts.read(layout, root, table))
-    looked = _chosen(folder.parted(test_share, group)[0])
-    stats, bad = _look(root, looked, processes)
+    samples, problems, _ = folder.parted(test_share, group)
+    looked = _chosen(samples)
+    stats, bad = _look(looked, bool(labels), processes)
+    if not stats:
+        reason = next(iter([*bad.values(), *problems]), "there is none")
+        raise UserError(f"{root}: no sample can be read, as {reason}")
     grouping = folder.grouping(test_share, stats) if group == "none" else None
     group = grouping.pattern if grouping else group
     if folder.undecided:
@@ -143,17 +148,20 @@ class _Folder:
 
 
 def _look(
-    root: Path, looked: Sequence[Sample], processes: int | None
+    looked: Sequence[Sample], drawn: bool, workers: int | None
 ) -> tuple[list[SampleStats], dict[str, Problem]]:
-    """Return the statistics of samples, and the problems of the others by name."""
-    few = len(looked) < _FEW
-    decoded = map(sample_stats, looked) if few else ordered_map(sample_stats, looked, processes)
-    results = [*zip(looked, track(decoded, "Looking at samples", len(looked)), strict=True)]
-    stats = [one for _, one in results if isinstance(one, SampleStats)]
-    bad = {sample.name: one for sample, one in results if isinstance(one, Problem)}
-    if not stats:
-        reason = next(iter(bad.values()), "there is none")
-        raise UserError(f"{root}: no sample can be read, as {reason}")
+    """Return the statistics of samples, and the problems of the others by name.
+
+    Pillow releases the GIL, so that threads suffice; masks that are `drawn` need processes.
+    """
+    with ThreadPoolExecutor(workers or usable_cores()) as threads:
+        if drawn and len(looked) > _FEW:
+            results = ordered_map(sample_stats, looked, workers)
+        else:
+            results = in_order(lambda one: threads.submit(sample_stats, one), looked, 64)
+        found = [*zip(looked, track(results, "Looking at samples", len(looked)), strict=True)]
+    stats = [one for _, one in found if isinstance(one, SampleStats)]
+    bad = {sample.name: one for sample, one in found if isinstance(one, Problem)}
     return stats, bad
 
 

@@ -76,7 +76,8 @@ def survey(
 
     `test_share` of the names are held out where the layout names no test split, and `validation_share`
     of the training names. Both are 0..1. A share that would hold out no name, or all, is adjusted.
-    `layout`, `group` and the classes of `before` are kept where a person has given them for this folder.
+    `layout` is the one to take where several fit; `group` and the classes of `before` are kept, since a
+    person has given them for this folder.
     Raises UserError where there is no such folder, no layout fits it, or no class table fits its masks.
     """
     candidates = seen.layouts_in(root, layout)
@@ -95,17 +96,15 @@ def survey(
         raise UserError(f"{root}: no sample can be read, as {reason}")
     grouping = folder.grouping(test_share, stats) if group == "none" else None
     group = grouping.pattern if grouping else group
-    if folder.undecided:
-        hashes = (_hash(sample, "test") for sample in folder.parted(test_share, group)[0])
-        test_share = holding_out(hashes, test_share)
+    test_share = folder.test_share(test_share, group)
     samples, problems, notes = folder.parted(test_share, group)
     training = (_hash(sample, "val") for sample in samples if sample.split == "train")
     validation_share = holding_out(training, validation_share)
     proposal = _proposal(stats, names, len(looked) == len(samples), table if labels else None, before)
     bands = _bands(stats)
     refused, near, splits = checks.across(samples, stats, {*bad}, validation_share, bands)
-    problems = [*problems, *bad.values(), *refused]
-    notes = [*notes, *folder.notes, *proposal.notes]
+    problems += [*bad.values(), *refused]
+    notes += [*folder.notes, *proposal.notes]
     return Survey(candidates, samples, stats, problems, notes, near, splits, names, proposal, bands,
                   grouping, test_share, validation_share)  # fmt: skip
 
@@ -118,17 +117,18 @@ class _Folder:
     found: Sequence[Sample | Problem | Note]
     notes: list[str] = field(default_factory=list)  # on its groups
 
-    @property
-    def undecided(self) -> bool:
-        """Whether the folder says the split of no sample."""
-        return all(one.split is None for one in self.found if isinstance(one, Sample))
-
     def parted(self, test_share: float, group: Group) -> tuple[list[Sample], list[Problem], list[str]]:
         """Return samples with their splits, problems and notes."""
         listed = [*layouts.parted(self.found, self.root, test_share, group)]
         notes = [one.text for one in listed if isinstance(one, Note)]
         problems = [one for one in listed if isinstance(one, Problem)]
         return [one for one in listed if isinstance(one, Sample)], problems, notes
+
+    def test_share(self, share: float, group: Group) -> float:
+        """Return the share, or one that holds out some groups where the folder says no split."""
+        if any(one.split for one in self.found if isinstance(one, Sample)):
+            return share
+        return holding_out((_hash(one, "test") for one in self.parted(share, group)[0]), share)
 
     def grouping(self, test_share: float, stats: Iterable[SampleStats]) -> Grouping | None:
         """Propose groups, unless the layout has some, or its own splits part them."""

@@ -108,7 +108,7 @@ def test_that_overlaps_are_decided_by_the_table_is_said(classes):
     ("spoil", "words"),
     [
         (lambda path: binary(path, size=(WIDTH, HEIGHT - 1)), "size 40x29; expected that of the others"),
-        (lambda path: path.write_bytes(b"no picture"), "no image format that Pillow reads"),
+        (lambda path: path.write_bytes(b"no picture"), "no image format that segpipe reads"),
         (
             lambda path: save(Image.linear_gradient("L").resize((WIDTH, HEIGHT)), path),
             "expected 0 and one",

@@ -309,7 +309,7 @@ def test_an_ending_whose_masks_mostly_lack_a_picture_makes_no_pairs(draw):
             "images/a.jpg",
             "1 images (in images), and no masks that go with them; put masks of equal stems",
         ),
-        ("data.tar", "holds no image; expected .bmp, "),
+        ("data.tar", "holds no image; expected some (.bmp, "),
     ],
 )
 def test_a_folder_without_pairs_is_met_with_what_was_seen(tmp_path, files, words):

@@ -277,8 +277,8 @@ def test_without_a_range_a_type_has_its_full_range():
         ),
         ({"intensity": [True, 2]}, "a range is two numbers"),
         ({"intensity": [0, float("nan")]}, "a range is two numbers"),
-        ({"intensity": [[0, 1], [0, 2]]}, r"intensity has 2 ranges, but the network sees 3 bands"),
-        ({"intensity": [[0, 1], [0, 2]], "bands": [1]}, "2 ranges, but the network sees 1 bands"),
+        ({"intensity": [[0, 1], [0, 2]]}, r"intensity has 2 ranges, but the network sees 3"),
+        ({"intensity": [[0, 1], [0, 2]], "bands": [1]}, "2 ranges, but the network sees 1"),
     ],
 )
 def test_wrong_ranges_are_errors_of_the_params(changes, words):

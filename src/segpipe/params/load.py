@@ -36,7 +36,7 @@ class DataParams(FetchParams, PreprocessParams):
         pairs = self.intensity if isinstance(self.intensity[0], tuple) else ()
         if pairs and len(pairs) != seen:
             raise ValueError(
-                f"intensity has {len(pairs)} ranges, but the network sees {seen} bands (data.bands); "
+                f"intensity has {len(pairs)} ranges, but the network sees {seen} (data.bands); "
                 "give one range for all, or one for each"
             )
         return self

@@ -7,6 +7,8 @@ To add a layout, write its module and add its name. The module's functions:
   the folder does not say it.
 * `labels(root)`, only for shapes with labels, returns the labels with their ids (0 without ids),
   `__ignore__` among them where there are regions to ignore.
+* `names(root)`, only where the layout has a file of names, returns the names of mask values,
+  `__ignore__` for those to ignore.
 """
 
 import dataclasses
@@ -20,7 +22,10 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
 from segpipe.fetch.sample import Note, Problem, Sample, Samples, Split
 
-LAYOUTS = ("oxford", "voc", "carvana", "splits", "pairs", "layers", "rle", "coco", "labelme")
+LAYOUTS = (
+    "oxford", "voc", "carvana", "nnunet", "roboflow", "splits", "pairs", "layers", "rle", "yolo", "cvat",
+    "label_studio", "label_studio_png", "coco", "labelme",
+)  # fmt: skip
 """Most specific first: a pets folder would also match `pairs`."""
 
 SPLITS: tuple[Split, ...] = ("test", "val", "train")

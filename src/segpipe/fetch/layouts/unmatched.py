@@ -17,9 +17,9 @@ def reason(root: Path) -> str:
     cause = next(_causes(root, files, images), "")
     known = f"docs/own-data.md for the layouts {', '.join(LAYOUTS)}"
     if not images:
-        others = cause or _suffixes(files)
-        expected = f"expected {', '.join(sorted(SUFFIXES))}{others and ', found '}{others}"
-        return f"{root}: holds no image; {expected}; see {known}"
+        others = cause or _suffixes(files) or "no file"
+        suffixes = ", ".join(sorted(SUFFIXES))
+        return f"{root}: holds no image; expected some ({suffixes}), found {others}; see {known}"
     folders = sorted({_folder(root, file) for file in images})
     more = f" and {len(folders) - 5} more folders" if len(folders) > 5 else ""
     seen = f"{len(images)} images (in {', '.join(folders[:5])}{more}), and no masks that go with them"

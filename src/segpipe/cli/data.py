@@ -39,7 +39,7 @@ def init_data(
         folder,
         old.folder.test_share,
         old.validation_share,
-        layout=layout or (old.folder.layout if again else None),
+        layout=layout,
         group=old.folder.group if again else "none",
         before=class_table(old.classes, old.ignore) if again else None,
     )

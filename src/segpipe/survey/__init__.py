@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.duplicates import Near
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, name_hash
-from segpipe.common.parallel import ordered_map
+from segpipe.common.parallel import in_order, ordered_map, usable_cores
 from segpipe.fetch import layouts
 from segpipe.fetch.groups import Group
 from segpipe.fetch.sample import Note, Problem, Sample
@@ -24,7 +25,7 @@ from segpipe.survey.proposal import Proposal, propose, propose_drawn
 from segpipe.survey.stats import SampleStats, sample_stats
 
 MOST_DECODED = 1000  # a survey looks at no more samples, chosen by hash of the name
-_FEW = 64  # samples that one process has looked at before others have started
+_FEW = 64  # samples that are drawn before another process has started
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def survey(
 
     `test_share` of the names are held out where the layout names no test split, and `validation_share`
     of the training names. Both are 0..1. A share that would hold out no name, or all, is adjusted.
-    `layout`, `group` and the classes of `before` are kept where a person has given them for this folder.
+    `layout` is the one to take where several fit; `group` and the classes of `before` are kept, since a
+    person has given them for this folder.
     Raises UserError where there is no such folder, no layout fits it, or no class table fits its masks.
     """
     candidates = seen.layouts_in(root, layout)
@@ -86,21 +88,23 @@ def survey(
     if labels and before:
         table = keeping.keep_labels(table, before)
     folder = _Folder(root, layouts.read(layout, root, table))
-    looked = _chosen(folder.parted(test_share, group)[0])
-    stats, bad = _look(root, looked, processes)
+    samples, problems, _ = folder.parted(test_share, group)
+    looked = _chosen(samples)
+    stats, bad = _look(looked, bool(labels), processes)
+    if not stats:
+        reason = next(iter([*bad.values(), *problems]), "there is none")
+        raise UserError(f"{root}: no sample can be read, as {reason}")
     grouping = folder.grouping(test_share, stats) if group == "none" else None
     group = grouping.pattern if grouping else group
-    if folder.undecided:
-        hashes = (_hash(sample, "test") for sample in folder.parted(test_share, group)[0])
-        test_share = holding_out(hashes, test_share)
+    test_share = folder.test_share(test_share, group)
     samples, problems, notes = folder.parted(test_share, group)
     training = (_hash(sample, "val") for sample in samples if sample.split == "train")
     validation_share = holding_out(training, validation_share)
     proposal = _proposal(stats, names, len(looked) == len(samples), table if labels else None, before)
     bands = _bands(stats)
     refused, near, splits = checks.across(samples, stats, {*bad}, validation_share, bands)
-    problems = [*problems, *bad.values(), *refused]
-    notes = [*notes, *folder.notes, *proposal.notes]
+    problems += [*bad.values(), *refused]
+    notes += [*folder.notes, *proposal.notes]
     return Survey(candidates, samples, stats, problems, notes, near, splits, names, proposal, bands,
                   grouping, test_share, validation_share)  # fmt: skip
 
@@ -113,17 +117,18 @@ class _Folder:
     found: Sequence[Sample | Problem | Note]
     notes: list[str] = field(default_factory=list)  # on its groups
 
-    @property
-    def undecided(self) -> bool:
-        """Whether the folder says the split of no sample."""
-        return all(one.split is None for one in self.found if isinstance(one, Sample))
-
     def parted(self, test_share: float, group: Group) -> tuple[list[Sample], list[Problem], list[str]]:
         """Return samples with their splits, problems and notes."""
         listed = [*layouts.parted(self.found, self.root, test_share, group)]
         notes = [one.text for one in listed if isinstance(one, Note)]
         problems = [one for one in listed if isinstance(one, Problem)]
         return [one for one in listed if isinstance(one, Sample)], problems, notes
+
+    def test_share(self, share: float, group: Group) -> float:
+        """Return the share, or one that holds out some groups where the folder says no split."""
+        if any(one.split for one in self.found if isinstance(one, Sample)):
+            return share
+        return holding_out((_hash(one, "test") for one in self.parted(share, group)[0]), share)
 
     def grouping(self, test_share: float, stats: Iterable[SampleStats]) -> Grouping | None:
         """Propose groups, unless the layout has some, or its own splits part them."""
@@ -143,17 +148,20 @@ class _Folder:
 
 
 def _look(
-    root: Path, looked: Sequence[Sample], processes: int | None
+    looked: Sequence[Sample], drawn: bool, workers: int | None
 ) -> tuple[list[SampleStats], dict[str, Problem]]:
-    """Return the statistics of samples, and the problems of the others by name."""
-    few = len(looked) < _FEW
-    decoded = map(sample_stats, looked) if few else ordered_map(sample_stats, looked, processes)
-    results = [*zip(looked, track(decoded, "Looking at samples", len(looked)), strict=True)]
-    stats = [one for _, one in results if isinstance(one, SampleStats)]
-    bad = {sample.name: one for sample, one in results if isinstance(one, Problem)}
-    if not stats:
-        reason = next(iter(bad.values()), "there is none")
-        raise UserError(f"{root}: no sample can be read, as {reason}")
+    """Return the statistics of samples, and the problems of the others by name.
+
+    Pillow releases the GIL, so that threads suffice; masks that are `drawn` need processes.
+    """
+    with ThreadPoolExecutor(workers or usable_cores()) as threads:
+        if drawn and len(looked) > _FEW:
+            results = ordered_map(sample_stats, looked, workers)
+        else:
+            results = in_order(lambda one: threads.submit(sample_stats, one), looked, 64)
+        found = [*zip(looked, track(results, "Looking at samples", len(looked)), strict=True)]
+    stats = [one for _, one in found if isinstance(one, SampleStats)]
+    bad = {sample.name: one for sample, one in found if isinstance(one, Problem)}
     return stats, bad
 
 

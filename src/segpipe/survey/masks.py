@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.fetch.integrity import mask_pixels, refuse_alpha
-from segpipe.fetch.pictures import open_whole
+from segpipe.fetch.pillow import open_whole
 from segpipe.fetch.sample import Mask
 from segpipe.fetch.stored import format_of, open_stored
 

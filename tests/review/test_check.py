@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shutil
 
 import pytest
@@ -384,7 +385,11 @@ def test_the_line_that_fetches_a_base_does(check, pull_request, changed_project)
 def test_outside_a_repository_and_before_the_first_commit_it_cannot_tell(check, tmp_path):
     code, answer = check(tmp_path)
     assert code == 2
-    assert answer["doubts"] == [f"{tmp_path} is in no Git repository; run this in a clone"]
+    (doubt,) = answer["doubts"]
+    assert doubt.startswith(
+        f"{tmp_path} is in no Git repository that can be read (fatal: not a git repo"
+    )
+    assert doubt.endswith("; run this in a clone")
     git(tmp_path, "init -q")
     assert check(tmp_path)[1]["doubts"] == ["the repository has no commits yet; commit first"]
 
@@ -392,6 +397,38 @@ def test_outside_a_repository_and_before_the_first_commit_it_cannot_tell(check, 
 def test_in_a_folder_of_the_repository_it_names_the_root(check, pull_request):
     _, answer = check(pull_request / "stages")
     assert answer["doubts"][0].endswith(f"is not the root of the repository; run this in {pull_request}")
+
+
+def test_a_project_in_a_sub_folder_is_told_so_and_not_sent_to_a_root_without_one(check, tmp_path):
+    project = tmp_path / "vision/segmentation"
+    project.mkdir(parents=True)
+    (project / "params.yaml").touch()
+    git(tmp_path, "init -q")
+    code, answer = check(project)
+    assert code == 2
+    assert answer["doubts"] == [
+        f"{project} lies in a sub-folder of the repository {tmp_path}; give the project a repository of "
+        "its own, or make it a Git submodule"
+    ]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder to another user")
+def test_of_a_repository_of_another_user_gits_own_words_are_shown(check, tmp_path):
+    git(tmp_path, "init -q")
+    os.chown(tmp_path, 4321, 4321)
+    os.chown(tmp_path / ".git", 4321, 4321)
+    code, answer = check(tmp_path)
+    assert code == 2
+    assert "dubious ownership" in answer["doubts"][0]
+    assert f"git config --global --add safe.directory {tmp_path}" in answer["doubts"][0]
+
+
+def test_a_latin_1_terminal_gets_the_answer_and_no_traceback(pull_request):
+    ended = run("segpipe", "scores", cwd=pull_request, PYTHONIOENCODING="latin-1")
+    assert ended.returncode == 0, ended.stderr
+    assert "\\u2013" in ended.stdout  # the dash of a score that does not exist
+    ended = run("segpipe", "check", cwd=pull_request, PYTHONIOENCODING="latin-1")
+    assert ended.returncode in (0, 1) and "Traceback" not in ended.stderr, ended.stderr
 
 
 def test_the_first_commit_of_a_project_is_held_to_min_and_max_alone(check, pull_request):

@@ -1,6 +1,7 @@
 """Errors that users can fix, and how a stage ends with one."""
 
 import functools
+import io
 import signal
 import sys
 import textwrap
@@ -8,8 +9,8 @@ from collections.abc import Callable
 from types import FrameType
 
 
-def brief(error: BaseException) -> str:
-    """Return a library's error on one line of at most 400 characters."""
+def brief(error: BaseException | str) -> str:
+    """Return another program's error on one line of at most 400 characters."""
     return textwrap.shorten(str(error), 400, placeholder=" ...") or type(error).__name__
 
 
@@ -47,6 +48,9 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def wrapped() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # not every terminal has every letter of a name
+                stream.reconfigure(errors="backslashreplace")
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, _interrupt)
         try:

@@ -5,7 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from segpipe.common.errors import UserError
+from segpipe.common.errors import UserError, brief
 
 
 class CannotTell(UserError):
@@ -16,11 +16,20 @@ class CannotTell(UserError):
 
 def require_commits() -> None:
     """Raise CannotTell unless this is the root of a Git repository with a commit."""
-    root = _git("rev-parse", "--show-toplevel")
-    if root is None:
-        raise CannotTell(f"{Path.cwd()} is in no Git repository; run this in a clone")
-    if Path(root).resolve() != Path.cwd().resolve():
-        raise CannotTell(f"{Path.cwd()} is not the root of the repository; run this in {root}")
+    asked = _run("rev-parse", "--show-toplevel")
+    if asked.returncode:
+        said = brief(
+            asked.stderr
+        )  # with the command that mends it, where another user owns the repository
+        raise CannotTell(
+            f"{Path.cwd()} is in no Git repository that can be read ({said}); run this in a clone"
+        )
+    root, here = Path(asked.stdout.rstrip("\n")).resolve(), Path.cwd().resolve()
+    if root != here and Path("params.yaml").is_file() and not (root / "params.yaml").is_file():
+        mend = "give the project a repository of its own, or make it a Git submodule"
+        raise CannotTell(f"{here} lies in a sub-folder of the repository {root}; {mend}")
+    if root != here:
+        raise CannotTell(f"{here} is not the root of the repository; run this in {root}")
     if commit_of("HEAD") is None:
         raise CannotTell("the repository has no commits yet; commit first")
 
@@ -111,10 +120,14 @@ def _is_shallow() -> bool:
 
 def _git(*arguments: str) -> str | None:
     """Return the output of a Git command, or None if it fails."""
+    result = _run(*arguments)
+    return result.stdout.rstrip("\n") if result.returncode == 0 else None
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
-        result = subprocess.run(
+        return subprocess.run(
             ["git", *arguments], capture_output=True, text=True, errors="surrogateescape", check=False
         )
     except FileNotFoundError:
         raise CannotTell("git is not installed") from None
-    return result.stdout.rstrip("\n") if result.returncode == 0 else None

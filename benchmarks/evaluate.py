@@ -21,6 +21,7 @@ from segpipe.evaluate.evaluation import Evaluation
 from segpipe.evaluate.tta import augmented
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
+from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.write import write_records
 
 ROUNDS = 3
@@ -41,7 +42,7 @@ def main() -> None:
             100,
             out / "raw",
         )
-        write_records(out / "raw", table, size, "stretch", 0.1, 100, out / "records")
+        write_records(out / "raw", table, size, "stretch", Cut(0.1), 100, out / "records")
         manifest = records.open_records(out / "records")
         images = np.stack([sample["image"] for sample in records.read(manifest, "test")])
         predict = augmented(network(params), tta.flip, tta.scales)

@@ -25,6 +25,7 @@ from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Problem, Sample
 from segpipe.params import recipes
 from segpipe.params.load import Params
+from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.write import write_records
 
 SIZE, ROUNDS, LARGE, FEW, MANY = 128, 5, 48, 3_000, 30_000
@@ -93,7 +94,7 @@ def prepare(found: Iterator[Sample | Problem], raw: Path) -> int:
 
 def preprocess(raw: Path) -> None:
     """Do the work of the stage."""
-    write_records(raw, PETS, (SIZE, SIZE), "stretch", 0.1, 100, raw / "records")
+    write_records(raw, PETS, (SIZE, SIZE), "stretch", Cut(0.1), 100, raw / "records")
 
 
 def drain(samples: Iterable[object]) -> None:

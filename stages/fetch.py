@@ -5,6 +5,7 @@ import _stage  # noqa: F401
 from pathlib import Path
 
 from segpipe.common.classes import class_table
+from segpipe.common.duplicates import report
 from segpipe.common.errors import exits_cleanly
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sources import open_source
@@ -17,11 +18,14 @@ def main() -> None:
     data = load_params().data
     table, found = class_table(data.classes, data.ignore), open_source(data)
     summary = write_raw(
-        data.source_name, found, table, data.skips_bad, data.shard_mb, Path("data/raw"), bands=data.bands
-    )
+        data.source_name, found, table, data.skips_bad, data.shard_mb, Path("data/raw"),
+        bands=data.bands, on_near=data.on_near_duplicate,
+    )  # fmt: skip
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())
     for note in summary["notes"]:
         print(f"note: {note}")
+    if near := summary["near_duplicates"]:
+        print(report(near))
     print(f"fetched {counts} samples; left out {len(summary['left_out'])}")
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from segpipe.common.bands import in_words
 from segpipe.common.classes import class_table
+from segpipe.common.duplicates import report
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.records import without_pixels
 from segpipe.common.words import extent
 from segpipe.params.load import load_params
+from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.write import write_records
 
 
@@ -22,13 +24,16 @@ def main() -> None:
         class_table(data.classes, data.ignore),
         data.image_size,
         data.resize,
-        data.validation_share,
+        Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate),
         data.shard_mb,
         Path("data/records"),
         intensity=data.intensity,
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
     print(f"wrote {counts} records of {extent(data.image_size)}")
+    print(f"validation is {manifest['validation']}")
+    if near := manifest["near_duplicates"]:
+        print(report(near))
     if manifest["intensity"]:
         print(f"values that became 0 to 255: {in_words(manifest['bands'], manifest['intensity'])}")
     for name in without_pixels(manifest["splits"]["train"]):

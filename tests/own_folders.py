@@ -11,6 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segpipe.common.classes import ClassTable
+from segpipe.common.errors import UserError
+from segpipe.fetch import layouts
+from segpipe.fetch.sample import BadSampleError, Sample
+
 HEIGHT, WIDTH = 30, 40
 Truth = dict[str, np.ndarray]
 
@@ -27,6 +32,22 @@ def shapes(rng: np.random.Generator, values: list) -> np.ndarray:
 
 def photo(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+
+
+def read_or_refused(root: Path, layout: str, table: ClassTable) -> list:
+    """Read all of a folder: what a layout yields, with errors for people in place of bad samples."""
+    try:
+        found = list(layouts.samples(layout, root, 0.0, table))
+        layouts.open_layout(layout).labels(root)
+    except UserError as error:
+        return [error]
+    for n, one in enumerate(found):
+        if isinstance(one, Sample):
+            try:
+                one.content.read()
+            except BadSampleError as error:
+                found[n] = error
+    return found
 
 
 def save(image: Image.Image, path: Path) -> None:

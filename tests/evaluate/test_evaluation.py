@@ -16,6 +16,7 @@ from segpipe.evaluate.masks import log_softmax, mask_at_size
 from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
+from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.write import write_records
 
 
@@ -39,7 +40,7 @@ def make_manifest(tmp_path_factory):
         folder = tmp_path_factory.mktemp("data")
         params = SyntheticParams(train=12, test=test, size=48, seed=0)
         write_raw("a test", synthetic.samples(params), table, False, 100, folder / "raw", 1)
-        write_records(folder / "raw", table, size, how, 0.3, 100, folder / "records", 1)
+        write_records(folder / "raw", table, size, how, Cut(0.3), 100, folder / "records", 1)
         return records.open_records(folder / "records")
 
     return make

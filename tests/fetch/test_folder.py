@@ -10,10 +10,11 @@ from helpers import PETS, ROOT, run
 from segpipe.common.errors import UserError
 from segpipe.fetch import layouts
 from segpipe.fetch.params import FolderParams
+from segpipe.fetch.sample import Sample
 
 
 def names(root, layout="pairs", share=0.3):
-    found = list(layouts.samples(layout, root, share, PETS))
+    found = [s for s in layouts.samples(layout, root, share, PETS) if isinstance(s, Sample)]
     return {split: [s.name for s in found if s.split == split] for split in ("test", "train")}
 
 
@@ -21,8 +22,9 @@ def test_test_comes_first_and_each_split_is_in_name_order(pairs):
     (pairs / "train.txt").write_text("photo 07\nphoto 02\n")
     (pairs / "test.txt").write_text("photo 05\nphoto 01\n")
     assert names(pairs) == {"test": ["photo 01", "photo 05"], "train": ["photo 02", "photo 07"]}
-    found = layouts.samples("pairs", pairs, 0.3, PETS)
+    note, *found = layouts.samples("pairs", pairs, 0.3, PETS)
     assert [s.split for s in found] == ["test", "test", "train", "train"]
+    assert note.text == "not used: pictures in no list (8)"
 
 
 def test_adding_files_moves_no_sample_between_the_splits(pairs):
@@ -51,7 +53,7 @@ def test_the_pets_layout_is_read_with_its_official_lists(pet_dir):
     ("remove", "layout", "words"),
     [
         (".", "pairs", "there is no folder"),
-        ("masks", "pairs", "masks: no such folder"),
+        ("masks", "pairs", r"12 images \(in images\), and no masks that go with them; put masks of"),
         (None, "oxford", "annotations/trimaps: no such folder"),
     ],
 )
@@ -62,10 +64,10 @@ def test_a_missing_folder_is_named(pairs, remove, layout, words):
         names(pairs, layout)
 
 
-def test_an_empty_folder_is_named_with_what_it_may_hold(pairs):
+def test_an_empty_folder_of_images_is_met_with_what_there_is(pairs):
     for path in (pairs / "images").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"images: holds no image \(\.bmp, \.dcm, \.gif"):
+    with pytest.raises(UserError, match=r"my data: 12 images \(in masks\), and no masks"):
         names(pairs)
 
 
@@ -96,7 +98,10 @@ def test_a_list_in_utf_16_is_read_and_one_in_another_encoding_is_named(pairs):
 
 
 def test_a_layout_is_a_module_with_the_two_functions_and_its_name_in_the_table():
-    others = {"__init__", "matching", "polygons", "texts"}
+    others = {
+        "__init__", "brush", "coco_objects", "lists", "matching", "partners", "polygons", "regions",
+        "streams", "texts", "unmatched", "yolosplits", "yolotexts",
+    }  # fmt: skip
     folder = ROOT / "src/segpipe/fetch/layouts"
     assert {path.stem for path in folder.glob("*.py")} - others == {*layouts.LAYOUTS}
     for name in layouts.LAYOUTS:

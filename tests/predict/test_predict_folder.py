@@ -29,14 +29,6 @@ from segpipe.fetch.integrity import decode_pair
 from segpipe.predict import folder, outputs
 from segpipe.predict.inputs import find
 from segpipe.predict.predictor import Predictor
-from segpipe.train.saving import save_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model.keras"
-    save_model(network((32, 32), 3), path, card((32, 32)))
-    return path
 
 
 @pytest.fixture
@@ -51,20 +43,6 @@ def photos(tmp_path, rng):
     (root / "notes.txt").write_text("no picture")
     (root / "._one.jpg").write_text("what macOS leaves")
     return root
-
-
-@pytest.fixture
-def predict(model, monkeypatch, capsys):
-    """Run the command in this process: exit code, what it printed, what it complained of."""
-
-    def command(*arguments):
-        given = ["segpipe", "predict", "--model", str(model), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", given)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return command
 
 
 def files(root):

@@ -131,6 +131,7 @@ def test_a_pixel_is_judged_by_which_model_is_right():
 
 
 def test_an_absent_class_has_no_bar():
-    axes = figures.class_bars([Change("pet", None, 0.5), Change("border", "missing", 0.25)]).axes[0]
+    scores = [Change("pet", None, 0.5), Change("border", "missing", 0.25)]
+    axes = figures.class_bars(scores, {"pet": "pet", "border": "border"}).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0, 0.5, 0, 0.25]
     assert [text.get_text() for text in axes.texts] == ["absent", "0.500", "absent", "0.250"]

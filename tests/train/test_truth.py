@@ -59,10 +59,12 @@ def test_info_prints_what_made_the_model(finished_project):
     assert card == read_card(finished_project / "models/model.keras")
     assert re.fullmatch(r"[0-9a-f]{16}", card.pop("fingerprint"))
     assert card == {
-        "format": 2,
+        "format": 3,
         "segpipe": __version__,
         "image_size": [32, 32],
         "resize": "stretch",
+        "bands": "rgb",
+        "intensity": None,
         "classes": [
             {"name": "pet", "value": 1, "colour": "#0072b2"},
             {"name": "background", "value": 2, "colour": "#999999"},

@@ -17,24 +17,46 @@ _RECORDS = Path("data/records")
 def init_data(
     folder: Annotated[Path, typer.Argument(metavar="PATH", help="Folder with images and masks.")],
     write: Annotated[bool, typer.Option("--write", help="Put it into params.yaml.")] = False,
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take this layout where several are seen.")
+    ] = None,
 ) -> None:
     """Look at your own images and masks, and propose the section `data` of params.yaml."""
     # Imported here: NumPy and pydantic take half a second.
-    from segpipe.params.file import as_yaml, write_params
+    from segpipe.common.classes import class_table
+    from segpipe.common.files import write_text
+    from segpipe.params.file import as_yaml, changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
     from segpipe.survey import survey
     from segpipe.survey.remarks import remarks
+    from segpipe.survey.seen import refuse_place
 
+    refuse_place(folder, Path.cwd())
     params = load_params()
-    found = survey(folder, params.data.folder.test_share, params.data.validation_share)
+    old = params.data
+    again = old.source == "folder" and Path(old.folder.path).resolve() == folder.resolve()
+    found = survey(
+        folder,
+        old.folder.test_share,
+        old.validation_share,
+        layout=layout,
+        group=old.folder.group if again else "none",
+        before=class_table(old.classes, old.ignore) if again else None,
+    )
     _print_found(found, [*remarks(found, params.train.batch_size)])
     proposed = {"data": found.data(_path_in_params(folder))}
+    if again:
+        del proposed["data"]["bands"]  # a choice that only people can make
+    elif old.folder.group != "none":
+        proposed["data"]["folder"].setdefault("group", "none")
+    text = changed_params(PARAMS_FILE, proposed)  # checks it
     print(as_yaml(proposed), end="")
     if write:
-        write_params(PARAMS_FILE, proposed)
+        write_text(PARAMS_FILE, text)
         print(f"\nwritten to {PARAMS_FILE}; next: give the classes names, then `dvc repro`")
     else:
-        print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {shlex.quote(str(folder))} --write")
+        asked = shlex.quote(str(folder)) + (f" --layout {layout}" if layout else "")
+        print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {asked} --write")
 
 
 def _path_in_params(folder: Path) -> str:
@@ -44,9 +66,13 @@ def _path_in_params(folder: Path) -> str:
 
 
 def _print_found(found: Any, remarks: list[str]) -> None:
-    splits = ", ".join(f"{count} {split}" for split, count in found.splits().items())
+    from segpipe.common.duplicates import report
+
+    splits = ", ".join(f"{count} {split}" for split, count in found.splits.items())
     layouts = (f"{layout} ({evidence})" for layout, evidence in found.layouts.items())
     print("layout:  " + "\n         or ".join(layouts))
+    if len(found.layouts) > 1:
+        print(f"         taken: {found.layout}; another: --layout NAME")
     print(f"samples: {splits}")
     print(f"images:  {_sizes([one.size for one in found.stats])}")
     print(f"masks:   {found.proposal.kind}")
@@ -54,6 +80,8 @@ def _print_found(found: Any, remarks: list[str]) -> None:
         print(f"names:   from {found.names.file}")
     Console().print(_values(found.proposal))
     _print_some(f"{len(found.problems)} bad samples, which fetch will not take:", found.problems)
+    if found.near:
+        print(report(found.near))
     for remark in remarks:
         print(f"note: {remark}")
     print()
@@ -79,7 +107,7 @@ def _sizes(sizes: list[tuple[int, int]]) -> str:
 def _values(proposal: Any) -> Any:
     """Return a table of the masks' values: their classes, pixels, and how many masks hold them."""
     table = tables.table("", "value", "class", "pixels", "masks")
-    rows = [(c.value, c.name) for c in proposal.table.classes]
+    rows = [(value, c.name) for c in proposal.table.classes for value in c.values]
     for value, name in [*rows, *((value, "(ignored)") for value in proposal.table.ignore)]:
         seen = proposal.found.get(value)
         share = f"{100 * seen.share:.4g} %" if seen else "none seen"
@@ -91,6 +119,8 @@ def data(
     records: Annotated[Path, typer.Argument(help="Folder that preprocess wrote.")] = _RECORDS,
 ) -> None:
     """Show what is in the records: splits, shares and weights of the classes, what was left out."""
+    from segpipe.common.bands import in_words
+    from segpipe.common.duplicates import report
     from segpipe.common.records import read_manifest, without_pixels
     from segpipe.common.words import extent
     from segpipe.params.load import load_params
@@ -100,9 +130,12 @@ def data(
     weighting = load_params().train.class_weights
     print(f"source:  {manifest.source}")
     print(f"size:    {extent(manifest.size)}, {manifest.resize}")
-    splits = tables.table("Splits", "split", "samples", "pixels ignored")
+    print(f"bands:   {in_words(manifest.bands, manifest.intensity)}")
+    print(f"val:     {manifest.validation}")
+    splits = tables.table("Splits", "split", "samples", "groups", "pixels ignored")
     for name, split in manifest.splits.items():
-        splits.add_row(name, str(split["samples"]), f"{100 * split['ignored_share']:.4g} %")
+        ignored = f"{100 * split['ignored_share']:.4g} %"
+        splits.add_row(name, str(split["samples"]), str(split["groups"]), ignored)
     shares = [f"% of {name}" for name in manifest.splits]
     classes = tables.table("Classes", "class", "value", *shares, "weight")
     weights = class_weights(weighting, manifest) or [1.0] * len(manifest.classes)
@@ -114,5 +147,7 @@ def data(
         print(f"weights: train.class_weights = {weighting}")
     for name in without_pixels(manifest.splits["train"]):
         print(f"class {name} has no pixel in the training split: nothing will learn it")
+    if near := manifest.near_duplicates:
+        print(report(near))
     lines = [left["problem"] for left in manifest.left_out]
     _print_some(f"{len(lines)} samples were left out:", lines)

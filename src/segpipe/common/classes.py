@@ -1,6 +1,7 @@
 """The class table: the class of each value, colour or label that masks are made of."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -224,8 +225,17 @@ def class_table(rows: Iterable[Any], ignore: Iterable[MaskValue]) -> ClassTable:
 
 
 def class_name(label: str) -> str:
-    """Return a label as the name of a class: other letters than `\\w` and `-` become `_`."""
-    return re.sub(r"[^\w-]", "_", label.strip())
+    """Return a label as the name of a class: `_` for all but letters, digits, `-` and `_`.
+
+    Letters of any script count, with their marks; equal texts in another Unicode form give one name.
+    """
+    letters = unicodedata.normalize("NFC", label.strip())
+    return "".join(c if c in "-_" or _is_letter(c) else "_" for c in letters)
+
+
+def _is_letter(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return kind[0] in "LM" or kind in ("Nd", "Nl")
 
 
 def is_colour(value: Any) -> bool:

@@ -80,9 +80,10 @@ def sha256(path: Path) -> str:
 def name_hash(name: str, purpose: str = "") -> float:
     """Return a number in [0, 1) that depends only on the two strings.
 
-    It splits and chooses samples: adding or removing others never moves one.
+    It splits and chooses samples: adding or removing others never moves one. File names that are not
+    UTF-8 have one too.
     """
-    digest = hashlib.sha256(f"{purpose}/{name}".encode()).digest()
+    digest = hashlib.sha256(f"{purpose}/{name}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 
 

@@ -5,7 +5,7 @@ ignored), as raw bytes. Test records also hold `original_mask`, a PNG of class i
 size, with its `height` and `width`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from segpipe.common.files import read_json
 SUMMARY, MANIFEST = "summary.json", "manifest.json"  # describe the samples in data/raw, data/records
 Resize = Literal["stretch", "pad"]  # to the network's size: distorted, or padded to keep its aspect
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Place = tuple[Path, int]  # where a record is: its shard and first byte
 
 
@@ -35,6 +36,8 @@ class Manifest:
     classes: ClassTable
     splits: dict[str, dict]
     left_out: list[dict]
+    validation: str = ""  # what the validation split is, for people
+    near_duplicates: Sequence[str] = ()  # across splits, for people
     bands: Bands = "rgb"
     intensity: Intensity = None
     depths: tuple[str, ...] = ("uint8",)  # types of the training pictures
@@ -69,7 +72,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest alone; raise a UserError if there is none."""
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
-    plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
+    keys = ("source", "resize", "splits", "left_out", "validation", "near_duplicates")
+    plain = {key: content[key] for key in keys}
     seen = read_bands(content) | {"depths": tuple(content["depths"])}
     return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain, **seen)
 

@@ -1,7 +1,7 @@
 """Words for people."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def duration(seconds: float) -> str:
@@ -23,3 +23,10 @@ def extent(size: tuple[int, int]) -> str:
     height, width = size
     which = "" if height == width else " (height x width)"
     return f"{height} x {width} px{which}"
+
+
+def listed(heading: str, found: Sequence[object], most: int = 20) -> str:
+    """Return a heading and what was found below it, a line each, at most `most` of them."""
+    lines = [f"  {one}" for one in found[:most]]
+    more = [f"  ... and {len(found) - most} more"] if len(found) > most else []
+    return "\n".join([heading, *lines, *more])

@@ -63,5 +63,6 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
 def _described(
     table: ClassTable, size: Sequence[int], how: Resize, bands: Bands, intensity: Intensity
 ) -> str:
+    words = f"{table.describe()} at {size[0]} x {size[1]} px ({how})"
     seen = in_words(bands, intensity)
-    return f"{table.describe()} at {size[0]} x {size[1]} px ({how}) in {seen}"
+    return words if seen == "RGB" else f"{words} in {seen}"

@@ -1,5 +1,7 @@
 """A picture and its mask, decoded together: upright, and of equal size."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -42,7 +44,7 @@ def decode_pair(
     """
     picture = decode_picture(image, image_file, bands)
     values, mask_turn = (
-        (mask, 1) if isinstance(mask, np.ndarray) else _values(mask, mask_file, by_colour)
+        (mask, 1) if isinstance(mask, np.ndarray) else mask_pixels(mask, mask_file, by_colour)
     )
     if mask_turn not in (picture.orientation, 1):
         expected = f"none, or the image's, {picture.orientation} ({image_file})"
@@ -56,16 +58,30 @@ def decode_pair(
     return picture, values
 
 
-def _values(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, int]:
-    """Return what a mask's file holds, as stored, and its EXIF orientation."""
+def mask_pixels(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, int]:
+    """Return the values or colours that a mask's file holds, as stored, and its EXIF orientation.
+
+    Raises BadSampleError, which names `file`, where it holds none.
+    """
     if format_of(mask):
         stored = open_stored(mask, file)
         with readable(file):
             found = _colours(stored, file) if by_colour else _stored_values(stored, file)
         return found, stored.orientation
     drawing = open_whole(mask, file)
+    refuse_alpha(drawing, file)
     found = np.asarray(drawing.convert("RGB")) if by_colour else _mask_values(drawing, file)
     return found, orientation_of(drawing)
+
+
+def refuse_alpha(drawing: Image.Image, file: str) -> None:
+    """Raise BadSampleError for a mask of one colour whose shapes are in the alpha channel."""
+    if drawing.mode in ("LA", "RGBA"):
+        bands: Any = drawing.getextrema()  # low and high of each
+        *colours, alpha = bands
+        if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+            found = "one colour all over, and shapes in its alpha channel alone"
+            raise BadSampleError(file, found, "values; save the alpha channel as a grey PNG")
 
 
 def _colours(stored: Stored, file: str) -> np.ndarray:

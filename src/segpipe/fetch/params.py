@@ -7,8 +7,10 @@ from pydantic import Field, PlainValidator
 
 from segpipe.common.bands import Bands
 from segpipe.common.classes import MaskValue, class_table, is_colour
+from segpipe.common.duplicates import OnNear
 from segpipe.common.fields import Count, CountOrZero, Integer, Name, Section, Share
 from segpipe.common.words import did_you_mean
+from segpipe.fetch.groups import Group, group_param
 from segpipe.fetch.layouts import LAYOUTS
 
 _MOST_BANDS = 16
@@ -67,6 +69,7 @@ class FolderParams(Section):
 
     path: Name  # the folder, relative to the repository or absolute
     layout: Annotated[str, PlainValidator(_layout)]  # a module of `fetch/layouts`
+    group: Annotated[Group, PlainValidator(group_param)] = "none"  # which samples no split parts
     test_share: Share  # share of names held out as test split where the layout names none
 
 
@@ -98,6 +101,9 @@ class FetchParams(Section):
     synthetic: SyntheticParams
     bands: Annotated[Bands, PlainValidator(_bands)]  # of the pictures, in the order the network sees
     on_bad: Literal["auto", "error", "skip"]  # auto: error for a folder, else skip
+    on_near_duplicate: (
+        OnNear  # a picture that looks like one of another split; `preprocess` reads it too
+    )
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
     ignore: tuple[MaskValueParam, ...]  # that count in neither loss nor score
     shard_mb: Annotated[float, Field(gt=0)]  # size from which a new shard begins, 10^6 bytes

@@ -124,6 +124,12 @@ def stored_size(content: Picture, file: str) -> tuple[tuple[int, int], int]:
         return (picture.height, picture.width), orientation(picture)
 
 
+def bands_in(content: Picture, file: str) -> int:
+    """Return how many bands a picture has, from its headers. Raises BadSampleError as `stored_size`."""
+    files = content if isinstance(content, tuple) else (content,)
+    return sum(_open(data, file).bands for data in files)
+
+
 def _photograph(data: bytes, file: str) -> Decoded:
     picture = open_whole(data, file)
     kept = data if is_kept(picture) else None

@@ -82,6 +82,13 @@ class Note:
     text: str
 
 
+def badly_named(sample: Sample) -> Problem | None:
+    """Return the problem of a name that cannot be printed, or is no UTF-8."""
+    if sample.name.isprintable():
+        return None
+    return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
+
+
 Samples = Iterator[Sample | Problem | Note]
 
 

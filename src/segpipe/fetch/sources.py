@@ -20,7 +20,7 @@ def open_source(data: FetchParams) -> Samples:
         from segpipe.fetch import layouts
 
         table, folder = class_table(data.classes, data.ignore), data.folder
-        return layouts.samples(folder.layout, Path(folder.path), folder.test_share, table)
+        return layouts.samples(folder.layout, Path(folder.path), folder.test_share, table, folder.group)
     if data.source == "synthetic":
         from segpipe.fetch import synthetic
 

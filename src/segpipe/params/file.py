@@ -8,10 +8,13 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.tokens import CommentToken
 
 from segpipe.common.files import write_text
-from segpipe.params.load import check_params
+from segpipe.params.load import check_params, read_yaml
+
+_TEXT = "tag:yaml.org,2002:str"
 
 
 def write_params(path: Path, changes: Mapping[str, Any]) -> None:
@@ -19,11 +22,16 @@ def write_params(path: Path, changes: Mapping[str, Any]) -> None:
 
     Raises ParamsError where the params would be wrong, and leaves the file as it was.
     """
+    write_text(path, changed_params(path, changes))
+
+
+def changed_params(path: Path, changes: Mapping[str, Any]) -> str:
+    """Return the text that `write_params` would write. Raises ParamsError where it would be wrong."""
     content = _yaml().load(path.read_text(encoding="utf-8"))
     _merge(content, changes)
     text = as_yaml(content)
-    check_params(yaml.safe_load(text), path)
-    write_text(path, text)
+    check_params(read_yaml(text), path)
+    return text
 
 
 def as_yaml(content: Any) -> str:
@@ -33,8 +41,22 @@ def as_yaml(content: Any) -> str:
     return stream.getvalue()
 
 
+class _Representer(RoundTripRepresenter):
+    """Quotes text such as `on`, which YAML 1.1 takes for a boolean."""
+
+    def represent_text(self, text: str) -> Any:
+        """Return a scalar node."""
+        resolved = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+        is_text = resolved == _TEXT and text not in ("y", "Y", "n", "N")  # PyYAML lacks these four
+        return self.represent_scalar(_TEXT, text, style=None if is_text else "'")
+
+
+_Representer.add_representer(str, _Representer.represent_text)
+
+
 def _yaml() -> YAML:
     made = YAML()
+    made.Representer = _Representer
     made.default_flow_style = False
     made.width = 4096  # a long path stays on its line
     return made

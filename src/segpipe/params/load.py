@@ -92,13 +92,28 @@ class Params(Section):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes `on`, `no` and the like for text, as DVC does; PyYAML's own loader makes them booleans."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, form) for tag, form in forms if letter in "tTfF" or not tag.endswith(":bool")]
+    for letter, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(text: str) -> Any:
+    """Return what a text in YAML holds, with the booleans `true` and `false` alone."""
+    return yaml.load(text, _Loader)
+
+
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check `params.yaml`.
 
     Raises ParamsError with a line for each error: file, key, value and what is allowed.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(
             f"{path} is not here ({Path.cwd()}); run stages from the root of the repository"

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from rich.progress import track
+from rich.progress import Progress
 
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.fetch.sample import BadSampleError, Problem
-from segpipe.predict import outputs
+from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
 from segpipe.predict.predictor import Prediction, Predictor
 
 Read = TypeVar("Read")
+Row = Callable[[list[Any]], Any]  # writes a row of a table
 
 SHARES, FAILED = "shares.csv", "failed.csv"
 _SHOWN = 20
@@ -67,9 +68,12 @@ class Work:
     network's input and output wait between them, however large the picture: the overlay reads it again.
     """
 
-    def __init__(self, predictor: Predictor, out: Path, options: Options) -> None:
+    def __init__(
+        self, predictor: Predictor, out: Path, options: Options, progress: Callable[[float], None]
+    ) -> None:
         self.predictor, self.out, self.options = predictor, out, options
         self.network = predictor.with_views(options.tta, options.scales)
+        self.progress = progress
 
     def results(self, sources: Iterable[Source]) -> Generator[Step[Done], None, None]:
         """Yield the outcome of each picture, in order; a few at a time are under way."""
@@ -101,10 +105,13 @@ class Work:
                 else:
                     yield source, self.predictor.whole(next(logits), read.original)
 
-    def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction]]:
+    def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction | Done]]:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
+            if not self.options.probabilities and self._is_by_window(source):
+                yield source, _read(self.by_window, source)
+                continue
             seen = _read(self.predictor.input.whole, source.path)
             if isinstance(seen, Problem):
                 yield source, seen
@@ -113,21 +120,58 @@ class Work:
                 del seen  # before another thread reads it again
                 yield source, prediction
 
-    def write(self, predicted: Step[Prediction]) -> Step[Done]:
-        """Write all files of one picture."""
+    def by_window(self, source: Source) -> Done:
+        """Predict on a georeferenced raster, row of tiles by row of tiles, and write as it goes."""
+        table = self.predictor.classes
+        pixels = np.zeros(len(table), np.int64)
+        with raster.opened(source.path, self.predictor.input) as picture:
+            size, overlay = picture.size, raster.Overlay(picture)
+            with raster.mask_beside(self._mask(source, ".tif"), picture, table) as write:
+                for rows, probabilities in self.predictor.in_rows(picture.tile, size, self.network):
+                    mask = probabilities.argmax(-1).astype(np.uint8)
+                    seen, invalid = picture.read(rows.start, 0, (len(mask), size[1]))
+                    write(rows.start, mask, invalid)
+                    overlay.add(rows.start, seen, mask)
+                    pixels += np.bincount(mask.ravel(), minlength=len(table))
+                    self.progress(rows.stop / size[0])
+            remark = picture.remark()
+        outputs.write_overlay(self._overlay(source), overlay.pixels, overlay.mask, table)
+        return Done(size, pixels, remark)
+
+    def write(self, predicted: Step[Prediction | Done]) -> Step[Done]:
+        """Write all files of one picture, unless they are written."""
         source, prediction = predicted
-        if isinstance(prediction, Problem):
+        if isinstance(prediction, Problem | Done):
             return source, prediction
         seen = _read(self.predictor.input.whole, source.path)
         if isinstance(seen, Problem):
             return source, seen
         mask, table = prediction.mask(), self.predictor.classes
-        outputs.write_mask(self.out / MASKS / f"{source.name}.png", mask, table)
-        outputs.write_overlay(self.out / OVERLAYS / f"{source.name}.jpg", seen.pixels, mask, table)
+        remark = seen.remark
+        placed = raster.size_of(source.path) is not None
+        if placed and raster.AVAILABLE:
+            with raster.opened(source.path, self.predictor.input) as picture:
+                raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
+        else:
+            outputs.write_mask(self._mask(source, ".png"), mask, table)
+            remark = remark or (raster.NOT_PLACED if placed else "")
+        outputs.write_overlay(self._overlay(source), seen.pixels, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
-        return source, Done(mask.shape, np.bincount(mask.ravel(), minlength=len(table)), seen.remark)
+        return source, Done(mask.shape, np.bincount(mask.ravel(), minlength=len(table)), remark)
+
+    def _is_by_window(self, source: Source) -> bool:
+        size = raster.size_of(source.path) if raster.AVAILABLE else None
+        return size is not None and (
+            size[0] > self.predictor.size[0] or size[1] > self.predictor.size[1]
+        )
+
+    def _mask(self, source: Source, suffix: str) -> Path:
+        return self.out / MASKS / f"{source.name}{suffix}"
+
+    def _overlay(self, source: Source) -> Path:
+        return self.out / OVERLAYS / f"{source.name}.jpg"
 
     def _on_disk(self, shape: tuple[int, ...], kind: type) -> np.ndarray:
         """Allocate an array in a file that is deleted with it."""
@@ -143,30 +187,41 @@ def predict_files(
     Pictures that cannot be read are listed in a second table. Raises a UserError where a scale is wrong
     or the model predicts NaN or infinity, and an OSError where something cannot be written.
     """
-    names, work = predictor.classes.names, Work(predictor, out, options)
+    names, outcome = predictor.classes.names, Outcome()
     columns = ["path", "height", "width", *(f"share_{name}" for name in names)]
-    outcome = Outcome()
-    with (
-        _table(out / SHARES, columns) as shares,
-        _table(out / FAILED, ["path", "reason"]) as failed,
-        contextlib.closing(work.results(sources)) as results,
-    ):
-        for source, result in track(results, "Predicting", total=len(sources)):
-            path = os.fspath(source.path)
-            if isinstance(result, Done):
-                outcome.predicted += 1
-                parts = (result.pixels / result.pixels.sum()).round(6).tolist()
-                shares([path, *result.original, *parts])
-                if result.remark:
-                    outcome.remarks.append(f"{path}: {result.remark}")
-            else:
-                outcome.failed += 1
-                failed([path, result.found])
-                if len(outcome.reasons) < _SHOWN:
-                    outcome.reasons.append(f"{result.file}: {result.found}")
+    with Progress() as bar:
+        task = bar.add_task("Predicting", total=len(sources))
+
+        def of_one(share: float) -> None:
+            bar.update(task, completed=outcome.predicted + outcome.failed + share)
+
+        with (
+            _table(out / SHARES, columns) as shares,
+            _table(out / FAILED, ["path", "reason"]) as failed,
+            contextlib.closing(Work(predictor, out, options, of_one).results(sources)) as results,
+        ):
+            for source, result in results:
+                _enter(source, result, outcome, shares, failed)
+                of_one(0)
     if not outcome.failed:
         (out / FAILED).unlink()
     return outcome
+
+
+def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row, failed: Row) -> None:
+    """Enter what became of a picture into the tables and the outcome."""
+    path = os.fspath(source.path)
+    if isinstance(result, Done):
+        outcome.predicted += 1
+        parts = (result.pixels / result.pixels.sum()).round(6).tolist()
+        shares([path, *result.original, *parts])
+        if result.remark:
+            outcome.remarks.append(f"{path}: {result.remark}")
+    else:
+        outcome.failed += 1
+        failed([path, result.found])
+        if len(outcome.reasons) < _SHOWN:
+            outcome.reasons.append(f"{result.file}: {result.found}")
 
 
 def _read(read: Callable[..., Read], *given: Any) -> Read | Problem:
@@ -177,7 +232,7 @@ def _read(read: Callable[..., Read], *given: Any) -> Read | Problem:
 
 
 @contextlib.contextmanager
-def _table(path: Path, columns: list[str]) -> Iterator[Callable[[list[Any]], Any]]:
+def _table(path: Path, columns: list[str]) -> Iterator[Row]:
     """Write a CSV file, which appears once it is complete; yield the function that writes a row."""
     with (
         replaces(path) as partial,

@@ -63,7 +63,7 @@ class Input:
                         )
         pixels, invalid = self._decoded(image)
         resized = fit(pixels, invalid, self.levels, self.size, self.resize)
-        return Seen(resized, (pixels.shape[0], pixels.shape[1]), self._remark(pixels, invalid))
+        return Seen(resized, (pixels.shape[0], pixels.shape[1]), self.remark(pixels, invalid))
 
     def whole(self, image: Any) -> Seen:
         """Return an image at its own size.
@@ -74,7 +74,7 @@ class Input:
         """
         pixels, invalid = self._decoded(image)
         seen = self.levels.in_8_bits(pixels, invalid)
-        return Seen(seen, (seen.shape[0], seen.shape[1]), self._remark(pixels, invalid))
+        return Seen(seen, (seen.shape[0], seen.shape[1]), self.remark(pixels, invalid))
 
     def _decoded(self, image: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the pixels of the model's bands, and which are invalid."""
@@ -106,7 +106,8 @@ class Input:
             )
         return shaped[..., :3] if self.bands == "rgb" else shaped
 
-    def _remark(self, pixels: np.ndarray, invalid: np.ndarray | None) -> str:
+    def remark(self, pixels: np.ndarray, invalid: np.ndarray | None) -> str:
+        """Say why the model may not know pixels of this type or range; empty if it should."""
         depth = pixels.dtype.name
         if said := self._remark_on_type(depth):
             return said

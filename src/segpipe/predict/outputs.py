@@ -22,22 +22,27 @@ _STRIP = 1024
 
 
 def write_mask(path: Path, mask: np.ndarray, table: ClassTable) -> None:
-    """Write a mask (class indices, uint8 [height, width]) as a PNG that training reads as such.
+    """Write a mask (class indices, uint8 [height, width]) as a PNG that training reads as such."""
+    values, palette = file_values(table)
+    picture = Image.fromarray(values[mask])
+    picture.putpalette(palette.tobytes())
+    with whole(path) as partial:
+        picture.save(partial, "PNG", compress_level=1, compress_type=_RLE)
+
+
+def file_values(table: ClassTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixel of each class index in mask files, uint8 [256], and their palette, uint8 [n, 3].
 
     Pixels hold the table's file values, the palette its colours. Where file values are colours, pixels
     hold class indices, and the palette the file values.
     """
-    entries = np.zeros((256, 3), np.uint8)
+    palette = np.zeros((256, 3), np.uint8)
     values = np.zeros(256, np.uint8)
     for index, (c, value) in enumerate(zip(table.classes, table.file_values, strict=True)):
         value, colour = (index, value) if isinstance(value, str) else (value, c.colour)
         values[index] = value
-        entries[value] = ImageColor.getrgb(colour)
-    used = int(values.max()) + 1
-    picture = Image.fromarray(values[mask])
-    picture.putpalette(entries[:used].tobytes())
-    with _whole(path) as partial:
-        picture.save(partial, "PNG", compress_level=1, compress_type=_RLE)
+        palette[value] = ImageColor.getrgb(colour)
+    return values, palette[: int(values.max()) + 1]
 
 
 def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> None:
@@ -50,7 +55,7 @@ def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: Class
         colours = Image.fromarray(mask[top : top + _STRIP])
         colours.putpalette(table.palette.tobytes())
         picture.paste(Image.blend(strip, colours.convert("RGB"), 0.5), (0, top))
-    with _whole(path) as partial:
+    with whole(path) as partial:
         picture.save(partial, "JPEG", quality=90)
 
 
@@ -59,7 +64,7 @@ def write_npz(path: Path, channels: Iterable[np.ndarray], names: list[str]) -> N
 
     `channels` are float32 [height, width] in 0..1, class after class.
     """
-    with _whole(path.with_name(f"{path.name}.npz")) as partial, zipfile.ZipFile(partial, "w") as archive:
+    with whole(path.with_name(f"{path.name}.npz")) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, channel in zip(names, channels, strict=True):
             member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: equal bytes every time
             member.compress_type = zipfile.ZIP_DEFLATED
@@ -71,7 +76,7 @@ def write_pngs(folder: Path, channels: Iterable[np.ndarray], names: list[str]) -
     """Write probabilities as 16-bit grey PNGs, `INDEX_NAME.png`; arguments as `write_npz`."""
     for index, (name, channel) in enumerate(zip(names, channels, strict=True)):
         safe = re.sub(r"[^\w-]", "_", name)
-        with _whole(folder / f"{index}_{safe}.png") as partial:
+        with whole(folder / f"{index}_{safe}.png") as partial:
             Image.fromarray(_in_16_bits(channel)).save(partial, "PNG", compress_level=1)
 
 
@@ -83,7 +88,7 @@ def _in_16_bits(channel: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which becomes `path` if the block succeeds.
 
     Unlike `files.replaces` it does not wait for the disk, which takes longer than the prediction: after

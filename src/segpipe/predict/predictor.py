@@ -18,7 +18,7 @@ from segpipe.evaluate.load import load_network
 from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
 from segpipe.evaluate.tta import augmented
 from segpipe.predict.images import Input, Seen
-from segpipe.predict.tiles import blended, tiles_of
+from segpipe.predict.tiles import Read, blended, tiles_of
 from segpipe.preprocess.resize import resize_pixels
 
 Allocate = Callable[[tuple[int, ...], type], np.ndarray]  # by shape and type, as `numpy.empty`
@@ -140,17 +140,23 @@ class Predictor:
             return self.whole(logits, original)
         indices = np.empty(original, np.uint8)
         kept = keep((len(self.classes), *original), np.float32) if keep else None
-        top = 0
-        bands = blended(
-            lambda images: softmax(network(images)),
-            tiles_of(pixels, self.size), original, self.size, len(self.classes), self.batch_size,
-        )  # fmt: skip
-        for band in bands:
-            rows = slice(top, top := top + len(band))
-            indices[rows] = band.argmax(-1)
+        for rows, probabilities in self.in_rows(tiles_of(pixels, self.size), original, network):
+            indices[rows] = probabilities.argmax(-1)
             if kept is not None:
-                kept[:, rows] = np.moveaxis(band, -1, 0)
+                kept[:, rows] = np.moveaxis(probabilities, -1, 0)
         return Prediction(lambda: indices, lambda: iter(() if kept is None else kept))
+
+    def in_rows(
+        self, read: Read, size: tuple[int, int], network: Predict
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield rows of a picture from top to bottom, and their probabilities (see `tiles.blended`)."""
+        top = 0
+        rows = blended(
+            lambda images: softmax(network(images)),
+            read, size, self.size, len(self.classes), self.batch_size,
+        )  # fmt: skip
+        for probabilities in rows:
+            yield slice(top, top := top + len(probabilities)), probabilities
 
     def _results(
         self, images: Any, tta: bool, scales: Sequence[float], tile: bool, keep: Allocate | None

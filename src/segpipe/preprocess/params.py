@@ -3,9 +3,10 @@
 import math
 from typing import Annotated, Any, Literal
 
+import pydantic
 from pydantic import BeforeValidator, PlainValidator
 
-from segpipe.common.fields import Section, Share
+from segpipe.common.fields import Count, CountOrZero, Section, Share
 from segpipe.common.records import Resize
 
 Range = tuple[float, float]  # of values in the pictures: low becomes 0, high 255
@@ -52,3 +53,14 @@ class PreprocessParams(Section):
     image_size: Annotated[tuple[int, int], BeforeValidator(_image_size)]  # height, width; or one edge
     resize: Resize  # stretch: fill the input | pad: keep the aspect, ignore the rest
     validation_share: Share  # share of the training split held out for validation
+    folds: Count  # above 1: part the training split; one fold of it is held out instead
+    fold: CountOrZero  # the number of that fold
+
+    @pydantic.model_validator(mode="after")
+    def _there_is_such_a_fold(self) -> "PreprocessParams":
+        if self.fold >= self.folds:
+            last = self.folds - 1
+            raise ValueError(
+                f"data.fold = {self.fold} is beyond data.folds = {self.folds} (0 to {last})"
+            )
+        return self

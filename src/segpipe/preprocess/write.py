@@ -15,16 +15,15 @@ from segpipe.common.bands import Intensity, numbers
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import decode_png, decode_tiff, is_tiff
 from segpipe.common.errors import UserError
-from segpipe.common.files import name_hash, read_json, replaces, write_json
+from segpipe.common.files import read_json, replaces, write_json
+from segpipe.common.index import read_index
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.common.records import MANIFEST, SUMMARY, Resize, Split
+from segpipe.common.records import MANIFEST, SPLITS, SUMMARY, Resize, Split
+from segpipe.preprocess.cut import Assignment, Cut
 from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
 from segpipe.preprocess.params import Range
 from segpipe.preprocess.percentiles import Deep, found_ranges
 from segpipe.preprocess.resize import resize_mask
-
-SOURCES: dict[Split, str] = {"train": "train", "val": "train", "test": "test"}
-"""The raw split that each split of the records comes from."""
 
 
 def write_records(
@@ -32,7 +31,7 @@ def write_records(
     table: ClassTable,
     size: tuple[int, int],
     how: Resize,
-    validation_share: float,
+    cut: Cut,
     shard_mb: float,
     folder: Path,
     threads: int | None = None,
@@ -41,37 +40,43 @@ def write_records(
     """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
 
     `raw` is the folder that `segpipe.fetch.raw.write_raw` wrote, with indices of the classes in `table`.
-    Records have `size`, height and width in pixels. `validation_share` (0..1) of the training split
-    becomes `val`, by hash of the name. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as
-    a whole, once everything is written. `threads` is None for one a core. `intensity` are the values
-    that become 0 and 255 (`data.intensity`). Returns the content of the manifest. Raises UserError
-    where a raw shard is broken, or validation gets no sample or all of them.
+    Records have `size`, height and width in pixels. `cut` says which training samples become `val` where
+    the data name no such split. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as a
+    whole, once everything is written. `threads` is None for one a core. `intensity` are the values that
+    become 0 and 255 (`data.intensity`). Returns the content of the manifest. Raises UserError where a
+    raw shard is broken, the cut cannot be made, or validation gets no sample or all of them.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
-    chosen = _chosen(raw, summary["splits"], validation_share)
-    levels = _levels(raw, summary, validation_share, intensity)
+    assignment = cut.of(read_index(raw))
+    chosen = _chosen(raw, summary["splits"], assignment)
+    levels = _levels(raw, summary, assignment, intensity)
     splits: dict[str, dict] = {}
     with replaces(folder) as partial:
         partial.mkdir()
         records = _resized(chosen, size, how, levels, threads or usable_cores())
         for split, group in groupby(records, itemgetter(0)):
-            splits[split] = _write(partial, split, (record for _, record in group), table, shard_mb)
+            content = _write(partial, split, (record for _, record in group), table, shard_mb)
+            splits[split] = content | {"groups": assignment.groups(split)}
         if empty := [split for split in ("train", "val") if split not in splits]:
             total = sum(content["samples"] for name, content in splits.items() if name != "test")
+            dropped = len(assignment.left_out)
+            more = f" ({dropped} near duplicates are left out)" if dropped else ""
             raise UserError(
-                f"the {empty[0]} split is empty: data.validation_share = {validation_share} of "
-                f"{total} training samples, by hash of the name; change the share or add samples"
+                f"the {empty[0]} split is empty: data.validation_share = {cut.share} of {total} "
+                f"training samples{more}, by hash of the name; change the share or add samples"
             )
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
         manifest |= {"bands": summary["bands"], **levels.to_json()}
-        manifest |= {**table.to_json(), "splits": splits, "left_out": summary["left_out"]}
+        manifest |= {**table.to_json(), "splits": splits, "validation": assignment.validation}
+        manifest["near_duplicates"] = [*summary["near_duplicates"], *map(str, assignment.near)]
+        manifest["left_out"] = [*summary["left_out"], *(one.left_out() for one in assignment.left_out)]
         write_json(partial / MANIFEST, manifest)
     return manifest
 
 
 def _levels(
-    raw: Path, summary: dict, validation_share: float, intensity: Literal["auto"] | Range | Ranges
+    raw: Path, summary: dict, assignment: Assignment, intensity: Literal["auto"] | Range | Ranges
 ) -> Levels:
     """Return how pictures become 8 bits; `auto` reads the training pictures of more than 8 bits."""
     bands = len(numbers(summary["bands"]))
@@ -79,7 +84,7 @@ def _levels(
     deep = [depth for depth in depths if depth != "uint8"]
 
     def pictures() -> Iterator[Deep]:
-        for _, sample in _chosen(raw, summary["splits"], validation_share, ("train",), "Measuring"):
+        for _, sample in _chosen(raw, summary["splits"], assignment, ("train",), "Measuring"):
             if is_tiff(sample["image"]):
                 pixels, invalid = decode_tiff(sample["image"])
                 if pixels.dtype != np.uint8:
@@ -96,19 +101,17 @@ def _levels(
 def _chosen(
     raw: Path,
     sources: dict,
-    validation_share: float,
-    splits: Iterable[Split] = tuple(SOURCES),
+    assignment: Assignment,
+    splits: Iterable[Split] = SPLITS,
     doing: str = "Writing",
 ) -> Iterator[tuple[Split, dict]]:
     """Yield the raw samples of each split of the records, with the split."""
     for split in splits:
-        source = SOURCES[split]
+        source = "train" if split == "val" and not assignment.given else split
         shards = [raw / shard["file"] for shard in sources[source]["shards"]]
         stream = (sample for shard in shards for sample in tfrecord.read_shard(shard))
         for sample in track(stream, f"{doing} {split}", total=sources[source]["samples"]):
-            group = sample.get("group") or sample["name"]
-            held_out = name_hash(group.decode(), "val") < validation_share
-            if split == "test" or held_out == (split == "val"):
+            if assignment.splits.get(sample["name"].decode()) == split:
                 yield split, sample
 
 

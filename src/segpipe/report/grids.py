@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.files import replaces
+from segpipe.common.letters import class_labels, dejavu, drawable
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -72,11 +73,12 @@ def sample_grid(rows: Sequence[dict], table: ClassTable) -> Figure:
             axes.imshow(picture if picture.ndim == 3 else table.palette[picture])
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-        axes_row[0].set_ylabel(row["label"], fontsize=8)
+        axes_row[0].set_ylabel(drawable(row["label"], dejavu()), fontsize=8)
     for axes, heading in zip(grid[0], headings, strict=True):
         axes.set_title(heading, fontsize=9)
     present = {*np.unique([mask for row in rows for mask in row.values() if np.ndim(mask) == 2])}
     shown = [c for index, c in enumerate(table.classes) if index in present][:_LEGEND]
-    patches = [Patch(facecolor=c.colour, label=c.name) for c in shown]
+    labels = class_labels(table.names, dejavu())
+    patches = [Patch(facecolor=c.colour, label=labels[c.name]) for c in shown]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
     return figure

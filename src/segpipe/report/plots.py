@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from segpipe.common.classes import ClassTable
+from segpipe.common.letters import class_labels, dejavu
 from segpipe.report.analysis import Group, lowest
 from segpipe.report.grids import STYLE
 from segpipe.report.words import shortened
@@ -55,8 +56,9 @@ def confusion(matrix: pd.DataFrame) -> Figure:
     axes.grid(visible=False)
     axes.set(xlabel="predicted", ylabel="true", title="share of each true class (%)")
     if count <= MOST_CLASSES:
-        axes.set_xticks(range(count), map(shortened, matrix.columns), rotation=90 if count > 4 else 0)
-        axes.set_yticks(range(count), map(shortened, matrix.index))
+        names = [*map(shortened, class_labels([*matrix.columns], dejavu()).values())]
+        axes.set_xticks(range(count), names, rotation=90 if count > 4 else 0)
+        axes.set_yticks(range(count), names)
         for (row, column), share in np.ndenumerate(shares.to_numpy()):
             colour = "white" if share > 55 else "black"
             text = f"{share:.1f}" if matrix.to_numpy()[row].sum() else "–"
@@ -69,7 +71,8 @@ def class_scores(iou: dict[str, float | None], table: ClassTable) -> Figure:
     """Draw a bar for the IoU of each class in its colour; of many classes, only the lowest."""
     drawn = lowest(iou, MOST_CLASSES)
     figure, axes = _panel(0.9 + 0.32 * len(drawn))
-    bars(axes, ((n, name, iou[name], table.colours[name]) for n, name in enumerate(drawn)))
+    labels = class_labels(table.names, dejavu())
+    bars(axes, ((n, labels[name], iou[name], table.colours[name]) for n, name in enumerate(drawn)))
     return figure
 
 
@@ -92,10 +95,12 @@ def bars(axes: Any, rows: Iterable[tuple[float, str, Any, str]], height: float =
 def groups(found: Sequence[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
     """Draw the mean IoU of each group and, if the classes are few, each class's in its colour."""
     figure, axes = _panel(2.8)
-    positions = range(len(found))
+    positions, names = range(len(found)), class_labels(table.names, dejavu())
     for c in table.classes if len(table) <= MOST_LINES else ():
         values = np.array([group.scores["iou"][c.name] for group in found], float)
-        axes.plot(positions, values, color=c.colour, marker="o", markeredgecolor=EDGE, label=c.name)
+        axes.plot(
+            positions, values, color=c.colour, marker="o", markeredgecolor=EDGE, label=names[c.name]
+        )
     means = np.array([group.scores["mean_iou"] for group in found], float)  # None becomes NaN: a gap
     axes.plot(positions, means, color=INK, marker="s", linestyle="--", label="mean")
     axes.set_xticks(positions, labels)

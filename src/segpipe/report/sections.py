@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from segpipe.common.bands import in_words
+from segpipe.common.letters import dejavu, unnamed
 from segpipe.common.nested import flat
 from segpipe.common.records import Manifest
 from segpipe.common.words import extent
@@ -44,6 +45,7 @@ def _trained_on(results: Results, manifest: Manifest, size: str) -> list[Block]:
         f"{results.summary['best_epoch']}; scored on {results.scores['images']} test images.",
         f"Source: {manifest.source}.{_seen(manifest)}",
         _data(manifest),
+        *([said] if (said := unnamed(manifest.classes.names, dejavu())) else []),
         f"{len(left_out)} samples were left out:" if left_out else "No sample was left out.",
         *([left_out] if left_out else []),
     ]

@@ -11,6 +11,7 @@ from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
+from segpipe.common.letters import class_labels, dejavu, unnamed
 from segpipe.common.records import Manifest, read, read_manifest
 from segpipe.params.load import load_params
 from segpipe.report import grids
@@ -85,13 +86,14 @@ def _classes(before: dict, after: dict) -> list[Block]:
         return ["Neither side has scores by class."]
     found = [Change(n, before.get(IOU + n, MISSING), after.get(IOU + n, MISSING)) for n in names]
     found.sort(key=lambda change: -abs(change.difference or 0))
-    shown = found[:MOST_CLASSES]
+    shown, labels = found[:MOST_CLASSES], class_labels(names, dejavu())
     which = some_of(len(shown), len(found), "most changed", METRICS[0])
     return [
         Figure(
             "classes", "Bars of the IoU of each class, before and after",
-            f"IoU by class, at original size{which}.", figures.class_bars(shown),
+            f"IoU by class, at original size{which}.", figures.class_bars(shown, labels),
         ),
+        *([said] if (said := unnamed(names, dejavu())) else []),
         Table(
             f"IoU by class, at original size, the most changed first{which}",
             ["class", "before", "after", "difference"], [_row(change) for change in shown],

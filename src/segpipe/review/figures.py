@@ -30,13 +30,17 @@ def curves(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def class_bars(scores: list[Change]) -> Figure:
-    """Draw the IoU of each class before and after; a class without a score has no bar."""
+def class_bars(scores: list[Change], labels: dict[str, str]) -> Figure:
+    """Draw the IoU of each class before and after; a class without a score has no bar.
+
+    `labels` holds what to write for each class (see `segpipe.common.letters`).
+    """
     figure = Figure(figsize=(5.5, 1.1 + 0.5 * len(scores)), layout="constrained")
     rows = []
     for position, change in enumerate(scores):
-        rows.append((position - 0.2, change.name, change.before, BLUE))
-        rows.append((position + 0.2, change.name, change.after, VERMILION))
+        label = labels[change.name]
+        rows.append((position - 0.2, label, change.before, BLUE))
+        rows.append((position + 0.2, label, change.after, VERMILION))
     bars(figure.subplots(), rows, 0.38)
     handles = [Patch(color=BLUE, label="before"), Patch(color=VERMILION, label="after")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)

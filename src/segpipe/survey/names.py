@@ -1,13 +1,32 @@
 """Names of classes in the files that data sets bring along."""
 
+import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 FILES = (
     "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "label_colors.txt",
-    "label_colours.txt", "labelmap.txt", "class_dict.csv", "classes.csv", "labels.csv",
+    "label_colours.txt", "labelmap.txt", "codes.txt", "obj.names", "class_dict.csv", "classes.csv",
+    "_classes.csv", "labels.csv", "data.yaml", "dataset.yaml", "dataset.json",
+    "obj_class_to_machine_color.json", "meta.json", "classes.json", "label_map.json", "id2label.json",
+    "config.json",
 )  # fmt: skip
+
+_KEYS = ("names", "labels", "classes", "categories")  # of the names in JSON and YAML
+_NAME_KEYS = ("title", "readable", "name", "label")  # of one class there
+_HEADER = {
+    "name", "names", "class", "class_name", "label", "pixel", "value", "id", "index", "color", "colour",
+    "hex", "r", "g", "b", "red", "green", "blue",
+}  # fmt: skip
+_COLOUR = re.compile("#[0-9a-fA-F]{6}")
+_NUMBER = re.compile(r"-?\d+")
+
+Row = tuple[str, int | None, str | None]  # a name, its value, its colour
 
 
 @dataclass(frozen=True)
@@ -44,22 +63,100 @@ def find_names(root: Path) -> Names:
 
 
 def read_names(file: Path) -> Names:
-    """Read lines such as `64 128 64 Animal`, `road,128,64,128`, `3: cat` or `cat`."""
-    names = Names(file)
-    for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-        if line.startswith("# "):
-            continue
-        words = [word for word in re.split(r"[\s,;:]+", line.strip()) if word]
-        numbers = [int(word) for word in words if word.isdecimal() and int(word) <= 255]
-        codes = [word.lower() for word in words if re.fullmatch("#[0-9a-fA-F]{6}", word)]
-        name = "_".join(word for word in words if not word.isdecimal() and word.lower() not in codes)
-        if not name:
-            continue
-        if codes or len(numbers) >= 3:
-            colour = codes[0] if codes else "#{:02x}{:02x}{:02x}".format(*numbers[-3:])
-            names.by_value.setdefault(colour, name)
-        elif len(numbers) == 1:
-            names.by_value.setdefault(numbers[0], name)
+    """Read a list of classes: lines, JSON or YAML. A file of another kind gives no names."""
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        if file.suffix == ".json":
+            rows = _rows_in(json.loads(text))
+        elif file.suffix == ".yaml":
+            rows = _rows_in(yaml.load(text, yaml.BaseLoader))
         else:
+            rows = _rows_of_lines(text)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return Names()
+    names = Names(file)
+    for name, value, colour in rows:
+        if value is None and colour is None:
             names.in_order.append(name)
+        if colour:
+            names.by_value.setdefault(colour, name)
+        if value is not None and 0 <= value <= 255:
+            names.by_value.setdefault(value, name)
     return names
+
+
+def _rows_of_lines(text: str) -> list[Row]:
+    """Read lines such as `64 128 64 Animal`, `0,road,128,64,128`, `3: cat`, `#ff0000 fire` or `cat`.
+
+    Numbers are values or colours only where all lines have them, first or last, and are part of the name
+    otherwise: `grade 2`.
+    """
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
+    split = [words for words in map(_words, lines) if words]
+    if split and {word.lower() for word in split[0]} <= _HEADER:
+        del split[0]
+    named = [words for words in split if any(not _NUMBER.fullmatch(word) for word in words)]
+    first = min((_leading(words) for words in named), default=0)
+    last = min((_leading(words[::-1]) for words in named), default=0)
+    last = 0 if first and last < 3 else last  # `1: grade 2`
+    rows = [_row(words, first, last) for words in named]
+    if len({name for name, _, _ in rows}) < len(rows):  # `grade 1`, `grade 2`
+        rows = [_row(words, 0, 0) for words in named]
+    return rows
+
+
+def _words(line: str) -> list[str]:
+    if line.count(":") == 3:  # CVAT's `label:color_rgb:parts:actions`
+        line = " ".join(line.split(":")[:2])
+    words = (word.strip("\"'()[]{}") for word in re.split(r"[\s,;:]+", line))
+    return [word for word in words if word]
+
+
+def _leading(words: list[str]) -> int:
+    """Return how many numbers stand first."""
+    return next((n for n, word in enumerate(words) if not _NUMBER.fullmatch(word)), len(words))
+
+
+def _row(words: list[str], first: int, last: int) -> Row:
+    numbers = [int(word) for word in (*words[:first], *words[len(words) - last :])]
+    middle = words[first : len(words) - last]
+    codes = [word.lower() for word in middle if _COLOUR.fullmatch(word)]
+    name = "_".join(word for word in middle if word.lower() not in codes)
+    colour = codes[0] if codes else _colour(numbers[-3:])
+    value = numbers[0] if numbers and (codes or len(numbers) != 3) else None
+    return name, value, colour
+
+
+def _rows_in(content: Any) -> list[Row]:
+    """Read JSON and YAML: names by number, numbers or colours by name, or a list of classes."""
+    if isinstance(content, dict) and (inner := next((k for k in _KEYS if k in content), None)):
+        content = content[inner]
+    if isinstance(content, list):
+        return [row for one in content for row in _listed(one)]
+    return [row for item in content.items() for row in _pair(*item)] if isinstance(content, dict) else []
+
+
+def _listed(one: Any) -> Iterator[Row]:
+    if isinstance(one, str):
+        yield one, None, None
+    elif isinstance(one, dict) and (key := next((k for k in _NAME_KEYS if k in one), None)):
+        value = next((one[k] for k in ("id", "value") if isinstance(one.get(k), int)), None)
+        yield str(one[key]), value, _colour(next((one[k] for k in ("color", "colour") if k in one), ""))
+
+
+def _pair(key: Any, value: Any) -> Iterator[Row]:
+    if isinstance(value, str) and _NUMBER.fullmatch(str(key)):
+        yield value, int(key), None
+    elif isinstance(value, str | int) and _NUMBER.fullmatch(str(value)):
+        yield str(key), int(value), None
+    elif colour := _colour(value):
+        grey = value[0] if isinstance(value, list) and len({*value}) == 1 else None
+        yield str(key), grey, colour
+
+
+def _colour(found: str | Iterable[int]) -> str | None:
+    """Return `#rrggbb` of such a text, or of three numbers."""
+    if isinstance(found, str):
+        return found.lower() if _COLOUR.fullmatch(found) else None
+    rgb = list(found) if isinstance(found, list) else []
+    return "#" + bytes(rgb).hex() if len(rgb) == 3 and all(v in range(256) for v in rgb) else None

@@ -22,29 +22,26 @@ def _on_samples(found: Survey, batch_size: int) -> Iterator[str]:
     if len(found.samples) > MOST_DECODED:
         some = f"{MOST_DECODED} of {len(found.samples)} samples were looked at"
         yield f"{some}, chosen by hash of the name; `dvc repro fetch` checks all"
-    training = found.splits()["train"]
+    training = found.splits["train"]
     if training < batch_size:
         fits = 1 << (max(training // 4, 1).bit_length() - 1)
         said = f"train.batch_size = {batch_size} is more than the {training} training samples"
         yield f"{said}: set it to {fits}"
-    for split, role in (
-        ("train", "joins training, as there is a test split; validation is cut from both"),
-        ("test", "is the test split, as there is no other; validation is cut from training"),
-    ):
-        words = {sample.name.partition("/")[0] for sample in found.samples if sample.split == split}
-        for word in sorted(words & {"val", "valid", "validation"}):
-            yield f"{word}/ {role} by hash of the name"
+    if found.grouping:
+        groups = f"{found.grouping.groups} groups, which no split parts (data.folder.group)"
+        yield f"{found.grouping.reason}: {groups}"
 
 
 def _on_masks(found: Survey) -> Iterator[str]:
     table = found.proposal.table
+    alone = {row.value for row in table.classes if not isinstance(row.value, tuple)}
     for value, seen in found.proposal.found.items():
-        if seen.share < _RARE and value not in table.ignore:
+        if seen.share < _RARE and value in alone:
             share = f"{100 * seen.share:.2g} % of the pixels, in {seen.masks} masks"
             yield f"{value} is {share}: too few to learn, perhaps a slip of the pen"
-    if lossy := sum(one.lossy for one in found.stats):
+    if lossy := sum(one.mask.lossy for one in found.stats):
         yield f"{lossy} masks are JPEG, which changes values; save masks as PNG"
-    kinds = Counter(one.kind for one in found.stats)
+    kinds = Counter(one.mask.kind for one in found.stats)
     if len(kinds) > 1 and not table.by_colour:
         yield "masks of several kinds: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
 
@@ -52,6 +49,10 @@ def _on_masks(found: Survey) -> Iterator[str]:
 def _on_images(found: Survey) -> Iterator[str]:
     for remark, count in Counter(one.remark for one in found.stats if one.remark).items():
         yield f"images ({count}) with {remark}"
+    if found.bands != "rgb":
+        counts = sorted({one.bands for one in found.stats})
+        held = " or ".join(map(str, counts))
+        yield f"images of {held} bands that are no RGB: data.bands lists those that the network sees"
     aspects = sorted(one.size[1] / one.size[0] for one in found.stats)
     middle = statistics.median(aspects)
     if aspects[-1] > 1.25 * aspects[0]:

@@ -1,97 +1,93 @@
-"""Statistics of one sample: sizes, and how often each value or colour is in its mask."""
+"""Statistics of one sample: of its picture, mostly from the header, and of its mask."""
 
-import contextlib
-from collections.abc import Iterable
+import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from segpipe.fetch.integrity import InColoursError, decode_pair
+from segpipe.fetch import pictures, pillow
+from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.pictures import Decoded
-from segpipe.fetch.pillow import open_lazily
-from segpipe.fetch.sample import BadSampleError, Mask, Picture, Problem, Sample, unreadable
-from segpipe.fetch.stored import format_of, open_stored
+from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
+from segpipe.fetch.stored import format_of, readable
+from segpipe.fetch.views import SWAPPING, orientation
+from segpipe.survey.masks import MaskStats, mask_stats
 
-MANY = 1024  # masks of more colours get no class table, so these are not counted
-
-Counts = dict[int | str, int]  # pixels by number, or by colour as `#rrggbb`
-
-_MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB", "I;16": "16 bits",
-          "I": "16 bits"}  # fmt: skip
+MOST_BANDS = 16  # that segpipe takes
+_DRAFT = (64, 64)  # pixels of the reduced copy, at least, of which a photograph's hash is made
 
 
 @dataclass(frozen=True)
 class SampleStats:
     """The statistics of one sample."""
 
+    sample: Sample
     size: tuple[int, int]  # height and width of the image, upright
-    kind: str  # format and mode of the mask's file
-    numbers: Counts | None  # the mask as numbers; None where it can only be read by colour
-    colours: Counts | None  # the mask as colours; None where they are too many
-    palette: dict[int, str]  # the colours that the file's palette gives to the mask's numbers
-    lossy: bool  # whether the mask's format changes values
+    bands: int  # in the image's file
+    as_rgb: bool  # whether people see them as grey or RGB
     remark: str  # what is odd about the image, if anything
+    hash: str  # `picture_hash` of the image
+    digest: str  # SHA-256 of the image's file
+    mask: MaskStats
 
 
 def sample_stats(sample: Sample) -> SampleStats | Problem:
-    """Decode one sample as `fetch` does, its mask both as numbers and as colours."""
-    numbers = None
+    """Look at one sample: the header of its image, a reduced copy of it, and its mask."""
+    if problem := badly_named(sample):
+        return problem
     try:
         image, mask = sample.content.read()
-        arguments = (image, mask, sample.image, sample.mask)
-        picture, colours = decode_pair(*arguments, by_colour=True, upright=sample.upright)
-        with contextlib.suppress(InColoursError):
-            _, numbers = decode_pair(*arguments, upright=sample.upright)
+        stored, turn, reduced, remark = _picture(image, sample.image)
+        found = mask_stats(mask, sample.mask)
     except OSError as error:
         return unreadable(sample.image, error).problem
     except BadSampleError as error:
         return error.problem
-    kind, mode = _kind(mask)
-    pixels = [] if numbers is None else enumerate(np.bincount(numbers.ravel()).tolist())
-    pairs: Any = Image.fromarray(colours).getcolors(MANY)  # None for more colours
+    upright = stored[::-1] if turn in SWAPPING else stored
+    fitting = {None: (stored, upright), True: (upright,), False: (stored,)}[sample.upright]
+    if found.size not in fitting:
+        expected = f"the image's size, {_extent(fitting[0])} ({sample.image})"
+        return Problem(sample.mask, f"size {_extent(found.size)}", expected)
     return SampleStats(
-        size=(picture.height, picture.width),
-        kind=f"{kind} {_MODES.get(mode, mode)}",
-        numbers=None if numbers is None else {value: count for value, count in pixels if count},
-        colours=pairs and {_code(colour): count for count, colour in pairs},
-        palette=_palette(numbers, colours) if mode == "P" and numbers is not None else {},
-        lossy=kind == "JPEG",
-        remark=_remark(image, picture),
-    )
+        sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=remark,
+        hash=picture_hash(reduced), digest=_digest(image), mask=found,
+    )  # fmt: skip
 
 
-def _palette(numbers: np.ndarray, colours: np.ndarray) -> dict[int, str]:
-    values, first = np.unique(numbers, return_index=True)
-    rows = colours.reshape(-1, 3)[first]
-    return dict(zip(values.tolist(), map(_code, rows), strict=True))
+def _picture(image: Picture, file: str) -> tuple[tuple[int, int], int, Decoded, str]:
+    """Return an image's stored size, its EXIF orientation, its pixels, and what is odd about it.
+
+    The pixels are a reduced copy of a photograph, and all bands of what is neither grey nor RGB.
+    """
+    if isinstance(image, bytes) and not format_of(image):
+        with readable(file):
+            picture = pillow.open_one(image, file)
+            size, remark = (picture.height, picture.width), _remark(picture)
+            turn, count = orientation(picture), len(picture.getbands())
+            picture.draft("RGB", _DRAFT)
+            return size, turn, Decoded(np.asarray(pillow.upright_rgb(picture)), count, turn), remark
+    size, turn = pictures.stored_size(image, file)
+    try:
+        decoded = pictures.decode_picture(image, file)
+    except BadSampleError:
+        count = min(pictures.bands_in(image, file), MOST_BANDS)
+        decoded = pictures.decode_picture(image, file, (*range(1, count + 1),))
+    scaled = f"{decoded.depth}: data.intensity scales them to 8 bits"
+    return size, turn, decoded, "" if decoded.depth == "uint8" else scaled
 
 
-def _code(rgb: Iterable[int]) -> str:
-    """Return a colour as `#rrggbb`."""
-    return "#" + bytes(int(channel) for channel in rgb).hex()
+def _digest(image: Picture) -> str:
+    return hashlib.sha256(image if isinstance(image, bytes) else b"".join(image)).hexdigest()
 
 
-def _kind(mask: Mask) -> tuple[str, str]:
-    """Return the format of a mask's file, and its mode in Pillow's words."""
-    if not isinstance(mask, bytes):
-        return "None", "L"
-    if known := format_of(mask):
-        colours = open_stored(mask, "").colours
-        return known, {"grey": "L", "palette": "P"}.get(colours, colours)
-    drawing = open_lazily(mask)
-    return str(drawing.format), drawing.mode
-
-
-def _remark(image: Picture, picture: Decoded) -> str:
-    if picture.depth != "uint8":
-        return f"{picture.depth}: data.intensity scales them to 8 bits"
-    if isinstance(image, tuple) or format_of(image):
-        return ""
-    stored = open_lazily(image)
+def _remark(stored: Image.Image) -> str:
     if stored.mode == "CMYK":
         return "CMYK: turned to RGB without a colour profile"
     if "A" in stored.mode or "transparency" in stored.info:
         return "an alpha channel: it is dropped"
     return ""
+
+
+def _extent(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

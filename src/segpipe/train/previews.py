@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from segpipe.common.bands import displayed
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import replaces
+from segpipe.common.letters import Font, class_labels, drawable, font_for
 from segpipe.train.samples import Arrays
 
 Preview = Callable[[int, np.ndarray], None]
@@ -54,10 +55,11 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
     height, width = shown.size
     factor = -(-_LEAST // min(height, width))
     row, column = height * factor + _LINE + _GAP, width * factor + _GAP
-    legend = _legend(table, [*shown.masks, *predictions], 3 * column)
+    font = font_for([*table.names, *shown.names], 12)
+    legend = _legend(table, [*shown.masks, *predictions], 3 * column, font)
     top = 2 * _LINE
     made = Image.new("RGB", (3 * column, top + row * len(shown.names) + legend.height), "white")
-    pen, font = ImageDraw.Draw(made), ImageFont.load_default(12)
+    pen = ImageDraw.Draw(made)
     pen.text((_GAP, 0), title, "black", font)
     for number, heading in enumerate(_HEADINGS):
         pen.text((number * column + _GAP, _LINE), heading, "black", font)
@@ -68,18 +70,18 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
         for position, pixels in enumerate(pictures):
             enlarged = pixels.repeat(factor, 0).repeat(factor, 1)
             made.paste(Image.fromarray(enlarged), (position * column, y))
-        pen.text((_GAP, y + height * factor), name, "black", font)
+        pen.text((_GAP, y + height * factor), drawable(name, font), "black", font)
     made.paste(legend, (0, top + row * len(shown.names)))
     return made
 
 
-def _legend(table: ClassTable, masks: list[np.ndarray], width: int) -> Image.Image:
+def _legend(table: ClassTable, masks: list[np.ndarray], width: int, font: Font) -> Image.Image:
     """Draw the colours and names of the classes in the masks; they wrap at `width`."""
-    font, x, y = ImageFont.load_default(12), _GAP, 0
+    labels, x, y = class_labels(table.names, font), _GAP, 0
     present = {*np.unique(masks).tolist()}
     places = []
     for one in (c for index, c in enumerate(table.classes) if index in present):
-        length = int(font.getlength(one.name)) + 2 * _LINE
+        length = int(font.getlength(labels[one.name])) + 2 * _LINE
         if x + length > width and x > _GAP:
             x, y = _GAP, y + _LINE
         places.append((one, x, y))
@@ -88,5 +90,5 @@ def _legend(table: ClassTable, masks: list[np.ndarray], width: int) -> Image.Ima
     pen = ImageDraw.Draw(made)
     for one, x, y in places:
         pen.rectangle((x, y + 3, x + 11, y + 14), one.rgb, "#888888")
-        pen.text((x + 16, y), one.name, "black", font)
+        pen.text((x + 16, y), labels[one.name], "black", font)
     return made

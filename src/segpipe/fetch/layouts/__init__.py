@@ -7,9 +7,12 @@ To add a layout, write its module and add its name. The module's functions:
   the folder does not say it.
 * `labels(root)`, only for shapes with labels, returns the labels with their ids (0 without ids),
   `__ignore__` among them where there are regions to ignore.
+* `names(root)`, only where the layout has a file of names, returns the names of mask values,
+  `__ignore__` for those to ignore.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,10 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
 from segpipe.fetch.sample import Note, Problem, Sample, Samples, Split
 
-LAYOUTS = ("oxford", "voc", "carvana", "splits", "pairs", "coco", "labelme")
+LAYOUTS = (
+    "oxford", "voc", "carvana", "nnunet", "roboflow", "splits", "pairs", "layers", "rle", "yolo", "cvat",
+    "label_studio", "label_studio_png", "coco", "labelme",
+)  # fmt: skip
 """Most specific first: a pets folder would also match `pairs`."""
 
 SPLITS: tuple[Split, ...] = ("test", "val", "train")
@@ -31,24 +37,55 @@ def open_layout(name: str) -> Any:
     return import_module(f"{__name__}.{name}")
 
 
-def samples(layout: str, root: Path, test_share: float, table: ClassTable) -> Samples:
+def samples(
+    layout: str, root: Path, test_share: float, table: ClassTable, group: Any = "none"
+) -> Samples:
     """Yield a folder's notes, then its samples and problems: test split first, each split by name.
 
     Where the folder names no split for a sample, `test_share` (0..1) of the groups are held out by hash.
-    `table` has the classes that labels of shapes name; masks in files are not read here. Raises
+    `table` has the classes that labels of shapes name; masks in files are not read here. `group` is the
+    param of the same name; a sample that is in another split than its group is a problem. Raises
     UserError where the folder, or a part of it that the layout needs, is missing, empty or malformed.
     """
-    if not root.is_dir():
-        raise UserError(f"data.folder.path: there is no folder {root}; set it to your data's folder")
+    return parted(read(layout, root, table), root, test_share, group)
+
+
+def read(layout: str, root: Path, table: ClassTable) -> list[Sample | Problem | Note]:
+    """Return what a layout finds in a folder, with the view that each mask was drawn on."""
+    if fault := not_a_folder(root):
+        raise UserError(f"data.folder.path: {fault}; set it to your data's folder")
     from segpipe.fetch import views  # reads pictures, which those who only read params need not
 
     found = list(open_layout(layout).samples(root, table))
     of_folder, notes = views.decided([one for one in found if isinstance(one, Sample)])
+    return [*(one for one in found if not isinstance(one, Sample)), *notes, *of_folder]
+
+
+def parted(
+    found: Sequence[Sample | Problem | Note], root: Path, test_share: float, group: Any
+) -> Samples:
+    """Yield what `read` found as `samples` does."""
+    from segpipe.fetch import groups
+
+    of_folder, notes = groups.assigned([one for one in found if isinstance(one, Sample)], group, root)
     yield from (one for one in found if isinstance(one, Note))
     yield from notes
     yield from (one for one in found if isinstance(one, Problem))
     split = [dataclasses.replace(s, split=s.split or split_by_hash(s, test_share)) for s in of_folder]
-    yield from sorted(split, key=lambda s: (SPLITS.index(s.split or "train"), s.name))
+    split.sort(key=lambda s: (SPLITS.index(s.split or "train"), s.name))
+    yield from groups.unparted(split)
+
+
+def not_a_folder(root: Path) -> str | None:
+    """Return what is wrong with a path that should be a folder."""
+    if root.is_dir():
+        return None
+    if not root.exists():
+        return f"there is no folder {root}"
+    packed = root.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+    return (
+        f"{root} is an archive, which you unpack first" if packed else f"{root} is a file, not a folder"
+    )
 
 
 def split_by_hash(sample: Sample, test_share: float) -> Split:

@@ -6,57 +6,27 @@ word `train`, `val` or `test` in its name or folder; one file alone is split by 
 Objects lie over crowd regions, which are ignored, and small objects over large ones.
 """
 
+import functools
+import os.path
+import posixpath
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pydantic
-from pycocotools import mask
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, polygons, texts
-from segpipe.fetch.sample import BadSampleError, Mask, Problem, Samples, Split
+from segpipe.fetch.layouts import matching, polygons, streams, texts
+from segpipe.fetch.layouts.coco_objects import Annotated, is_empty
+from segpipe.fetch.sample import Note, Problem, Samples, Split
 
-
-class Runs(pydantic.BaseModel):
-    """A mask by run lengths, plain or compressed."""
-
-    size: tuple[int, int]
-    counts: list[int] | str
-
-    def lengths(self) -> list[int]:
-        """Return the lengths of runs of 0 and of 1 in turn, 0 first, down the columns.
-
-        pycocotools decodes the compressed form too, but returns uninitialised memory for one that ends
-        early (seen with 2.0.11): decode it here and check the sum first.
-        """
-        if isinstance(self.counts, list):
-            return self.counts
-        found: list[int] = []
-        number = shift = 0
-        for code in (ord(letter) - 48 for letter in self.counts):  # five bits a letter, low ones first
-            number |= (code & 31) << shift
-            shift += 5
-            if code & 32:
-                continue
-            if code & 16:
-                number -= 1 << shift
-            found.append(number + (found[-2] if len(found) > 2 else 0))
-            number = shift = 0
-        return found
-
-
-class Annotation(pydantic.BaseModel):
-    """One object, or a region of many (`iscrowd`)."""
-
-    id: int | str = "?"
-    image_id: int | str
-    category_id: int
-    segmentation: list[list[float]] | Runs | None = None
-    iscrowd: int = 0
+_KEYS = ("images", "annotations", "categories")
+_MOST = 600  # MB of a file: its annotations stay in memory as text, 1.4 bytes a byte
 
 
 class Picture(pydantic.BaseModel):
@@ -71,83 +41,21 @@ class Picture(pydantic.BaseModel):
 class Category(pydantic.BaseModel):
     """A kind of object."""
 
-    id: int
+    id: int | str
     name: str
 
 
-class Dataset(pydantic.BaseModel):
-    """The parts of a file that are read."""
+@dataclass
+class Dataset:
+    """The parts of a file that are read; ids are texts, as some tools write 7 and '7' for one thing."""
 
-    images: list[Picture]
-    annotations: list[Annotation]
-    categories: list[Category]
-
-
-@dataclass(frozen=True)
-class Annotated:
-    """Content whose mask is drawn where it is read."""
-
-    image: Path
-    picture: Picture
-    annotations: list[Annotation]
-    categories: dict[int, str]
-    table: ClassTable
-    file: str
-
-    def mask_size(self) -> tuple[int, int] | None:
-        """Return the height and width that the file gives the picture, if it does."""
-        height, width = self.picture.height, self.picture.width
-        return (height, width) if height and width else None
-
-    def read(self) -> tuple[bytes, Mask]:
-        """Return the image's bytes, and the mask.
-
-        Raises BadSampleError where a category is no class, or an annotation cannot be drawn.
-        """
-        image = self.image.read_bytes()
-        size = polygons.canvas_size(image, self.picture.height, self.picture.width, self.file)
-        if size is None:
-            return image, b""
-        labels = [self._label(annotation) for annotation in self.annotations]
-        runs = [self._runs(annotation, size) for annotation in self.annotations]
-
-        def over(n: int) -> tuple[bool, int]:
-            return labels[n] != polygons.IGNORE_LABEL, -int(mask.area(runs[n]))
-
-        drawing = np.zeros(size, np.int32)
-        for n in sorted(range(len(runs)), key=over):
-            drawing[mask.decode(runs[n]) == 1] = n + 1
-        return image, polygons.indices(drawing, labels, self.table, self.file)
-
-    def _label(self, annotation: Annotation) -> str:
-        if annotation.category_id not in self.categories:
-            raise self._bad(annotation, f"category {annotation.category_id}", "one of `categories`")
-        return polygons.IGNORE_LABEL if annotation.iscrowd else self.categories[annotation.category_id]
-
-    def _runs(self, annotation: Annotation, size: tuple[int, int]) -> dict:
-        """Return the shape as pycocotools' run lengths."""
-        shape = annotation.segmentation
-        if not shape:
-            raise self._bad(annotation, "no segmentation", "polygons or run lengths, not a box alone")
-        if isinstance(shape, Runs):
-            lengths = shape.lengths()
-            if shape.size != size or min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
-                found = f"run lengths of {sum(lengths)} pixels for a size of {shape.size}"
-                raise self._bad(annotation, found, f"the image's, {size}")
-            return mask.frPyObjects({"size": size, "counts": lengths}, *size)
-        if any(len(polygon) % 2 for polygon in shape):
-            raise self._bad(annotation, "a polygon of an odd number of numbers", "pairs of x and y")
-        try:
-            clipped = [polygons.outline(polygon, size) for polygon in shape]
-        except ValueError as error:
-            raise self._bad(annotation, str(error), "finite numbers near the picture") from None
-        outlines = [corners.ravel().tolist() for corners in clipped if len(corners) >= 3]
-        if not outlines:  # one or two points cover nothing
-            return mask.encode(np.zeros(size, np.uint8, order="F"))
-        return mask.merge(mask.frPyObjects(outlines, *size))
-
-    def _bad(self, annotation: Annotation, found: str, expected: str) -> BadSampleError:
-        return BadSampleError(self.file, f"annotation {annotation.id} has {found}", expected)
+    pictures: list[Picture] = field(default_factory=list)
+    categories: dict[str, Category] = field(default_factory=dict)
+    annotations: dict[str, list[bytes]] = field(default_factory=dict)  # JSON, by the image's id
+    used: Counter[str] = field(default_factory=Counter)  # annotations by category, without crowds
+    crowds: bool = False
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 def seen(root: Path) -> str | None:
@@ -162,86 +70,173 @@ def samples(root: Path, table: ClassTable) -> Samples:
     if not files:
         places = "here, in annotations/ or in the folder of a split"
         raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
-    splits = _splits(root, files)
-    found: list[tuple[Split | None, str, Annotated | Problem]] = []
-    for file in files:
-        part, split = splits.get(file, ("", None))
-        found += [(split, f"{part}{stem}", item) for stem, item in _contents(root, file, table)]
-    return polygons.drawn(root, found)
+    splits, notes = _splits(root, files)
+    yield from notes
+    for file, (part, split) in splits.items():
+        items = ((split, f"{part}{stem}", one) for stem, one in _contents(root, file, table))
+        yield from polygons.drawn(root, items)
+        yield from read_dataset(root, file).notes
 
 
 def labels(root: Path) -> dict[str, int]:
     """Return the ids of the categories that objects have (see `segpipe.fetch.layouts`)."""
     ids: dict[str, int] = {}
-    for dataset in map(read_dataset, _files(root)):
-        used = {annotation.category_id for annotation in dataset.annotations if not annotation.iscrowd}
-        ids |= {category.name: category.id for category in dataset.categories if category.id in used}
-        if any(annotation.iscrowd for annotation in dataset.annotations):
+    for dataset in (read_dataset(root, file) for file in _splits(root, _files(root))[0]):
+        for number, category in dataset.categories.items():
+            if dataset.used[number]:
+                ids.setdefault(category.name, int(number) if number.isdecimal() else 0)
+        if dataset.crowds or dataset.used.keys() - dataset.categories.keys():
             ids[polygons.IGNORE_LABEL] = 0
     return ids
 
 
-def read_dataset(file: Path) -> Dataset:
-    """Read a JSON file. Raises UserError where it is not COCO's."""
+def read_dataset(root: Path, file: Path) -> Dataset:
+    """Read a JSON file, once for each state of it. Raises UserError where it is not COCO's."""
+    stat = file.stat()
+    if stat.st_size > _MOST * 10**6:
+        size = f"{stat.st_size / 1e6:,.0f} MB"
+        raise UserError(f"{file}: {size}; expected at most {_MOST} MB; split it into several files")
+    return _read(root, file, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(root: Path, file: Path, size: int, modified: int) -> Dataset:
+    dataset, called = Dataset(), matching.relative(root, file)
+    counted = Counter[str]()
     try:
-        return Dataset.model_validate_json(texts.content(file))
+        for key, value, text in streams.elements(file, _KEYS):
+            if key == "annotations":
+                _take_annotation(dataset, value, text, counted)
+            elif key == "categories":
+                _take_category(dataset, value)
+            else:
+                _take_picture(dataset, value, called)
+    except streams.MalformedError as error:
+        raise UserError(f"{file}: not COCO's annotations ({error})") from None
+    known = {str(picture.id) for picture in dataset.pictures}
+    orphans = sum(len(some) for image, some in dataset.annotations.items() if image not in known)
+    if orphans and orphans == sum(map(len, dataset.annotations.values())) and known:
+        raise UserError(
+            f"{file}: none of its {orphans} annotations is of one of its {len(known)} images"
+        )
+    dataset.notes += [Note(f"{called}: {said}") for said in _remarks(dataset, orphans, counted)]
+    return dataset
+
+
+def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[str]) -> None:
+    if not isinstance(value, dict):
+        raise streams.MalformedError(f"an annotation that is no object: {text[:40]}")
+    if is_empty(value):
+        counted["empty"] += 1
+        return
+    if value.get("iscrowd"):
+        dataset.crowds = True
+    elif "category_id" in value:
+        dataset.used[str(value["category_id"])] += 1
+    dataset.annotations.setdefault(str(value.get("image_id")), []).append(text.encode())
+
+
+def _take_category(dataset: Dataset, value: Any) -> None:
+    try:
+        category = Category.model_validate(value)
     except pydantic.ValidationError as error:
-        raise UserError(f"{file}: not COCO's annotations ({texts.first_error(error)})") from None
+        raise streams.MalformedError(f"categories: {texts.first_error(error)}") from None
+    if str(category.id) in dataset.categories:
+        raise streams.MalformedError(f"two categories of id {category.id}")
+    dataset.categories[str(category.id)] = category
+
+
+def _take_picture(dataset: Dataset, value: Any, called: str) -> None:
+    try:
+        picture = Picture.model_validate(value)
+    except pydantic.ValidationError as error:
+        number = len(dataset.pictures) + len(dataset.problems) + 1
+        found = f"no image of COCO's ({texts.first_error(error)})"
+        dataset.problems.append(Problem(f"{called} (`images`, {number})", found, "id and file_name"))
+    else:
+        dataset.pictures.append(picture)
+
+
+def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[str]:
+    """Yield what is left out, guessed or merged."""
+    if orphans:
+        yield f"{orphans} annotations are of images that `images` lacks; they are left out"
+    if counted["empty"]:
+        yield f"{counted['empty']} annotations cover nothing (fewer than three points)"
+    if lost := dataset.used.keys() - dataset.categories.keys():
+        count, ids = sum(dataset.used[number] for number in lost), ", ".join(sorted(lost)[:10])
+        yield f"{count} annotations are of categories that `categories` lacks ({ids}); they are ignored"
+    names = Counter(category.name for category in dataset.categories.values())
+    for name in (name for name, count in names.items() if count > 1):
+        numbers = ", ".join(n for n, one in dataset.categories.items() if one.name == name)
+        yield f"the categories {numbers} are all called {name!r}: they are one class"
 
 
 def _files(root: Path) -> list[Path]:
     """Return the JSON files with objects; files beside `instances_*` are of the same images."""
     folders = [root, root / "annotations", *(root / word for word in matching.SPLIT_WORDS)]
-    found = [file for folder in folders for file in sorted(folder.glob("*.json")) if _is_coco(file)]
+    listed = (file for folder in folders for file in sorted(folder.glob("*.json")))
+    found = [file for file in listed if not file.name.startswith(".") and is_coco(file)]
     return [file for file in found if file.name.startswith("instances")] or found
 
 
-def _is_coco(file: Path) -> bool:
-    start = polygons.head(file)
-    keys = (b'"images"', b'"annotations"', b'"categories"')
-    return b'"shapes"' not in start and any(key in start for key in keys)
+def is_coco(file: Path) -> bool:
+    """Return whether a JSON file has lists of images, annotations or categories, and not of shapes."""
+    return streams.first_list(file, ("shapes", *_KEYS)) in _KEYS
 
 
-def _splits(root: Path, files: list[Path]) -> dict[Path, tuple[str, Split]]:
-    """Return the prefix of sample names and the split of each file; nothing for a file alone."""
+def _splits(root: Path, files: list[Path]) -> tuple[dict[Path, tuple[str, Split | None]], list[Note]]:
+    """Return the prefix of sample names and the split of each file, and what is left out."""
     if len(files) == 1:
-        return {}
+        return {files[0]: ("", None)}, []
     words = {}
     for file in files:
         telling = [file.stem, *([file.parent.name] if file.parent != root else [])]
         tokens = re.findall("[a-z]+", " ".join(telling).lower())
-        words[file] = next((token for token in tokens if token in matching.SPLIT_WORDS), "")
-    splits = matching.splits_of(word for word in words.values() if word)
-    if "" in words.values() or len({*words.values()}) < len(files) or "train" not in splits.values():
+        if word := next((token for token in tokens if token in matching.SPLIT_WORDS), ""):
+            words[file] = word
+    splits = matching.splits_of(words.values())
+    if len(splits) < 2 or len(splits) < len(words) or "train" not in splits.values():
         names = ", ".join(matching.relative(root, file) for file in files)
         mend = "have one file each with train, val or test in its name"
         raise UserError(f"{root}: cannot tell the splits of {names}; {mend}")
-    return {file: (f"{word}/", splits[word]) for file, word in words.items()}
+    others = ", ".join(matching.relative(root, file) for file in files if file not in words)
+    notes = [Note(f"{others} has no train, val or test in its name; it is left out")] if others else []
+    return {file: (f"{word}/", splits[word]) for file, word in words.items()}, notes
 
 
-def _contents(
-    root: Path, file: Path, table: ClassTable
-) -> Iterator[tuple[PurePosixPath, Annotated | Problem]]:
+def _contents(root: Path, file: Path, table: ClassTable) -> Iterator[tuple[str, Annotated | Problem]]:
     """Yield each image of a JSON file by its path without suffix."""
-    dataset = read_dataset(file)
-    categories = {category.id: category.name for category in dataset.categories}
-    of_image: dict[int | str, list[Annotation]] = {picture.id: [] for picture in dataset.images}
-    for annotation in dataset.annotations:
-        if annotation.image_id not in of_image:
-            raise UserError(f"{file}: annotation {annotation.id} is of image {annotation.image_id}, "
-                            "which `images` does not have")  # fmt: skip
-        of_image[annotation.image_id].append(annotation)
+    dataset, called = read_dataset(root, file), matching.relative(root, file)
+    categories = {number: category.name for number, category in dataset.categories.items()}
     part = file.stem.removeprefix("instances").strip("_")  # such as train2017
     folders = [file.parent, root / part, root / "images" / part, root / "images", root,
                file.parent / "images"]  # fmt: skip
-    for picture in dataset.images:
-        paths = (folder / picture.file_name for folder in folders)
-        image = next((path.resolve() for path in paths if path.is_file()), None)
-        called = f"{matching.relative(root, file)} (image {picture.id})"
+    yield from (("", problem) for problem in dataset.problems)
+    ids, stems = set[str](), dict[str, str]()
+    for picture in dataset.pictures:
+        name = texts.local(picture.file_name).as_posix()
+        stem, number = posixpath.splitext(name)[0], str(picture.id)
+        said = f"{called} (image {number})"
+        image = next((path for folder in folders if (path := _found(folder, name))), None)
         item: Annotated | Problem
-        if image:
-            item = Annotated(image, picture, of_image[picture.id], categories, table, called)
+        if number in ids:
+            item = Problem(f"{said}: {name}", "the id of another image too", "an id for each image")
+        elif stem in stems:
+            item = Problem(f"{said}: {name}", f"a duplicate name, as {stems[stem]}", "every name once")
+        elif image:
+            shapes = tuple(dataset.annotations.get(number, ()))
+            item = Annotated(image, picture.height, picture.width, shapes, categories, table, said)
         else:
             expected = f"it beside the JSON file, in {root} or in its images/"
-            item = Problem(f"{called}: {picture.file_name}", "no such image", expected)
-        yield PurePosixPath(picture.file_name).with_suffix(""), item
+            item = Problem(f"{said}: {picture.file_name}", "no such image", expected)
+        ids.add(number)
+        stems.setdefault(stem, name)
+        yield stem, item
+
+
+def _found(folder: Path, name: str) -> Path | None:
+    """Return a file whose name the disk may hold in another Unicode form, as macOS writes it."""
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
+    there = next((path for form in forms if os.path.isfile(path := folder / form)), None)  # noqa: PTH113
+    return there.resolve() if there else None

@@ -1,16 +1,21 @@
 """Labelme's JSON beside each image, with shapes drawn by hand (https://github.com/wkentaro/labelme).
 
 Shapes are drawn in their order, later over earlier, as Labelme's own export draws them: lines 10 px
-wide, points as discs of radius 5. Shapes called `__ignore__` are ignored. The folders `train`, `val` and
-`test` are splits where they exist; otherwise names are split by hash.
+wide, points as discs of radius 5. Labelme shows pictures upright, as EXIF says. Shapes called
+`__ignore__` are ignored. The folders `train`, `val` and `test` are splits where they exist, and others
+beside them are left out; otherwise names are split by hash.
 """
 
 import base64
+import functools
 import io
 import math
-from collections.abc import Iterator
+import os.path
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydantic
@@ -19,11 +24,19 @@ from rich.progress import track
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.common.parallel import ordered_map
-from segpipe.fetch.layouts import matching, polygons, texts
-from segpipe.fetch.sample import BadSampleError, Mask, Problem, Samples
+from segpipe.fetch.integrity import readable
+from segpipe.fetch.layouts import matching, polygons, streams, texts
+from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
+_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1}
+"""The least number of points by kind of shape; with fewer, a shape covers nothing."""
+
+_KINDS = (
+    "a polygon (3 points or more), rectangle (2), circle (2), line or linestrip (2 or more), point (1) "
+    "or mask"
+)
+_MANY = 500  # files whose reading takes a while
 
 Point = tuple[float, float]
 
@@ -41,7 +54,7 @@ class Annotation(pydantic.BaseModel):
     """The parts of a file that are read."""
 
     shapes: list[Shape]
-    imagePath: str = ""
+    imagePath: str | None = ""
     imageHeight: int | None = None
     imageWidth: int | None = None
 
@@ -62,30 +75,41 @@ class Labelled:
         drawn.
         """
         image = self.image.read_bytes()
-        annotation = read_annotation(self.annotation, self.file)
-        size = polygons.canvas_size(
-            image, annotation.imageHeight, annotation.imageWidth, self.file, True
-        )
+        one = read_annotation(self.annotation, self.file)
+        size = polygons.canvas_size(image, one.imageHeight, one.imageWidth, self.file, upright=True)
         if size is None:
             return image, b""
         canvas = Image.new("I", size[::-1])
-        for number, shape in enumerate(annotation.shapes, 1):
+        for number, shape in enumerate(one.shapes, 1):
             try:
-                _draw(canvas, shape, number)
-            except (ValueError, OSError) as error:
+                _draw(canvas, shape, number, f"{self.file}, shape {number}")
+            except ValueError as error:
                 what = f"{shape.shape_type} of {len(shape.points)} points"
                 raise BadSampleError(self.file, f"shape {number}, a {what}", str(error)) from None
-        labels = [shape.label for shape in annotation.shapes]
+        labels = [shape.label for shape in one.shapes]
         return image, polygons.indices(np.asarray(canvas), labels, self.table, self.file)
 
 
 def read_annotation(path: Path, file: str) -> Annotation:
     """Read one JSON file, called `file` in errors. Raises BadSampleError where it is not Labelme's."""
+    content: dict[str, Any] = {"shapes": []}
+    length = 0
     try:
-        return Annotation.model_validate_json(texts.content(path))
+        for key, value, text in streams.elements(path, ("shapes",), Annotation.model_fields):
+            length += len(text)
+            if length > streams.LONGEST:
+                raise BadSampleError(file, "too many shapes", f"{streams.LONGEST / 1e6:.0f} MB at most")
+            if key == "shapes":
+                content["shapes"].append(Shape.model_validate(value))
+            else:
+                content[key] = value
+        return Annotation.model_validate(content)
     except pydantic.ValidationError as error:
-        found = f"not Labelme's JSON ({texts.first_error(error)})"
-        raise BadSampleError(file, found, "shapes") from None
+        inside = f"shapes.{len(content['shapes'])}." if error.title == Shape.__name__ else ""
+        found = f"not Labelme's JSON ({inside}{texts.first_error(error)})"
+    except streams.MalformedError as error:
+        found = f"not Labelme's JSON ({error})"
+    raise BadSampleError(file, found, "shapes with label, points and shape_type")
 
 
 def seen(root: Path) -> str | None:
@@ -96,64 +120,121 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where there is no JSON file of Labelme's."""
-    images = {path.with_suffix(""): path for path in sorted(root.rglob("*")) if matching.is_image(path)}
-    found: dict[str, Labelled | Problem] = {}
-    for path in sorted(_files(root)):
-        name, file = matching.without_suffix(root, path), matching.relative(root, path)
-        image = images.pop(path.with_suffix(""), None) or _named_in(path)
-        if image and image.is_file():
-            found[name] = Labelled(image.resolve(), path.resolve(), table, file)
-        else:
-            expected = "the image beside it, of the same stem"
-            found[name] = Problem(file, "no image for its partner", expected)
-        images.pop(image.with_suffix("") if image else path, None)
-    if not found:
-        raise UserError(f"{root}: no JSON file of Labelme's in it")
-    for path in images.values():
-        name, file = matching.without_suffix(root, path), matching.relative(root, path)
-        expected = f"{path.stem}.json beside it; one without shapes, where there is nothing"
-        found[name] = Problem(file, "no annotation for its partner", expected)
-    words = {name.partition("/")[0] for name in found}
-    in_parts = len(words) > 1 and words <= matching.SPLIT_WORDS.keys()
-    splits = matching.splits_of(words) if in_parts else {}
-
-    parts = ((splits.get(name.partition("/")[0]), name, item) for name, item in found.items())
-    return polygons.drawn(root, parts, upright=True)
+    found = dict(_contents(root, table))
+    splits, others = _splits(found)
+    if others:
+        folders = ", ".join(
+            f"{count} {f'in {word}/' if word else 'without a folder'}" for word, count in others.items()
+        )
+        yield Note(f"left out, as they are in none of the splits {', '.join(splits)}: {folders}")
+    kept = {name: item for name, item in found.items() if not splits or _folder(name) in splits}
+    yield from polygons.drawn(
+        root, ((splits.get(_folder(name)), name, item) for name, item in kept.items()), upright=True
+    )
+    facts = [_facts_of(item.annotation) for item in kept.values() if isinstance(item, Labelled)]
+    if empty := sum(one.empty for one in facts):
+        files = sum(one.empty > 0 for one in facts)
+        yield Note(f"{empty} shapes in {files} files cover nothing (a polygon needs three points)")
 
 
 def labels(root: Path) -> dict[str, int]:
     """Return all labels in alphabetical order, without ids (see `segpipe.fetch.layouts`)."""
-    files = track([*_files(root)], "Reading labels")
-    found = {label for some in ordered_map(_labels_in, files) for label in some}
-    return dict.fromkeys(sorted(found), 0)
+    kept = [one.content for one in samples(root, ClassTable(())) if isinstance(one, Sample)]
+    files = [content.annotation for content in kept if isinstance(content, Labelled)]
+    found = {label for file in files for label in _facts_of(file).labels}
+    return dict.fromkeys(sorted(label for label in found if label.strip()), 0)
 
 
-def _labels_in(path: Path) -> set[str]:
-    return {shape.label for shape in _read_or_empty(path).shapes}
+def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | Problem]]:
+    """Yield each annotation and each image without one, by the name of the sample."""
+    images: dict[Path, list[Path]] = {}
+    for path in filter(matching.is_image, texts.visible(root)):
+        images.setdefault(path.with_suffix(""), []).append(path)
+    files = [*_files(root)]
+    if not files:
+        raise UserError(f"{root}: no JSON file of Labelme's in it")
+    for path in track(files, "Reading shapes", disable=len(files) < _MANY):
+        name, file = matching.without_suffix(root, path), matching.relative(root, path)
+        beside, named = images.get(path.with_suffix(""), []), _named_in(path)
+        image = named if named in beside or not beside else beside[0]
+        if image and os.path.isfile(image):  # noqa: PTH113  other than Path, it bears any name
+            yield name, Labelled(image.resolve(), path.resolve(), table, file)
+        else:
+            yield (
+                name,
+                Problem(file, "no image for its partner", "the image beside it, of the same stem"),
+            )
+        if image and image in (same := images.get(image.with_suffix(""), [])):
+            same.remove(image)
+    for path in (path for same in images.values() for path in same):
+        expected = f"{path.stem}.json beside it; one without shapes, where there is nothing"
+        problem = Problem(matching.relative(root, path), "no annotation for its partner", expected)
+        yield matching.relative(root, path), problem
+
+
+def _splits(names: Iterable[str]) -> tuple[dict[str, Split], dict[str, int]]:
+    """Return the split of each folder that is one, and how many names lie elsewhere, by folder."""
+    folders = Counter(map(_folder, names))
+    splits = matching.splits_of(word for word in folders if word in matching.SPLIT_WORDS)
+    if len(splits) < 2 or "train" not in splits.values():
+        return {}, {}
+    return splits, {word: count for word, count in folders.items() if word not in splits}
+
+
+def _folder(name: str) -> str:
+    return name.partition("/")[0] if "/" in name else ""
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a folder's survey needs of one file."""
+
+    labels: frozenset[str] = frozenset()
+    image: str = ""
+    empty: int = 0  # shapes that cover nothing
+
+
+def _facts_of(path: Path) -> _Facts:
+    stat = path.stat()
+    return _facts(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _facts(path: Path, size: int, modified: int) -> _Facts:
+    """Read a file, once for each state of it; a damaged one is an error where its sample is read."""
+    try:
+        one = read_annotation(path, path.name)
+    except UserError:
+        return _Facts()
+    labels = frozenset(shape.label for shape in one.shapes)
+    return _Facts(labels, one.imagePath or "", sum(map(_is_empty, one.shapes)))
+
+
+def _is_empty(shape: Shape) -> bool:
+    return len(shape.points) < _POINTS.get(shape.shape_type or "polygon", 0)
 
 
 def _files(root: Path) -> Iterator[Path]:
     """Yield the JSON files that hold shapes."""
-    return (path for path in root.rglob("*.json") if b'"shapes"' in polygons.head(path))
-
-
-def _read_or_empty(path: Path) -> Annotation:
-    """Read one JSON file; a damaged one is empty here, and an error where its sample is read."""
-    try:
-        return read_annotation(path, path.name)
-    except BadSampleError:
-        return Annotation(shapes=[])
+    keys = ("shapes", "images", "annotations", "categories")
+    return (path for path in texts.visible(root, "*.json") if streams.first_list(path, keys) == "shapes")
 
 
 def _named_in(path: Path) -> Path | None:
-    """Return the image that a JSON file names, with either kind of slash."""
-    named = _read_or_empty(path).imagePath.replace("\\", "/")
-    return Path(path.parent, named).resolve() if named else None
+    """Return the image that a JSON file names."""
+    named = _facts_of(path.resolve()).image
+    return Path(os.path.normpath(path.parent / texts.local(named))) if named else None
 
 
-def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:
-    """Draw one shape as Labelme does. Raises ValueError for a wrong kind or number of points."""
-    pen, points, kind = ImageDraw.Draw(canvas), shape.points, shape.shape_type or "polygon"
+def _draw(canvas: Image.Image, shape: Shape, number: int, file: str) -> None:
+    """Draw one shape as Labelme does; one with too few points covers nothing.
+
+    Raises ValueError for a wrong kind or number of points, and BadSampleError, which names `file`.
+    """
+    if _is_empty(shape):
+        return
+    points = [(x, y) for x, y in polygons.near(shape.points).tolist()]
+    pen, kind = ImageDraw.Draw(canvas), shape.shape_type or "polygon"
     if kind == "polygon":
         polygons.fill(canvas, points, number)
     elif kind == "rectangle" and len(points) == 2:
@@ -161,15 +242,25 @@ def _draw(canvas: Image.Image, shape: Shape, number: int) -> None:
         pen.rectangle((x0, y0, x1, y1), fill=number, outline=number)
     elif kind == "circle" and len(points) == 2:
         pen.circle(points[0], math.dist(*points), fill=number, outline=number)
-    elif kind in ("line", "linestrip") and len(points) >= 2:
+    elif kind in ("line", "linestrip"):
         pen.line(points, fill=number, width=_LINE_WIDTH)
     elif kind == "point" and len(points) == 1:
         pen.circle(points[0], _POINT_RADIUS, fill=number, outline=number)
     elif kind == "mask" and len(points) == 2 and shape.mask:
-        stencil = Image.open(io.BytesIO(base64.b64decode(shape.mask)), formats=("PNG",)).convert("1")
-        canvas.paste(number, (round(points[0][0]), round(points[0][1])), stencil)
-    else:
-        raise ValueError(
-            "a polygon (3 points or more), rectangle (2), circle (2), line or linestrip (2 or more), "
-            "point (1) or mask"
+        canvas.paste(
+            number, (round(points[0][0]), round(points[0][1])), _stencil(shape.mask, canvas, file)
         )
+    else:
+        raise ValueError(_KINDS)
+
+
+def _stencil(mask: str, canvas: Image.Image, file: str) -> Image.Image:
+    """Decode a mask that one of Labelme's models drew. Raises ValueError, and BadSampleError."""
+    data = base64.b64decode(mask)
+    with readable(file):
+        stencil = Image.open(io.BytesIO(data), formats=("PNG",))
+        if stencil.width > canvas.width or stencil.height > canvas.height:
+            raise BadSampleError(
+                file, f"a mask of {stencil.width}x{stencil.height}", "one within the image"
+            )
+        return stencil.convert("1")

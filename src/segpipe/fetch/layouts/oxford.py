@@ -6,8 +6,9 @@ The layout of https://www.robots.ox.ac.uk/~vgg/data/pets/. Files in neither list
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts import texts
-from segpipe.fetch.layouts.matching import by_name, matched
+from segpipe.fetch.layouts import pairs, texts
+from segpipe.fetch.layouts.matching import by_name
+from segpipe.fetch.layouts.partners import Matched
 from segpipe.fetch.sample import Samples
 
 _IMAGES, _MASKS = "images", "annotations/trimaps"
@@ -22,6 +23,7 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples of the lists."""
-    images, masks = by_name(root / _IMAGES), by_name(root / _MASKS)
-    test, train = ([line.split()[0] for line in texts.lines(root / file)] for file in (_TEST, _TRAIN))
-    return matched(root, images, masks, {"test": test, "train": train})
+    found = Matched(by_name(root / _IMAGES), by_name(root / _MASKS))
+    lists = (("test", _TEST), ("train", _TRAIN))
+    listed = {word: [line.split()[0] for line in texts.lines(root / file)] for word, file in lists}
+    return pairs.of_parts(root, {"": found}, listed)

@@ -1,44 +1,156 @@
-"""`images/NAME.*` and `masks/NAME.*`, split by `train.txt` and `test.txt` or by name hash.
+"""A picture and a mask, each in a file, that `partners` brings together by their names.
 
-The two folders may have other usual names, and masks a usual ending (see `matching`).
+`images/NAME.*` and `masks/NAME.*`, or both in one folder, with the usual other words and endings. Lists
+win over the folders of splits (see `splits`): `train.txt`, `val.txt` and `test.txt` hold a name a line,
+or a picture and its mask a line, as PaddleSeg has them.
 """
 
+import contextlib
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, texts
-from segpipe.fetch.sample import Samples
+from segpipe.fetch.layouts import lists, matching, partners, texts, unmatched
+from segpipe.fetch.layouts.matching import ByName, File, relative
+from segpipe.fetch.layouts.partners import Matched
+from segpipe.fetch.sample import Files, Note, Problem, Sample, Samples, Split
+
+_TEXTS = {".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".md", ".py", ".ipynb", ".db", ".ini"}
+"""Suffixes of files that are not expected to be a picture or a mask."""
+
+_PRIVATE = [f"test/{city}/" for city in
+            ("berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich")]  # fmt: skip
+"""Cityscapes' test split, whose masks are dummies: the true ones are not public."""
+
+Parts = Mapping[str, Matched]  # by the folder of a split; the part "" is in no such folder
 
 
 def seen(root: Path) -> str | None:
-    """Look for an image and a mask of equal stem."""
-    images, masks = _folders(root)
-    if not matching.has_images(images) or not matching.has_images(masks):
-        return None
-    found = matching.by_name(images)
-    shared = found.keys() & matching.without_endings(matching.by_name(masks), found)
-    return f"{images.name}/ and {masks.name}/ with equal stems" if shared else None
+    """Look for a picture and a mask that go together, or a list of them."""
+    with contextlib.suppress(UserError):  # a list that cannot be read may not be meant for us
+        if lists.holds_pairs(found := lists.lists_in(root), lists.Paths(root)):
+            return f"{', '.join(f'{word}.txt' for word in found)} with a picture and its mask a line"
+    return evidence(root, {word: part for word, part in parts(root).items() if not word})
 
 
 def samples(root: Path, table: ClassTable) -> Samples:
-    """Yield the samples. Raises UserError where one of the two lists is missing."""
-    images, masks = map(matching.by_name, _folders(root))
-    masks = matching.without_endings(masks, images)
-    lists = [path for path in (root / "test.txt", root / "train.txt") if path.is_file()]
-    if not lists:
-        return matching.matched(root, images, masks, {None: sorted({*images, *masks})})
-    if len(lists) == 1:
-        mend = "give both train.txt and test.txt, or neither"
-        raise UserError(f"{root}: holds {lists[0].name} alone; {mend}")
-    test, train = ([matching.stem(line) for line in texts.lines(path)] for path in lists)
-    return matching.matched(root, images, masks, {"test": test, "train": train})
+    """Yield the samples. Raises UserError where no picture has a mask, or a list is missing."""
+    listed, paths = lists.lists_in(root), lists.Paths(root)
+    if lists.holds_pairs(listed, paths):
+        matched, listed, problems = lists.named_pairs(root, listed, paths)
+        yield from problems
+        yield from of_parts(root, {"": matched}, listed)
+    else:
+        yield from of_parts(root, parts(root), listed)
 
 
-def _folders(root: Path) -> tuple[Path, Path]:
-    """Return the folders of images and of masks: the first usual name that exists, else the first."""
+def parts(root: Path) -> Parts:
+    """Match the pictures and masks of each part."""
+    return _parts(root, tuple(texts.visible(root)))
 
-    def first(names: tuple[str, ...]) -> Path:
-        return root / next((name for name in names if (root / name).is_dir()), names[0])
 
-    return first(matching.IMAGE_FOLDERS), first(matching.MASK_FOLDERS)
+@functools.lru_cache(maxsize=1)  # several layouts ask
+def _parts(root: Path, paths: tuple[Path, ...]) -> Parts:
+    files: dict[str, list[File]] = {}
+    others: list[File] = []
+    dummies = 0
+    for file in (matching.parsed(root, path) for path in paths):
+        if file.word == "gtfine" and file.place in _PRIVATE:
+            dummies += 1
+        else:
+            (files.setdefault(file.part, []) if matching.is_image(file.path) else others).append(file)
+    found = {word: partners.match(some) for word, some in sorted(files.items())}
+    for file in others:
+        if (file.word or file.place) and file.path.suffix.lower() not in _TEXTS and file.part in found:
+            kind = f"{file.path.suffix or 'files without suffix'} in {file.path.parent.name}/"
+            found[file.part].unused[kind] += 1
+    for part in [*found.values()][:1]:
+        part.unused["dummies in gtFine/test/, as the true masks are not public"] = dummies
+    return found
+
+
+def evidence(root: Path, found: Parts) -> str | None:
+    """Return a pair, and the parts that have some, those for training first."""
+    words = sorted(word for word, part in found.items() if part.names)
+    words.sort(key=lambda word: not word.startswith("train"))
+    if not words:
+        return None
+    part, name = found[words[0]], min(found[words[0]].names)
+    image, mask = (relative(root, side[name][0]) for side in (part.images, part.masks))
+    more = ", ".join(f"{word}/" for word in words)
+    return f"{image} with {mask}" + (f", in {more}" if len(words) > 1 else "")
+
+
+def of_parts(
+    root: Path, found: Parts, listed: lists.Lists, made: Callable[..., Sample | Problem] | None = None
+) -> Samples:
+    """Yield the samples of matched files, made by `pair`: those in the lists, or without lists all."""
+    if not any(part.names for part in found.values()):
+        raise UserError(unmatched.reason(root))
+    images: ByName = {name: files for part in found.values() for name, files in part.images.items()}
+    masks: ByName = {name: files for part in found.values() for name, files in part.masks.items()}
+    splits: dict[str, Split | None] = {}
+    if listed:
+        yield from _by_list(lists.splits_of(root, listed), listed, images, splits)
+    else:
+        for word, split in _by_folder(root, found).items():
+            splits |= dict.fromkeys((*found[word].images, *found[word].masks), split)
+    unused = sum((part.unused for part in found.values()), Counter())
+    kind = "pictures in no list" if listed else "pictures in no folder of a split"
+    unused[kind] += len(images.keys() - splits.keys())
+    if said := ", ".join(f"{kind} ({count})" for kind, count in unused.items() if count):
+        yield Note(f"not used: {said}")
+    for name, split in splits.items():
+        yield (made or pair)(root, name, split, images.get(name, []), masks.get(name, []))
+
+
+def _by_folder(root: Path, found: Parts) -> dict[str, Split | None]:
+    """Return the split of each part with pairs; None where `layouts` is to decide."""
+    splits: dict[str, Split | None] = {}
+    splits |= matching.splits_of(word for word, part in found.items() if word and part.names)
+    if "train" not in splits.values():
+        if "" not in found or not found[""].names:
+            mend = "expected train/ with images/ and masks/, or images/train/ and masks/train/"
+            raise UserError(f"{root}: no folders for training, but {', '.join(splits)}/; {mend}")
+        splits[""] = "train"
+    return splits if len(splits) > 1 else dict.fromkeys(splits)
+
+
+def _by_list(
+    words: Mapping[str, Split], listed: lists.Lists, images: ByName, splits: dict[str, Split | None]
+) -> Iterator[Problem]:
+    """Put the names of lists into `splits`, test first, and yield those that stand there twice."""
+    for word in sorted(words, key=lambda word: words[word] != "test"):
+        names = Counter(lists.name_of(entry, word, images) for entry in listed[word])
+        for name, count in sorted(names.items()):
+            if count > 1:
+                yield Problem(name, f"a duplicate name, {count} times in the {word} list", "it once")
+            if (split := splits.setdefault(name, words[word])) != words[word]:
+                both = f"{words[word]} and {split}"
+                yield Problem(name, f"a name in both lists, {both}", "it in one of them")
+
+
+def pair(
+    root: Path, name: str, split: Split | None, image: list[Path], mask: list[Path]
+) -> Sample | Problem:
+    """Return the sample of a name, or what keeps it from being one. Messages are relative to `root`."""
+    if problem := incomplete(root, name, image, mask):
+        return problem
+    content = Files(image[0].resolve(), mask[0].resolve())
+    return Sample(name, split, relative(root, image[0]), relative(root, mask[0]), content)
+
+
+def incomplete(root: Path, name: str, image: list[Path], mask: list[Path]) -> Problem | None:
+    """Return what is missing, or there twice."""
+    for what, other, found in (("image", mask, image), ("mask", image, mask)):
+        if len(found) > 1:
+            files = " and ".join(sorted(relative(root, path) for path in found))
+            return Problem(files, f"a duplicate name, {len(found)} files for {name}", f"one {what}")
+        if not found:
+            file = relative(root, other[0]) if other else name
+            where = "its partner" if other else "a name in the list"
+            return Problem(file, f"no {what} for {where}", f"a file of the same stem, {name}")
+    return None

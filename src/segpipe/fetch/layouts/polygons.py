@@ -28,38 +28,51 @@ UNCOVERED, IGNORED = (
     255,
 )  # values that `init-data` proposes for pixels that no shape covers, to ignore
 _FARTHEST = 1e7  # pixels from the picture: no annotation tool draws there
+_LONGEST = 5e6  # pixels of an outline: drawing takes time and memory for each
 
 
 def outline(points: Any, size: tuple[int, int]) -> np.ndarray:
     """Check a polygon, and clip it to the neighbourhood of a picture of `size`, height and width.
 
     `points` are pairs of x and y. Returns float64 [n, 2]; points of a polygon that stays close to the
-    picture are returned as they are. Raises ValueError where they are no finite pairs, or absurdly far.
+    picture are returned as they are. Raises ValueError where they are no finite pairs, or absurdly far,
+    or where the outline is absurdly long.
     """
-    found = np.array(points, np.float64).reshape(-1, 2)
-    if not np.isfinite(found).all():
-        raise ValueError("a coordinate that is no number")
-    if len(found) and np.abs(found).max() > _FARTHEST:
-        raise ValueError(f"a coordinate of {np.abs(found).max():.3g}")
+    found = near(points)
     for axis, length in ((0, size[1]), (1, size[0])):
         for sign, limit in ((-1, length), (1, 2 * length)):  # one length to each side is kept
             if len(found) and (sign * found[:, axis]).max() > limit:
                 found = _clipped(found, axis, sign, limit)
+    around = np.abs(found - np.roll(found, 1, axis=0)).sum()
+    if around > _LONGEST:
+        raise ValueError(f"an outline of {around:.3g} pixels, with {_LONGEST:.0g} at most")
     return found
+
+
+def near(points: Any) -> np.ndarray:
+    """Return points as float64 [n, 2]. Raises ValueError where they are no pairs, or absurdly far."""
+    try:
+        found = np.array(points, np.float64)
+    except (TypeError, ValueError, OverflowError):  # a number of 400 digits
+        raise ValueError("a coordinate that is no number") from None
+    if found.size % 2:
+        raise ValueError("an odd number of coordinates")
+    if not np.isfinite(found).all():
+        raise ValueError("a coordinate that is no number")
+    if np.abs(found).max(initial=0) > _FARTHEST:
+        raise ValueError(f"a coordinate of {np.abs(found).max():.3g}")
+    return found.reshape(-1, 2)
 
 
 def _clipped(points: np.ndarray, axis: int, sign: int, limit: float) -> np.ndarray:
     """Cut a polygon where `sign * coordinate` passes a limit (Sutherland and Hodgman, 1974)."""
     before = np.roll(points, 1, axis=0)
     beyond, beyond_before = sign * points[:, axis] > limit, sign * before[:, axis] > limit
-    kept = []
-    for crosses, out, first, second in zip(beyond != beyond_before, beyond, before, points, strict=True):
-        if crosses:
-            share = (sign * limit - first[axis]) / (second[axis] - first[axis])
-            kept.append(first + share * (second - first))
-        if not out:
-            kept.append(second)
-    return np.array(kept, np.float64).reshape(-1, 2)
+    crosses = beyond != beyond_before
+    step = np.where(crosses[:, None], points - before, 1)
+    crossing = before + step * ((sign * limit - before[:, axis]) / step[:, axis])[:, None]
+    kept = np.stack([crosses, ~beyond], axis=1)
+    return np.stack([crossing, points], axis=1)[kept]
 
 
 def fill(canvas: Image.Image, points: Any, number: int) -> None:

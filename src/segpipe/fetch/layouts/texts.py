@@ -64,9 +64,10 @@ def lines(path: Path) -> list[str]:
 
 
 def split_lists(folder: Path) -> dict[str, list[str]]:
-    """Return the lines of `train.txt`, `val.txt` and `test.txt`, of those that there are."""
-    files = {word: folder / f"{word}.txt" for word in SPLIT_LISTS}
-    return {word: lines(file) for word, file in files.items() if file.is_file()}
+    """Return the lines of `train.txt` (or `train_list.txt`), of `val.txt` and of `test.txt`."""
+    names = ((word, f"{word}{end}.txt") for word in SPLIT_LISTS for end in ("_list", ""))
+    files = {word: folder / name for word, name in names if (folder / name).is_file()}
+    return {word: lines(file) for word, file in files.items()}
 
 
 def local(path: str) -> PurePosixPath:

@@ -1,18 +1,19 @@
 """`JPEGImages/NAME.jpg`, `SegmentationClass/NAME.png`, and lists in `ImageSets/Segmentation`.
 
-The layout of Pascal VOC, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/. `val.txt` is the test split,
-since the masks of the official one are not public; with a `test.txt`, it joins `train.txt`. Without
-lists, a share of the names is the test split.
+The layout of Pascal VOC, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, which has many pictures
+without masks. Lists are read as in `pairs`; `val.txt` is the test split, since the masks of the official
+one are not public. Without lists, all pictures with a mask are used.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts import texts
-from segpipe.fetch.layouts.matching import Listed, by_name, matched, splits_of
+from segpipe.fetch.layouts import lists, pairs
+from segpipe.fetch.layouts.partners import Matched
 from segpipe.fetch.sample import Samples
 
-_IMAGES, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+_IMAGES, _MASKS = "JPEGImages", "SegmentationClass"
 
 
 def seen(root: Path) -> str | None:
@@ -23,11 +24,12 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples of the lists."""
-    images, masks = by_name(root / _IMAGES), by_name(root / _MASKS)
-    words = [word for word in ("train", "val", "test") if (root / _LISTS / f"{word}.txt").is_file()]
-    if len(words) < 2:
-        return matched(root, images, masks, {None: sorted(masks)})
-    names: Listed = {"test": [], "train": []}
-    for word, split in splits_of(words).items():
-        names[split] += texts.lines(root / _LISTS / f"{word}.txt")
-    return matched(root, images, masks, names)
+    found, listed = pairs.parts(root), lists.lists_in(root)
+    return pairs.of_parts(root, found if listed else {w: _masked(p) for w, p in found.items()}, listed)
+
+
+def _masked(part: Matched) -> Matched:
+    """Return the pictures that have a mask."""
+    lone = part.images.keys() - part.masks.keys()
+    images = {name: files for name, files in part.images.items() if name not in lone}
+    return Matched(images, part.masks, part.unused + Counter({"pictures without a mask": len(lone)}))

@@ -1,0 +1,48 @@
+"""Which letters a picture's font has. Figures are outs, so fonts of one machine alone are not used."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_MISSING = "\U0010ffff"  # no font has it: every one draws its sign for missing letters
+
+
+@functools.cache
+def dejavu(size: int = 12) -> Font:
+    """Return the font that comes with matplotlib, and that its figures are drawn in."""
+    import matplotlib as mpl  # half a second, which drawing with Pillow's own font need not wait for
+
+    return ImageFont.truetype(Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def font_for(texts: Iterable[str], size: int) -> Font:
+    """Return Pillow's own font, or DejaVu where that lacks letters of the texts."""
+    own = ImageFont.load_default(size)
+    return own if all(drawable(text, own) == text for text in texts) else dejavu(size)
+
+
+def drawable(text: str, font: Font) -> str:
+    """Return a text with `?` for every letter that a font lacks."""
+    return "".join(letter if letter.isspace() or _has(font, letter) else "?" for letter in text)
+
+
+def class_labels(names: Sequence[str], font: Font) -> dict[str, str]:
+    """Return what to write for each class: its name, or `class N`, from 0, where letters are missing."""
+    return {n: n if drawable(n, font) == n else f"class {index}" for index, n in enumerate(names)}
+
+
+def unnamed(names: Sequence[str], font: Font) -> str:
+    """Return a sentence about the classes that figures call by number; empty if there are none."""
+    called = [f"{name} {label}" for name, label in class_labels(names, font).items() if name != label]
+    return f"Figures lack the letters of some classes; they call {', '.join(called)}." if called else ""
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _has(font: Font, letter: str) -> bool:
+    if letter.isascii():
+        return True
+    mask, missing = font.getmask(letter), font.getmask(_MISSING)
+    return (mask.size, bytes(mask)) != (missing.size, bytes(missing))

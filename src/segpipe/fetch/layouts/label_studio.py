@@ -1,0 +1,242 @@
+"""Label Studio's export as JSON or JSON_MIN, with the pictures in the folder (https://labelstud.io).
+
+Regions are drawn in the order of the results, later over earlier, as Label Studio lists them. Of several
+annotations of a task the ground truth counts, else the latest; cancelled ones, drafts and predictions do
+not. An annotation without regions says that nothing is there; a task without annotation is left out.
+Pictures are found by their names, with or without the prefix of an upload. The split is the word
+`train`, `val` or `test` in the name of the JSON file or of the picture's folder.
+"""
+
+import json
+import re
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pydantic
+
+from segpipe.common.classes import ClassTable
+from segpipe.common.errors import UserError
+from segpipe.fetch.layouts import matching, polygons, regions, texts
+from segpipe.fetch.layouts.brush import Region
+from segpipe.fetch.sample import Note, Problem, Samples
+
+_KEYS = (b'"completed_by"', b'"was_cancelled"', b'"annotator"', b'"annotation_id"', b'"original_width"',
+         b'"completions"', b'"rle"')  # fmt: skip
+_BETWEEN = re.compile(r"[\s,]*")
+
+_SAID = {
+    "unlabelled": "tasks without an annotation, left out (predictions and drafts are none): {}",
+    "several": "tasks with several annotations, of which the ground truth or the latest counts: {}",
+    "empty": "annotations without a region, so nothing is on their pictures: {}",
+    "points": "regions that cover no pixels and are not drawn (key points, lines): {}",
+    "nameless": "regions without a label, not drawn: {}",
+    "labels": "regions with several labels, of which the first counts: {}",
+    "open": "polygons that are not closed, filled as if they were: {}",
+}
+
+
+class Result(pydantic.BaseModel):
+    """One region of an annotation, or a choice or a text, about the region of its id or the picture."""
+
+    id: int | str | None = None
+    value: Region = Region()
+    original_width: int | None = None
+    original_height: int | None = None
+
+
+class Annotation(pydantic.BaseModel):
+    """What one person drew."""
+
+    result: list[Result] | None = None
+    was_cancelled: bool | None = False
+    skipped: bool | None = False
+    ground_truth: bool | None = False
+    created_at: str | int | float | None = None
+    updated_at: str | int | float | None = None
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """The height and width of the picture that was drawn on."""
+        sized = [one for result in self.result or () for one in (result, result.value)]
+        sizes = [(one.original_height, one.original_width) for one in sized if one.original_width]
+        return sizes[0] if sizes else (None, None)
+
+
+class Task(pydantic.BaseModel):
+    """One picture with its annotations."""
+
+    id: int | str | None = None
+    data: dict[str, str]  # its texts alone
+    annotations: list[Annotation]
+
+    def chosen(self) -> Annotation | None:
+        """Return the annotation that counts."""
+        kept = [one for one in self.annotations if not (one.was_cancelled or one.skipped)]
+
+        def order(n: int) -> tuple[bool, str, int]:
+            return bool(kept[n].ground_truth), str(kept[n].updated_at or kept[n].created_at), n
+
+        return kept[max(range(len(kept)), key=order)] if kept else None
+
+
+def seen(root: Path) -> str | None:
+    """Look for the JSON files."""
+    files = ", ".join(matching.relative(root, file) for file in _files(root))
+    return f"Label Studio's JSON: {files}" if files else None
+
+
+def samples(root: Path, table: ClassTable) -> Samples:
+    """Yield the samples. Raises UserError where no JSON file is Label Studio's, or one is damaged."""
+    pictures, said = regions.Pictures(root), Counter[str]()
+    found: list[regions.Found] = []
+    for file, task in _tasks(root):
+        if isinstance(task, Problem):
+            found.append(("", task.file, task))
+        elif annotation := task.chosen():
+            said["several"] += len(task.annotations) > 1
+            found.append(_content(file, task, annotation, said, pictures, table))
+        else:
+            said["unlabelled"] += 1
+    yield from (Note(text.format(said[what])) for what, text in _SAID.items() if said[what])
+    yield from pictures.unused("task of Label Studio's")
+    yield from regions.samples(root, found)
+
+
+def labels(root: Path) -> dict[str, int]:
+    """Return the labels of regions, in alphabetical order (see `segpipe.fetch.layouts`)."""
+    tasks = (task for _, task in _tasks(root) if isinstance(task, Task))
+    chosen = (annotation for task in tasks if (annotation := task.chosen()))
+    used = {area.label for annotation in chosen for area in _areas(annotation, Counter())}
+    return dict.fromkeys(sorted(used), 0)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield Label Studio's files, in the folder itself or one below."""
+    for file in texts.visible(root, "*.json"):
+        start = polygons.head(file) if root in (file.parent, file.parent.parent) else b""
+        if any(key in start for key in _KEYS) and b'"categories"' not in start:
+            yield file
+
+
+def _tasks(root: Path) -> Iterator[tuple[Path, Task | Problem]]:
+    """Yield each task with its file. Raises UserError where a file is damaged, or there is none."""
+    files = [*_files(root)]
+    if not files:
+        raise UserError(f"{root}: no JSON of Label Studio's; export the project as JSON to this folder")
+    for file in files:
+        rows: dict[str, Task] = {}  # of JSON_MIN, which has one for each annotation of a task
+        for entry in _entries(file):
+            whole = isinstance(entry.get("data"), dict)
+            try:
+                task = Task.model_validate(_whole(entry) if whole else _of_row(entry))
+            except pydantic.ValidationError as error:
+                called = f"{matching.relative(root, file)} (task {entry.get('id')})"
+                yield (
+                    file,
+                    Problem(called, texts.first_error(error), "a task as Label Studio exports it"),
+                )
+                continue
+            if whole:
+                yield file, task
+            else:
+                rows.setdefault(str(task.id), task.model_copy(update={"annotations": []}))
+                rows[str(task.id)].annotations.extend(task.annotations)
+        yield from ((file, task) for task in rows.values())
+
+
+def _entries(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a list in a JSON file one by one: all at once take ten times its size."""
+    text, decoder = texts.read(file), json.JSONDecoder()
+    start = _next(text, 0)
+    if text[start : start + 1] != "[":  # a task alone
+        text = f"[{text}]"
+    position = start + 1
+    try:
+        while text[(position := _next(text, position)) : position + 1] != "]":
+            entry, position = decoder.raw_decode(text, position)
+            if not isinstance(entry, dict):
+                raise ValueError(f"{type(entry).__name__} in place of a task")
+            yield entry
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: no whole list of tasks in JSON ({error}); export it again") from None
+
+
+def _next(text: str, position: int) -> int:
+    """Return the position of the next entry, behind spaces and commas."""
+    found = _BETWEEN.match(text, position)
+    return found.end() if found else position
+
+
+def _whole(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a task of the JSON export in the form of `Task`; old versions say `completions`."""
+    annotations = entry.get("annotations", entry.get("completions")) or []
+    return {"id": entry.get("id"), "data": _texts(entry["data"]), "annotations": annotations}
+
+
+def _of_row(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of JSON_MIN, which has regions in lists beside the task's data, likewise."""
+    values = [one for many in entry.values() if isinstance(many, list) for one in many]
+    result = [{"value": value} for value in values if isinstance(value, dict)]
+    times = {key: entry.get(key) for key in ("created_at", "updated_at")}
+    made = entry.get("annotation_id", "") is not None
+    annotations = [{"result": result, **times}] if made else []
+    return {"id": entry.get("id"), "data": _texts(entry), "annotations": annotations}
+
+
+def _texts(data: dict[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in data.items() if isinstance(value, str)}
+
+
+def _areas(annotation: Annotation, said: Counter[str]) -> list[Region]:
+    """Return the regions that are drawn, in their order, and count what is worth a note."""
+    results = annotation.result or []
+    labelled = {result.id for result in results if result.value.labels} - {None}
+    areas = []
+    for result in results:
+        region = result.value
+        if not region.labels:  # `Labels` beside `Brush` repeat a region, with its id and the label
+            said["nameless"] += region.is_area and result.id not in labelled
+        elif not region.is_area:
+            said["points"] += 1
+        else:
+            said["labels"] += len(region.labels) > 1
+            said["open"] += region.points is not None and region.closed is False
+            areas.append(region)
+    said["empty"] += not areas
+    return areas
+
+
+def _content(
+    file: Path,
+    task: Task,
+    annotation: Annotation,
+    said: Counter[str],
+    pictures: regions.Pictures,
+    table: ClassTable,
+) -> regions.Found:
+    called = f"{matching.relative(pictures.root, file)} (task {task.id})"
+    areas, (height, width) = _areas(annotation, said), annotation.size
+    named = sorted(task.data.items(), key=lambda one: one[0] != "image")
+    paths = [path for _, text in named if matching.is_image(Path((path := _path(text)).name))]
+    if not paths:
+        return "", called, Problem(called, "no name of a picture in its data", "one picture a task")
+    places = [pictures.one(path, file.parent, called) for path in paths]
+    image = next((place for place in places if isinstance(place, Path)), places[0])
+    if isinstance(image, Problem):
+        return "", called, image
+    stem = matching.without_suffix(pictures.root, image)
+    word = regions.split_word(file.stem) or regions.split_word(*stem.split("/")[:-1])
+    return word, stem, regions.Annotated(image.resolve(), height, width, areas, table, called)
+
+
+def _path(text: str) -> PurePosixPath:
+    """Return the path in an address: `/data/upload/1/...`, `/data/local-files/?d=...`, `s3://...`."""
+    try:
+        address = urllib.parse.urlsplit(text)
+        given = urllib.parse.parse_qs(address.query).get("d", [])
+    except ValueError:  # no address after all
+        return texts.local(text)
+    return texts.local(given[0] if given else urllib.parse.unquote(address.path))

@@ -1,0 +1,177 @@
+"""One binary mask an object, or one a class; what is not 0 is covered.
+
+Objects: `NAME/images/NAME.png` and `NAME/masks/*.png`, as in the 2018 Data Science Bowl; all are of one
+class, whose label is `object`. Classes: pictures in `images/`, and a folder for each class with masks of
+their names: `masks/CLASS/NAME.png`, or `CLASS/NAME_mask.png`. The folder's name is the label. Where
+masks overlap, the class that stands later in the class table wins. Splits are as in `pairs`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segpipe.common.classes import ClassTable
+from segpipe.fetch.integrity import InColoursError, decode_pair
+from segpipe.fetch.layouts import lists, matching, pairs, partners, polygons, texts
+from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
+from segpipe.fetch.layouts.partners import Matched
+from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
+
+OBJECT = "object"
+_MARKED = re.compile("[_-](mask|label|gt|seg)s?$", re.IGNORECASE)
+
+
+def label_in(table: ClassTable, label: str) -> str:
+    """Return a label that a person need not have kept: `class_3` is the class of value 3 as well.
+
+    An object is of the only class that is not the background.
+    """
+    if table.index_of(label) is not None:
+        return label
+    number = label.removeprefix("class_")
+    others = [c.name for index, c in enumerate(table.classes) if index != table.uncovered]
+    if label == OBJECT and len(others) == 1:
+        return others[0]
+    return next((c.name for c in table.classes if number in map(str, c.values)), label)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Content whose masks are laid over each other where it is read."""
+
+    image: Path
+    masks: tuple[tuple[str, Path], ...]  # with their labels, sorted
+    table: ClassTable
+    file: str
+
+    def read(self) -> tuple[bytes, Mask]:
+        """Return the image's bytes, and the mask. Raises BadSampleError where masks do not fit."""
+        masks = sorted(self.masks, key=lambda one: (self.table.index_of(one[0]) or 0, *one))
+        drawing = np.zeros(self.mask_size() or (0, 0), np.int32)
+        for number, (_, path) in enumerate(masks, 1):
+            covered = self._covered(path)
+            if covered.shape != drawing.shape:
+                expected = f"that of the others, {drawing.shape[1]}x{drawing.shape[0]}"
+                size = f"size {covered.shape[1]}x{covered.shape[0]}"
+                raise BadSampleError(f"{self.file}: {path.name}", size, expected)
+            drawing[covered] = number
+        labels = [label for label, _ in masks]
+        return self.image.read_bytes(), polygons.indices(drawing, labels, self.table, self.file)
+
+    def mask_size(self) -> tuple[int, int] | None:
+        """Return the height and width of the first mask; None where it is no picture."""
+        try:
+            with Image.open(self.masks[0][1]) as mask:
+                return mask.height, mask.width
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            return None
+
+    def _covered(self, path: Path) -> np.ndarray:
+        file, data = f"{self.file}: {path.name}", path.read_bytes()
+        try:
+            values = decode_pair(data, data, file, file)[1]
+        except InColoursError:
+            values = decode_pair(data, data, file, file, by_colour=True)[1].max(axis=2)
+        found = np.unique(values)
+        if np.count_nonzero(found) > 1:
+            some = ", ".join(map(str, found[:4]))
+            raise BadSampleError(file, f"{len(found)} values ({some})", "0 and one other value")
+        return values > 0
+
+
+def seen(root: Path) -> str | None:
+    """Look for pictures with several masks, or with one in the folder of each class."""
+    found, label_of = _found(root)
+    if not any(part.names for part in found.values()):
+        return None
+    shown = sorted({*label_of.values()})
+    if shown == [OBJECT]:
+        return "NAME/images/ with NAME/masks/, a mask an object"
+    return f"a folder of masks for each class: {', '.join(shown[:8])}{' ...' * (len(shown) > 8)}"
+
+
+def samples(root: Path, table: ClassTable) -> Samples:
+    """Yield the samples."""
+    found, label_of = _found(root)
+
+    def made(
+        root: Path, name: str, split: Split | None, image: list[Path], masks: list[Path]
+    ) -> Sample | Problem:
+        if problem := pairs.incomplete(root, name, image, masks[:1]):
+            return problem
+        labelled = tuple(sorted((label_in(table, label_of[mask]), mask.resolve()) for mask in masks))
+        file = relative(root, masks[0].parent)
+        content = Layers(image[0].resolve(), labelled, table, file)
+        return Sample(name, split, relative(root, image[0]), file, content)
+
+    if len({*label_of.values()}) > 1:
+        yield Note("where masks overlap, the class that stands later in data.classes wins")
+    yield from pairs.of_parts(root, found, lists.lists_in(root), made)
+
+
+def labels(root: Path) -> dict[str, int]:
+    """Return the labels in alphabetical order, without ids (see `segpipe.fetch.layouts`)."""
+    found, label_of = _found(root)
+    used = {label_of[mask] for part in found.values() for masks in part.masks.values() for mask in masks}
+    return dict.fromkeys(sorted(used), 0)
+
+
+def _found(root: Path) -> tuple[Mapping[str, Matched], dict[Path, str]]:
+    """Return the pictures with all their masks by part, and the label of each mask."""
+    parts: dict[str, list[File]] = {}
+    for path in filter(matching.is_image, texts.visible(root)):
+        file = matching.parsed(root, path)
+        parts.setdefault(file.part, []).append(file)
+    label_of: dict[Path, str] = {}
+    found = {}
+    for word, files in parts.items():
+        objects = _objects(files)
+        found[word] = objects if objects.names else _classes(files, label_of)
+        label_of |= {path: OBJECT for masks in objects.masks.values() for path in masks}
+    return found, label_of
+
+
+def _objects(files: list[File]) -> Matched:
+    """Return the pictures that are alone in their folder, by its name, with all masks that are there."""
+    found = Matched()
+    for file in files:
+        name = file.place.rstrip("/")
+        if file.word in IMAGE_WORDS:
+            found.images.setdefault(name, []).append(file.path)
+        elif file.word in MASK_WORDS:
+            found.masks.setdefault(name, []).append(file.path)
+    several = any(len(found.masks[name]) > 1 for name in found.names)
+    if "" in found.names or not several or any(len(some) > 1 for some in found.images.values()):
+        return Matched()
+    found.unused["pictures without masks"] = len(found.images.keys() - found.masks.keys())
+    found.images = {name: some for name, some in found.images.items() if name in found.masks}
+    return found
+
+
+def _classes(files: list[File], label_of: dict[Path, str]) -> Matched:
+    """Return the pictures with their masks from the folders of all classes, whose labels are added."""
+    images = [file for file in files if file.word in IMAGE_WORDS]
+    images = images or [
+        file for file in files if not file.word and file.place.lower() in ("", f"{file.part}/")
+    ]
+    places = {file.place for file in images}
+    folders: dict[str, list[File]] = {}
+    for file in files:
+        place, _, label = file.place.rstrip("/").rpartition("/")
+        marked = file.word in MASK_WORDS or _MARKED.search(file.stem)
+        inside = file._replace(word="masks", place=f"{place}/" if place else "")
+        if label and label.lower() != file.part and marked and inside.place in places:
+            folders.setdefault(label, []).append(inside)
+    found = Matched()
+    for label, some in sorted(folders.items()):
+        matched = partners.match([*images, *some])
+        label_of |= {mask: label for masks in matched.masks.values() for mask in masks}
+        found.images |= matched.images
+        found.unused += matched.unused
+        for name, masks in matched.masks.items():
+            found.masks.setdefault(name, []).extend(masks)
+    return found

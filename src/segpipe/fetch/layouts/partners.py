@@ -1,0 +1,201 @@
+"""Which picture has which mask.
+
+A path tells three things: the *role* of a file, by a folder such as `images` or `masks`; its *part*, by
+a folder such as `train` or `val`; and its *key*, which is all else. A picture and a mask of equal keys
+are a pair. Before that, stems lose the usual endings (`NAME_mask`), or a prefix or ending that most
+files of the folder share: `NAME_leftImg8bit` goes with `NAME_gtFine_labelIds`, and `img7` with `mask7`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import NamedTuple
+
+from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, SUFFIXES, ByName, File
+
+IMAGE_ENDINGS = ("_rgb", "_sat", "_image", "_img", "_leftimg8bit")
+MASK_ENDINGS = (
+    "_mask", "-mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_annot", "_gt", "_l",
+    *sorted(SUFFIXES),  # Supervisely's NAME.jpg.png
+)  # fmt: skip
+"""Usual endings of stems, in small letters."""
+
+_RANKS = (
+    (re.compile("label_?train_?ids?$", re.IGNORECASE), 3),  # Cityscapes' 19 classes
+    (re.compile("label_?ids?$", re.IGNORECASE), 2),  # its 34
+    (re.compile("colou?r|instance|panoptic|preview|overlay|vis|depth", re.IGNORECASE), 0),
+)
+"""How well a file with such an ending serves as a mask; any other is a 1."""
+
+_MOST, _MANY = 0.9, 0.1  # shares of a folder's files that share a prefix or an ending
+
+Affix = tuple[str, str]  # what stands before and after the name that a picture and its mask share
+USUAL: Affix = ("", "")  # nothing, or one of the usual endings
+
+
+@dataclass
+class Matched:
+    """The pictures and masks of a part, by the name of the picture."""
+
+    images: ByName = field(default_factory=dict)
+    masks: ByName = field(default_factory=dict)
+    unused: Counter[str] = field(default_factory=Counter)  # how many files are neither, by their kind
+    rivals: list[str] = field(default_factory=list)  # kinds of masks among which nobody can choose
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the pictures that have a mask."""
+        return self.images.keys() & self.masks.keys()
+
+
+def match(files: Sequence[File]) -> Matched:
+    """Match the pictures with the masks of one part."""
+    words: dict[str, list[File]] = {}
+    for file in files:
+        words.setdefault(file.word, []).append(file)
+    roles = [(i, m) for i, m in product(words, words) if i not in MASK_WORDS and m not in IMAGE_WORDS]
+    sides = [(words[i], words[m]) for i, m in roles if i != m]
+    if "" in words:  # a folder may hold both
+        jpegs, others = list[File](), list[File]()
+        for file in words[""]:
+            (jpegs if file.path.suffix.lower() in (".jpg", ".jpeg") else others).append(file)
+        sides += [(words[""], words[""]), (jpegs, others)]
+    fits = [_usual(*side) for side in sides]
+    if all(fit.found < _MOST * len(fit.images) for fit in fits):
+        fits += [fit for side in sides if side[0] is not side[1] for fit in _unusual(*side)]
+    best = max(fits, key=_Fit.order, default=None)
+    if not best or not best.found:
+        return Matched(unused=Counter(_elsewhere(file) for file in files))
+    rivals = [fit for fit in fits if fit.rank == best.rank and best.mask_affix != USUAL != fit.mask_affix
+              and fit.affix == best.affix and fit.masks is best.masks]  # fmt: skip
+    if len(rivals) > 1 and best.rank == 1:
+        return Matched(rivals=["*".join(fit.mask_affix) for fit in rivals])
+    return _sorted_out(files, best)
+
+
+class _Fit(NamedTuple):
+    """A way to match pictures with masks."""
+
+    images: list[File]
+    masks: list[File]
+    image_of: dict[File, File]  # by its mask
+    affix: Affix
+    mask_affix: Affix
+    found: int  # how many pictures have a mask
+
+    @property
+    def rank(self) -> int:
+        """How well such files serve as masks."""
+        return next((rank for pattern, rank in _RANKS if pattern.search("".join(self.mask_affix))), 1)
+
+    def order(self) -> tuple:
+        """Return what is higher for a better fit."""
+        image, mask = (next(iter(side)).word if side else "" for side in (self.images, self.masks))
+        places = (*IMAGE_WORDS, "").index(image) + (*MASK_WORDS, "").index(mask)
+        letters = len("".join(self.affix + self.mask_affix))
+        return self.rank > 0, self.found, self.rank, -letters, -places
+
+
+def _usual(images: list[File], masks: list[File]) -> _Fit:
+    """Match by name and by the usual endings; a folder that holds both is given twice."""
+    image_of = _lookup(_known(images, USUAL), _carried(masks, USUAL))
+    if images is masks:
+        marked = {f for f in masks if f in image_of or f.stem.lower().endswith(MASK_ENDINGS)}
+        masks = [file for file in images if file in marked]
+        images = [file for file in images if file not in marked]
+        image_of = {mask: image for mask, image in image_of.items() if image not in image_of}
+    return _Fit(images, masks, image_of, USUAL, USUAL, len({*image_of.values()}))
+
+
+def _unusual(images: list[File], masks: list[File]) -> Iterator[_Fit]:
+    """Yield the fits by affixes that the files themselves show."""
+    known = {affix: _known(images, affix) for affix in _common(images, _MOST)}
+    carried = {affix: _carried(masks, affix) for affix in _common(masks, _MANY)}
+    for (affix, some), (mask_affix, carriers) in product(known.items(), carried.items()):
+        image_of = _lookup(some, carriers)
+        found = len({*image_of.values()})
+        needed = 2 if mask_affix == USUAL else max(2, _MOST * len(carriers))
+        if (affix, mask_affix) != (USUAL, USUAL) and found >= needed:
+            yield _Fit(images, masks, image_of, affix, mask_affix, found)
+
+
+def _known(images: list[File], affix: Affix) -> dict[str, File]:
+    """Return the pictures by their keys without the affix."""
+    known: dict[str, File] = {}
+    for file in images:
+        for key in _keys(file, affix, IMAGE_ENDINGS):
+            known.setdefault(key, file)
+    return known
+
+
+def _carried(masks: list[File], affix: Affix) -> dict[File, list[str]]:
+    """Return the masks that have an affix, with their keys without it."""
+    keys = ((mask, [*_keys(mask, affix, MASK_ENDINGS)]) for mask in masks)
+    return {mask: some for mask, some in keys if some}
+
+
+def _lookup(known: dict[str, File], carried: dict[File, list[str]]) -> dict[File, File]:
+    """Return the picture of each mask."""
+    image_of = {}
+    for mask, keys in carried.items():
+        partners = (known[key] for key in keys if key in known)
+        if partner := next((file for file in partners if file is not mask), None):
+            image_of[mask] = partner
+    return image_of
+
+
+def _keys(file: File, affix: Affix, endings: tuple[str, ...]) -> Iterator[str]:
+    """Yield what a stem is without the affix, each with its place, the likeliest first."""
+    place, stem = file.place.lower(), file.stem
+    if affix == USUAL:
+        yield place + stem
+        lower = stem.lower()
+        yield from (place + stem[: -len(end)] for end in endings if lower.endswith(end))
+    elif len(stem) > len("".join(affix)) and stem.startswith(affix[0]) and stem.endswith(affix[1]):
+        yield place + stem[len(affix[0]) : len(stem) - len(affix[1])]
+
+
+def _common(files: Sequence[File], share: float) -> list[Affix]:
+    """Return the affixes that a share of the files have, and the usual ones."""
+    counts = Counter(affix for file in files for affix in _affixes(file.stem))
+    return [USUAL, *(affix for affix, count in counts.items() if count >= max(2, share * len(files)))]
+
+
+def _affixes(stem: str) -> Iterator[Affix]:
+    """Yield the first word of a stem, and its endings of up to three words; numbers are names."""
+    starts = [found.start() for found in re.finditer(r"[_\-. ]", stem)][-3:]
+    yield from (("", stem[n:]) for n in starts if n and re.search(r"[^\W\d_]", stem[n:]))
+    if found := re.match(r"[^\W\d_]+[_\-. ]?(?=.)", stem):
+        yield found[0], ""
+
+
+def _sorted_out(files: Sequence[File], fit: _Fit) -> Matched:
+    """Return the pairs, and the pictures and masks that lack a partner; count all other files."""
+    result = Matched()
+    images, masks, matched = {*fit.images}, {*fit.masks}, {*fit.image_of.values()}
+    either = images | masks
+    stems = {file.name.lower() for file in (*matched, *fit.image_of)}
+    stems |= {key.lower() for image in matched for key in _keys(image, fit.affix, IMAGE_ENDINGS)}
+    places = {file.place for file in matched}
+    common = {affix[1] for affix in _common(fit.masks, _MANY) if affix[1]}
+    for file in files:
+        ending = next((end for _, end in _affixes(file.stem) if end in common
+                       and file.name.removesuffix(end).lower() in stems), "")  # fmt: skip
+        if file in fit.image_of:
+            result.masks.setdefault(fit.image_of[file].name, []).append(file.path)
+        elif file in matched:
+            result.images.setdefault(file.name, []).append(file.path)
+        elif file not in either or (not file.word and file.place not in places):
+            result.unused[_elsewhere(file)] += 1
+        elif ending and (file in masks or not file.word):
+            result.unused[f"pictures called *{ending}"] += 1
+        else:
+            side = result.images if file in images else result.masks
+            side.setdefault(file.name, []).append(file.path)
+    return result
+
+
+def _elsewhere(file: File) -> str:
+    return f"pictures in {file.path.parent.name}/"

@@ -1,0 +1,174 @@
+"""Kaggle's run lengths: a CSV file with a row an object, or a row a class, of a picture.
+
+The columns are found by their names: `ImageId, EncodedPixels`, with `ClassId` or without, or one column
+for both, `Image_Label` (`x.jpg_Fish`) or `ImageId_ClassId` (`x.jpg_1`). Run lengths are pairs of a first
+pixel and a length, counted from 1 down the columns; an empty field and -1 cover nothing. The class that
+stands later in the class table lies over the others. Pictures that no row names are not used.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segpipe.common.classes import ClassTable
+from segpipe.common.errors import UserError
+from segpipe.fetch.layouts import matching, pairs, polygons, texts
+from segpipe.fetch.layouts.layers import OBJECT, label_in
+from segpipe.fetch.layouts.matching import relative
+from segpipe.fetch.layouts.partners import Matched
+from segpipe.fetch.sample import BadSampleError, Mask, Problem, Sample, Samples, Split
+
+csv.field_size_limit(1 << 28)  # a field holds all runs of an object
+
+_COLUMNS = {
+    "image": ("imageid", "image_id", "img", "image", "filename", "id"),
+    "runs": ("encodedpixels", "encoded_pixels", "rle_mask", "rle"),
+    "label": ("classid", "class_id", "class", "label"),
+    "both": ("image_label", "imageid_classid"),
+}
+"""The usual names of columns, in small letters."""
+
+Row = tuple[str, str]  # a label and run lengths
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """Content whose mask is drawn where it is read."""
+
+    image: Path
+    rows: tuple[Row, ...]
+    table: ClassTable
+    file: str
+
+    def read(self) -> tuple[bytes, Mask]:
+        """Return the image's bytes, and the mask. Raises BadSampleError for malformed run lengths."""
+        image = self.image.read_bytes()
+        size = polygons.canvas_size(image, None, None, self.file)
+        if size is None:
+            return image, b""
+        rows = sorted(self.rows, key=lambda row: self.table.index_of(row[0]) or 0)
+        drawing = np.zeros(size[0] * size[1], np.int32)
+        for number, (_, runs) in enumerate(rows, 1):
+            for start, end in self._spans(runs, len(drawing)):
+                drawing[start:end] = number
+        down = drawing.reshape(size[::-1]).T
+        return image, polygons.indices(down, [label for label, _ in rows], self.table, self.file)
+
+    def _spans(self, runs: str, area: int) -> np.ndarray:
+        """Return the first pixel of each run, and the one after the last: int64 [n, 2]."""
+        if not re.fullmatch(r"[\d\s]*", runs, re.ASCII):
+            raise BadSampleError(self.file, f"run lengths with {runs[:20]!r}", "numbers")
+        words = runs.split()
+        if any(len(word) > 12 for word in words):
+            raise BadSampleError(self.file, "a run beyond the picture", f"pixels 1 to {area}")
+        if len(words) % 2:
+            raise BadSampleError(self.file, f"{len(words)} numbers", "pairs of first pixel and length")
+        starts, lengths = np.array(words, np.int64).reshape(-1, 2).T
+        ends = starts - 1 + lengths
+        if len(starts) and (starts.min() < 1 or ends.max() > area):
+            found = f"a run of pixels {starts.min()} to {ends.max()}"
+            raise BadSampleError(self.file, found, f"pixels 1 to {area}, those of the picture")
+        if (order := np.argsort(starts)).size and (ends[order][:-1] > (starts - 1)[order][1:]).any():
+            expected = "runs apart from each other, each counted from the first pixel"
+            raise BadSampleError(self.file, "runs that overlap", expected)
+        return np.stack([starts - 1, ends], axis=1)
+
+
+def seen(root: Path) -> str | None:
+    """Look for a CSV file with run lengths."""
+    names = ", ".join(relative(root, path) for path in _files(root))
+    return f"run lengths in {names}" if names else None
+
+
+def samples(root: Path, table: ClassTable) -> Samples:
+    """Yield the samples. Raises UserError where there is no such CSV file, or one is malformed."""
+    if not (files := _files(root)):
+        raise UserError(f"{root}: no CSV file with the columns ImageId and EncodedPixels, or the like")
+    pictures = _pictures(root)
+    found, rows = dict[str, Matched](), dict[Path, tuple[str, list[Row]]]()
+    missing: dict[str, Path] = {}
+    for path in files:
+        for picture, row in _rows(path):
+            if not (images := pictures.get(picture)):
+                missing.setdefault(picture, path)
+                continue
+            file = matching.parsed(root, images[0])
+            part = found.setdefault(file.part, Matched())
+            part.images[file.name], part.masks[file.name] = images, [path]
+            rows.setdefault(images[0], (f"{relative(root, path)} ({picture})", []))[1].append(row)
+    if not found:
+        raise UserError(f"{root}: holds none of the {len(missing)} pictures that {files[0].name} names")
+    for picture, path in missing.items():
+        yield Problem(f"{relative(root, path)} ({picture})", "no such picture", f"it below {root.name}/")
+    unused = {path for images in pictures.values() for path in images} - rows.keys()
+    next(iter(found.values())).unused["pictures that no row names"] = len(unused)
+
+    def made(
+        root: Path, name: str, split: Split | None, image: list[Path], masks: list[Path]
+    ) -> Sample | Problem:
+        if problem := pairs.incomplete(root, name, image, masks):
+            return problem
+        file, own = rows[image[0]]
+        labelled = tuple((label_in(table, label), runs) for label, runs in own if runs)
+        content = RunLengths(image[0].resolve(), labelled, table, file)
+        return Sample(name, split, relative(root, image[0]), file, content, upright=False)
+
+    yield from pairs.of_parts(root, found, {}, made)
+
+
+def labels(root: Path) -> dict[str, int]:
+    """Return the labels of rows with run lengths, with the number of their class."""
+    found = {label for path in _files(root) for _, (label, runs) in _rows(path) if runs}
+    numbers = {label: re.fullmatch(r"class_(\d{1,9})", label) for label in sorted(found)}
+    return {label: int(number[1]) if number else 0 for label, number in numbers.items()}
+
+
+def _pictures(root: Path) -> dict[str, list[Path]]:
+    """Return the pictures by what rows may call them, with suffix and without."""
+    pictures: dict[str, list[Path]] = {}
+    for path in filter(matching.is_image, texts.visible(root)):
+        if matching.parsed(root, path).word not in matching.MASK_WORDS:
+            for called in (path.name, path.stem):
+                pictures.setdefault(matching.normal(called), []).append(path)
+    return pictures
+
+
+def _files(root: Path) -> list[Path]:
+    """Return the CSV files with the columns; a submission holds none that are true."""
+    found = (path for path in texts.visible(root, "*.csv") if "submission" not in path.name.lower())
+    return [path for path in found if _columns(polygons.head(path).decode("utf-8-sig", "replace"))]
+
+
+def _columns(text: str) -> dict[str, int]:
+    """Return the positions of the columns in a table; nothing where some are missing."""
+    header = next(csv.reader(io.StringIO(text.partition("\n")[0])), [])
+    words = [word.strip().lower() for word in header]
+    firsts = {
+        what: [words.index(name) for name in names if name in words] for what, names in _COLUMNS.items()
+    }
+    found = {what: places[0] for what, places in firsts.items() if places}
+    return found if "runs" in found and ("image" in found or "both" in found) else {}
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yield what each row calls its picture, with its label and run lengths."""
+    text = texts.read(path)
+    columns = _columns(text)
+    try:
+        for row in csv.reader(io.StringIO(text.partition("\n")[2], newline="")):
+            if not any(row):
+                continue
+            cells = {what: row[n].strip() for what, n in columns.items() if n < len(row)}
+            picture, label = cells.get("image", ""), cells.get("label", "")
+            if "both" in cells:
+                picture, _, label = cells["both"].rpartition("_")
+            runs = cells.get("runs", "")
+            called = f"class_{label}" if label.isdecimal() else label or OBJECT
+            yield matching.normal(picture), (called, "" if runs in ("-1", "nan") else runs)
+    except csv.Error as error:
+        raise UserError(f"{path}: not a CSV file ({error})") from None

@@ -1,0 +1,66 @@
+"""Why no picture of a folder has a mask, for people."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from segpipe.fetch.layouts import LAYOUTS, matching, partners, texts
+from segpipe.fetch.layouts.matching import MASK_WORDS, SUFFIXES, File, is_image
+
+_ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"}
+
+
+def reason(root: Path) -> str:
+    """Return one line: what was seen, and what to do."""
+    files = [matching.parsed(root, path) for path in texts.visible(root)]
+    images = [file for file in files if is_image(file.path)]
+    cause = next(_causes(root, files, images), "")
+    known = f"docs/own-data.md for the layouts {', '.join(LAYOUTS)}"
+    if not images:
+        others = cause or _suffixes(files) or "no file"
+        suffixes = ", ".join(sorted(SUFFIXES))
+        return f"{root}: holds no image; expected some ({suffixes}), found {others}; see {known}"
+    folders = sorted({_folder(root, file) for file in images})
+    more = f" and {len(folders) - 5} more folders" if len(folders) > 5 else ""
+    seen = f"{len(images)} images (in {', '.join(folders[:5])}{more}), and no masks that go with them"
+    mend = f"put masks of equal stems into masks/ and images into images/, or see {known}"
+    return f"{root}: {seen}{cause and ': '}{cause}; {mend}"
+
+
+def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
+    """Yield what was seen, the most telling first."""
+    yield from (f"{file.path.name} is an archive: unpack it"
+                for file in files if file.path.suffix.lower() in _ARCHIVES)  # fmt: skip
+    if rivals := partners.match(images).rivals:
+        yield f"each has several masks ({', '.join(rivals)}): keep one kind, or one folder a class"
+    for word in MASK_WORDS:
+        inside = [file for file in files if file.word == word]
+        if inside and not any(is_image(file.path) for file in inside):
+            yield f"{_folder(root, inside[0])}/ holds {_suffixes(inside)}"
+    folders: dict[str, dict[str, File]] = {}
+    for file in images:
+        folders.setdefault(_folder(root, file), {})[file.stem.casefold()] = file
+    for (one, ones), (other, others) in (
+        (a, b) for a in folders.items() for b in folders.items() if a < b
+    ):
+        if shared := sorted(ones.keys() & others.keys()):
+            first, second = (some[shared[0]].path.name for some in (ones, others))
+            if Path(first).stem != Path(second).stem:
+                yield f"names differ in letter case ({first} in {one}/, {second} in {other}/)"
+            yield f"{one}/ and {other}/ share {len(shared)} names: call them images/ and masks/"
+    masks = {file.stem: file for file in images if file.word in MASK_WORDS}
+    others = {file.stem: file for file in images if file.word not in MASK_WORDS}
+    if masks and others:
+        pair = (
+            f"{_folder(root, some[min(some)])}/{some[min(some)].path.name}" for some in (others, masks)
+        )
+        yield f"no name of a mask is that of a picture ({', '.join(pair)})"
+
+
+def _suffixes(files: list[File]) -> str:
+    counts = Counter(file.path.suffix.lower() or "files without suffix" for file in files)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(3))
+
+
+def _folder(root: Path, file: File) -> str:
+    return matching.relative(root, file.path.parent)

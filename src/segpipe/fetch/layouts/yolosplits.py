@@ -1,0 +1,125 @@
+"""Which pictures a YOLO data set has, where their labels are, and in which split they are."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Container
+from pathlib import Path, PurePosixPath
+
+from segpipe.fetch.layouts import matching, texts
+from segpipe.fetch.layouts.yolotexts import Config
+
+_SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[-_]?\d*", re.IGNORECASE)
+
+Found = dict[str, set[str]]  # pictures by split
+
+
+def label_of(picture: str) -> str:
+    """Return the path of a picture's labels, as Ultralytics finds them."""
+    folders = folders_of(picture)
+    if "images" in folders:
+        folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
+    return "/".join([*folders, f"{PurePosixPath(picture).stem}.txt"])
+
+
+def folders_of(path: str) -> list[str]:
+    """Return the names of the folders of a file."""
+    return path.split("/")[:-1]
+
+
+class Files:
+    """The pictures and texts below a folder, by relative path in the one form of Unicode."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        found = {
+            unicodedata.normalize("NFC", matching.relative(root, p)): p for p in texts.visible(root)
+        }
+        self.pictures = {name: path for name, path in found.items() if matching.is_image(path)}
+        self.texts = {name: path for name, path in found.items() if path.suffix == ".txt"}
+        self.folders = {f"{folder}" for name in self.pictures for folder in PurePosixPath(name).parents}
+        self.labelled = {name.rpartition("/")[0] for name in self.texts}
+
+    def below(self, folder: str) -> set[str]:
+        """Return the pictures in a folder and below."""
+        return {name for name in self.pictures if folder == "." or name.startswith(f"{folder}/")}
+
+    def resolve(self, entry: str, known: Container[str]) -> str | None:
+        """Return the longest end of another machine's path that is `known` here."""
+        parts = [part for part in texts.local(entry).parts if part not in ("..", ".", "/")]
+        for start in range(len(parts)):
+            if (end := "/".join(parts[start:])) in known:
+                return end
+            if _SPLIT.fullmatch(parts[start]):
+                return None  # the folder of a split is missing; another folder is not meant
+        return "." if not parts and "." in known else None
+
+
+def splits(files: Files, config: Config) -> tuple[Found, list[str]]:
+    """Return the pictures of each split, "" where nothing tells it, and what there is to say.
+
+    `data.yaml` decides; for the splits that it does not name, and without it, the names of folders do.
+    """
+    found, notes = _of_entries(files, config)
+    named = config.file.name if config.file else "data.yaml"
+    by_word = _of_folders(files, {name for some in found.values() for name in some})
+    free = {word for word in by_word if word not in found and (word or not found)}
+    unused = Counter(_folder(name) for word in by_word.keys() - free for name in by_word[word])
+    for folder, count in sorted(unused.items()):
+        notes.append(f"{folder}/: {count} pictures that {named} does not name are left out")
+    found |= {word: by_word[word] for word in free}
+    for folder, count in sorted(_unlabelled(files, found).items()):
+        notes.append(f"{folder}/: {count} pictures are left out, as there is no folder of their labels")
+    for word, other in (("test", "train"), ("val", "train"), ("val", "test")):
+        if found.get(word) and found[word] == found.get(other):
+            notes.append(
+                f"{named}: {word} has the pictures of {other}; they are taken for {other} alone"
+            )
+            del found[word]
+    return {word: some for word, some in found.items() if some}, notes
+
+
+def _of_folders(files: Files, taken: set[str]) -> Found:
+    """Return the other pictures in folders called `images`, by the split that a folder's name tells."""
+    found: Found = {}
+    for name in files.pictures.keys() - taken:
+        if "images" in folders_of(name):
+            words = (_SPLIT.fullmatch(folder) for folder in folders_of(name))
+            found.setdefault(next((match[1].lower() for match in words if match), ""), set()).add(name)
+    return found
+
+
+def _of_entries(files: Files, config: Config) -> tuple[Found, list[str]]:
+    """Return the pictures of the folders and lists in `data.yaml`."""
+    found, notes = Found(), []
+    for word, entry in ((word, entry) for word, some in config.entries.items() for entry in some):
+        if folder := files.resolve(entry, files.folders):
+            found.setdefault(word, set()).update(files.below(folder))
+        elif listed := files.resolve(entry, files.texts):
+            lines = texts.lines(files.texts[listed])
+            named = [files.resolve(line, files.pictures) for line in lines]
+            found.setdefault(word, set()).update(filter(None, named))
+            if missing := named.count(None):
+                notes.append(f"{listed}: {missing} of {len(named)} lines name no picture in the folder")
+        elif config.file:
+            notes.append(f"{config.file.name}: {word} is {entry.strip('/')}, which is not in the folder")
+    return found, notes
+
+
+def _unlabelled(files: Files, found: Found) -> Counter[str]:
+    """Take the pictures out for whose labels there is no folder, and count them by folder."""
+    counts = Counter[str]()
+    for some in found.values():
+        for name in [name for name in some if not _has_labels(files, name)]:
+            counts[_folder(name)] += 1
+            some.remove(name)
+    return counts
+
+
+def _has_labels(files: Files, name: str) -> bool:
+    folder = label_of(name).rpartition("/")[0]
+    return folder in files.labelled or ("images" in folders_of(name) and (files.root / folder).is_dir())
+
+
+def _folder(name: str) -> str:
+    return "/".join(folders_of(name)) or "."

@@ -1,0 +1,143 @@
+"""The memory of the checks across samples: what is kept, what is left out, and what to say of it."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from segpipe.common.classes import ClassTable
+from segpipe.common.duplicates import Lookalikes, Near, OnNear, report
+from segpipe.common.errors import UserError
+from segpipe.common.index import Entry
+from segpipe.common.words import listed
+from segpipe.fetch.naming import proposed_rows
+from segpipe.fetch.sample import Note, Problem, Sample, Samples
+
+_SHOWN = 20
+_PHOTOGRAPH = (
+    "  ... so many values are not classes: is this a photograph, or a mask saved as JPEG, whose "
+    "compression changes values? Save masks as PNG"
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A sample that passed every check that needs no other sample."""
+
+    sample: Sample
+    image: bytes
+    mask: bytes
+    pixels: str  # SHA-256 of the decoded image, equal for equal pictures in different files
+    hash: str  # perceptual: close for pictures that look alike
+    area: int  # pixels of the mask
+    bands: int  # of the picture's file
+    depth: str  # the type of its pixels
+
+
+@dataclass
+class Ledger:
+    """The memory of the checks across samples, which come split by split: test, val, train."""
+
+    table: ClassTable
+    skip_bad: bool  # leave bad samples out, instead of stopping
+    on_near: OnNear  # near duplicates of an earlier split
+    bands: tuple[int, str] | None = None  # of the first picture, with its file, where all must have them
+    index: list[Entry] = field(default_factory=list)  # of the samples that are kept
+    problems: list[Problem] = field(default_factory=list)
+    near: list[Near] = field(default_factory=list)
+    _splits: set[str] = field(default_factory=lambda: {"test", "train"})  # that must not be empty
+    _notes: list[str] = field(default_factory=list)
+    _area: int = 0  # pixels of all masks that were read
+    _names: set[str] = field(default_factory=set)
+    _pictures: dict[str, Sample] = field(default_factory=dict)  # the first one by `Checked.pixels`
+    _lookalikes: Lookalikes = field(default_factory=Lookalikes)
+
+    def noting(self, found: Samples) -> Samples:
+        """Yield what a source found, and remember its splits: one without a good sample is an error."""
+        for one in found:
+            if isinstance(one, Sample):
+                self._splits.add(str(one.split))
+            yield one
+
+    def good(self, results: Iterable[Checked | Problem | Note]) -> Iterator[Checked]:
+        """Yield the samples to keep, and remember the others, problems and notes."""
+        for result in results:
+            if isinstance(result, Note):
+                self._notes.append(result.text)
+                continue
+            self._area += result.area
+            problem = result if isinstance(result, Problem) else self._clash(result)
+            if problem:
+                self.problems.append(problem)
+            elif isinstance(result, Checked) and not self._leaves_out(result):
+                sample = result.sample
+                self.index.append(Entry(sample.name, str(sample.split), sample.group, result.hash))
+                yield result
+
+    def _clash(self, checked: Checked) -> Problem | None:
+        sample = checked.sample
+        if sample.name in self._names:
+            return Problem(sample.image, f"a duplicate name, {sample.name}", "every name once")
+        self._names.add(sample.name)
+        if self.bands and not self.bands[0]:
+            self.bands = checked.bands, sample.image
+        if self.bands and checked.bands != self.bands[0]:
+            expected = f"{self.bands[0]}, as {self.bands[1]} has (data.bands)"
+            return Problem(sample.image, f"a picture with {checked.bands} bands", expected)
+        twin = self._pictures.setdefault(checked.pixels, sample)
+        if twin.split == sample.split:
+            return None
+        found = f"the same picture as {twin.image} of the {twin.split} split"
+        return Problem(sample.image, found, f"no picture in both {sample.split} and {twin.split}")
+
+    def _leaves_out(self, checked: Checked) -> bool:
+        """Return whether a good sample is left out as a near duplicate; remember every one."""
+        sample = checked.sample
+        if not (near := self._lookalikes.twin(sample.image, str(sample.split), checked.hash)):
+            return False
+        self.near.append(near)
+        return self.on_near == "skip"
+
+    def judge(self, kept: Collection[str]) -> None:
+        """Raise UserError where the samples cannot be used; `kept` names the splits that hold some."""
+        if self.problems and not self.skip_bad:
+            raise UserError(self._list())
+        if self.near and self.on_near == "error":
+            raise UserError(report(self.near))
+        for split in sorted(self._splits.difference(kept)):
+            if not self.problems:
+                raise UserError(f"the {split} split holds no sample")
+            raise UserError(f"no good sample is left in the {split} split. {self._list()}")
+
+    def to_json(self) -> dict[str, list[Any]]:
+        """Return what `summary.json` says of the checks."""
+        left_out = [{"file": problem.file, "problem": str(problem)} for problem in self.problems]
+        if self.on_near == "skip":
+            left_out += [near.left_out() for near in self.near]
+        return {"left_out": left_out, "near_duplicates": [*map(str, self.near)], "notes": self._notes}
+
+    def _list(self) -> str:
+        mend = "mend them, or set data.on_bad to skip to leave them out"
+        head = f"{len(self.problems)} bad samples; {mend}:"
+        return listed(head, self.problems, _SHOWN) + self._unknown()
+
+    def _unknown(self) -> str:
+        """List the values or labels that the table lacks, each with the line that makes it a class."""
+        pixels: Counter[str | int] = Counter()
+        masks: Counter[str | int] = Counter()
+        for problem in self.problems:
+            pixels.update(problem.unknown)
+            masks.update(problem.unknown.keys())
+        if not pixels:
+            return ""
+        most = pixels.most_common(_SHOWN)
+        rows = proposed_rows((value for value, _ in most), self.table)
+        lines = [
+            f"  {value}: {100 * count / max(self._area, 1):.3g} % of all pixels, in {masks[value]} "
+            f"masks; to make it a class, add to data.classes: - {row}"
+            for (value, count), row in zip(most, rows, strict=False)
+        ]
+        head = (
+            f"{len(pixels)} values or labels that the class table lacks (or list values in data.ignore):"
+        )
+        return "\n".join(["", head, *lines, *([_PHOTOGRAPH] if len(pixels) > _SHOWN else [])])

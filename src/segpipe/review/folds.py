@@ -1,0 +1,114 @@
+"""Cross-validation: the scores of DVC's experiments that differ in `data.fold` alone."""
+
+import json
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from dvc.repo import Repo
+from dvc.scm import RevError
+
+from segpipe.common.errors import UserError
+from segpipe.review import git
+from segpipe.review.git import CannotTell
+from segpipe.review.revision import Revision
+
+FOLD, FOLDS = "data.fold", "data.folds"
+_SHOWN = ("val_mean_iou", "original.mean_iou", "original.mean_dice", "original.pixel_accuracy")
+_QUEUE = (
+    "queue them with `dvc exp run --queue -S data.folds=5 -S 'data.fold=0,1,2,3,4'` and run them with "
+    "`dvc queue start`"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A score over the folds."""
+
+    name: str
+    values: list[float | None]  # of the folds that ran, in order; None for a class that is in no picture
+
+    @property
+    def mean(self) -> float:
+        """The mean over the folds that have it."""
+        return statistics.fmean(self._known)
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation of a sample (n - 1); None for a single fold."""
+        return statistics.stdev(self._known) if len(self._known) > 1 else None
+
+    @property
+    def _known(self) -> list[float]:
+        return [value for value in self.values if value is not None]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The runs of one set of params, one a fold."""
+
+    folds: int
+    differs: dict[str, Any]  # params in which it differs from the other ones
+    scores: dict[int, dict[str, Any]]  # by fold
+    repeated: dict[int, str]  # folds that ran several times, with the name of the newest, which counts
+
+    @property
+    def missing(self) -> list[int]:
+        """The folds without scores."""
+        return [fold for fold in range(self.folds) if fold not in self.scores]
+
+    def rows(self) -> list[Row]:
+        """Return validation's and test's scores, those of the classes last."""
+        every = list(dict.fromkeys(name for scores in self.scores.values() for name in scores))
+        names = [*_SHOWN, *(name for name in every if name.startswith("original.iou."))]
+        ordered = [scores for _, scores in sorted(self.scores.items())]
+        values = {name: [scores.get(name) for scores in ordered] for name in names}
+        return [Row(name, found) for name, found in values.items() if {*found} - {None}]
+
+
+def cross_validations(rev: str = "HEAD") -> list[CrossValidation]:
+    """Collect the experiments that started from a commit, by all their params except the fold.
+
+    Raises CannotTell where there is no such commit, UserError where no experiment has folds.
+    """
+    git.require_commits()
+    groups: dict[str, list[tuple[str, Revision]]] = defaultdict(list)
+    for name, revision in _experiments(rev):
+        params = revision.params()
+        if params.get(FOLDS, 1) > 1:
+            rest = {key: value for key, value in params.items() if key != FOLD}
+            groups[json.dumps(rest, sort_keys=True)].append((name, revision))
+    if not groups:
+        raise UserError(f"no experiment that started from {rev} has {FOLDS} above 1; {_QUEUE}")
+    params_of = {key: json.loads(key) for key in groups}
+    names = dict.fromkeys(name for params in params_of.values() for name in params)
+    varied = [n for n in names if len({json.dumps(params.get(n)) for params in params_of.values()}) > 1]
+    return [
+        _collected({name: params.get(name) for name in varied}, params[FOLDS], groups[key])
+        for key, params in params_of.items()
+    ]
+
+
+def _experiments(rev: str) -> list[tuple[str, Revision]]:
+    """Return the experiments that started from a commit with their names, the oldest first."""
+    repo = Repo()
+    try:
+        listed = repo.experiments.ls(rev)
+    except RevError:
+        raise CannotTell(f"{rev}: no such revision here; {git.how_to_fetch(rev)}") from None
+    found = [one for experiments in listed.values() for one in experiments]
+    found.sort(key=lambda one: (repo.scm.resolve_commit(one[1]).commit_time, one[0]))
+    return [(name, Revision(sha)) for name, sha in found]
+
+
+def _collected(differs: dict[str, Any], folds: int, runs: list[tuple[str, Revision]]) -> CrossValidation:
+    scores: dict[int, dict[str, Any]] = {}
+    repeated: dict[int, str] = {}
+    for name, revision in runs:
+        fold, found = revision.params()[FOLD], revision.scores()
+        if found and fold in scores:
+            repeated[fold] = name
+        if found:
+            scores[fold] = found
+    return CrossValidation(folds, differs, scores, repeated)

@@ -1,0 +1,97 @@
+"""Judging masks: whether they hold classes at all, as numbers or as colours, and what is no class."""
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from segpipe.common.classes import MaskValue
+from segpipe.common.errors import UserError
+from segpipe.survey.masks import MANY, Counts, MaskStats
+
+MOST_CLASSES = 255
+_VOID_NAMES = re.compile(r"void|ignored?|unlabel+ed|unknown|dont_?care", re.IGNORECASE)
+_VOID_VALUE, _VOID_COLOUR = 255, "#e0e0c0"  # around the objects of Pascal VOC
+_DISTINCT = 48  # colours whose three channels differ by this sum can be told apart by eye
+_SOFT = 64  # a mask of more values holds no classes
+_TINY, _MANY_TINY = 0.002, 6  # a mask of so many values below this share of its pixels has soft edges
+
+
+def by_colour(masks: Sequence[MaskStats]) -> bool:
+    """Return whether to read masks by colour: many have no numbers, or their palettes disagree."""
+    only_colours = sum(one.numbers is None for one in masks)
+    pairs = {pair for one in masks for pair in one.palette.items()}
+    return only_colours > 0.1 * len(masks) or len(pairs) > len({number for number, _ in pairs})
+
+
+def refuse_soft(masks: Sequence[MaskStats], counts: Sequence[Counts | None], by_colour: bool) -> None:
+    """Raise UserError where masks hold so many values that these cannot be classes."""
+    pixels, of_lossy = Counter[int | str](), set[int | str]()
+    for mask, count in zip(masks, counts, strict=True):
+        pixels.update(count or {})
+        of_lossy |= {*(count or {})} if mask.lossy else set()
+    many = statistics.median(10**6 if count is None else len(count) for count in counts) > _SOFT
+    edges = statistics.median(map(_is_soft, counts)) > 0.5
+    lossy = sum(one.lossy for one in masks)
+    if not many and len(pixels) <= MOST_CLASSES and not edges and len(of_lossy) <= 2:
+        return
+    most = ", ".join(str(value) for value, _ in pixels.most_common(4))
+    what = "colours" if by_colour else "values"
+    hold = f"{len(pixels)} {what}, most often {most}" if most else f"more than {MANY} {what} each"
+    if lossy:
+        raise UserError(
+            f"the masks cannot be read: {lossy} of {len(masks)} are JPEG, whose compression changes "
+            f"values ({hold}); save masks as PNG, after a threshold where they are noisy already"
+        )
+    raise UserError(
+        f"the masks cannot be read: they hold {hold}; these are no classes but photographs, or masks "
+        "with soft edges: save them without antialiasing, as PNG"
+    )
+
+
+def _is_soft(count: Counts | None) -> bool:
+    """Return whether most values of a mask have next to no pixels, as those of soft edges do."""
+    counts = [*(count or {}).values()]
+    tiny = sum(one < _TINY * sum(counts) for one in counts)
+    return tiny >= _MANY_TINY and tiny > len(counts) / 2
+
+
+def refuse_few(values: Sequence[MaskValue], classes: int) -> None:
+    """Raise UserError where the values of masks give fewer than two classes, or too many."""
+    if not 2 <= classes <= MOST_CLASSES:
+        raise UserError(
+            f"the masks hold {len(values)} value{'s' * (len(values) != 1)} "
+            f"({', '.join(map(str, values[:3]))}); expected 2 to {MOST_CLASSES} classes"
+        )
+
+
+def is_mixed_binary(counts: Sequence[Counts]) -> bool:
+    """Return whether the foreground is 1 in some masks, and 255 in the others."""
+    held = {frozenset(count) for count in counts}
+    return (
+        frozenset().union(*held) == {0, 1, 255}
+        and {0, 1} in held
+        and {0, 255} in held
+        and not any({1, 255} <= values for values in held)
+    )
+
+
+def is_void(value: MaskValue, values: Sequence[MaskValue], named: Mapping[MaskValue, str]) -> bool:
+    """Return whether a value means that nobody knows what is there."""
+    if value in named:
+        return bool(_VOID_NAMES.search(named[value]))
+    if isinstance(value, str):
+        return value == _VOID_COLOUR
+    # 255 is void beside small or dense numbers; as one of two values, or after 0 and 127, it is a class.
+    others = [int(v) for v in values if v != value]
+    dense = bool(others) and (max(others) < 100 or 2 * len(others) > max(others))
+    return value == _VOID_VALUE and len(values) > 2 and dense
+
+
+def shown_palette(masks: Sequence[MaskStats]) -> dict[int, str]:
+    """Return the palette's colours if they are meant for eyes: a grey ramp of 0, 1, 2 is not."""
+    palette = {number: colour for one in masks for number, colour in one.palette.items()}
+    rgb = [[*bytes.fromhex(colour[1:])] for colour in {*palette.values()}]
+    apart = (sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in combinations(rgb, 2))
+    return palette if min(apart, default=0) >= _DISTINCT else {}

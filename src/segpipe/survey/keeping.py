@@ -1,0 +1,91 @@
+"""Keeping what people have given to a class table, when the same folder is looked at again."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+
+from segpipe.common.classes import REST, ClassTable, MaskValue, SegmentationClass, class_name
+from segpipe.fetch.layouts.polygons import UNCOVERED
+from segpipe.fetch.naming import free_colours
+
+_MADE_UP = re.compile("class_[0-9a-f]+")  # a name that `init-data` gave for want of another
+
+
+def keep_values(proposed: ClassTable, before: ClassTable) -> ClassTable:
+    """Return a proposed table for masks with the rows and ignored values of an earlier one.
+
+    A row is kept as it is where the masks hold one of its values. Values that no row has get those that
+    are proposed.
+    """
+    values = {*proposed.values}
+    if not values.intersection(before.values):
+        return proposed
+    kept = [row for row in before.classes if REST in row.values or values.intersection(row.values)]
+    given = {value: row.name for row in proposed.classes for value in row.values}
+    kept = [_named(row, given.get(row.values[0], row.name)) for row in kept]
+    taken = {value for row in kept for value in row.values} | {*before.ignore}
+    left = ((row, tuple(v for v in row.values if v not in taken)) for row in proposed.classes)
+    new = [dataclasses.replace(row, value=v if len(v) > 1 else v[0]) for row, v in left if v]
+    ignore = [*before.ignore, *(value for value in proposed.ignore if value not in taken)]
+    return _joined(kept, [] if before.rest is not None else new, ignore)
+
+
+def keep_labels(proposed: ClassTable, before: ClassTable) -> ClassTable:
+    """Return a proposed table for labels of shapes with the rows of an earlier one.
+
+    A row is kept where it has a label by its name or its values. One without a label that has a number
+    for which another is proposed was renamed: it gets that label as a value.
+    """
+    found = {row.name: _row_of(row.name, before) for row in proposed.classes}
+    kept = {row.name for row in found.values() if row}
+    ignored = {class_name(value) for value in before.ignore if isinstance(value, str)}
+    renamed: dict[str, SegmentationClass] = {}
+    new = []
+    for row in proposed.classes:
+        numbered = next((b for b in before.classes if row.value in b.values), None)
+        if found[row.name] or row.name in ignored:
+            continue
+        if numbered and numbered.name not in kept:
+            label = (row.name,) if row.value != UNCOVERED else ()
+            renamed[numbered.name] = dataclasses.replace(numbered, value=(*numbered.values, *label))
+        elif before.rest is None:
+            new.append(row)
+    if not kept | renamed.keys():
+        return proposed
+    rows = [renamed.get(row.name, row) for row in before.classes]
+    rows = [row for row in rows if row.name in kept | renamed.keys() or REST in row.values]
+    taken = {value for row in rows for value in row.values} | {*before.ignore}
+    free = (number for number in range(1, 255) if number not in taken and number not in proposed.values)
+    new = [row if row.value not in taken else dataclasses.replace(row, value=next(free)) for row in new]
+    ignore = [*before.ignore, *(value for value in proposed.ignore if value not in taken)]
+    return _joined(rows, new, ignore)
+
+
+def _row_of(name: str, table: ClassTable) -> SegmentationClass | None:
+    """Return the row that has a label by its name or its values, the rest excepted."""
+    for row in table.classes:
+        if name in (row.name, *(class_name(value) for value in row.values if isinstance(value, str))):
+            return row
+    return None
+
+
+def _named(row: SegmentationClass, name: str) -> SegmentationClass:
+    return dataclasses.replace(row, name=name) if _MADE_UP.fullmatch(row.name) else row
+
+
+def _joined(
+    kept: Sequence[SegmentationClass], new: Iterable[SegmentationClass], ignore: Sequence[MaskValue]
+) -> ClassTable:
+    """Return a table of kept rows and new ones, whose names and colours differ from all before them."""
+    rows = [*kept]
+    colours = free_colours([row.colour for row in (*kept, *new)])
+    for row in new:
+        names, taken = {one.name for one in rows}, {one.colour for one in rows}
+        numbered = (f"{row.name}_{number}" for number in range(2, len(names) + 3))
+        name = next(one for one in (row.name, *numbered) if one not in names)
+        rows.append(
+            dataclasses.replace(
+                row, name=name, colour=next(colours) if row.colour in taken else row.colour
+            )
+        )
+    return ClassTable(tuple(rows), tuple(ignore))

@@ -1,0 +1,99 @@
+"""Statistics of one mask: how often each value or colour is in it, from one decode."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from segpipe.fetch.integrity import mask_pixels, refuse_alpha
+from segpipe.fetch.pillow import open_whole
+from segpipe.fetch.sample import Mask
+from segpipe.fetch.stored import format_of, open_stored
+
+MANY = 1024  # masks of more colours get no class table, so these are not counted
+
+Counts = Mapping[int | str, int]  # pixels by number, or by colour as `#rrggbb`
+
+_MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB"}
+
+
+@dataclass(frozen=True)
+class MaskStats:
+    """What one mask holds."""
+
+    size: tuple[int, int]  # height and width
+    kind: str  # format and mode of the file
+    numbers: Counts | None  # the mask as numbers; None where it can only be read by colour
+    colours: Counts | None = None  # the mask as colours; None where they are too many, or none
+    palette: Mapping[int, str] = field(default_factory=dict)  # colours that the file gives to numbers
+    lossy: bool = False  # whether the format changes values
+
+
+def mask_stats(mask: Mask, file: str) -> MaskStats:
+    """Count a mask's values as `fetch` reads them. Raises BadSampleError, which names `file`."""
+    if not isinstance(mask, bytes):
+        return MaskStats((mask.shape[0], mask.shape[1]), "drawn", _counted(mask))
+    if known := format_of(mask):
+        return _of_other(mask, known, file)
+    drawing = open_whole(mask, file)
+    refuse_alpha(drawing, file)
+    size, mode = (drawing.height, drawing.width), _MODES.get(drawing.mode, drawing.mode)
+    # A GIF's palette is renumbered by those who write it, so that its indices mean nothing.
+    by_index = mode in ("1 bit", "grey", "palette") and (drawing.format != "GIF" or mode == "grey")
+    numbers, colours, palette = _of_one_channel(drawing) if by_index else _of_colours(drawing)
+    return MaskStats(
+        size, f"{drawing.format} {mode}", numbers, colours, palette, drawing.format == "JPEG"
+    )
+
+
+def _of_other(mask: bytes, known: str, file: str) -> MaskStats:
+    """Count the values of a mask that Pillow does not read."""
+    stored = open_stored(mask, file)
+    by_index = stored.colours in ("grey", "palette")
+    pixels, _ = mask_pixels(mask, file, not by_index)
+    if not by_index:
+        numbers, colours, _ = _of_colours(Image.fromarray(pixels))
+        return MaskStats(stored.size, f"{known} {stored.colours}", numbers, colours)
+    found = _counted(pixels)
+    shown = stored.palette if stored.palette is not None else np.arange(256).repeat(3).reshape(-1, 3)
+    codes = {int(value): _code(shown[int(value)].tolist()) for value in found}
+    colours = Counter[int | str]()
+    for value, count in found.items():
+        colours[codes[int(value)]] += count
+    palette = codes if stored.palette is not None else {}
+    return MaskStats(stored.size, f"{known} {stored.colours}", found, colours, palette)
+
+
+def _counted(values: np.ndarray) -> dict[int | str, int]:
+    return {value: count for value, count in enumerate(np.bincount(values.ravel()).tolist()) if count}
+
+
+def _of_one_channel(drawing: Image.Image) -> tuple[Counts, Counts, dict[int, str]]:
+    channel = drawing.getchannel(0)
+    found = {level: count for level, count in enumerate(channel.histogram()) if count}
+    every = channel.crop((0, 0, 256, 1))  # keeps the palette
+    every.putdata(range(256))
+    rgb = np.asarray(every.convert("RGB"))[0]
+    codes = {level: _code(rgb[level].tolist()) for level in found}
+    colours, numbers = Counter[int | str](), Counter[int | str]()
+    for level, count in found.items():
+        colours[codes[level]] += count
+        numbers[int(level > 0) if drawing.mode == "1" else level] += count
+    return numbers, colours, codes if drawing.mode == "P" else {}
+
+
+def _of_colours(drawing: Image.Image) -> tuple[Counts | None, Counts | None, dict[int, str]]:
+    pairs: Any = drawing.convert("RGB").getcolors(MANY)
+    if not pairs:
+        return None, None, {}
+    grey = drawing.mode != "CMYK" and all(red == green == blue for _, (red, green, blue) in pairs)
+    numbers = {red: count for count, (red, _, _) in pairs} if grey else None
+    return numbers, {_code(colour): count for count, colour in pairs}, {}
+
+
+def _code(rgb: Iterable[int]) -> str:
+    """Return a colour as `#rrggbb`."""
+    return "#" + bytes(rgb).hex()

@@ -1,0 +1,40 @@
+"""Exports of networks of one band and of four, in their own runtimes."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import decoder
+
+from segpipe.export.runtimes import FORMATS
+from segpipe.model.encoders import ENCODERS
+from segpipe.model.unet import unet
+
+
+def small_network(scaled_as, seen, channels):
+    """A U-Net on an encoder of two convolutions, which has an input of `seen` channels."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, seen))
+    outputs = [image]
+    for _ in range(2):
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(outputs[-1])
+        outputs.append(keras.layers.ReLU()(keras.layers.BatchNormalization()(x)))
+    encoder = keras.Model(image, outputs[1:], name="encoder")
+    return unet(encoder, ENCODERS[scaled_as].scaling, decoder("light", [8]), 3, channels)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    ("scaled_as", "seen", "channels"),
+    [("mobilenet_v2", 1, 1), ("densenet121", 3, 1), ("densenet121", 4, 4)],
+    ids=["one band", "one band as grey", "four bands"],
+)
+def test_an_export_takes_the_bands_of_its_model(name, scaled_as, seen, channels, rng, tmp_path):
+    network = small_network(scaled_as, seen, channels)
+    images = rng.integers(0, 256, (4, 32, 32, channels), np.uint8)
+    path = tmp_path / FORMATS[name].file if FORMATS[name].file else tmp_path / "model"
+    FORMATS[name].write(network, {}, lambda: list(images), path)
+    found, expected = FORMATS[name].load(path, 1)(images), network.predict_on_batch(images)
+    if name == "tflite-int8":
+        assert np.abs(found - expected).mean() < 0.03 * np.ptp(expected)
+    else:
+        np.testing.assert_allclose(found, expected, atol=1e-4)

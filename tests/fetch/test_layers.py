@@ -1,0 +1,145 @@
+"""Binary masks of objects and of classes become one mask, from folder to raw records."""
+
+import numpy as np
+import pytest
+from own_folders import HEIGHT, WIDTH, photo, save
+from PIL import Image
+
+from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.common.codec import decode_png
+from segpipe.common.tfrecord import read_shard
+from segpipe.fetch import layouts
+from segpipe.fetch.layouts import layers
+from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
+
+ROADS = ClassTable(
+    (
+        SegmentationClass("background", 0, "#999999"),
+        SegmentationClass("road", 1, "#0072b2"),
+        SegmentationClass("car", 2, "#e69f00"),
+    )
+)
+CELLS = ClassTable((ROADS.classes[0], SegmentationClass("nucleus", 1, "#0072b2")))
+
+
+def binary(path, *boxes, value=255, size=(WIDTH, HEIGHT)):
+    """A mask with boxes (top, left, bottom, right)."""
+    drawing = np.zeros(size[::-1], np.uint8)
+    for top, left, bottom, right in boxes:
+        drawing[top:bottom, left:right] = value
+    save(Image.fromarray(drawing), path)
+
+
+@pytest.fixture
+def nuclei(tmp_path, rng):
+    """Two pictures as in the Data Science Bowl, with three objects and with one; two without masks."""
+    for name, boxes in (
+        ("ab1", [(0, 0, 5, 5), (5, 5, 9, 9), (3, 3, 6, 6)]),
+        ("cd2", [(20, 30, 30, 40)]),
+    ):
+        save(photo(rng), tmp_path / "stage1_train" / name / "images" / f"{name}.png")
+        for number, box in enumerate(boxes):
+            binary(tmp_path / "stage1_train" / name / "masks" / f"{number:064x}.png", box)
+    for name in ("ef3", "gh4"):
+        save(photo(rng), tmp_path / "stage1_test" / name / "images" / f"{name}.png")
+    return tmp_path
+
+
+@pytest.fixture(params=["masks/{kind}/{name}.png", "{kind}/{name}_mask.png"])
+def classes(tmp_path, rng, request):
+    """A road on four pictures, a car over it on two."""
+    for number in range(4):
+        save(photo(rng), tmp_path / "images" / f"{number}.jpg")
+        binary(tmp_path / request.param.format(kind="road", name=number), (10, 0, 20, WIDTH))
+        if number % 2:
+            binary(tmp_path / request.param.format(kind="car", name=number), (8, 5, 14, 9), value=1)
+    return tmp_path
+
+
+def raw(root, out, table):
+    """The masks in the raw records, by name."""
+    write_raw("own", layouts.samples("layers", root, 0.4, table), table, False, 100, out, processes=1)
+    found = [sample for shard in sorted(out.glob("*.tfrecord")) for sample in read_shard(shard)]
+    return {sample["name"].decode(): decode_png(sample["mask"]) for sample in found}
+
+
+def test_objects_of_a_picture_are_one_class_whatever_it_is_called(nuclei, tmp_path):
+    assert "layers" in layouts.layouts_of(nuclei)
+    assert layers.labels(nuclei) == {"object": 0}
+    found = list(layouts.samples("layers", nuclei, 0.0, CELLS))
+    masks = {one.name: one.content.read()[1] for one in found if isinstance(one, Sample)}
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    for box in (slice(0, 5), slice(5, 9), slice(3, 6)):
+        expected[box, box] = 1
+    assert (masks["stage1_train/ab1"] == expected).all()
+    assert masks["stage1_train/cd2"].sum() == 100
+    assert [str(one) for one in found if isinstance(one, Problem)] == []
+    assert [n.text for n in found if isinstance(n, Note)] == ["not used: pictures without masks (2)"]
+
+
+def test_a_folder_of_masks_is_a_class_and_the_later_one_in_the_table_lies_above(classes, tmp_path):
+    assert next(iter(layouts.layouts_of(classes))) == "layers"
+    assert layers.labels(classes) == {"car": 0, "road": 0}
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[10:20] = 1
+    with_car = expected.copy()
+    with_car[8:14, 5:9] = 2
+    masks = raw(classes, tmp_path / "raw", ROADS)
+    assert {*masks} == {"0", "1", "2", "3"}
+    for name, mask in masks.items():
+        assert (mask == (with_car if int(name) % 2 else expected)).all(), name
+
+
+def test_the_order_of_the_table_decides_what_lies_above(classes):
+    turned = ClassTable((ROADS.classes[0], ROADS.classes[2], ROADS.classes[1]))
+    found = layouts.samples("layers", classes, 0.0, turned)
+    mask = next(s for s in found if isinstance(s, Sample) and s.name == "1").content.read()[1]
+    assert (mask[10:20] == 2).all()
+    assert (mask[8:10, 5:9] == 1).all()
+
+
+def test_that_overlaps_are_decided_by_the_table_is_said(classes):
+    notes = [one.text for one in layouts.samples("layers", classes, 0.0, ROADS) if isinstance(one, Note)]
+    assert notes == ["where masks overlap, the class that stands later in data.classes wins"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: binary(path, size=(WIDTH, HEIGHT - 1)), "size 40x29; expected that of the others"),
+        (lambda path: path.write_bytes(b"no picture"), "no image format that segpipe reads"),
+        (
+            lambda path: save(Image.linear_gradient("L").resize((WIDTH, HEIGHT)), path),
+            "expected 0 and one",
+        ),
+    ],
+)
+def test_a_mask_that_does_not_fit_the_others_is_named(nuclei, spoil, words):
+    spoil(nuclei / "stage1_train/ab1/masks" / f"{1:064x}.png")
+    found = [s for s in layouts.samples("layers", nuclei, 0.0, CELLS) if isinstance(s, Sample)]
+    with pytest.raises(BadSampleError) as error:
+        found[0].content.read()
+    assert words in str(error.value)
+    assert f"{1:064x}.png" in str(error.value)
+
+
+def test_a_picture_without_a_mask_of_any_class_is_a_problem(classes, rng):
+    save(photo(rng), classes / "images" / "9.jpg")
+    found = layouts.samples("layers", classes, 0.0, ROADS)
+    (problem,) = (one for one in found if isinstance(one, Problem))
+    assert str(problem).startswith("images/9.jpg: no mask for its partner")
+
+
+def test_a_class_that_the_table_lacks_is_named(classes):
+    found = layouts.samples("layers", classes, 0.0, CELLS)
+    sample = next(one for one in found if isinstance(one, Sample))
+    with pytest.raises(BadSampleError, match="labels that are no class: 'road'"):
+        sample.content.read()
+
+
+def test_pictures_and_masks_in_equal_sub_folders_are_pairs_and_no_classes(tmp_path, rng):
+    for day in ("monday", "tuesday"):
+        save(photo(rng), tmp_path / "images" / day / "a.jpg")
+        binary(tmp_path / "masks" / day / "a.png", (0, 0, 9, 9))
+    assert [*layouts.layouts_of(tmp_path)] == ["pairs"]

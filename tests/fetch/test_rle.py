@@ -1,0 +1,184 @@
+"""Kaggle's run lengths are drawn as its own encoder writes them, from folder to raw records."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from own_folders import HEIGHT, WIDTH, photo, save
+from PIL import Image
+
+from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.common.codec import decode_png
+from segpipe.common.errors import UserError
+from segpipe.common.tfrecord import read_shard
+from segpipe.fetch import layouts
+from segpipe.fetch.layouts import rle
+from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
+
+CLOUDS = ClassTable(
+    (
+        SegmentationClass("background", 0, "#999999"),
+        SegmentationClass("Fish", 1, "#0072b2"),
+        SegmentationClass("Gravel", 2, "#e69f00"),
+    )
+)
+
+
+def encoded(mask: np.ndarray) -> str:
+    """Kaggle's encoder, as its data pages give it: one-indexed, down the columns."""
+    padded = np.concatenate([[0], mask.T.ravel(), [0]])
+    runs = np.where(padded[1:] != padded[:-1])[0] + 1
+    runs[1::2] -= runs[::2]
+    return " ".join(map(str, runs))
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+    def write(text, *names, csv="train.csv"):
+        for name in names:
+            save(photo(rng), tmp_path / name)
+        (tmp_path / csv).write_text(text)
+        return tmp_path
+
+    return write
+
+
+def found(root, table=CLOUDS):
+    return list(layouts.samples("rle", root, 0.0, table))
+
+
+def mask_of(root, table=CLOUDS):
+    (sample,) = (one for one in found(root, table) if isinstance(one, Sample))
+    return sample.content.read()[1]
+
+
+def test_runs_go_down_the_columns_from_pixel_1(folder):
+    # A picture of 30 rows: pixels 1 to 3 are the top of column 0, pixel 31 is the top of column 1.
+    root = folder("ImageId,EncodedPixels\na.jpg,1 3 31 2 1200 1\n", "images/a.jpg")
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[0:3, 0] = expected[0:2, 1] = expected[29, 39] = 1
+    one = ClassTable((CLOUDS.classes[0], SegmentationClass("ship", 7, "#0072b2")))
+    assert (mask_of(root, one) == expected).all()
+
+
+def test_understanding_clouds_from_folder_to_raw_records(folder, tmp_path):
+    rows = ["Image_Label,EncodedPixels"]
+    for number in range(6):
+        rows += [
+            f"{number:07x}.jpg_Fish,61 30",
+            f"{number:07x}.jpg_Flower,",
+            f"{number:07x}.jpg_Gravel,81 20",
+        ]
+    root = folder("\n".join(rows), *(f"train_images/{number:07x}.jpg" for number in range(6)))
+    folder(
+        "Image_Label,EncodedPixels\nt.jpg_Fish,1 1\n", "test_images/t.jpg", csv="sample_submission.csv"
+    )
+    assert layouts.layouts_of(root) == {"rle": "run lengths in train.csv"}
+    assert rle.labels(root) == {"Fish": 0, "Gravel": 0}
+    samples = list(layouts.samples("rle", root, 0.5, CLOUDS))
+    assert [n.text for n in samples if isinstance(n, Note)] == [
+        "not used: pictures that no row names (1)"
+    ]
+    write_raw("clouds", samples, CLOUDS, False, 100, tmp_path / "raw", processes=1)
+    masks = [
+        decode_png(sample["mask"])
+        for shard in sorted((tmp_path / "raw").glob("*.tfrecord"))
+        for sample in read_shard(shard)
+    ]
+    assert len(masks) == 6
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[:, 2] = 1
+    expected[20:, 2] = expected[:10, 3] = 2  # Gravel stands later in the table
+    assert all((mask == expected).all() for mask in masks)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("ImageId,ClassId,EncodedPixels\na.jpg,1,1 2\na.jpg,4,5 2\n", {"class_1": 1, "class_4": 4}),
+        ("ImageId_ClassId,EncodedPixels\na.jpg_1,1 2\na.jpg_4,5 2\n", {"class_1": 1, "class_4": 4}),
+        ("id,rle_mask\na,1 2\na,5 2\n", {"object": 0}),
+        ("\ufeffimg, EncodedPixels\r\na.jpg,1 2\r\na.jpg,-1\r\n\r\n", {"object": 0}),
+    ],
+)  # fmt: skip
+def test_columns_are_found_by_the_names_that_challenges_give_them(folder, text, labels):
+    root = folder(text, "train/a.jpg")
+    assert rle.labels(root) == labels
+    numbered = ClassTable(
+        (
+            CLOUDS.classes[0],
+            SegmentationClass("scratch", 1, "#0072b2"),
+            SegmentationClass("dent", 4, "#e69f00"),
+        )
+    )
+    if "class_1" in labels:  # a class may be renamed: its value tells
+        assert mask_of(root, numbered)[:7, 0].tolist() == [1, 1, 0, 0, 2, 2, 0]
+
+
+@pytest.mark.parametrize("runs", ["", "-1", '""'])
+def test_a_row_without_runs_is_a_picture_of_background(folder, runs):
+    assert (mask_of(folder(f"ImageId,EncodedPixels\na.jpg,{runs}\n", "images/a.jpg")) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ("1 2 3", "3 numbers; expected pairs of first pixel and length"),
+        ("1 1201", "a run of pixels 1 to 1201; expected pixels 1 to 1200, those of the picture"),
+        ("0 5", "a run of pixels 0 to 4; expected"),
+        ("1 5 3 5", "runs that overlap; expected runs apart from each other"),
+        ("1 -5", "run lengths with '1 -5'; expected numbers"),
+        ("1 99999999999999999999", "a run beyond the picture"),
+        ("one two", "run lengths with 'one two'"),
+    ],
+)
+def test_malformed_run_lengths_are_a_problem_of_their_picture(folder, runs, words):
+    root = folder(f"ImageId,EncodedPixels\na.jpg,{runs}\n", "images/a.jpg")
+    with pytest.raises(BadSampleError) as error:
+        mask_of(root)
+    assert words in str(error.value)
+    assert str(error.value).startswith("train.csv (a.jpg): ")
+
+
+def test_a_picture_that_is_missing_is_one_problem_however_many_rows_it_has(folder):
+    root = folder("ImageId,EncodedPixels\na.jpg,1 2\ngone.jpg,1 2\ngone.jpg,5 2\n", "images/a.jpg")
+    problems = [str(one) for one in found(root) if isinstance(one, Problem)]
+    assert problems == [f"train.csv (gone.jpg): no such picture; expected it below {root.name}/"]
+
+
+def test_a_table_that_names_no_picture_of_the_folder_is_refused(folder):
+    root = folder("ImageId,EncodedPixels\na.jpg,1 2\nb.jpg,1 2\n", "images/c.jpg")
+    with pytest.raises(UserError, match=r"holds none of the 2 pictures that train\.csv names"):
+        found(root)
+
+
+masks = st.integers(1, 9).flatmap(
+    lambda height: st.integers(1, 9).flatmap(
+        lambda width: st.lists(st.booleans(), min_size=height * width, max_size=height * width).map(
+            lambda bits: np.array(bits, np.uint8).reshape(height, width)
+        )
+    )
+)
+
+
+@given(masks)
+def test_any_mask_comes_back_from_kaggles_own_encoder(tmp_path_factory, mask):
+    root = tmp_path_factory.mktemp("rle")
+    Image.new("RGB", mask.shape[::-1]).save(root / "a.png")
+    table = ClassTable((CLOUDS.classes[0], SegmentationClass("ship", 1, "#0072b2")))
+    content = rle.RunLengths(root / "a.png", (("ship", encoded(mask)),), table, "train.csv (a)")
+    assert (content.read()[1] == mask).all()
+
+
+@given(st.text('0123456789 -,\t\n"_aé\x00', max_size=80))
+def test_whatever_a_table_holds_there_are_samples_or_problems_and_no_traceback(tmp_path_factory, text):
+    root = tmp_path_factory.mktemp("rle")
+    Image.new("RGB", (4, 3)).save(root / "a.png")
+    (root / "train.csv").write_text(f"ImageId,EncodedPixels\n{text}\na,1 2\n")
+    try:
+        samples = [one for one in layouts.samples("rle", root, 0.5, CLOUDS) if isinstance(one, Sample)]
+        for sample in samples:
+            sample.content.read()
+    except UserError as error:
+        assert str(error)

@@ -1,0 +1,89 @@
+"""Georeferenced rasters: masks that lie where their picture lies, by window as in memory."""
+
+import numpy as np
+import pytest
+import rasterio
+from helpers import PETS
+from rasterio.transform import from_origin
+from test_predict_folder import files, rows
+
+from segpipe import load_model
+from segpipe.predict import raster
+
+PLACE = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_200_000, 0.5, 0.5)}
+
+
+def geotiff(path, pixels, **profile):
+    """Write [height, width, bands] as GeoTIFF in Zurich's zone."""
+    height, width, bands = pixels.shape
+    given = {"driver": "GTiff", "dtype": pixels.dtype, **PLACE, **profile}
+    with rasterio.open(path, "w", height=height, width=width, count=bands, **given) as target:
+        target.write(np.moveaxis(pixels, -1, 0))
+    return path
+
+
+@pytest.fixture
+def scene(tmp_path, rng):
+    """A raster of 3 x 4 tiles of the model."""
+    coarse = rng.integers(1, 256, (10, 14, 3), np.uint8)
+    return geotiff(tmp_path / "scene.tif", np.kron(coarse, np.ones((9, 9, 1), np.uint8)))
+
+
+@pytest.mark.parametrize("options", [[], ["--tile"]])
+def test_a_mask_lies_where_its_raster_lies_and_holds_the_tables_values(
+    predict, model, scene, tmp_path, options
+):
+    code, _, _ = predict(scene, "-o", tmp_path / "out", *options)
+    assert code == 0
+    assert files(tmp_path / "out") == ["masks/scene.tif", "overlays/scene.jpg", "shares.csv"]
+    expected = load_model(model).predict(scene, tile=bool(options))
+    with rasterio.open(tmp_path / "out/masks/scene.tif") as written:
+        assert (written.crs, written.transform) == (PLACE["crs"], PLACE["transform"])
+        assert (written.read(1) == expected + 1).all(), "as in memory, to the pixel"
+        assert written.colormap(1)[1][:3] == PETS.classes[0].rgb
+    (row,) = rows(tmp_path / "out/shares.csv")
+    assert float(row["share_pet"]) == pytest.approx((expected == 0).mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [[], ["--tile"]])
+def test_pixels_without_data_have_none_in_the_mask(predict, scene, tmp_path, options):
+    with rasterio.open(scene) as opened:
+        pixels = np.moveaxis(opened.read(), 0, -1)
+    pixels[5:40, 10:30] = 0
+    geotiff(scene, pixels, nodata=0)
+    assert predict(scene, "-o", tmp_path / "out", *options)[0] == 0
+    with rasterio.open(tmp_path / "out/masks/scene.tif") as written:
+        mask = written.read(1)
+        assert written.nodata == 255
+    assert (mask[5:40, 10:30] == 255).all()
+    assert (mask == 255).sum() == 35 * 20
+
+
+def test_what_cannot_be_read_or_has_other_bands_is_listed_and_the_rest_is_done(
+    predict, scene, tmp_path, rng
+):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    (folder / "cut.tif").write_bytes(scene.read_bytes()[:9000])
+    geotiff(folder / "five.tif", rng.integers(0, 255, (90, 90, 5), np.uint8))
+    scene.rename(folder / "good.tif")
+    code, _, said = predict(folder, "-o", tmp_path / "out", "--tile")
+    assert code == 1
+    assert "2 of 3 pictures could not be read" in said
+    assert "five.tif: 5 bands that are no RGB" in said
+    assert files(tmp_path / "out/masks") == ["good.tif"], "nothing half-written"
+
+
+def test_without_rasterio_the_mask_is_a_png_and_it_is_said(predict, scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(raster, "AVAILABLE", False)
+    code, said, _ = predict(scene, "-o", tmp_path / "out", "--tile")
+    assert code == 0
+    assert files(tmp_path / "out/masks") == ["scene.png"]
+    assert "scene.tif: a GeoTIFF, whose mask is a PNG without its place; pip install" in said
+
+
+def test_an_overlay_has_every_nth_pixel_of_a_large_raster(predict, scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(raster, "_OVERLAY", 50)
+    predict(scene, "-o", tmp_path / "out", "--tile")
+    with rasterio.open(tmp_path / "out/overlays/scene.jpg") as overlay:
+        assert (overlay.height, overlay.width) == (30, 42)  # of 90 x 126, every third

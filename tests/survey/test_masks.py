@@ -1,0 +1,157 @@
+"""A mask is counted as `fetch` reads it, whatever its file; what misleads is judged as a whole."""
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from segpipe.common.errors import UserError
+from segpipe.fetch.integrity import mask_pixels
+from segpipe.fetch.sample import BadSampleError
+from segpipe.survey.masks import MaskStats, mask_stats
+from segpipe.survey.names import Names
+from segpipe.survey.proposal import propose
+
+DRAWING = np.array([[0, 0, 1], [1, 1, 2]], np.uint8)
+RGB = np.array([[[255, 0, 0], [255, 0, 0], [0, 0, 9]]], np.uint8)
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def with_palette():
+    image = Image.fromarray(DRAWING, "L").convert("P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    image.putdata(DRAWING.ravel().tolist())
+    return encoded(image)
+
+
+def tiff(array, **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, **options)
+    return buffer.getvalue()
+
+
+COUNTS = {0: 2, 1: 3, 2: 1}
+GREYS = {"#000000": 2, "#010101": 3, "#020202": 1}
+
+
+@pytest.mark.parametrize(
+    ("mask", "kind", "numbers", "colours"),
+    [
+        (encoded(Image.fromarray(DRAWING)), "PNG grey", COUNTS, GREYS),
+        (with_palette(), "PNG palette", COUNTS, {"#000000": 2, "#800000": 3, "#008000": 1}),
+        (encoded(Image.fromarray(DRAWING > 0)), "PNG 1 bit", {0: 2, 1: 4},
+         {"#000000": 2, "#ffffff": 4}),
+        (encoded(Image.fromarray(DRAWING).convert("RGB")), "PNG RGB", COUNTS, GREYS),
+        (encoded(Image.fromarray(RGB)), "PNG RGB", None, {"#ff0000": 2, "#000009": 1}),
+        (encoded(Image.fromarray(DRAWING), "GIF"), "GIF palette", COUNTS, GREYS),
+        (encoded(Image.fromarray(DRAWING.astype(np.uint16))), "PNG of 16 bits grey", COUNTS, GREYS),
+        (tiff(DRAWING), "TIFF grey", COUNTS, GREYS),
+        (tiff(RGB, photometric="rgb"), "TIFF rgb", None, {"#ff0000": 2, "#000009": 1}),
+        (DRAWING, "drawn", COUNTS, None),
+    ],
+)  # fmt: skip
+def test_values_and_colours_are_counted_from_one_decode(mask, kind, numbers, colours):
+    found = mask_stats(mask, "m")
+    assert (found.kind, found.numbers, found.colours) == (kind, numbers, colours)
+    if isinstance(mask, bytes) and numbers:
+        assert Counter(mask_pixels(mask, "m", False)[0].ravel().tolist()) == numbers, "as fetch"
+
+
+def test_a_mask_in_the_alpha_channel_is_refused_by_name():
+    image = Image.new("RGBA", (2, 1), "white")
+    image.putalpha(Image.fromarray(np.array([[0, 255]], np.uint8)))
+    with pytest.raises(BadSampleError, match="m: one colour all over, and shapes in its alpha channel"):
+        mask_stats(encoded(image), "m")
+
+
+def grey(*counts, kind="PNG", lossy=False):
+    return [MaskStats((8, 8), f"{kind} grey", c, {"#000000": 64}, lossy=lossy) for c in counts]
+
+
+def table_of(masks, names=None, files=()):
+    proposal = propose(masks, names or Names(), True, files)
+    return {c.name: c.value for c in proposal.table.classes}, proposal
+
+
+def test_masks_of_0_and_1_beside_others_of_0_and_255_have_one_foreground():
+    classes, proposal = table_of(grey({0: 9, 1: 3}, {0: 9, 255: 3}, {0: 12}))
+    assert classes == {"background": 0, "foreground": (1, 255)}
+    assert proposal.table.ignore == ()
+    assert proposal.notes == ("no mask holds both 1 and 255: both are taken as the foreground",)
+
+
+@pytest.mark.parametrize("last", [{0: 9, 1: 2, 255: 1}, {1: 2, 255: 1}])
+def test_one_mask_with_both_1_and_255_makes_255_ignored(last):
+    classes, proposal = table_of(grey({0: 9, 1: 3}, {0: 9, 255: 3}, last))
+    assert classes == {"background": 0, "foreground": 1}
+    assert proposal.table.ignore == (255,)
+    assert proposal.notes == ()
+
+
+def test_a_few_values_of_lossy_masks_are_refused():
+    with pytest.raises(UserError, match="1 of 2 are JPEG, whose compression changes values"):
+        masks = [*grey({0: 9, 255: 3}), *grey({0: 9, 1: 2, 255: 2}, kind="JPEG", lossy=True)]
+        propose(masks, Names(), True)
+
+
+def test_soft_edges_are_refused_and_many_classes_are_not():
+    soft = {0: 50_000, 255: 9000} | dict.fromkeys(range(30, 200, 20), 20)
+    with pytest.raises(UserError, match="masks with soft edges: save them without antialiasing"):
+        propose(grey(soft, soft, {0: 9}), Names(), True)
+    classes, _ = table_of(grey(dict.fromkeys(range(40), 100), dict.fromkeys(range(30, 60), 100)))
+    assert len(classes) == 60
+
+
+def test_values_of_one_name_are_one_class():
+    names = Names(by_value={0: "ground", 1: "car", 2: "car"})
+    assert table_of(grey({0: 9, 1: 3, 2: 1}), names)[0] == {"ground": 0, "car": (1, 2)}
+
+
+def test_the_label_ids_of_cityscapes_become_the_classes_of_its_training():
+    ids = dict.fromkeys(range(34), 10)
+    classes, proposal = table_of(grey(ids), files=["a/b_gtFine_labelIds.png"])
+    assert list(classes) == [
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic_light", "traffic_sign",
+        "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle",
+        "bicycle",
+    ]  # fmt: skip
+    assert [*classes.values()] == [
+        7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33,
+    ]  # fmt: skip
+    assert sorted(proposal.table.ignore) == [*range(7), 9, 10, 14, 15, 16, 18, 29, 30, 255]
+    assert proposal.notes == (
+        "Cityscapes' labels become its 19 classes of training; its other labels are ignored",
+    )
+    assert proposal.table.classes[0].colour == "#804080"
+
+
+def test_cityscapes_is_known_by_the_names_of_a_list_too():
+    names = ["unlabeled", "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light",
+             "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus",
+             "train", "motorcycle", "bicycle", "rail track"]  # fmt: skip
+    listed = Names(by_value=dict(enumerate(names)))
+    classes, proposal = table_of(grey(dict.fromkeys(range(21), 10)), listed)
+    assert len(classes) == 19 and classes["road"] == 1
+    assert sorted(proposal.table.ignore) == [0, 20]
+
+
+def test_the_32_labels_of_camvid_become_11():
+    labels = [
+        "Animal", "Archway", "Bicyclist", "Bridge", "Building", "Car", "CartLuggagePram", "Child",
+        "Column_Pole", "Fence", "LaneMkgsDriv", "LaneMkgsNonDriv", "Misc_Text", "MotorcycleScooter",
+        "OtherMoving", "ParkingBlock", "Pedestrian", "Road", "RoadShoulder", "Sidewalk", "SignSymbol",
+        "Sky", "SUVPickupTruck", "TrafficCone", "TrafficLight", "Train", "Tree", "Truck_Bus", "Tunnel",
+        "VegetationMisc", "Void", "Wall",
+    ]  # fmt: skip
+    listed = Names(by_value=dict(enumerate(labels)))
+    classes, proposal = table_of(grey(dict.fromkeys(range(32), 10)), listed)
+    assert len(classes) == 11 and proposal.table.ignore == (labels.index("Void"),)
+    assert classes["Bicyclist"] == (labels.index("Bicyclist"), labels.index("MotorcycleScooter"))

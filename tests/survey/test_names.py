@@ -1,0 +1,62 @@
+"""Names of classes: read from the files that data sets bring, each as its tool writes it."""
+
+import json
+
+import pytest
+
+from segpipe.survey.names import find_names, read_names
+
+NNUNET = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "liver": 1, "tumour": 2},
+          "numTraining": 2, "file_ending": ".png"}  # fmt: skip
+SUPERVISELY = {"classes": [{"title": "road side", "shape": "bitmap", "color": "#80FF00"}], "tags": []}
+MAPILLARY = {"labels": [{"name": "object--car", "readable": "Car", "color": [0, 0, 142]}]}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "values", "names"),
+    [
+        ("data.yaml", "path: .\nnc: 2\nnames: ['no', cat]\n", [0, 1], {0: "no", 1: "cat"}),
+        ("data.yaml", "names:\n  0: cat\n  3: dog\n", [0, 3], {0: "cat", 3: "dog"}),
+        ("_classes.csv", "Pixel Value, Class\n0, background\n1, road side\n", [0, 1],
+         {0: "background", 1: "road_side"}),
+        ("dataset.json", json.dumps(NNUNET), [0, 1, 2], {0: "background", 1: "liver", 2: "tumour"}),
+        ("dataset.json", '{"labels": {"0": "background", "1": "liver"}}', [0, 1],
+         {0: "background", 1: "liver"}),
+        ("meta.json", json.dumps(SUPERVISELY), ["#80ff00"], {"#80ff00": "road side"}),
+        ("obj_class_to_machine_color.json", '{"cat": [1, 1, 1], "dog": [2, 2, 2]}', [0, 1, 2],
+         {1: "cat", 2: "dog"}),
+        ("config.json", json.dumps(MAPILLARY), ["#00008e"], {"#00008e": "Car"}),
+        ("id2label.json", '{"0": "wall", "1": "building"}', [0, 1], {0: "wall", 1: "building"}),
+        ("classes.json", '["sky", "road"]', [0, 1], {0: "sky", 1: "road"}),
+        ("classes.csv", "id,name,r,g,b\n0,road,128,64,128\n8,rail,1,2,3\n", [0, 8],
+         {0: "road", 8: "rail"}),
+        ("classes.csv", "id,name,r,g,b\n0,road,128,64,128\n", ["#804080"], {"#804080": "road"}),
+    ],
+)  # fmt: skip
+def test_lists_of_classes_are_read_as_their_tools_write_them(tmp_path, file, text, values, names):
+    (tmp_path / file).write_text(text)
+    assert find_names(tmp_path).of(values) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("background\ngrade 2\ngrade 1\n", {0: "background", 1: "grade_2", 2: "grade_1"}),
+        ("grade 1\ngrade 2\ngrade 3\n", {0: "grade_1", 1: "grade_2", 2: "grade_3"}),
+        ("2 wheeler\n3 wheeler\ncar\n", {0: "2_wheeler", 1: "3_wheeler", 2: "car"}),
+        ("0: none\n1: grade 2\n2: grade 1\n", {0: "none", 1: "grade_2", 2: "grade_1"}),
+        ("none 0\ngrade a 2\ngrade b 1\n", {0: "none", 1: "grade_b", 2: "grade_a"}),
+        ("-1 plate\n0 sky\n1 car\n2 bus\n", {0: "sky", 1: "car", 2: "bus"}),
+    ],
+)
+def test_a_number_is_a_value_only_where_all_lines_have_it_first_or_last(tmp_path, text, names):
+    (tmp_path / "classes.txt").write_text(text)
+    assert read_names(tmp_path / "classes.txt").of([0, 1, 2]) == names
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2", "null", "3", '{"labels": 5}', "[" * 100_000])
+def test_a_file_that_is_no_list_of_classes_gives_no_names(tmp_path, text):
+    for file in ("meta.json", "data.yaml"):
+        (tmp_path / file).write_text(text)
+        found = read_names(tmp_path / file)
+        assert not found.by_value and not found.in_order

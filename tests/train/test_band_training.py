@@ -21,7 +21,7 @@ from segpipe.train import loop, provenance
 from segpipe.train.augment import DRAWS, augment
 from segpipe.train.params import AugmentParams
 from segpipe.train.previews import sheet
-from segpipe.train.samples import bytes_needed, load, locate, preview_samples
+from segpipe.train.samples import Arrays, bytes_needed, load, locate, preview_samples
 from segpipe.train.saving import save_model
 
 CHOICES = [(7,), (1, 2, 3), (8, 4, 3, 2)]
@@ -117,6 +117,16 @@ def test_a_grey_picture_as_one_band_changes_as_it_does_as_rgb(rng):
     np.testing.assert_array_equal(one_mask, three_mask)
     assert np.abs(one.numpy().astype(int) - three.numpy()).max() <= 1, "one grey level of rounding"
     assert (one.numpy() == three.numpy()).mean() > 0.999
+
+
+@pytest.mark.parametrize("bands", ["rgb", (1, 2, 3)])
+def test_only_pictures_called_rgb_get_another_hue(bands, rng):
+    images = rng.integers(0, 256, (4, 8, 8, 3), np.uint8)
+    samples = Arrays(images, np.zeros((4, 8, 8), np.uint8), ["a", "b", "c", "d"], bands)
+    params = AugmentParams(**OFF | {"hue": 0.5})
+    ((found, _),) = ENGINE.train_batches(samples, 4, range(1), 0, params).as_numpy_iterator()
+    kept = sum((image == found).all((1, 2, 3)).any() for image in images)
+    assert kept == (0 if bands == "rgb" else 4)
 
 
 ON_JAX = """

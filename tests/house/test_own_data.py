@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 import yaml
 from helpers import error_line, make_project, run, run_stage, set_params
+from own_exports import EXPORTS
 from own_folders import FOLDERS
 from PIL import Image
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "folder", ["CamVid", "Carvana", "VOC", "COCO", "Labelme", "binary", "16 bits", "folders in parts"]
-)
+    "folder",
+    [
+        "CamVid", "Carvana", "VOC", "COCO", "Labelme", "binary", "16 bits", "folders in parts",
+        *EXPORTS,
+    ],
+)  # fmt: skip
 def test_a_folder_is_trained_and_reported_with_the_params_that_init_data_writes(folder, tmp_path, rng):
     project = make_project(tmp_path / "project", **{"train.batch_size": 2})
-    FOLDERS[folder][1](project / "my data", rng)
+    (project / "my data").mkdir()
+    {**FOLDERS, **EXPORTS}[folder][1](project / "my data", rng)
     written = run("segpipe", "init-data", "my data", "--write", cwd=project)
     assert written.returncode == 0, written.stderr
     result = run("dvc", "repro", cwd=project)

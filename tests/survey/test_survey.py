@@ -10,6 +10,7 @@ import yaml
 from helpers import ROOT, make_project, run, set_params
 from hypothesis import given
 from hypothesis import strategies as st
+from own_exports import EXPORTS
 from own_folders import FOLDERS
 from PIL import Image, ImageFilter
 
@@ -42,7 +43,7 @@ def proposed(root) -> DataParams:
 def fetched(data: DataParams, out):
     """Masks as class indices, by name."""
     table = class_table(data.classes, data.ignore)
-    write_raw("folder", open_source(data), table, False, 100, out, processes=1)
+    write_raw("folder", open_source(data), table, False, 100, out, processes=1, bands=data.bands)
     samples = (sample for shard in sorted(out.glob("*.tfrecord")) for sample in read_shard(shard))
     return {s["name"].decode(): decode_png(s["mask"]) for s in samples}
 
@@ -67,6 +68,20 @@ def test_the_proposal_reads_every_mask_as_it_was_drawn(folder, tmp_path, rng):
     assert masks.keys() == truth.keys()
     for name, drawing in truth.items():
         assert (masks[name] == expected(drawing, class_table(data.classes, data.ignore))).all(), name
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_the_proposal_reads_every_export_as_its_tool_drew_it(export, tmp_path, rng):
+    layout, draw = EXPORTS[export]
+    (tmp_path / "my data").mkdir()
+    truth = draw(tmp_path / "my data", rng)
+    data = proposed(tmp_path / "my data")
+    assert data.folder.layout == layout
+    masks = {name.rpartition("/")[2]: mask for name, mask in fetched(data, tmp_path / "raw").items()}
+    assert masks.keys() == truth.keys()
+    names = np.array([*(c.name for c in data.classes), *["ignored"] * 256], object)
+    for name, classes in truth.items():
+        assert (names[masks[name]] == classes).all(), name
 
 
 @pytest.mark.parametrize(

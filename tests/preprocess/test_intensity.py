@@ -20,6 +20,7 @@ from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
 from segpipe.params.load import check_params
+from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
 from segpipe.preprocess.percentiles import found_ranges
 from segpipe.preprocess.write import write_records
@@ -44,12 +45,14 @@ def picture_folder(root, pictures, suffix=".tif"):
 
 def fetched(root, bands="rgb", skip_bad=False):
     found = layouts.samples("pairs", root, 0.3, PETS)
-    return write_raw("a test", found, PETS, skip_bad, 100, root / "raw", processes=1, bands=bands)
+    return write_raw("a test", found, PETS, skip_bad, 100, root / "../raw", processes=1, bands=bands)
 
 
 def preprocessed(root, intensity="auto", share=0.3):
-    write_records(root / "raw", PETS, SIZE, "stretch", share, 100, root / "records", 1, intensity)
-    return records.open_records(root / "records")
+    write_records(
+        root / "../raw", PETS, SIZE, "stretch", Cut(share), 100, root / "../records", 1, intensity
+    )
+    return records.open_records(root / "../records")
 
 
 def by_name(manifest):
@@ -107,7 +110,7 @@ def test_a_range_of_the_params_holds_for_every_band_or_each_has_its_own(camera, 
     sample = by_name(preprocessed(root, (100.0, 355.0)))["p00"]
     assert (sample["image"][..., 0] == (pictures["p00"].astype(int) - 100).clip(0, 255)).all()
     two = {f"p{n:02d}": rng.integers(-500, 500, (*SIZE, 2), np.int16) for n in range(16)}
-    banded = picture_folder(tmp_path / "two", two)
+    banded = picture_folder(tmp_path / "two/data", two)
     fetched(banded, (2, 1))
     manifest = preprocessed(banded, ((0.0, 255.0), (-255.0, 0.0)))
     assert manifest.intensity == ((0, 255), (-255, 0))
@@ -170,7 +173,7 @@ def test_a_photograph_as_tiff_gives_the_record_of_its_png(pet_dir, tmp_path):
     names = sorted(path.stem for path in (pet_dir / "images").glob("*.jpg"))[:6]
     made = []
     for kind in ("png", "tif"):
-        root = tmp_path / kind
+        root = tmp_path / kind / "data"
         for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True)
         for name in names:
@@ -196,7 +199,7 @@ def test_raw_and_records_have_equal_bytes_every_time(camera, tmp_path):
     root, _ = camera
     fetched(root, (1,))
     preprocessed(root)
-    first = {p: p.read_bytes() for kind in ("raw", "records") for p in (root / kind).iterdir()}
+    first = {p: p.read_bytes() for kind in ("raw", "records") for p in (root / ".." / kind).iterdir()}
     fetched(root, (1,))
     preprocessed(root)
     assert first == {p: p.read_bytes() for p in first}
@@ -210,7 +213,7 @@ def test_pictures_with_other_numbers_of_bands_are_problems(tmp_path, rng):
     (only,) = [problem["problem"] for problem in left_out]
     assert only.startswith("images/p07.tif: a picture with 3 bands; expected 4, as images/p")
     assert only.endswith(" has (data.bands)")
-    assert json.loads((root / "raw/summary.json").read_text())["bands"] == [1, 2]
+    assert json.loads((root / "../raw/summary.json").read_text())["bands"] == [1, 2]
 
 
 def test_data_raw_holds_the_chosen_bands_in_their_own_type(tmp_path, rng):
@@ -218,7 +221,7 @@ def test_data_raw_holds_the_chosen_bands_in_their_own_type(tmp_path, rng):
     root = picture_folder(tmp_path / "data", pictures)
     summary = fetched(root, (5, 2))
     assert {k for split in summary["splits"].values() for k in split["depths"]} == {"uint16"}
-    for shard in sorted((root / "raw").glob("*.tfrecord")):
+    for shard in sorted((root / "../raw").glob("*.tfrecord")):
         for sample in read_shard(shard):
             kept = tifffile.imread(io.BytesIO(sample["image"]))
             assert (kept == pictures[sample["name"].decode()][..., [4, 1]]).all()

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
+import tifffile
 from helpers import environment, error_line, make_project, run, run_stage, set_params
 from PIL import Image
 
@@ -49,6 +51,64 @@ def test_an_image_size_of_100(project):
     assert result.returncode == 2
     assert error_line(result).endswith("data.image_size = 100: input should be a multiple of 32\n")
     assert (project / "data/records/manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("params", "exit_code", "words"),
+    [
+        (
+            {"data.bands": [1, 9]},
+            1,
+            "3 bands in the file; expected 9 at least, since data.bands names band 9",
+        ),
+        ({"data.bands": [0]}, 2, "data.bands"),
+        ({"data.intensity": [5, 5]}, 2, "data.intensity"),
+        (
+            {"data.bands": [1], "data.intensity": [[0, 9], [0, 9]]},
+            2,
+            "intensity has 2 ranges, but the net",
+        ),
+        ({"data.folder.group": r"(seq\d+)_"}, 1, "it gives no picture a group"),
+        ({"data.folder.group": "seq"}, 2, "0 groups in brackets; one is needed"),
+        ({"data.folds": 3, "data.fold": 3}, 2, "data.fold"),
+        ({"data.ignore": [[1, 2]]}, 2, "data.ignore"),
+        ({"data.ignore": [2]}, 2, "the value 2 stands twice in classes and ignore"),
+    ],
+)
+def test_bands_ranges_groups_folds_and_values_that_do_not_fit(folder_project, params, exit_code, words):
+    set_params(folder_project, params)
+    result = run_stage("fetch", folder_project)
+    assert result.returncode == exit_code
+    assert words in error_line(result)
+    assert not (folder_project / "data/raw").exists()
+
+
+def test_tiffs_that_are_cut_short_or_hold_nothing_or_other_bands(folder_project, pairs):
+    first, second, third, *_ = sorted((pairs / "images").iterdir())
+    for path, bands, value in ((first, 3, 1.0), (second, 3, np.nan), (third, 4, 1.0)):
+        path.unlink()
+        pixels = np.full((30, 40, bands), value, np.float32)
+        tifffile.imwrite(
+            path.with_suffix(".tif"), pixels, photometric="minisblack", planarconfig="contig"
+        )
+    cut = first.with_suffix(".tif")
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    set_params(folder_project, {"data.bands": [1, 2, 3]})
+    said = error_line(run_stage("fetch", folder_project))
+    assert f"{first.stem}.tif: a TIFF cut short (" in said
+    assert f"{second.stem}.tif: a picture of NaN or no data alone" in said
+    assert f"{third.stem}.tif: a picture with 4 bands; expected 3, as images/" in said
+    assert said.count("photo") == 4, "of the other pictures nothing but the one that has other bands"
+
+
+def test_a_zip_in_place_of_a_folder(folder_project, pairs, tmp_path):
+    shutil.make_archive(str(tmp_path / "packed"), "zip", pairs)
+    set_params(folder_project, {"data.folder.path": str(tmp_path / "packed.zip")})
+    for ended in (
+        run_stage("fetch", folder_project),
+        run("segpipe", "init-data", str(tmp_path / "packed.zip"), cwd=folder_project),
+    ):
+        assert "packed.zip is an archive, which you unpack first" in error_line(ended)
 
 
 def test_a_missing_folder(folder_project, pairs):

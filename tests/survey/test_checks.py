@@ -64,7 +64,7 @@ def test_pictures_of_one_name_are_a_problem_as_in_fetch(tmp_path, rng):
         "categories": [{"id": 1, "name": "thing"}],
     }
     (tmp_path / "result.json").write_text(json.dumps(content))
-    assert [p.found for p in surveyed(tmp_path).problems] == ["a duplicate name, a"]
+    assert [p.found for p in surveyed(tmp_path).problems] == ["a duplicate name, as a.jpg"]
 
 
 def test_a_name_that_is_no_utf_8_is_a_problem_and_no_traceback(tmp_path, rng):

@@ -122,7 +122,7 @@ def test_a_missing_folder(folder_project, pairs):
 def test_an_empty_folder(folder_project, pairs):
     for path in pairs.iterdir():
         shutil.rmtree(path)
-    assert f"{pairs}/images: no such folder" in error_line(run_stage("fetch", folder_project))
+    assert f"{pairs}: holds no image; expected some (" in error_line(run_stage("fetch", folder_project))
     assert not (folder_project / "data/raw").exists()
 
 

@@ -99,7 +99,7 @@ def test_init_data_reads_the_names_the_splits_and_what_to_ignore(folder):
     table = found.proposal.table
     assert [(c.name, c.value) for c in table.classes] == [(n, v) for v, n in enumerate(CLASSES)]
     assert table.ignore == (255,)
-    assert found.splits()["test"] == 4
+    assert found.splits["test"] == 4
     assert found.problems == []
 
 

@@ -87,7 +87,9 @@ def test_a_folder_of_images_without_masks_is_one_line(tmp_path, pairs):
     message = error_line(run("segpipe", "init-data", str(pairs), cwd=project))
     assert "12 images (in images), and no masks that go with them; put masks of equal" in message
     set_params(project, {"data.source": "folder", "data.folder.path": str(pairs)})
-    assert "masks: holds no image" in error_line(run_stage("fetch", project))
+    assert "12 images (in images), and no masks that go with them" in error_line(
+        run_stage("fetch", project)
+    )
 
 
 def test_a_colour_mask_and_a_table_of_numbers_is_one_line_that_knows_the_way(tmp_path, pairs):

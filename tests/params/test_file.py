@@ -6,7 +6,7 @@ from helpers import ROOT
 from segpipe.common.errors import ParamsError
 from segpipe.params.file import write_params
 
-IGNORE = "  ignore: []                    # mask values that count in neither loss nor score\n"
+IGNORE = "  ignore: []                    # values that count in neither loss nor score\n"
 ON_LINES = "  ignore:   # why\n  - 7\n  - 255 # the border\n  # behind\n\n"
 
 

@@ -216,7 +216,7 @@ def test_write_changes_the_section_data_alone_and_keeps_every_comment(tmp_path, 
         "  - name: border",
         "    value: 3",
         "    colour: '#e69f00'",
-        "  ignore: []                    # mask values that count in neither loss nor score",
+        "  ignore: []                    # values that count in neither loss nor score",
     ]
     assert run("dvc", "repro", "fetch", cwd=project).returncode == 0
     again = run("segpipe", "init-data", "my data", "--write", cwd=project)

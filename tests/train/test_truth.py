@@ -65,6 +65,7 @@ def test_info_prints_what_made_the_model(finished_project):
         "resize": "stretch",
         "bands": "rgb",
         "intensity": None,
+        "depths": ["uint8"],
         "classes": [
             {"name": "pet", "value": 1, "colour": "#0072b2"},
             {"name": "background", "value": 2, "colour": "#999999"},

@@ -40,7 +40,7 @@ class Manifest:
     near_duplicates: Sequence[str] = ()  # across splits, for people
     bands: Bands = "rgb"
     intensity: Intensity = None
-    depths: tuple[str, ...] = ("uint8",)  # types of the training pictures
+    depths: Sequence[str] = ("uint8",)  # types of the training pictures
 
     @property
     def channels(self) -> int:
@@ -72,9 +72,10 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest alone; raise a UserError if there is none."""
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
-    keys = ("source", "resize", "splits", "left_out", "validation", "near_duplicates")
-    plain = {key: content[key] for key in keys}
-    seen = read_bands(content) | {"depths": tuple(content["depths"])}
+    plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
+    later = ("validation", "near_duplicates", "depths")  # segpipe 0.3.0 wrote none of them
+    plain |= {key: content[key] for key in later if key in content}
+    seen = read_bands(content)
     return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain, **seen)
 
 

@@ -187,18 +187,19 @@ def predict_files(
     Pictures that cannot be read are listed in a second table. Raises a UserError where a scale is wrong
     or the model predicts NaN or infinity, and an OSError where something cannot be written.
     """
-    names, outcome = predictor.classes.names, Outcome()
+    outcome = Outcome()
+
+    def of_one(share: float) -> None:
+        bar.update(task, completed=outcome.predicted + outcome.failed + share)
+
+    names, work = predictor.classes.names, Work(predictor, out, options, of_one)
     columns = ["path", "height", "width", *(f"share_{name}" for name in names)]
     with Progress() as bar:
         task = bar.add_task("Predicting", total=len(sources))
-
-        def of_one(share: float) -> None:
-            bar.update(task, completed=outcome.predicted + outcome.failed + share)
-
         with (
             _table(out / SHARES, columns) as shares,
             _table(out / FAILED, ["path", "reason"]) as failed,
-            contextlib.closing(Work(predictor, out, options, of_one).results(sources)) as results,
+            contextlib.closing(work.results(sources)) as results,
         ):
             for source, result in results:
                 _enter(source, result, outcome, shares, failed)

@@ -124,6 +124,19 @@ def test_a_mask_that_does_not_fit_the_others_is_named(nuclei, spoil, words):
     assert f"{1:064x}.png" in str(error.value)
 
 
+def test_masks_of_several_colours_are_no_class_though_their_folder_looks_like_one(tmp_path, rng):
+    """As `5_Labels_all` of ISPRS Potsdam, whose two colours are equally bright."""
+    colours = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    colours[5:10, 5:10], colours[15:20, 15:20] = (128, 0, 0), (0, 128, 0)
+    for number in range(3):
+        save(photo(rng), tmp_path / "images" / f"{number}.jpg")
+        save(Image.fromarray(colours), tmp_path / "masks" / "all" / f"{number}.png")
+    assert layers.seen(tmp_path) is None
+    sample = next(s for s in layouts.samples("layers", tmp_path, 0.0, ROADS) if isinstance(s, Sample))
+    with pytest.raises(BadSampleError, match=r"3 values \(0, 32768, 8388608\); expected 0 and one"):
+        sample.content.read()
+
+
 def test_a_picture_without_a_mask_of_any_class_is_a_problem(classes, rng):
     save(photo(rng), classes / "images" / "9.jpg")
     found = layouts.samples("layers", classes, 0.0, ROADS)

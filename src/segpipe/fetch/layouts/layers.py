@@ -6,6 +6,7 @@ their names: `masks/CLASS/NAME.png`, or `CLASS/NAME_mask.png`. The folder's name
 masks overlap, the class that stands later in the class table wins. Splits are as in `pairs`.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Layers:
         masks = sorted(self.masks, key=lambda one: (self.table.index_of(one[0]) or 0, *one))
         drawing = np.zeros(self.mask_size() or (0, 0), np.int32)
         for number, (_, path) in enumerate(masks, 1):
-            covered = self._covered(path)
+            covered = _covered(path, f"{self.file}: {path.name}")
             if covered.shape != drawing.shape:
                 expected = f"that of the others, {drawing.shape[1]}x{drawing.shape[0]}"
                 size = f"size {covered.shape[1]}x{covered.shape[0]}"
@@ -70,24 +71,38 @@ class Layers:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             return None
 
-    def _covered(self, path: Path) -> np.ndarray:
-        file, data = f"{self.file}: {path.name}", path.read_bytes()
-        try:
-            values = decode_pair(data, data, file, file)[1]
-        except InColoursError:
-            values = decode_pair(data, data, file, file, by_colour=True)[1].max(axis=2)
-        found = np.unique(values)
-        if np.count_nonzero(found) > 1:
-            some = ", ".join(map(str, found[:4]))
-            raise BadSampleError(file, f"{len(found)} values ({some})", "0 and one other value")
-        return values > 0
+
+def _covered(path: Path, file: str) -> np.ndarray:
+    """Return what a binary mask covers. Raises BadSampleError, which calls it `file`, for any other."""
+    values = _values(path, file)
+    found = np.unique(values)
+    if np.count_nonzero(found) > 1:
+        some = ", ".join(map(str, found[:4]))
+        raise BadSampleError(file, f"{len(found)} values ({some})", "0 and one other value")
+    return values > 0
+
+
+def _values(path: Path, file: str) -> np.ndarray:
+    """Return a mask's numbers, or its colours as numbers 0xrrggbb: integers [height, width]."""
+    data = path.read_bytes()
+    try:
+        return decode_pair(data, data, file, file)[1]
+    except InColoursError:
+        colours = decode_pair(data, data, file, file, by_colour=True)[1]
+        return colours.astype(np.int32) @ (1 << 16, 1 << 8, 1)
 
 
 def seen(root: Path) -> str | None:
-    """Look for pictures with several masks, or with one in the folder of each class."""
+    """Look for pictures with several masks, or with one in the folder of each class.
+
+    One mask is read: a folder of masks of several values is no class, whatever it is called.
+    """
     found, label_of = _found(root)
     if not any(part.names for part in found.values()):
         return None
+    with contextlib.suppress(BadSampleError, OSError):  # reading its sample reports that
+        if np.count_nonzero(np.unique(_values(next(iter(label_of)), "a mask"))) > 1:
+            return None
     shown = sorted({*label_of.values()})
     if shown == [OBJECT]:
         return "NAME/images/ with NAME/masks/, a mask an object"

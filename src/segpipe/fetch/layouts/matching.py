@@ -42,7 +42,9 @@ def _folder_pattern() -> re.Pattern[str]:
     some = (SPLIT_WORDS, (*IMAGE_WORDS, *MASK_WORDS))
     splits, words = ("|".join(sorted(each, key=len, reverse=True)) for each in some)
     after = f"[_-](?:(?P<after>{splits})|trainval(?:test)?)"  # as Cityscapes' archives are called
-    return re.compile(f"(?:.*?[ _-])??(?P<split>{splits})?[_-]?(?P<word>{words})(?:{after})?")
+    return re.compile(
+        f"(?:.*?[ _-])??(?P<split>{splits})?[_-]?(?P<word>{words})(?:{after}|_(?:png|jpe?g|tiff?))?"
+    )
 
 
 _FOLDER = _folder_pattern()

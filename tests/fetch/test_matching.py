@@ -309,6 +309,8 @@ def test_an_ending_whose_masks_mostly_lack_a_picture_makes_no_pairs(draw):
             "images/a.jpg",
             "1 images (in images), and no masks that go with them; put masks of equal stems",
         ),
+        ("images/a.jpg ann/a.json ann/b.json", "ann holds 2 .json of a kind that is not read"),
+        ("images/a.jpg via.json", "masks that go with them: the folder holds 1 .json of a kind that"),
         ("data.tar", "holds no image; expected some (.bmp, "),
     ],
 )

@@ -8,6 +8,7 @@ from segpipe.fetch.layouts import LAYOUTS, matching, partners, texts
 from segpipe.fetch.layouts.matching import MASK_WORDS, SUFFIXES, File, is_image
 
 _ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"}
+_LABELS = {".json", ".xml", ".csv"}  # that annotation tools write
 
 
 def reason(root: Path) -> str:
@@ -55,6 +56,9 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
             f"{_folder(root, some[min(some)])}/{some[min(some)].path.name}" for some in (others, masks)
         )
         yield f"no name of a mask is that of a picture ({', '.join(pair)})"
+    if labels := [file for file in files if file.path.suffix.lower() in _LABELS]:
+        where = _folder(root, labels[0]).removeprefix(".") or "the folder"
+        yield f"{where} holds {_suffixes(labels)} of a kind that is not read"
 
 
 def _suffixes(files: list[File]) -> str:

@@ -250,6 +250,7 @@ def test_a_runner_that_was_killed_goes_on_when_it_is_started_again(project, how)
     assert float(result_of(project, "default-0")["seconds"]) > 0
 
 
+@pytest.mark.slow
 def test_views_are_scored_on_the_validation_split(finished_project, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(finished_project, project, symlinks=True)

@@ -16,7 +16,9 @@ from segpipe.common.records import MANIFEST
 from segpipe.common.tfrecord import write_shards
 
 FILES = {"savedmodel": "", "tflite": "model.tflite", "tflite-int8": "model.tflite", "onnx": "model.onnx"}
-CHOICES = [pytest.param([7], marks=pytest.mark.slow), [8, 4, 3, 2]]
+pytestmark = pytest.mark.slow
+
+CHOICES = [[7], [8, 4, 3, 2]]
 
 
 def write_records(folder, bands):
@@ -91,7 +93,6 @@ def test_the_report_shows_the_bands_that_params_name_and_says_so(project):
         assert colourful
 
 
-@pytest.mark.slow
 def test_exports_take_the_same_bands_and_score_alike(project):
     formats = [argument for name in FILES for argument in ("--to", name)]
     result = run("segpipe", "export", *formats, cwd=project)
@@ -107,7 +108,6 @@ def test_exports_take_the_same_bands_and_score_alike(project):
         )
 
 
-@pytest.mark.slow
 def test_segpipe_model_names_the_bands(project):
     printed = run("segpipe", "model", cwd=project).stdout
     assert re.search(

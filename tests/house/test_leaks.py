@@ -11,6 +11,8 @@ from PIL import Image
 from segpipe.common.files import name_hash
 from segpipe.common.records import open_records, read
 
+pytestmark = pytest.mark.slow
+
 SPLITS = ("train", "val", "test")
 
 

@@ -63,7 +63,7 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
     [
         ({}, []),
         ({"report.samples": 3}, ["report"]),
-        ({"evaluate.batch_size": 3}, ["evaluate", "report"]),
+        pytest.param({"evaluate.batch_size": 3}, ["evaluate", "report"], marks=pytest.mark.slow),
         pytest.param({"train.epochs": 3}, ["train", "evaluate", "report"], marks=pytest.mark.slow),
         pytest.param({"seed": 1}, ["train", "evaluate", "report"], marks=pytest.mark.slow),
         ({"model.encoder.alpha": 0.5}, ["fetch_encoder", "train", "evaluate", "report"]),

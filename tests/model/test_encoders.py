@@ -233,7 +233,9 @@ def changed_layers(encoder, before):
     }
 
 
-@pytest.mark.parametrize("drawn_by", DECODERS)
+@pytest.mark.parametrize(
+    "drawn_by", [d if d == "fpn" else pytest.param(d, marks=pytest.mark.slow) for d in DECODERS]
+)
 @pytest.mark.parametrize("name", some_quick("mobilenet_v3_small"))
 def test_every_encoder_trains_with_every_decoder_and_is_saved_whole(name, drawn_by, rng, tmp_path):
     params = with_encoder(trainable=True)

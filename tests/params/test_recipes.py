@@ -199,6 +199,7 @@ def printed(project, *name):
     return result.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_one_recipe_after_another_is_not_mixed_with_it(tiny):
     """`dvc exp run` leaves the params of the first in params.yaml."""
     assert printed(tiny, "default") == []

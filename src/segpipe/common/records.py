@@ -40,7 +40,7 @@ class Manifest:
     near_duplicates: Sequence[str] = ()  # across splits, for people
     bands: Bands = "rgb"
     intensity: Intensity = None
-    depths: Sequence[str] = ("uint8",)  # types of the training pictures
+    depths: tuple[str, ...] = ("uint8",)  # types of the training pictures
 
     @property
     def channels(self) -> int:
@@ -75,6 +75,7 @@ def read_manifest(folder: Path) -> Manifest:
     plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
     later = ("validation", "near_duplicates", "depths")  # segpipe 0.3.0 wrote none of them
     plain |= {key: content[key] for key in later if key in content}
+    plain["depths"] = tuple(plain.get("depths", ("uint8",)))
     seen = read_bands(content)
     return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain, **seen)
 

@@ -5,16 +5,15 @@ Each function draws a folder and returns the truth by sample name: an array of v
 """
 
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from segpipe.common.classes import ClassTable
-from segpipe.common.errors import UserError
-from segpipe.fetch import layouts
-from segpipe.fetch.sample import BadSampleError, Sample
+from segpipe.fetch.sample import Sample
 
 HEIGHT, WIDTH = 30, 40
 Truth = dict[str, np.ndarray]
@@ -34,20 +33,24 @@ def photo(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
 
 
-def read_or_refused(root: Path, layout: str, table: ClassTable) -> list:
-    """Read all of a folder: what a layout yields, with errors for people in place of bad samples."""
-    try:
-        found = list(layouts.samples(layout, root, 0.0, table))
-        layouts.open_layout(layout).labels(root)
-    except UserError as error:
-        return [error]
-    for n, one in enumerate(found):
-        if isinstance(one, Sample):
-            try:
-                one.content.read()
-            except BadSampleError as error:
-                found[n] = error
-    return found
+def noise(path: Path, size: tuple[int, int], orientation: int = 1) -> None:
+    """Save noise, which depends on the path's last parts alone, with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    seed = zlib.crc32("/".join(path.parts[-3:]).encode())
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, exif=exif)
+
+
+def only(kind: Any, items: list) -> list:
+    return [item for item in items if isinstance(item, kind)]
+
+
+def mask_in(items: list) -> np.ndarray:
+    """The mask of the only sample."""
+    (sample,) = only(Sample, items)
+    return sample.content.read()[1]
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from fuzz import bounded
-from own_folders import HEIGHT, WIDTH, photo, save
+from own_folders import HEIGHT, WIDTH, mask_in, only, photo, save
 from pycocotools import mask as runs
 
 from segpipe.common.classes import ClassTable, SegmentationClass
@@ -31,13 +31,8 @@ def found(root, table=CATS):
     return list(layouts.samples("coco", root, 0.3, table))
 
 
-def only(kind, items):
-    return [item for item in items if isinstance(item, kind)]
-
-
 def mask_of(root, table=CATS):
-    (sample,) = only(Sample, found(root, table))
-    return sample.content.read()[1]
+    return mask_in(found(root, table))
 
 
 def notes(root):

@@ -73,7 +73,7 @@ def test_an_empty_folder_of_images_is_met_with_what_there_is(pairs):
 
 def test_one_list_alone_is_refused(pairs):
     (pairs / "train.txt").write_text("photo 01\n")
-    with pytest.raises(UserError, match=r"holds train\.txt alone; give both"):
+    with pytest.raises(UserError, match=r"holds the train list alone; give both"):
         names(pairs)
 
 

@@ -35,6 +35,18 @@ def test_what_does_not_match_is_a_group_of_its_own_and_counted(tmp_path):
     )
 
 
+def test_a_table_without_a_column_for_names_has_them_in_its_first_other_column(tmp_path):
+    (tmp_path / "g.csv").write_text("patient,filename\np1,a.jpg\np2,b.jpg\n")
+    assert groups(["a", "b"], GroupFile(file="g.csv", column="patient"), tmp_path) == (["p1", "p2"], [])
+
+
+def test_a_table_that_is_none_is_one_line(tmp_path):
+    (tmp_path / "g.csv").write_text('name,patient\n"' + "a" * 200_000)
+    with pytest.raises(UserError, match=r"g\.csv: (not a CSV file|too few columns)") as error:
+        groups(["a"], GroupFile(file="g.csv", column="patient"), tmp_path)
+    assert len(str(error.value)) < 200 + len(str(tmp_path))
+
+
 def test_an_expression_that_matches_nothing_is_shown_with_three_names(tmp_path):
     words = r"'(patient_\\d+)': it gives no picture a group; names are such as a1, a2, a3"
     with pytest.raises(UserError, match=re.escape(words) + "$"):

@@ -8,15 +8,13 @@ import base64
 import contextlib
 import io
 import json
-import tracemalloc
-import zlib
-from time import process_time
 
 import numpy as np
 import pytest
+from fuzz import bounded, outcome
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from own_folders import read_or_refused
+from own_folders import noise
 from PIL import Image
 
 from segpipe import survey
@@ -49,13 +47,7 @@ STROKE_DRAWN = [  # values 1 and 128 are soft edges
 
 
 def picture(path, size=(WIDTH, HEIGHT), orientation=1):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    exif[0x112] = orientation
-    noise = np.random.default_rng(zlib.crc32(str(path).encode())).integers(
-        0, 256, (size[1], size[0], 3), np.uint8
-    )
-    Image.fromarray(noise).save(path, exif=exif)
+    noise(path, size, orientation)
 
 
 def result(kind="polygonlabels", label="car", size=(WIDTH, HEIGHT), **value):
@@ -225,7 +217,7 @@ def test_the_ground_truth_counts_else_the_latest_and_never_a_cancelled_one(tmp_p
 
 def test_what_is_not_drawn_is_said(tmp_path):
     odd = (
-        result("keypointlabels", x=1, y=1, width=None),
+        result("keypointlabels", x=1, y=1, width=0.5),
         result("choices", None, choices=["sharp"]),
         stroke(label=None),
         result("polygonlabels", points=[[0, 0], [100, 0], [0, 100]], closed=False),
@@ -247,6 +239,15 @@ def test_what_is_not_drawn_is_said(tmp_path):
 
 
 # --- folders and names ----------------------------------------------------------------------------
+
+
+def test_regions_on_two_pictures_of_one_task_are_refused(tmp_path):
+    first, second = box(1, 1, 9, 9), box(2, 2, 8, 8)
+    picture(tmp_path / "a.png")
+    both = annotation(first | {"to_name": "left"}, second | {"to_name": "right"})
+    write(tmp_path, task(both))
+    (problem,) = [one for one in found(tmp_path) if isinstance(one, Problem)]
+    assert problem.found == "regions on 2 pictures"
 
 
 @pytest.mark.parametrize(
@@ -378,11 +379,8 @@ def test_init_data_finds_the_layout_and_proposes_the_labels_in_use(tmp_path):
     ],
 )
 def test_a_damaged_region_is_an_error_of_its_picture(tmp_path, region, words):
-    tracemalloc.start()
-    with pytest.raises(BadSampleError, match=words):
+    with bounded(5, 50 << 20), pytest.raises(BadSampleError, match=words):
         drawn(tmp_path, region)
-    assert tracemalloc.get_traced_memory()[1] < 50e6
-    tracemalloc.stop()
 
 
 def test_a_damaged_task_is_a_problem_of_its_own(tmp_path):
@@ -467,10 +465,7 @@ def test_whatever_the_file_holds_it_yields_samples_or_problems(tmp_path_factory,
         regions[0]["value"] = regions[0]["value"] | extra
     entry = task(annotation(*regions) | (extra if where == "annotation" else {}), image="a.png")
     entry = entry | extra if where == "task" else minimal(entry)[0] | extra if where == "row" else entry
-    start = process_time()
     (root / "a.json").write_text(
         f'[{json.dumps(entry)}, {{"annotator": 1}}]{after}', "utf-8", errors="replace"
     )
-    for one in read_or_refused(root, "label_studio", TABLE):
-        assert isinstance(one, Sample | Problem | Note | UserError)
-    assert process_time() - start < 1
+    outcome("label_studio", root, TABLE)

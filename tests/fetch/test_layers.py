@@ -75,7 +75,7 @@ def test_objects_of_a_picture_are_one_class_whatever_it_is_called(nuclei, tmp_pa
     assert (masks["stage1_train/ab1"] == expected).all()
     assert masks["stage1_train/cd2"].sum() == 100
     assert [str(one) for one in found if isinstance(one, Problem)] == []
-    assert [n.text for n in found if isinstance(n, Note)] == ["not used: pictures without masks (2)"]
+    assert [n.text for n in found if isinstance(n, Note)] == ["not used: pictures in images/ (2)"]
 
 
 def test_a_folder_of_masks_is_a_class_and_the_later_one_in_the_table_lies_above(classes, tmp_path):

@@ -14,7 +14,7 @@ from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.codec import decode_png
 from segpipe.common.errors import UserError
 from segpipe.fetch import layouts
-from segpipe.fetch.layouts import unmatched
+from segpipe.fetch.layouts import texts, unmatched
 from segpipe.fetch.layouts.matching import parsed
 from segpipe.fetch.layouts.partners import match
 from segpipe.fetch.raw import write_raw
@@ -160,6 +160,20 @@ def test_a_split_without_masks_is_not_used_and_said(draw):
     assert (problems, notes) == ([], ["not used: pictures in images/ (2)"])
 
 
+@pytest.mark.parametrize("stray", ["logo.png", "disparity/a_disparity.png"])
+def test_a_stray_picture_hides_no_affix_that_all_others_share(draw, stray):
+    names = [f"images/img{n}.png" for n in range(4)]
+    root = draw(*names, *((f"masks/mask{n}.png", n) for n in range(4)), stray)
+    assert sorted(name for _, name in read(root)[0]) == [f"img{n}" for n in range(4)]
+
+
+def test_a_link_to_the_folder_itself_shows_nothing_again(draw):
+    root = draw("data/images/a.jpg", ("data/masks/a.png", 1))
+    (root / "again").symlink_to(root)
+    (root / "another").symlink_to(root / "data")
+    assert [path.relative_to(root).parts[0] for path in texts.visible(root)] == ["data", "data"]
+
+
 def test_hidden_folders_hold_no_data_and_files_that_are_no_picture_are_counted(draw):
     root = draw("images/a.jpg", ("masks/a.png", 1), "images/.ipynb_checkpoints/a-checkpoint.jpg",
                 ("masks/.ipynb_checkpoints/a-checkpoint.png", 1), "images/@eaDir/a.jpg")  # fmt: skip
@@ -198,6 +212,17 @@ def test_a_name_that_is_not_utf_8_is_a_problem_and_no_traceback(draw, tmp_path_f
     with pytest.raises(UserError) as error:
         write_raw("f", layouts.samples("pairs", root, 0.5, GREY), GREY, False, 1, out, processes=1)
     assert r"images/b\udcff.jpg: an unprintable letter in its name" in str(error.value)
+
+
+def test_a_note_that_names_such_a_file_is_printable_and_the_rest_is_fetched(draw, tmp_path_factory):
+    root = draw("images/v1_a.jpg", ("masks/v1_a.png", 1), "images/v2_b.jpg", ("masks/v2_b.png", 1),
+                "images/c.jpg", ("masks/c.png", 1))  # fmt: skip
+    for path in (root / "images/c.jpg", root / "masks/c.png"):
+        path.rename(os.fsdecode(os.fsencode(path.parent) + b"/c\xff") + path.suffix)
+    found = layouts.samples("pairs", root, 0.5, GREY, r"(v\d)_")
+    summary = write_raw("f", found, GREY, True, 1, tmp_path_factory.mktemp("out") / "raw", processes=1)
+    assert len(summary["left_out"]) == 1
+    assert summary["notes"][-1].endswith(r"groups of their own, such as c\udcff")
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -246,7 +271,7 @@ def test_a_list_decides_which_mask_a_picture_has_even_where_names_differ(draw):
     assert values == {("train", "x/one two"): 5, ("test", "x/b"): 6}
     (problem,) = problems
     assert problem.startswith(
-        "train.txt: the line 'x/b.jpg y/gone.png'; expected a picture and its mask"
+        "the train list: the line 'x/b.jpg y/gone.png'; expected a picture and its mask"
     )
 
 
@@ -301,6 +326,7 @@ def test_an_ending_whose_masks_mostly_lack_a_picture_makes_no_pairs(draw):
         ("images/A.jpg masks/a.png", "names differ in letter case (A.jpg in images/, a.png in masks/)"),
         ("pics/a.jpg truth/a.png", "pics/ and truth/ share 1 names: call them images/ and masks/"),
         ("images/a.jpg masks.zip", "masks.zip is an archive: unpack it"),
+        ("images/a.nii.gz masks/a.nii.gz", "a.nii.gz is a volume, and segpipe takes single pictures"),
         (
             "images/a.jpg masks/z.png",
             "no name of a mask is that of a picture (images/a.jpg, masks/z.png)",

@@ -47,8 +47,8 @@ def test_of_600_photographs_only_copies_are_found(photographs):
         (f"Abyssinian_{a}", f"Abyssinian_{b}")
         for a, b in ((5, 87), (11, 177), (40, 63), (24, 56), (122, 172), (151, 99), (66, 82), (24, 80))
     }
-    assert len(found - true) <= 1
-    assert len(found) >= 6
+    assert found <= true
+    assert len(found) == 7
 
 
 def test_a_photograph_that_was_saved_again_is_found(photographs):

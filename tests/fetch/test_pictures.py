@@ -223,6 +223,21 @@ def test_nan_in_any_band_and_no_data_in_all_are_invalid():
     )
 
 
+def test_no_data_means_the_pixels_as_the_file_stores_them():
+    """White is 0 here: the value 0 becomes 255, and its pixel is the one without data."""
+    pixels = np.array([[0, 9, 255]], np.uint8)
+    options = {"extratags": [(42113, 2, 0, "0", True)]}
+    found = decode_picture(tiff(pixels, photometric="miniswhite", **options), "x")
+    assert found.pixels[0, :, 0].tolist() == [255, 246, 0]
+    assert found.invalid.tolist() == [[True, False, False]]
+
+
+def test_bands_in_files_whose_no_data_is_nan_fit_together():
+    plane = np.ones((4, 5), np.float32)
+    files = tuple(tiff(plane, extratags=[(42113, 2, 0, "nan", True)]) for _ in range(2))
+    assert decode_picture(files, "x", (1, 2)).pixels.shape == (4, 5, 2)
+
+
 def test_a_picture_without_a_valid_pixel_is_refused():
     said = problem(tiff(np.full((3, 4), np.nan, np.float32)))
     assert said == "x.tif: a picture of NaN or no data alone; expected at least one valid pixel"

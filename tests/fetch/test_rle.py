@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fuzz import outcome
 from hypothesis import given
 from hypothesis import strategies as st
 from own_folders import HEIGHT, WIDTH, photo, save
@@ -12,7 +13,7 @@ from segpipe.common.codec import decode_png
 from segpipe.common.errors import UserError
 from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts
-from segpipe.fetch.layouts import rle
+from segpipe.fetch.layouts import layers, rle
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
 
@@ -38,7 +39,7 @@ def folder(tmp_path, rng):
     def write(text, *names, csv="train.csv"):
         for name in names:
             save(photo(rng), tmp_path / name)
-        (tmp_path / csv).write_text(text)
+        (tmp_path / csv).write_text(text, newline="")
         return tmp_path
 
     return write
@@ -78,7 +79,8 @@ def test_understanding_clouds_from_folder_to_raw_records(folder, tmp_path):
     assert rle.labels(root) == {"Fish": 0, "Gravel": 0}
     samples = list(layouts.samples("rle", root, 0.5, CLOUDS))
     assert [n.text for n in samples if isinstance(n, Note)] == [
-        "not used: pictures that no row names (1)"
+        layers.CLASS_ORDER,
+        "not used: pictures that no row names (1)",
     ]
     write_raw("clouds", samples, CLOUDS, False, 100, tmp_path / "raw", processes=1)
     masks = [
@@ -171,14 +173,26 @@ def test_any_mask_comes_back_from_kaggles_own_encoder(tmp_path_factory, mask):
     assert (content.read()[1] == mask).all()
 
 
-@given(st.text('0123456789 -,\t\n"_aé\x00', max_size=80))
+RUNS = st.lists(st.integers(-2, 15), max_size=6).map(lambda numbers: " ".join(map(str, numbers)))
+ROWS = st.builds("a,{}".format, RUNS) | st.text('0123456789 -,\t\r\n"_aé\x00', max_size=40)
+
+
+@given(st.lists(ROWS, max_size=4).map("\n".join))
 def test_whatever_a_table_holds_there_are_samples_or_problems_and_no_traceback(tmp_path_factory, text):
     root = tmp_path_factory.mktemp("rle")
     Image.new("RGB", (4, 3)).save(root / "a.png")
-    (root / "train.csv").write_text(f"ImageId,EncodedPixels\n{text}\na,1 2\n")
-    try:
-        samples = [one for one in layouts.samples("rle", root, 0.5, CLOUDS) if isinstance(one, Sample)]
-        for sample in samples:
-            sample.content.read()
-    except UserError as error:
-        assert str(error)
+    (root / "train.csv").write_text(f"ImageId,EncodedPixels\n{text}\na,1 2\n", newline="")
+    outcome("rle", root, CLOUDS)
+
+
+def test_two_tables_or_two_pictures_of_one_name_are_not_merged(folder):
+    root = folder("ImageId,EncodedPixels\na.jpg,1 2\nb.jpg,1 2\n", "images/a.jpg", "images/b.jpg")
+    (root / "more.csv").write_text("ImageId,EncodedPixels\na.jpg,5 2\n")
+    assert [p.found for p in found(root) if isinstance(p, Problem)] == [
+        "a duplicate name, 2 files for a"
+    ]
+
+
+def test_a_table_with_line_ends_of_old_macs_is_read(folder):
+    root = folder("ImageId,EncodedPixels\ra.jpg,1 2\r", "images/a.jpg")
+    assert [one.name for one in found(root) if isinstance(one, Sample)] == ["a"]

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from fuzz import outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
@@ -103,6 +104,7 @@ def test_validation_is_the_test_split_where_there_is_no_other(tmp_path):
     [
         "path: ../datasets/my-set\ntrain: images/train2017\nval: images/val2017\ntest: images/test2017",
         "train: /content/my-set/images/train2017\nval: /content/my-set/images/val2017\n",
+        "path: /home/test/my-set\ntrain: images/train2017\nval: images/val2017\ntest: images/test2017",
         "path: C:\\data\\set\ntrain: images\\train2017\nval: [images\\val2017]\ntest:  # optional",
         "",
     ],
@@ -130,7 +132,9 @@ def test_one_folder_for_training_and_validation_is_split_by_hash(tmp_path):
 def test_lists_name_the_pictures_of_a_split(tmp_path):
     for stem in "abcd":
         pair(tmp_path, f"images/{stem}.png")
-    (tmp_path / "train.txt").write_text("./images/a.png\n./images/b.png\ndata/images/gone.png\n")
+    (tmp_path / "train.txt").write_text(
+        "./images/a.png\n/home/test/set/images/b.png\ndata/images/gone.png\n"
+    )
     (tmp_path / "val.txt").write_text("/home/me/set/images/c.png\nimages/b.png\n")
     (tmp_path / "data.yaml").write_text(f"train: train.txt\nval: val.txt\n{NAMES}")
     assert by_split(tmp_path) == {"train": {"a"}, "test": {"b", "c"}}
@@ -381,14 +385,17 @@ def test_the_raw_records_hold_the_drawn_masks(tmp_path):
 # --- any file -----------------------------------------------------------------------------------
 
 NUMBERS = st.one_of(st.floats(), st.floats(-0.1, 1.1), st.integers(-3, 10**30)).map(str)
-LINES = st.lists(st.lists(NUMBERS, max_size=12).map(" ".join), max_size=5).map("\n".join)
+CORNERS = st.lists(st.floats(-1.5, 2.5), min_size=6, max_size=8).filter(lambda xy: len(xy) % 2 == 0)
+GOOD = st.tuples(st.integers(0, 2), CORNERS).map(lambda one: " ".join(map(str, (one[0], *one[1]))))
+LINES = st.lists(GOOD | st.lists(NUMBERS, max_size=12).map(" ".join), max_size=5).map("\n".join)
 YAML = st.recursive(
     st.one_of(st.text(max_size=8), st.integers(-2, 10**9), st.none(), st.floats(allow_nan=False)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
 KEYS = st.sampled_from(["train", "val", "test", "path", "names", "nc", "kpt_shape"])
-CONFIGS = st.one_of(st.dictionaries(KEYS, YAML, max_size=7).map(json.dumps), st.text(max_size=60))
+ODD = st.dictionaries(KEYS, YAML, max_size=7).map(json.dumps) | st.text(max_size=60)
+CONFIGS = st.just(NAMES) | st.just(NAMES) | ODD
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -399,21 +406,12 @@ def test_any_text_gives_samples_or_a_problem(tmp_path, labels, config):
         pair(tmp_path, "images/b.png")
     (tmp_path / "labels/a.txt").write_text(labels, encoding="utf-8", errors="surrogatepass")
     (tmp_path / "data.yaml").write_text(config, encoding="utf-8", errors="surrogatepass")
-    start = time.monotonic()
-    yolo.seen(tmp_path)
-    for reads in (lambda: yolo.labels(tmp_path), lambda: [check(one, TABLE) for one in found(tmp_path)]):
-        try:
-            reads()
-        except UserError as error:
-            assert "\n" not in str(error)
-    assert time.monotonic() - start < 1
+    assert all("\n" not in str(one) for one in outcome("yolo", tmp_path, TABLE))
 
 
 @pytest.mark.parametrize("text", ["[" * 3000, "{a: " * 3000, "names: &a [*a]", "- " * 3000])
 def test_nested_yaml_is_refused(tmp_path, text):
     pair(tmp_path, "images/a.png")
     (tmp_path / "data.yaml").write_text(text)
-    try:
+    with pytest.raises(UserError, match=r"data\.yaml: not YAML"):
         found(tmp_path)
-    except UserError as error:
-        assert "data.yaml" in str(error)

@@ -1,7 +1,6 @@
 """Predicting on pictures of any bands and depth: seen as their records were, and said where strange."""
 
 import io
-import sys
 import warnings
 
 import keras
@@ -12,7 +11,6 @@ from helpers import PETS
 from PIL import Image
 from test_predictor import card
 
-from segpipe import cli
 from segpipe.common import records
 from segpipe.common.errors import UserError
 from segpipe.fetch import layouts
@@ -76,20 +74,6 @@ def model(tmp_path):
     return tmp_path / "model.keras"
 
 
-@pytest.fixture
-def predict(model, monkeypatch, capsys):
-    """Run the command in this process: exit code, and the lines that it printed."""
-
-    def command(*arguments):
-        given = ["segpipe", "predict", "--model", str(model), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", given)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, capsys.readouterr().out.splitlines()
-
-    return command
-
-
 def test_pictures_outside_the_trained_range_are_said_by_name_at_the_end(predict, tmp_path, rng):
     root = tmp_path / "photos"
     inside = written(root / "inside.tif", rng.integers(100, 4000, (40, 50), np.uint16))
@@ -98,7 +82,8 @@ def test_pictures_outside_the_trained_range_are_said_by_name_at_the_end(predict,
     outside = written(root / "outside.tif", strange)
     plain = written(root / "plain.tif", rng.integers(0, 255, (40, 50), np.uint8))
     for options in ([], ["--tile"]):
-        code, said = predict(root, "-o", tmp_path / "out", *options)
+        code, said, _ = predict(root, "-o", tmp_path / "out", *options)
+        said = said.splitlines()
         assert code == 0
         notes = [line for line in said if line.startswith("note: ")]
         assert notes == [
@@ -125,7 +110,7 @@ def test_16_bits_for_a_model_of_8_are_taken_in_their_full_range_and_said(tmp_pat
 def test_a_picture_without_the_bands_of_the_model_is_listed_as_failed(predict, tmp_path, rng):
     written(tmp_path / "photos/good.tif", rng.integers(100, 4000, (40, 50), np.uint16))
     tifffile.imwrite(tmp_path / "photos/stack.tif", np.zeros((7, 40, 50), np.uint16))
-    code, _ = predict(tmp_path / "photos", "-o", tmp_path / "out")
+    code, *_ = predict(tmp_path / "photos", "-o", tmp_path / "out")
     assert code == 1
     failed = (tmp_path / "out/failed.csv").read_text()
     assert "stack.tif,holds 7 pages; segpipe takes single pictures" in failed
@@ -138,9 +123,9 @@ def test_files_that_are_no_known_picture_are_counted_and_named(predict, tmp_path
     for name in ("notes.txt", "more.txt", "raw.heic", ".hidden.txt", "@eaDir/x.jpg"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("no picture")
-    _, said = predict(root, "-o", tmp_path / "out")
+    _, said, _ = predict(root, "-o", tmp_path / "out")
     names = ", ".join(str(root / name) for name in ("more.txt", "notes.txt", "raw.heic"))
-    assert said[-1] == f"note: 3 files are no known picture (2 .txt, 1 .heic): {names}"
+    assert said.splitlines()[-1] == f"note: 3 files are no known picture (2 .txt, 1 .heic): {names}"
     assert left_out([str(root / "a.tif")]) == ""
 
 

@@ -74,6 +74,35 @@ def test_what_cannot_be_read_or_has_other_bands_is_listed_and_the_rest_is_done(
     assert files(tmp_path / "out/masks") == ["good.tif"], "nothing half-written"
 
 
+@pytest.mark.parametrize("options", [[], ["--tile"]])
+def test_a_few_bytes_of_a_tiff_and_a_palette_do_not_end_the_run(predict, scene, tmp_path, rng, options):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    (folder / "cut.tif").write_bytes(b"II*\0")
+    indices = rng.integers(0, 3, (90, 90, 1), np.uint8)
+    with rasterio.open(geotiff(folder / "palette.tif", indices), "r+") as opened:
+        opened.write_colormap(1, {0: (0, 0, 0), 1: (255, 0, 0), 2: (0, 0, 255)})
+    scene.rename(folder / "good.tif")
+    code, said, _ = predict(folder, "-o", tmp_path / "out", *options)
+    assert code == 1
+    assert "2 pictures in" in said
+    assert [row["path"].rpartition("/")[2] for row in rows(tmp_path / "out/failed.csv")] == ["cut.tif"]
+
+
+@pytest.mark.parametrize("options", [[], ["--tile"]])
+def test_shares_are_those_of_the_pixels_with_data(predict, scene, tmp_path, options):
+    with rasterio.open(scene) as opened:
+        pixels = np.moveaxis(opened.read(), 0, -1)
+    pixels[:60] = 0
+    geotiff(scene, pixels, nodata=0)
+    predict(scene, "-o", tmp_path / "out", *options)
+    with rasterio.open(tmp_path / "out/masks/scene.tif") as written:
+        valid = written.read(1)[60:]
+    (row,) = rows(tmp_path / "out/shares.csv")
+    for value, name in enumerate(PETS.names, 1):
+        assert float(row[f"share_{name}"]) == pytest.approx((valid == value).mean(), abs=1e-6)
+
+
 def test_without_rasterio_the_mask_is_a_png_and_it_is_said(predict, scene, tmp_path, monkeypatch):
     monkeypatch.setattr(raster, "AVAILABLE", False)
     code, said, _ = predict(scene, "-o", tmp_path / "out", "--tile")

@@ -211,8 +211,8 @@ def test_pictures_with_other_numbers_of_bands_are_problems(tmp_path, rng):
     root = picture_folder(tmp_path / "data", pictures)
     left_out = fetched(root, (1, 2), skip_bad=True)["left_out"]
     (only,) = [problem["problem"] for problem in left_out]
-    assert only.startswith("images/p07.tif: a picture with 3 bands; expected 4, as images/p")
-    assert only.endswith(" has (data.bands)")
+    assert only.startswith("images/p07.tif: a picture with 3 bands; expected 4, the number in images/p")
+    assert only.endswith(" (data.bands)")
     assert json.loads((root / "../raw/summary.json").read_text())["bands"] == [1, 2]
 
 

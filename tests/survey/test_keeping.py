@@ -51,6 +51,33 @@ def test_a_name_made_up_for_want_of_another_gives_way():
     ]
 
 
+def test_a_row_whose_value_no_mask_that_was_looked_at_holds_stays():
+    before = table(("road", 0), ("rare", 9))
+    assert ("rare", 9) in rows(keep_values(PROPOSED, before, all_seen=False))
+    assert ("rare", 9) not in rows(keep_values(PROPOSED, before, all_seen=True))
+
+
+def test_colours_are_equal_however_they_are_written():
+    proposed = table(("class_ff0000", "#ff0000"), ("class_00ff00", "#00ff00"))
+    assert rows(keep_values(proposed, table(("fire", "#FF0000"), ("tree", "#00FF00")))) == [
+        ("fire", "#ff0000"),
+        ("tree", "#00ff00"),
+    ]
+
+
+def test_a_made_up_name_does_not_give_way_to_one_that_is_taken():
+    before = table(("class_1", 1), ("road", 2))
+    assert rows(keep_values(table(("sky", 0), ("road", 1), ("car", 2)), before))[:2] == [
+        ("class_1", 1),
+        ("road", 2),
+    ]
+
+
+def test_two_labels_of_one_renamed_row_both_stay():
+    before = table(("background", 0), ("vehicle", (1, 2)))
+    assert ("vehicle", (1, 2, "car", "cat")) in rows(keep_labels(LABELS, before))
+
+
 def test_a_table_of_other_values_is_not_kept():
     assert keep_values(PROPOSED, table(("a", "#ff0000"), ("b", "#00ff00"))) == PROPOSED
 

@@ -54,7 +54,12 @@ def test_a_number_is_a_value_only_where_all_lines_have_it_first_or_last(tmp_path
     assert read_names(tmp_path / "classes.txt").of([0, 1, 2]) == names
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2", "null", "3", '{"labels": 5}', "[" * 100_000])
+CONFIGURATIONS = ['{"mean": [0.0, 0.0, 0.0]}', '{"mean": [0, 0, 0], "epochs": 10, "model": {"a": 1}}']
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1, 2", "null", "3", '{"labels": 5}', "[" * 100_000, *CONFIGURATIONS]
+)
 def test_a_file_that_is_no_list_of_classes_gives_no_names(tmp_path, text):
     for file in ("meta.json", "data.yaml"):
         (tmp_path / file).write_text(text)

@@ -40,6 +40,7 @@ def init_data(
         old.folder.test_share,
         old.validation_share,
         layout=layout,
+        likely=old.folder.layout if again else None,
         group=old.folder.group if again else "none",
         before=class_table(old.classes, old.ignore) if again else None,
     )

@@ -18,9 +18,14 @@ def dejavu(size: int = 12) -> Font:
     return ImageFont.truetype(Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
+@functools.cache
+def _own(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
 def font_for(texts: Iterable[str], size: int) -> Font:
     """Return Pillow's own font, or DejaVu where that lacks letters of the texts."""
-    own = ImageFont.load_default(size)
+    own = _own(size)
     return own if all(drawable(text, own) == text for text in texts) else dejavu(size)
 
 

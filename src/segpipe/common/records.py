@@ -17,11 +17,10 @@ from segpipe.common.bands import Bands, Intensity, numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_png
 from segpipe.common.files import read_json
+from segpipe.common.splits import Split
 
 SUMMARY, MANIFEST = "summary.json", "manifest.json"  # describe the samples in data/raw, data/records
 Resize = Literal["stretch", "pad"]  # to the network's size: distorted, or padded to keep its aspect
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Place = tuple[Path, int]  # where a record is: its shard and first byte
 
 
@@ -75,7 +74,8 @@ def read_manifest(folder: Path) -> Manifest:
     plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
     later = ("validation", "near_duplicates", "depths")  # segpipe 0.3.0 wrote none of them
     plain |= {key: content[key] for key in later if key in content}
-    plain["depths"] = tuple(plain.get("depths", ("uint8",)))
+    if "depths" in plain:
+        plain["depths"] = tuple(plain["depths"])
     seen = read_bands(content)
     return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain, **seen)
 

@@ -7,10 +7,9 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from segpipe.fetch.pillow import open_one
+from segpipe.fetch.pillow import open_one, orientation_of
 from segpipe.fetch.sample import BadSampleError
 from segpipe.fetch.stored import CODESTREAM, Colours, Stored, check_size
-from segpipe.fetch.views import orientation
 
 _MOST_SAMPLES = 1 << 28  # JPEG 2000's decoder takes four bytes for each beside the picture's own
 
@@ -26,7 +25,7 @@ def open_png(data: bytes, file: str) -> Stored:
         return np.atleast_3d(imagecodecs.png_decode(data))
 
     colours: Colours = "grey" if bands < 3 else "rgb"
-    return Stored((picture.height, picture.width), bands, decode, colours, orientation(picture))
+    return Stored((picture.height, picture.width), bands, decode, colours, orientation_of(picture))
 
 
 def open_jpeg_2000(data: bytes, file: str) -> Stored:

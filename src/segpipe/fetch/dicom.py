@@ -30,11 +30,12 @@ def open_dicom(data: bytes, file: str) -> Stored:
     palette = header.PhotometricInterpretation == "PALETTE COLOR"
     check_size(file, height, width, 4 * bands * width)
 
+    in_colours = bands > 1 or palette
+
     def decode() -> np.ndarray:
         whole = dcmread(io.BytesIO(data))
-        return np.atleast_3d(_colours(whole) if bands > 1 or palette else _grey(whole))
+        return np.atleast_3d(_colours(whole) if in_colours else _grey(whole))
 
-    in_colours = bands > 1 or palette
     colours: Colours = "rgb" if in_colours else "grey"
     nodata = None if in_colours else _padding(header)
     return Stored((height, width), 3 if palette else bands, decode, colours, nodata=nodata)
@@ -52,7 +53,7 @@ def _colours(whole: Any) -> np.ndarray:
 def _grey(whole: Any) -> np.ndarray:
     values = _rescaled(whole.pixel_array, whole)
     inverted = whole.PhotometricInterpretation == "MONOCHROME1"
-    if "WindowCenter" in whole and "WindowWidth" in whole:
+    if _has_window(whole):
         shown = _windowed(values, whole)
         return 255 - shown if inverted else shown
     ends = _rescaled(_stored_range(whole), whole)
@@ -95,10 +96,16 @@ def _windowed(values: np.ndarray, header: Any) -> np.ndarray:
     return (share.clip(0, 1) * 255).round().astype(np.uint8)
 
 
+def _has_window(header: Any) -> bool:
+    """Return whether a file says which values to show; anonymised ones may have empty tags."""
+    centre, width = header.get("WindowCenter"), header.get("WindowWidth")
+    return centre not in (None, "") and width not in (None, "") and _first(width) > 0
+
+
 def _padding(header: Any) -> float | None:
     """Return the rescaled value of padding, where no window hides it."""
     value = header.get("PixelPaddingValue")
-    if value is None or "WindowCenter" in header:
+    if value is None or _has_window(header):
         return None
     padding = _rescaled(np.array(int(value), np.int64), header)
     if header.PhotometricInterpretation == "MONOCHROME1":

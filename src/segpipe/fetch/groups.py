@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -94,23 +93,29 @@ class _Table:
 
     def __init__(self, root: Path, param: GroupFile) -> None:
         self._path = root / param.file
-        rows = _rows(self._path)
-        head = [name.strip() for name in next(rows, [])]
+        try:
+            rows = list(_rows(self._path))
+        except csv.Error as error:
+            raise UserError(f"{self._path}: not a CSV file ({error})") from None
+        head = [name.strip() for name in (rows[0] if rows else [])]
         if param.column not in head:
             hint = did_you_mean(param.column, head)
             raise UserError(
                 f"{self._path}: no column {param.column}{hint}; it has {', '.join(head) or 'none'} "
                 "(data.folder.group)"
             )
-        of_name = next((n for n, name in enumerate(head) if name.lower() in _NAME_COLUMNS), 0)
-        self._groups = self._read(rows, of_name, head.index(param.column))
-        self._used: Counter[str] = Counter()
+        of_group = head.index(param.column)
+        named = [n for n, name in enumerate(head) if name.lower() in _NAME_COLUMNS]
+        of_name = (named or [n for n in range(len(head)) if n != of_group] or [0])[0]
+        self._groups = self._read(rows[1:], of_name, of_group)
+        self._used: set[str] = set()
 
     def _read(self, rows: Iterable[list[str]], of_name: int, of_group: int) -> dict[str, str]:
         groups: dict[str, str] = {}
         for row in filter(any, rows):
             if len(row) <= max(of_name, of_group):
-                raise UserError(f"{self._path}: too few columns in the row {','.join(row)}")
+                found = ",".join(row)[:80]
+                raise UserError(f"{self._path}: too few columns in the row {found}")
             name, group = _name(row[of_name].strip()), row[of_group].strip()
             if groups.setdefault(name, group) != group:
                 both = f"{groups[name]} and {group}"
@@ -124,7 +129,7 @@ class _Table:
         found = next((name for name in names if name in self._groups), None)
         if found is None:
             return ""
-        self._used[found] += 1
+        self._used.add(found)
         return self._groups[found]
 
     def notes(self) -> list[Note]:

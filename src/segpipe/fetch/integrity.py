@@ -86,9 +86,11 @@ def refuse_alpha(drawing: Image.Image, file: str) -> None:
 
 def _colours(stored: Stored, file: str) -> np.ndarray:
     colours = in_rgb(stored, file)
-    if colours.dtype == np.uint16:
-        colours = colours >> 8
-    return np.broadcast_to(colours.clip(0, 255), (*stored.size, 3)).astype(np.uint8)
+    if colours.dtype == np.uint16 and not 0 < colours.max() < 256:
+        colours = (colours >> 8).astype(np.uint8)
+    if colours.dtype != np.uint8:
+        raise BadSampleError(file, f"colours of {colours.dtype}", "colours of 8 bits")
+    return np.broadcast_to(colours, (*stored.size, 3))
 
 
 def _stored_values(stored: Stored, file: str) -> np.ndarray:

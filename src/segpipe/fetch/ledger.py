@@ -49,7 +49,8 @@ class Ledger:
     _notes: list[str] = field(default_factory=list)
     _area: int = 0  # pixels of all masks that were read
     _names: set[str] = field(default_factory=set)
-    _pictures: dict[str, Sample] = field(default_factory=dict)  # the first one by `Checked.pixels`
+    _pictures: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The file and the split of the first picture by `Checked.pixels`; no content, however small."""
     _lookalikes: Lookalikes = field(default_factory=Lookalikes)
 
     def noting(self, found: Samples) -> Samples:
@@ -82,13 +83,13 @@ class Ledger:
         if self.bands and not self.bands[0]:
             self.bands = checked.bands, sample.image
         if self.bands and checked.bands != self.bands[0]:
-            expected = f"{self.bands[0]}, as {self.bands[1]} has (data.bands)"
+            expected = f"{self.bands[0]}, the number in {self.bands[1]} (data.bands)"
             return Problem(sample.image, f"a picture with {checked.bands} bands", expected)
-        twin = self._pictures.setdefault(checked.pixels, sample)
-        if twin.split == sample.split:
+        file, split = self._pictures.setdefault(checked.pixels, (sample.image, str(sample.split)))
+        if split == sample.split:
             return None
-        found = f"the same picture as {twin.image} of the {twin.split} split"
-        return Problem(sample.image, found, f"no picture in both {sample.split} and {twin.split}")
+        found = f"the same picture as {file} of the {split} split"
+        return Problem(sample.image, found, f"no picture in both {sample.split} and {split}")
 
     def _leaves_out(self, checked: Checked) -> bool:
         """Return whether a good sample is left out as a near duplicate; remember every one."""

@@ -16,10 +16,17 @@ from PIL import Image
 
 from segpipe.common.bands import Bands
 from segpipe.common.codec import encode_png, encode_tiff, invalid_pixels
-from segpipe.fetch.pillow import is_kept, of_pillow, open_one, open_whole, orientation_of, upright_rgb
+from segpipe.fetch.pillow import (
+    SWAPPING,
+    is_kept,
+    of_pillow,
+    open_one,
+    open_whole,
+    orientation_of,
+    upright_rgb,
+)
 from segpipe.fetch.sample import BadSampleError, Picture
 from segpipe.fetch.stored import Colours, Stored, format_of, open_stored, readable
-from segpipe.fetch.views import SWAPPING, orientation
 
 DEPTHS = ("uint8", "uint16", "int16", "float32")
 """Types of pixels in data/raw. Other numbers become float32, which holds 24 bits of a whole number."""
@@ -121,7 +128,7 @@ def stored_size(content: Picture, file: str) -> tuple[tuple[int, int], int]:
         return stored.size, stored.orientation
     with readable(file):
         picture = open_one(data, file)
-        return (picture.height, picture.width), orientation(picture)
+        return (picture.height, picture.width), orientation_of(picture)
 
 
 def bands_in(content: Picture, file: str) -> int:

@@ -1,8 +1,10 @@
 """The formats that Pillow reads: JPEG, PNG of 8 bits, GIF, BMP and WebP."""
 
 import io
+import logging
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -12,6 +14,7 @@ from segpipe.fetch.stored import READABLE, Colours, Stored, readable, several
 
 # Set for the whole process: filters set around each call are not safe with threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+logging.getLogger("PIL.TiffImagePlugin").disabled = True  # it logs what it then raises
 
 _KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}
 """Formats whose bytes are kept, since every decoder gives the same RGB pixels."""
@@ -20,6 +23,8 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 """Formats that Pillow may try. It knows many more, and runs other programs for some of them."""
 
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "I", "I;16", "I;16B", "I;16L", "F")
+
+SWAPPING = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 _Turn = Image.Transpose
 _TURNS = {
@@ -37,9 +42,9 @@ def open_whole(data: bytes, file: str) -> Image.Image:
     return picture
 
 
-def open_lazily(data: bytes) -> Image.Image:
-    """Read only the header of a picture for Pillow: format, mode and size. Raises Pillow's errors."""
-    return Image.open(io.BytesIO(data), formats=_FORMATS)
+def open_file(path: Path) -> Image.Image:
+    """Read only the header of a file, of a TIFF too. Raises nearly any error where it is damaged."""
+    return Image.open(path, formats=(*_FORMATS, "TIFF"))
 
 
 def open_one(data: bytes, file: str) -> Image.Image:
@@ -49,7 +54,7 @@ def open_one(data: bytes, file: str) -> Image.Image:
     """
     if not data:
         raise BadSampleError(file, "an empty file", READABLE)
-    picture = open_lazily(data)
+    picture = Image.open(io.BytesIO(data), formats=_FORMATS)
     # Phones store more pictures behind the first of a JPEG, which is the photograph.
     if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
         raise several(file, frames, "frames", "an animation: ")
@@ -69,11 +74,15 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """Return the EXIF orientation; 1 (upright) where there is none or it cannot be read."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) where there is none or it cannot be read.
+
+    Of a picture that is only opened no pixel is decoded: Pillow's own method decodes a PNG.
+    """
     try:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+        turn = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, ValueError, OSError, struct.error):
         return 1
+    return turn if turn in range(2, 9) else 1
 
 
 def of_pillow(picture: Image.Image) -> Stored:

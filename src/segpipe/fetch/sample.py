@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from segpipe.common.errors import UserError
+from segpipe.common.splits import Split
 
-Split = Literal["train", "val", "test"]
 Picture = bytes | tuple[bytes, ...]  # an encoded picture, or one file a band
 Mask = bytes | np.ndarray
 """An encoded mask, or one drawn from labels: class indices, uint8 [height, width], 255 is ignored."""
@@ -54,9 +54,7 @@ class Problem:
     def __post_init__(self) -> None:
         """Make every text printable: file names may hold anything."""
         for name in ("file", "found", "expected"):
-            text = getattr(self, name).encode("utf-8", "backslashreplace").decode()
-            printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-            object.__setattr__(self, name, printable)
+            object.__setattr__(self, name, _printable(getattr(self, name)))
 
     def __str__(self) -> str:
         """Return one line for people."""
@@ -81,10 +79,20 @@ class Note:
 
     text: str
 
+    def __post_init__(self) -> None:
+        """Make the text printable: file names may hold anything."""
+        object.__setattr__(self, "text", _printable(self.text))
+
+
+def _printable(text: str) -> str:
+    """Return a text with escapes in place of what cannot be printed, or is no UTF-8."""
+    decoded = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in decoded)
+
 
 def badly_named(sample: Sample) -> Problem | None:
     """Return the problem of a name that cannot be printed, or is no UTF-8."""
-    if sample.name.isprintable():
+    if sample.name.isprintable() and sample.image.isprintable():
         return None
     return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
 

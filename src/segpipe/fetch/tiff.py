@@ -4,7 +4,6 @@ import io
 import logging
 import math
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ def open_tiff(data: bytes, file: str) -> Stored:
         decode=lambda: _samples(page, data, file),
         colours=_colours(page, file),
         orientation=int(page.tags.valueof(_ORIENTATION, 1)),
-        nodata=_nodata(page.tags.valueof(_NODATA)),
+        nodata=_nodata(page),
         palette=_palette(page.colormap) if in_palette else None,
         bits=page.bitspersample,
         inverted=page.photometric == PHOTOMETRIC.MINISWHITE,
@@ -147,9 +146,18 @@ def _palette(colormap: np.ndarray) -> np.ndarray:
     return (colormap >> 8 if colormap.max() > 255 else colormap).astype(np.uint8).T
 
 
-def _nodata(text: str | Sequence[Any] | None) -> float | None:
-    """Return the number in GDAL's tag; None where there is none."""
+def _nodata(page: Any) -> float | None:
+    """Return the number in GDAL's tag as `Stored` gives the samples; None where there is none.
+
+    None for NaN too, which is always invalid, and where colours or stretched bits take its place.
+    """
+    text = page.tags.valueof(_NODATA)
     try:
-        return None if text is None else float(str(text).strip().strip("\x00").replace(",", "."))
+        value = float(str(text).strip().strip("\x00").replace(",", "."))
     except ValueError:
         return None
+    if math.isnan(value) or page.photometric == PHOTOMETRIC.PALETTE or page.bitspersample < 8:
+        return None
+    if page.photometric == PHOTOMETRIC.MINISWHITE and page.dtype.kind in "iu":
+        return (1 << page.bitspersample) - 1 - value if page.dtype.kind == "u" else -1 - value
+    return value

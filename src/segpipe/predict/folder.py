@@ -50,7 +50,7 @@ class Outcome:
 
 
 class Done(NamedTuple):
-    """The height and width of a picture whose files are written, its pixels by class, and a remark."""
+    """The height and width of a written picture, its valid pixels by class, and a remark."""
 
     original: tuple[int, ...]
     pixels: np.ndarray
@@ -132,7 +132,7 @@ class Work:
                     seen, invalid = picture.read(rows.start, 0, (len(mask), size[1]))
                     write(rows.start, mask, invalid)
                     overlay.add(rows.start, seen, mask)
-                    pixels += np.bincount(mask.ravel(), minlength=len(table))
+                    pixels += raster.counted(mask, invalid, table)
                     self.progress(rows.stop / size[0])
             remark = picture.remark()
         outputs.write_overlay(self._overlay(source), overlay.pixels, overlay.mask, table)
@@ -143,23 +143,26 @@ class Work:
         source, prediction = predicted
         if isinstance(prediction, Problem | Done):
             return source, prediction
-        seen = _read(self.predictor.input.whole, source.path)
-        if isinstance(seen, Problem):
-            return source, seen
+        return source, _read(self.written, source, prediction)
+
+    def written(self, source: Source, prediction: Prediction) -> Done:
+        """Write all files of one picture. Raises BadSampleError where it cannot be read again."""
+        seen = self.predictor.input.whole(source.path)
         mask, table = prediction.mask(), self.predictor.classes
         remark = seen.remark
         placed = raster.size_of(source.path) is not None
         if placed and raster.AVAILABLE:
             with raster.opened(source.path, self.predictor.input) as picture:
-                raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
+                pixels = raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
         else:
             outputs.write_mask(self._mask(source, ".png"), mask, table)
-            remark = remark or (raster.NOT_PLACED if placed else "")
+            pixels = raster.counted(mask, None, table)
+            remark = "; ".join(filter(None, [remark, raster.NOT_PLACED if placed else ""]))
         outputs.write_overlay(self._overlay(source), seen.pixels, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
-        return source, Done(mask.shape, np.bincount(mask.ravel(), minlength=len(table)), remark)
+        return Done(mask.shape, pixels, remark)
 
     def _is_by_window(self, source: Source) -> bool:
         size = raster.size_of(source.path) if raster.AVAILABLE else None
@@ -214,7 +217,7 @@ def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row
     path = os.fspath(source.path)
     if isinstance(result, Done):
         outcome.predicted += 1
-        parts = (result.pixels / result.pixels.sum()).round(6).tolist()
+        parts = (result.pixels / max(result.pixels.sum(), 1)).round(6).tolist()
         shares([path, *result.original, *parts])
         if result.remark:
             outcome.remarks.append(f"{path}: {result.remark}")

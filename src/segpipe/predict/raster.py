@@ -1,10 +1,11 @@
 """Georeferenced rasters: masks that lie where their picture lies, read and written by window.
 
-Needs the extra `geo` (rasterio). The memory does not grow with the raster: a row of tiles is read,
-predicted and written at a time.
+Needs the extra `geo` (rasterio). A row of tiles is read, predicted and written at a time, so that the
+memory grows with the raster's width alone.
 """
 
 import importlib.util
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from tifffile import PHOTOMETRIC
 
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import invalid_pixels
@@ -23,6 +25,7 @@ from segpipe.predict.outputs import file_values, whole
 
 _PLACES = (34735, 33550, 33922, 34264)  # GeoTIFF's tags of keys, scale, tie points and transform
 _ORIENTATION = 274
+_PLAIN = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
 _CACHE_MB = 128  # of GDAL: by default it takes a twentieth of the memory
 _SAMPLED = 1024  # pixels: the longer edge of what is looked at to tell whether a model knows a raster
 _STRIP = 512  # rows
@@ -30,17 +33,22 @@ _OVERLAY = 4096  # pixels: the longer edge of an overlay, at most
 
 
 AVAILABLE = importlib.util.find_spec("rasterio") is not None
-NOT_PLACED = "a GeoTIFF, whose mask is a PNG without its place; pip install 'segpipe[geo]' places it"
+NOT_PLACED = "a GeoTIFF, whose mask is a PNG without its place; pip install -e '.[geo]' places it"
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
-    """Return the height and width of a TIFF that says where on earth it lies; None for other files."""
+    """Return the height and width of a TIFF that says where on earth it lies; None for other files.
+
+    None too where its numbers are not its pixels (a palette, white as 0, less than 8 bits), as GDAL
+    would not read it as training does.
+    """
     try:
         with tifffile.TiffFile(path) as opened:
             page: Any = opened.pages[0]
             placed = any(tag in page.tags for tag in _PLACES) and page.tags.valueof(_ORIENTATION, 1) == 1
-            return (page.imagelength, page.imagewidth) if placed else None
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+            plain = page.photometric in _PLAIN and page.bitspersample >= 8
+            return (page.imagelength, page.imagewidth) if placed and plain else None
+    except (OSError, ValueError, TypeError, IndexError, struct.error, tifffile.TiffFileError):
         return None
 
 
@@ -118,8 +126,6 @@ def _bands(dataset: Any, given: Input, file: str) -> list[int]:
             raise BadSampleError(file, found, f"{max(given.bands)} at least, as the model's bands say")
         return list(given.bands)
     kinds = [kind.name for kind in dataset.colorinterp]
-    if kinds[0] == "palette":
-        raise BadSampleError(file, "a raster with a palette", "grey or RGB")
     if dataset.count == 1 or kinds == ["gray", "alpha"]:
         return [1]
     if dataset.count == 3 or kinds[:3] == ["red", "green", "blue"]:
@@ -163,12 +169,24 @@ def mask_beside(path: Path, raster: Raster, table: ClassTable) -> Iterator[Calla
         yield write
 
 
-def write_mask(path: Path, mask: np.ndarray, raster: Raster, table: ClassTable) -> None:
-    """Write a whole mask, class indices uint8 [height, width], as GeoTIFF with the raster's place."""
+def write_mask(path: Path, mask: np.ndarray, raster: Raster, table: ClassTable) -> np.ndarray:
+    """Write a whole mask, class indices uint8 [height, width], as GeoTIFF with the raster's place.
+
+    Returns the number of valid pixels of each class.
+    """
+    counts = np.zeros(len(table), np.int64)
     with mask_beside(path, raster, table) as write:
         for top in range(0, len(mask), _STRIP):
             rows = mask[top : top + _STRIP]
-            write(top, rows, raster.read(top, 0, rows.shape)[1])
+            _, invalid = raster.read(top, 0, rows.shape)
+            write(top, rows, invalid)
+            counts += counted(rows, invalid, table)
+    return counts
+
+
+def counted(mask: np.ndarray, invalid: np.ndarray | None, table: ClassTable) -> np.ndarray:
+    """Return the number of valid pixels of each class, int64 [classes]."""
+    return np.bincount((mask if invalid is None else mask[~invalid]).ravel(), minlength=len(table))
 
 
 class Overlay:

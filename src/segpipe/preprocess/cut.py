@@ -8,7 +8,7 @@ from segpipe.common.duplicates import Lookalikes, Near, OnNear, report
 from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
 from segpipe.common.index import Entry
-from segpipe.common.records import Split
+from segpipe.common.splits import Split
 
 _GIVEN = "the split that the data name; data.validation_share is not used"
 
@@ -21,6 +21,13 @@ class Cut:
     folds: int = 1  # above 1, validation is the fold of this number, and `share` is not used
     fold: int = 0
     on_near: OnNear = "warn"
+
+    @property
+    def called(self) -> str:
+        """The params that decide, for people."""
+        if self.folds > 1:
+            return f"data.fold = {self.fold} of data.folds = {self.folds}"
+        return f"data.validation_share = {self.share}"
 
     def of(self, index: Sequence[Entry]) -> "Assignment":
         """Return the split of each sample.

@@ -5,6 +5,7 @@ knows no others and `data.intensity` gives a range for them. Where no range is k
 full range of its type, 0 to 1 for floats.
 """
 
+import functools
 import io
 from dataclasses import dataclass
 
@@ -51,7 +52,10 @@ class Levels:
         return self.intensity or ((low, high),) * self.bands
 
     def in_8_bits(self, pixels: np.ndarray, invalid: np.ndarray | None = None) -> np.ndarray:
-        """Return uint8 [height, width, bands]; grey stands for each band, invalid pixels become 0."""
+        """Return uint8 [height, width, bands]; grey stands for each band.
+
+        Invalid pixels become 0 where values are scaled.
+        """
         if pixels.shape[2] < self.bands:
             pixels = np.broadcast_to(pixels, (*pixels.shape[:2], self.bands))
         ranges = self.ranges(pixels.dtype.name)
@@ -85,12 +89,18 @@ def fit_encoded(data: bytes, levels: Levels, size: tuple[int, int], how: Resize)
     return np.asarray(resize_unread(picture, size, how))
 
 
+@functools.lru_cache(maxsize=64)  # a range is that of thousands of pictures
+def _steps(kind: str, low: float, high: float) -> np.ndarray:
+    """Return what each number of an integer type becomes, from the least on."""
+    limits = np.iinfo(kind)
+    return _stretched(np.arange(limits.min, limits.max + 1.0), low, high)
+
+
 def _scale(band: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
     """Write a band to `out` as 0 (up to low) to 255 (from high on)."""
     steps, least = None, 0
     if band.dtype.kind in "iu":
-        limits = np.iinfo(band.dtype)
-        steps, least = _stretched(np.arange(limits.min, limits.max + 1.0), low, high), int(limits.min)
+        steps, least = _steps(band.dtype.name, low, high), int(np.iinfo(band.dtype).min)
     rows = max(1, STRIP // max(band.shape[1], 1))
     for top in range(0, len(band), rows):
         part = band[top : top + rows]

@@ -18,7 +18,8 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, replaces, write_json
 from segpipe.common.index import read_index
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.common.records import MANIFEST, SPLITS, SUMMARY, Resize, Split
+from segpipe.common.records import MANIFEST, SUMMARY, Resize
+from segpipe.common.splits import SPLITS, Split
 from segpipe.preprocess.cut import Assignment, Cut
 from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
 from segpipe.preprocess.params import Range
@@ -63,8 +64,8 @@ def write_records(
             dropped = len(assignment.left_out)
             more = f" ({dropped} near duplicates are left out)" if dropped else ""
             raise UserError(
-                f"the {empty[0]} split is empty: data.validation_share = {cut.share} of {total} "
-                f"training samples{more}, by hash of the name; change the share or add samples"
+                f"the {empty[0]} split is empty: {cut.called} of {total} training samples{more}, "
+                "by hash of the name or group; change it or add samples"
             )
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
         manifest |= {"bands": summary["bands"], **levels.to_json()}

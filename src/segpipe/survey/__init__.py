@@ -1,6 +1,7 @@
 """Surveying a folder of images and masks, and the `data` section of `params.yaml` that fits it."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ def survey(
     validation_share: float,
     processes: int | None = None,
     layout: str | None = None,
+    likely: str | None = None,
     group: Group = "none",
     before: ClassTable | None = None,
 ) -> Survey:
@@ -76,14 +78,16 @@ def survey(
 
     `test_share` of the names are held out where the layout names no test split, and `validation_share`
     of the training names. Both are 0..1. A share that would hold out no name, or all, is adjusted.
-    `layout` is the one to take where several fit; `group` and the classes of `before` are kept, since a
-    person has given them for this folder.
+    `layout` is the one to take, `likely` the one where several fit. `group` and the classes of `before`
+    are kept, since a person has given them for this folder.
     Raises UserError where there is no such folder, no layout fits it, or no class table fits its masks.
     """
-    candidates = seen.layouts_in(root, layout)
+    candidates = seen.layouts_in(root, layout, likely)
     layout = next(iter(candidates))
-    names = find_names(root)
-    labels = getattr(layouts.open_layout(layout), "labels", None)  # shapes have them, masks do not
+    module, names = layouts.open_layout(layout), find_names(root)
+    if own := getattr(module, "names", None):
+        names = dataclasses.replace(names, by_value=own(root) or names.by_value)
+    labels = getattr(module, "labels", None)  # shapes have them, masks do not
     table = label_table(labels(root), names) if labels else ClassTable(())
     if labels and before:
         table = keeping.keep_labels(table, before)
@@ -176,10 +180,11 @@ def _chosen(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 
 def _bands(stats: Sequence[SampleStats]) -> Bands:
-    """Propose all bands that every picture has, unless people see all pictures as grey or RGB."""
+    """Propose all bands that most pictures have, unless people see all pictures as grey or RGB."""
     if all(one.as_rgb for one in stats):
         return "rgb"
-    return (*range(1, min(one.bands for one in stats) + 1),)
+    ((most, _),) = Counter(one.bands for one in stats).most_common(1)
+    return (*range(1, most + 1),)
 
 
 def _proposal(
@@ -194,7 +199,7 @@ def _proposal(
     if drawn:
         return propose_drawn(masks, drawn)
     proposal = propose(masks, names, all_seen, [one.sample.mask for one in stats])
-    table = keeping.keep_values(proposal.table, before) if before else proposal.table
+    table = keeping.keep_values(proposal.table, before, all_seen) if before else proposal.table
     return dataclasses.replace(proposal, table=table)
 
 

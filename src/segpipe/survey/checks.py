@@ -25,7 +25,9 @@ def across(
     unless the folder names a validation split.
     """
     looked = {one.sample.name: one for one in stats}
-    ledger = Ledger(ClassTable(()), True, "warn", None if bands == "rgb" else (len(bands), "the others"))
+    ledger = Ledger(
+        ClassTable(()), True, "warn", None if bands == "rgb" else (len(bands), "most of them")
+    )
     good = (_checked(s, looked.get(s.name), len(bands)) for s in samples if s.name not in bad)
     for _ in ledger.good(good):
         pass

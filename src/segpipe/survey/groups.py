@@ -31,7 +31,6 @@ class Grouping:
     """A regular expression for `data.folder.group`, and why it is proposed."""
 
     pattern: str
-    groups: int
     reason: str
 
 
@@ -52,7 +51,7 @@ def propose_group(hashes: Mapping[str, str]) -> Grouping | None:
         if len(sizes) < _FEWEST or 2 * together < len(hashes):
             continue
         if reason := _called(form) or _alike(form, hashes):
-            return Grouping(form.pattern, len(sizes), reason)
+            return Grouping(form.pattern, reason)
     return None
 
 
@@ -60,9 +59,8 @@ def _forms(names: Sequence[str]) -> Iterator[_Form]:
     """Yield forms that most names have, those of the largest groups first."""
     backwards = zip(*(name[::-1] for name in names), strict=False)
     same = takewhile(lambda letters: len({*letters}) == 1, backwards)
-    end = "".join(letters[0] for letters in same)[::-1].lstrip(
-        "0123456789"
-    )  # `_leftImg8bit`: its number is no counter
+    # The number in `_leftImg8bit` is no counter.
+    end = "".join(letters[0] for letters in same)[::-1].lstrip("0123456789")
     for count in range(_MOST_COUNTERS, 0, -1):
         parted = {name: one for name in names if (one := _parted(name.removesuffix(end), count))}
         texts, usual = _most([one[1] for one in parted.values()])

@@ -4,25 +4,33 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 
-from segpipe.common.classes import REST, ClassTable, MaskValue, SegmentationClass, class_name
+from segpipe.common.classes import REST, ClassTable, MaskValue, SegmentationClass, class_name, is_colour
 from segpipe.fetch.layouts.polygons import UNCOVERED
 from segpipe.fetch.naming import free_colours
 
 _MADE_UP = re.compile("class_[0-9a-f]+")  # a name that `init-data` gave for want of another
 
 
-def keep_values(proposed: ClassTable, before: ClassTable) -> ClassTable:
+def keep_values(proposed: ClassTable, before: ClassTable, all_seen: bool = True) -> ClassTable:
     """Return a proposed table for masks with the rows and ignored values of an earlier one.
 
-    A row is kept as it is where the masks hold one of its values. Values that no row has get those that
-    are proposed.
+    A row is kept as it is where the masks hold one of its values, or where not `all_seen` masks were
+    looked at. Values that no row has get those that are proposed.
     """
+    before = _in_small_letters(before)
     values = {*proposed.values}
     if not values.intersection(before.values):
         return proposed
-    kept = [row for row in before.classes if REST in row.values or values.intersection(row.values)]
+    kept = [
+        row
+        for row in before.classes
+        if not all_seen or REST in row.values or values.intersection(row.values)
+    ]
     given = {value: row.name for row in proposed.classes for value in row.values}
-    kept = [_named(row, given.get(row.values[0], row.name)) for row in kept]
+    names = {row.name for row in kept}
+    kept = [
+        row if (n := given.get(row.values[0])) is None or n in names else _named(row, n) for row in kept
+    ]
     taken = {value for row in kept for value in row.values} | {*before.ignore}
     left = ((row, tuple(v for v in row.values if v not in taken)) for row in proposed.classes)
     new = [dataclasses.replace(row, value=v if len(v) > 1 else v[0]) for row, v in left if v]
@@ -36,6 +44,7 @@ def keep_labels(proposed: ClassTable, before: ClassTable) -> ClassTable:
     A row is kept where it has a label by its name or its values. One without a label that has a number
     for which another is proposed was renamed: it gets that label as a value.
     """
+    before = _in_small_letters(before)
     found = {row.name: _row_of(row.name, before) for row in proposed.classes}
     kept = {row.name for row in found.values() if row}
     ignored = {class_name(value) for value in before.ignore if isinstance(value, str)}
@@ -47,7 +56,8 @@ def keep_labels(proposed: ClassTable, before: ClassTable) -> ClassTable:
             continue
         if numbered and numbered.name not in kept:
             label = (row.name,) if row.value != UNCOVERED else ()
-            renamed[numbered.name] = dataclasses.replace(numbered, value=(*numbered.values, *label))
+            so_far = renamed.get(numbered.name, numbered)
+            renamed[numbered.name] = dataclasses.replace(so_far, value=(*so_far.values, *label))
         elif before.rest is None:
             new.append(row)
     if not kept | renamed.keys():
@@ -62,11 +72,25 @@ def keep_labels(proposed: ClassTable, before: ClassTable) -> ClassTable:
 
 
 def _row_of(name: str, table: ClassTable) -> SegmentationClass | None:
-    """Return the row that has a label by its name or its values, the rest excepted."""
+    """Return the row that has a label by its name or its values."""
     for row in table.classes:
         if name in (row.name, *(class_name(value) for value in row.values if isinstance(value, str))):
             return row
     return None
+
+
+def _in_small_letters(table: ClassTable) -> ClassTable:
+    """Return a table whose colours are written as those that are proposed."""
+
+    def lower(value: MaskValue) -> MaskValue:
+        return str(value).lower() if is_colour(value) else value
+
+    rows = []
+    for row in table.classes:
+        values = tuple(map(lower, row.values))
+        value = values if isinstance(row.value, tuple) else values[0]
+        rows.append(SegmentationClass(row.name, value, row.colour.lower()))
+    return ClassTable(tuple(rows), tuple(map(lower, table.ignore)))
 
 
 def _named(row: SegmentationClass, name: str) -> SegmentationClass:

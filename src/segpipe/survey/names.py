@@ -17,6 +17,7 @@ FILES = (
     "config.json",
 )  # fmt: skip
 
+_MOST = 10**6  # bytes
 _KEYS = ("names", "labels", "classes", "categories")  # of the names in JSON and YAML
 _NAME_KEYS = ("title", "readable", "name", "label")  # of one class there
 _HEADER = {
@@ -58,7 +59,9 @@ def find_names(root: Path) -> Names:
     """Read the first file with names in a folder or right below it."""
     places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     files = (place / name for place in places for name in FILES)
-    found = (read_names(file) for file in files if file.is_file())
+    # A larger one may be called like a list of names, but is none.
+    small = (file for file in files if file.is_file() and file.stat().st_size <= _MOST)
+    found = map(read_names, small)
     return next((names for names in found if names.by_value or names.in_order), Names())
 
 
@@ -129,11 +132,15 @@ def _row(words: list[str], first: int, last: int) -> Row:
 
 def _rows_in(content: Any) -> list[Row]:
     """Read JSON and YAML: names by number, numbers or colours by name, or a list of classes."""
-    if isinstance(content, dict) and (inner := next((k for k in _KEYS if k in content), None)):
-        content = content[inner]
+    inner = next((k for k in _KEYS if k in content), None) if isinstance(content, dict) else None
+    content = content[inner] if inner else content
     if isinstance(content, list):
         return [row for one in content for row in _listed(one)]
-    return [row for item in content.items() for row in _pair(*item)] if isinstance(content, dict) else []
+    if not isinstance(content, dict):
+        return []
+    rows = [row for item in content.items() for row in _pair(*item)]
+    # Without such a key, a dict of which some items are no names configures something else.
+    return rows if inner or len(rows) == len(content) else []
 
 
 def _listed(one: Any) -> Iterator[Row]:
@@ -159,4 +166,8 @@ def _colour(found: str | Iterable[int]) -> str | None:
     if isinstance(found, str):
         return found.lower() if _COLOUR.fullmatch(found) else None
     rgb = list(found) if isinstance(found, list) else []
-    return "#" + bytes(rgb).hex() if len(rgb) == 3 and all(v in range(256) for v in rgb) else None
+    return (
+        "#" + bytes(rgb).hex()
+        if len(rgb) == 3 and all(type(v) is int and v in range(256) for v in rgb)
+        else None
+    )

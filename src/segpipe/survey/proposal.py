@@ -119,9 +119,8 @@ def _rows(
     for value, name in class_of.items():
         values.setdefault(name, []).append(value)
     values = {name: of_class for name, of_class in values.items() if of_class}
-    shown = {
-        value: colour for value, colour in palette.items() if colour != "#ffffff"
-    }  # ignored is white
+    # Ignored pixels are white.
+    shown = {value: colour for value, colour in palette.items() if colour != "#ffffff"}
     own = {n: v[0] if isinstance(v[0], str) else shown.get(v[0], "") for n, v in values.items()}
     own |= table.colours if table else {}
     free, rows = free_colours(own.values()), list[SegmentationClass]()

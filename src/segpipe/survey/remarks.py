@@ -28,7 +28,8 @@ def _on_samples(found: Survey, batch_size: int) -> Iterator[str]:
         said = f"train.batch_size = {batch_size} is more than the {training} training samples"
         yield f"{said}: set it to {fits}"
     if found.grouping:
-        groups = f"{found.grouping.groups} groups, which no split parts (data.folder.group)"
+        count = len({sample.group or sample.name for sample in found.samples})
+        groups = f"{count} groups, which no split parts (data.folder.group)"
         yield f"{found.grouping.reason}: {groups}"
 
 

@@ -10,8 +10,10 @@ from segpipe.fetch.layouts import unmatched
 from segpipe.fetch.sample import Sample
 
 
-def layouts_in(root: Path, asked: str | None = None) -> dict[str, str]:
+def layouts_in(root: Path, asked: str | None = None, likely: str | None = None) -> dict[str, str]:
     """Return the layouts that a folder may have with the evidence, the one asked for or likeliest first.
+
+    `likely` is the likeliest if it is one of them.
 
     Where there are several, the evidence has the number of samples. Raises UserError where there is no
     such folder, or nothing in it that any layout has.
@@ -24,6 +26,8 @@ def layouts_in(root: Path, asked: str | None = None) -> dict[str, str]:
             f"--layout {asked}: no layout of this name{hint} (there are {', '.join(layouts.LAYOUTS)})"
         )
     found = layouts.layouts_of(root)
+    if likely in found:
+        found = {likely: found[likely]} | found
     if asked:
         found = {asked: found.get(asked, "as asked")} | found
     if not found:

@@ -9,9 +9,9 @@ from PIL import Image
 from segpipe.fetch import pictures, pillow
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.pictures import Decoded
+from segpipe.fetch.pillow import SWAPPING, orientation_of
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
 from segpipe.fetch.stored import format_of, readable
-from segpipe.fetch.views import SWAPPING, orientation
 from segpipe.survey.masks import MaskStats, mask_stats
 
 MOST_BANDS = 16  # that segpipe takes
@@ -64,7 +64,7 @@ def _picture(image: Picture, file: str) -> tuple[tuple[int, int], int, Decoded, 
         with readable(file):
             picture = pillow.open_one(image, file)
             size, remark = (picture.height, picture.width), _remark(picture)
-            turn, count = orientation(picture), len(picture.getbands())
+            turn, count = orientation_of(picture), len(picture.getbands())
             picture.draft("RGB", _DRAFT)
             return size, turn, Decoded(np.asarray(pillow.upright_rgb(picture)), count, turn), remark
     size, turn = pictures.stored_size(image, file)

@@ -12,6 +12,7 @@ from segpipe.common import records
 from segpipe.common.bands import Bands, numbers
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
+from segpipe.common.splits import Split
 from segpipe.train.params import TrainParams
 
 
@@ -94,7 +95,7 @@ def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Sampl
     return subset(read(manifest, "train"), params.samples), read(manifest, "val")
 
 
-def load(manifest: records.Manifest, split: records.Split) -> Arrays:
+def load(manifest: records.Manifest, split: Split) -> Arrays:
     """Read a whole split into memory: 4 bytes a pixel of RGB, 65 KB a sample at 128 px."""
     images, masks = _empty(manifest.count(split), manifest.shape)
     names = []
@@ -104,14 +105,14 @@ def load(manifest: records.Manifest, split: records.Split) -> Arrays:
     return Arrays(images, masks, names, manifest.bands)
 
 
-def locate(manifest: records.Manifest, split: records.Split) -> Shards:
+def locate(manifest: records.Manifest, split: Split) -> Shards:
     """Read a whole split once, and keep only where each sample lies."""
     found = [(place, sample["name"]) for place, sample in _scan(manifest, split)]
     places, names = [place for place, _ in found], [name for _, name in found]
     return Shards(places, manifest.size, names, manifest.bands)
 
 
-def _scan(manifest: records.Manifest, split: records.Split) -> Iterable[tuple[records.Place, dict]]:
+def _scan(manifest: records.Manifest, split: Split) -> Iterable[tuple[records.Place, dict]]:
     return track(records.scan(manifest, split), f"Reading {split}", total=manifest.count(split))
 
 

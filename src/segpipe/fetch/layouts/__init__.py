@@ -82,7 +82,9 @@ def not_a_folder(root: Path) -> str | None:
         return None
     if not root.exists():
         return f"there is no folder {root}"
-    packed = root.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+    from segpipe.fetch.layouts import matching  # itself imports this package
+
+    packed = root.suffix.lower() in matching.ARCHIVES
     return (
         f"{root} is an archive, which you unpack first" if packed else f"{root} is a file, not a folder"
     )

@@ -62,7 +62,7 @@ class Region(pydantic.BaseModel):
     @property
     def is_area(self) -> bool:
         """Whether it covers pixels; key points, lines and choices do not."""
-        shapes = (self.points, self.rle, self.imageDataURL, self.radiusX, self.width)
+        shapes = (self.points, self.rle, self.imageDataURL, self.radiusX, self.height)
         return any(shape is not None for shape in shapes)
 
     def draw(self, drawing: np.ndarray, number: int) -> None:

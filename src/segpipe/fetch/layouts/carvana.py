@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts import pairs
+from segpipe.fetch.layouts import lists, pairs
 from segpipe.fetch.layouts.partners import Matched
 from segpipe.fetch.sample import Sample, Samples
 
@@ -24,17 +24,23 @@ def seen(root: Path) -> str | None:
     names = [name for name in pairs_there if masks[name][0].stem.lower().endswith("_mask")]
     if not names:
         return None
-    cars = {match["car"] for name in names if (match := _VIEW.fullmatch(name))}
+    if lists.holds_pairs(lists.lists_in(root), lists.Paths(root)):
+        return None  # `pairs` reads these
+    cars = {car for name in names if (car := _car(name))}
     views = f", views of {len(cars)} cars, each car in one split" if cars else ""
     return f"{pairs.evidence(root, {word: found[word]})}{views}"
 
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples, grouped by cars."""
-    for sample in pairs.of_parts(root, _found(root)[1], {}):
-        if isinstance(sample, Sample) and (view := _VIEW.fullmatch(sample.name.rpartition("/")[2])):
-            sample = replace(sample, group=view["car"])
-        yield sample
+    for sample in pairs.of_parts(root, _found(root)[1], lists.lists_in(root)):
+        yield replace(sample, group=_car(sample.name)) if isinstance(sample, Sample) else sample
+
+
+def _car(name: str) -> str:
+    """Return the car of which a picture is one of 16 views; nothing for any other picture."""
+    view = _VIEW.fullmatch(name.rpartition("/")[2])
+    return view["car"] if view else ""
 
 
 def _found(root: Path) -> tuple[str, dict[str, Matched]]:

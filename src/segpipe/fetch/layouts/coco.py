@@ -9,7 +9,6 @@ Objects lie over crowd regions, which are ignored, and small objects over large 
 import functools
 import os.path
 import posixpath
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -192,8 +191,7 @@ def _splits(root: Path, files: list[Path]) -> tuple[dict[Path, tuple[str, Split 
     words = {}
     for file in files:
         telling = [file.stem, *([file.parent.name] if file.parent != root else [])]
-        tokens = re.findall("[a-z]+", " ".join(telling).lower())
-        if word := next((token for token in tokens if token in matching.SPLIT_WORDS), ""):
+        if word := matching.split_word(*telling):
             words[file] = word
     splits = matching.splits_of(words.values())
     if len(splits) < 2 or len(splits) < len(words) or "train" not in splits.values():

@@ -16,7 +16,7 @@ import numpy as np
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, polygons, regions, texts
+from segpipe.fetch.layouts import matching, regions, texts
 from segpipe.fetch.sample import Note, Problem, Samples
 
 _DRAWN = ("polygon", "mask", "box", "ellipse")
@@ -132,7 +132,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(not_drawn.items()))
         yield Note(f"not drawn: {counted}; only {', '.join(_DRAWN)} cover pixels")
     if empty:
-        yield Note(f"{empty} of {len(found)} pictures have no shape: nothing is on them")
+        yield Note(f"{empty} of {len(found)} pictures have no shape that is drawn: nothing is on them")
     yield from pictures.unused("XML file of CVAT's")
     yield from regions.samples(root, found)
 
@@ -149,7 +149,7 @@ def _files(root: Path) -> Iterator[Path]:
     """Yield CVAT's files: any name in the folder itself, `annotations*.xml` below."""
     for file in texts.visible(root, "*.xml"):
         named = file.parent == root or file.name.startswith("annotations")
-        if named and b"<annotations" in polygons.head(file):  # Pascal VOC's have <annotation>
+        if named and "<annotations" in texts.head(file):  # Pascal VOC's have <annotation>
             yield file
 
 
@@ -189,7 +189,7 @@ def _content(
     name, subset = texts.local(has.get("name", "")), has.get("subset", "")
     place = matching.relative(pictures.root, file)
     called = f"{place} (image {name})"
-    word = regions.split_word(subset) or regions.split_word(place, *name.parent.parts)
+    word = matching.split_word(subset) or matching.split_word(place, *name.parent.parts)
     image = pictures.one(texts.local(subset) / name, file.parent, called, len(name.parent.parts))
     if isinstance(image, Problem):
         return word, called, image

@@ -19,12 +19,12 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, polygons, regions, texts
+from segpipe.fetch.layouts import matching, regions, texts
 from segpipe.fetch.layouts.brush import Region
 from segpipe.fetch.sample import Note, Problem, Samples
 
-_KEYS = (b'"completed_by"', b'"was_cancelled"', b'"annotator"', b'"annotation_id"', b'"original_width"',
-         b'"completions"', b'"rle"')  # fmt: skip
+_KEYS = ('"completed_by"', '"was_cancelled"', '"annotator"', '"annotation_id"', '"original_width"',
+         '"completions"', '"rle"')  # fmt: skip
 _BETWEEN = re.compile(r"[\s,]*")
 
 _SAID = {
@@ -42,6 +42,7 @@ class Result(pydantic.BaseModel):
     """One region of an annotation, or a choice or a text, about the region of its id or the picture."""
 
     id: int | str | None = None
+    to_name: str | None = None  # the picture, where a task has several
     value: Region = Region()
     original_width: int | None = None
     original_height: int | None = None
@@ -116,8 +117,8 @@ def labels(root: Path) -> dict[str, int]:
 def _files(root: Path) -> Iterator[Path]:
     """Yield Label Studio's files, in the folder itself or one below."""
     for file in texts.visible(root, "*.json"):
-        start = polygons.head(file) if root in (file.parent, file.parent.parent) else b""
-        if any(key in start for key in _KEYS) and b'"categories"' not in start:
+        start = texts.head(file) if root in (file.parent, file.parent.parent) else ""
+        if any(key in start for key in _KEYS) and '"categories"' not in start:
             yield file
 
 
@@ -128,7 +129,7 @@ def _tasks(root: Path) -> Iterator[tuple[Path, Task | Problem]]:
         raise UserError(f"{root}: no JSON of Label Studio's; export the project as JSON to this folder")
     for file in files:
         rows: dict[str, Task] = {}  # of JSON_MIN, which has one for each annotation of a task
-        for entry in _entries(file):
+        for number, entry in enumerate(_entries(file)):
             whole = isinstance(entry.get("data"), dict)
             try:
                 task = Task.model_validate(_whole(entry) if whole else _of_row(entry))
@@ -142,8 +143,9 @@ def _tasks(root: Path) -> Iterator[tuple[Path, Task | Problem]]:
             if whole:
                 yield file, task
             else:
-                rows.setdefault(str(task.id), task.model_copy(update={"annotations": []}))
-                rows[str(task.id)].annotations.extend(task.annotations)
+                key = f"row {number}" if task.id is None else str(task.id)
+                rows.setdefault(key, task.model_copy(update={"annotations": []}))
+                rows[key].annotations.extend(task.annotations)
         yield from ((file, task) for task in rows.values())
 
 
@@ -224,11 +226,15 @@ def _content(
     if not paths:
         return "", called, Problem(called, "no name of a picture in its data", "one picture a task")
     places = [pictures.one(path, file.parent, called) for path in paths]
+    drawn_on = {r.to_name for r in annotation.result or () if r.value.labels and r.value.is_area}
+    if len(drawn_on) > 1:
+        found = f"regions on {len(drawn_on)} pictures"
+        return "", called, Problem(called, found, "one picture a task")
     image = next((place for place in places if isinstance(place, Path)), places[0])
     if isinstance(image, Problem):
         return "", called, image
     stem = matching.without_suffix(pictures.root, image)
-    word = regions.split_word(file.stem) or regions.split_word(*stem.split("/")[:-1])
+    word = matching.split_word(file.stem) or matching.split_word(*stem.split("/")[:-1])
     return word, stem, regions.Annotated(image.resolve(), height, width, areas, table, called)
 
 

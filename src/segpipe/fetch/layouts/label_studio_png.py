@@ -47,7 +47,8 @@ def seen(root: Path) -> str | None:
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where there is no mask, or no picture of any task."""
     masks, images = _masks(root), defaultdict[int, list[Path]](list)
-    for path in regions.pictures_in(root):
+    pictures = list(regions.pictures_in(root))
+    for path in pictures:
         if number := _PICTURE.fullmatch(path.stem):
             images[int(number[1])].append(path)
     if not masks:
@@ -56,7 +57,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
         raise UserError(f"{root}: no picture of task {min(masks)} or any other; {_MEND}")
     if several := sum(len(annotations) > 1 for annotations in masks.values()):
         yield Note(f"tasks with several annotations, of which the latest counts: {several}")
-    if other := len(images.keys() - masks.keys()):
+    if other := len(pictures) - sum(len(images[task]) for task in masks):
         yield Note(f"pictures of tasks without a mask, left out: {other}")
     found: list[regions.Found] = []
     for task, annotations in masks.items():
@@ -68,7 +69,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
             continue
         name = matching.without_suffix(root, images[task][0])
         content = regions.Annotated(images[task][0].resolve(), None, None, stencils, table, called)
-        found.append((regions.split_word(*name.split("/")[:-1]), name, content))
+        found.append((matching.split_word(*name.split("/")[:-1]), name, content))
     yield from regions.samples(root, found)
 
 

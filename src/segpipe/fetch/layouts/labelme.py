@@ -29,6 +29,7 @@ from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
+_LARGEST = 100_000  # pixels: Pillow takes half a minute for a circle of a million
 _POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1}
 """The least number of points by kind of shape; with fewer, a shape covers nothing."""
 
@@ -147,15 +148,15 @@ def labels(root: Path) -> dict[str, int]:
 
 def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | Problem]]:
     """Yield each annotation and each image without one, by the name of the sample."""
-    images: dict[Path, list[Path]] = {}
+    images: dict[str, list[Path]] = {}
     for path in filter(matching.is_image, texts.visible(root)):
-        images.setdefault(path.with_suffix(""), []).append(path)
+        images.setdefault(matching.without_suffix(root, path), []).append(path)
     files = [*_files(root)]
     if not files:
         raise UserError(f"{root}: no JSON file of Labelme's in it")
     for path in track(files, "Reading shapes", disable=len(files) < _MANY):
         name, file = matching.without_suffix(root, path), matching.relative(root, path)
-        beside, named = images.get(path.with_suffix(""), []), _named_in(path)
+        beside, named = images.get(name, []), _named_in(path)
         image = named if named in beside or not beside else beside[0]
         if image and os.path.isfile(image):  # noqa: PTH113  other than Path, it bears any name
             yield name, Labelled(image.resolve(), path.resolve(), table, file)
@@ -164,8 +165,9 @@ def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | P
                 name,
                 Problem(file, "no image for its partner", "the image beside it, of the same stem"),
             )
-        if image and image in (same := images.get(image.with_suffix(""), [])):
-            same.remove(image)
+        for same in images.values() if image and image not in beside else [beside]:
+            if image in same:
+                same.remove(image)
     for path in (path for same in images.values() for path in same):
         expected = f"{path.stem}.json beside it; one without shapes, where there is nothing"
         problem = Problem(matching.relative(root, path), "no annotation for its partner", expected)
@@ -182,7 +184,7 @@ def _splits(names: Iterable[str]) -> tuple[dict[str, Split], dict[str, int]]:
 
 
 def _folder(name: str) -> str:
-    return name.partition("/")[0] if "/" in name else ""
+    return name.partition("/")[0].lower() if "/" in name else ""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,9 @@ def _draw(canvas: Image.Image, shape: Shape, number: int, file: str) -> None:
         (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*points, strict=True))
         pen.rectangle((x0, y0, x1, y1), fill=number, outline=number)
     elif kind == "circle" and len(points) == 2:
-        pen.circle(points[0], math.dist(*points), fill=number, outline=number)
+        if (radius := math.dist(*points)) > _LARGEST:
+            raise ValueError(f"a circle of radius {_LARGEST:,} at most")
+        pen.circle(points[0], radius, fill=number, outline=number)
     elif kind in ("line", "linestrip"):
         pen.line(points, fill=number, width=_LINE_WIDTH)
     elif kind == "point" and len(points) == 1:
@@ -263,4 +267,4 @@ def _stencil(mask: str, canvas: Image.Image, file: str) -> Image.Image:
             raise BadSampleError(
                 file, f"a mask of {stencil.width}x{stencil.height}", "one within the image"
             )
-        return stencil.convert("1")
+        return Image.fromarray(np.asarray(stencil.convert("L")) > 0)  # Labelme writes 0 and 1

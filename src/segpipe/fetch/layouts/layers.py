@@ -8,21 +8,23 @@ masks overlap, the class that stands later in the class table wins. Splits are a
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.integrity import InColoursError, decode_pair
+from segpipe.fetch.integrity import InColoursError, mask_pixels
 from segpipe.fetch.layouts import lists, matching, pairs, partners, polygons, texts
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
 from segpipe.fetch.layouts.partners import Matched
+from segpipe.fetch.pillow import open_file
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
 
 OBJECT = "object"
+CLASS_ORDER = "where masks overlap, the class that stands later in data.classes wins"
 _MARKED = re.compile("[_-](mask|label|gt|seg)s?$", re.IGNORECASE)
 
 
@@ -52,24 +54,23 @@ class Layers:
     def read(self) -> tuple[bytes, Mask]:
         """Return the image's bytes, and the mask. Raises BadSampleError where masks do not fit."""
         masks = sorted(self.masks, key=lambda one: (self.table.index_of(one[0]) or 0, *one))
-        drawing = np.zeros(self.mask_size() or (0, 0), np.int32)
+        drawing = np.zeros((0, 0), np.int32)
         for number, (_, path) in enumerate(masks, 1):
-            covered = _covered(path, f"{self.file}: {path.name}")
+            file = f"{self.file}: {path.parent.name}/{path.name}"
+            covered = _covered(path, file)
+            drawing = drawing if drawing.size else np.zeros(covered.shape, np.int32)
             if covered.shape != drawing.shape:
                 expected = f"that of the others, {drawing.shape[1]}x{drawing.shape[0]}"
                 size = f"size {covered.shape[1]}x{covered.shape[0]}"
-                raise BadSampleError(f"{self.file}: {path.name}", size, expected)
+                raise BadSampleError(file, size, expected)
             drawing[covered] = number
         labels = [label for label, _ in masks]
         return self.image.read_bytes(), polygons.indices(drawing, labels, self.table, self.file)
 
-    def mask_size(self) -> tuple[int, int] | None:
-        """Return the height and width of the first mask; None where it is no picture."""
-        try:
-            with Image.open(self.masks[0][1]) as mask:
-                return mask.height, mask.width
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            return None
+    def mask_size(self) -> tuple[int, int]:
+        """Return the height and width of the first mask. Raises as `open_file` does."""
+        with open_file(self.masks[0][1]) as mask:
+            return mask.height, mask.width
 
 
 def _covered(path: Path, file: str) -> np.ndarray:
@@ -86,9 +87,9 @@ def _values(path: Path, file: str) -> np.ndarray:
     """Return a mask's numbers, or its colours as numbers 0xrrggbb: integers [height, width]."""
     data = path.read_bytes()
     try:
-        return decode_pair(data, data, file, file)[1]
+        return mask_pixels(data, file, by_colour=False)[0]
     except InColoursError:
-        colours = decode_pair(data, data, file, file, by_colour=True)[1]
+        colours, _ = mask_pixels(data, file, by_colour=True)
         return colours.astype(np.int32) @ (1 << 16, 1 << 8, 1)
 
 
@@ -124,7 +125,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
         return Sample(name, split, relative(root, image[0]), file, content)
 
     if len({*label_of.values()}) > 1:
-        yield Note("where masks overlap, the class that stands later in data.classes wins")
+        yield Note(CLASS_ORDER)
     yield from pairs.of_parts(root, found, lists.lists_in(root), made)
 
 
@@ -145,7 +146,9 @@ def _found(root: Path) -> tuple[Mapping[str, Matched], dict[Path, str]]:
     found = {}
     for word, files in parts.items():
         objects = _objects(files)
-        found[word] = objects if objects.names else _classes(files, label_of)
+        part = found[word] = objects if objects.names else _classes(files, label_of)
+        used = {path for side in (part.images, part.masks) for some in side.values() for path in some}
+        part.unused += Counter(partners.elsewhere(file) for file in files if file.path not in used)
         label_of |= {path: OBJECT for masks in objects.masks.values() for path in masks}
     return found, label_of
 
@@ -162,7 +165,6 @@ def _objects(files: list[File]) -> Matched:
     several = any(len(found.masks[name]) > 1 for name in found.names)
     if "" in found.names or not several or any(len(some) > 1 for some in found.images.values()):
         return Matched()
-    found.unused["pictures without masks"] = len(found.images.keys() - found.masks.keys())
     found.images = {name: some for name, some in found.images.items() if name in found.masks}
     return found
 
@@ -186,7 +188,6 @@ def _classes(files: list[File], label_of: dict[Path, str]) -> Matched:
         matched = partners.match([*images, *some])
         label_of |= {mask: label for masks in matched.masks.values() for mask in masks}
         found.images |= matched.images
-        found.unused += matched.unused
         for name, masks in matched.masks.items():
             found.masks.setdefault(name, []).extend(masks)
     return found

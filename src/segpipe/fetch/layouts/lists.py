@@ -1,7 +1,7 @@
 """Lists of names, or of pictures with their masks, that say which sample is in which split."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def splits_of(root: Path, lists: Lists) -> dict[str, Split]:
     """Return the split of each list. Raises UserError where there is a single one."""
     if len(lists) == 1:
         mend = "give both train.txt and test.txt, or neither"
-        raise UserError(f"{root}: holds {next(iter(lists))}.txt alone; {mend}")
+        raise UserError(f"{root}: holds the {next(iter(lists))} list alone; {mend}")
     return matching.splits_of(lists)
 
 
@@ -45,6 +45,12 @@ class Paths:
         folders = texts.local(text).parts
         ends = ("/".join(folders[n:]) for n in range(len(folders)))
         return next((self._files[end] for end in ends if end in self._files), None)
+
+    def pictures(self) -> Iterator[Path]:
+        """Yield the pictures that are not called masks."""
+        for path in filter(matching.is_image, self._files.values()):
+            if matching.parsed(self._root, path).word not in matching.MASK_WORDS:
+                yield path
 
     def pair(self, entry: str) -> tuple[Path, Path] | None:
         """Return the two files of a line; names may hold the space that stands between them."""
@@ -66,11 +72,15 @@ def named_pairs(root: Path, lists: Lists, paths: Paths) -> tuple[Matched, Lists,
     for word, entry in ((word, entry) for word, entries in lists.items() for entry in entries):
         if found := paths.pair(entry):
             name = matching.parsed(root, found[0]).name
-            matched.images[name], matched.masks[name] = [found[0]], [found[1]]
+            for side, path in zip((matched.images, matched.masks), found, strict=True):
+                known = side.setdefault(name, [])
+                known += [path] if path not in known else []
             names[word].append(name)
         else:
             expected = "a picture and its mask, both in the folder"
-            problems.append(Problem(f"{word}.txt", f"the line {entry!r}", expected))
+            problems.append(Problem(f"the {word} list", f"the line {entry!r}", expected))
+    used = {path for side in (matched.images, matched.masks) for some in side.values() for path in some}
+    matched.unused["pictures in no list"] = sum(path not in used for path in paths.pictures())
     return matched, names, problems
 
 

@@ -17,6 +17,8 @@ SUFFIXES = {
 }  # fmt: skip
 """Names of pictures; NIfTI is among them so that it is refused by name, not left out."""
 
+ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
+
 IMAGE_WORDS = (
     "images", "image", "imgs", "img", "img_dir", "jpegimages", "leftimg8bit", "rgb", "photos",
     "pictures", "frames", "inputs", "input", "image_2",
@@ -76,8 +78,8 @@ def relative(root: Path, path: Path) -> str:
 
 
 def without_suffix(root: Path, path: Path) -> str:
-    """Return a file's name as a sample: sub-folders are part of it."""
-    return path.relative_to(root).with_suffix("").as_posix()
+    """Return a file's name as a sample: sub-folders are part of it, letters are composed."""
+    return normal(path.relative_to(root).with_suffix("").as_posix())
 
 
 def normal(text: str) -> str:
@@ -111,10 +113,16 @@ def by_name(base: Path) -> ByName:
         raise UserError(f"{base}: no such folder; data.folder.layout needs it; {mend}")
     found: ByName = {}
     for path in filter(is_image, texts.visible(base)):
-        found.setdefault(normal(without_suffix(base, path)), []).append(path)
+        found.setdefault(without_suffix(base, path), []).append(path)
     if not found:
         raise UserError(f"{base}: holds no image ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def split_word(*places: str) -> str:
+    """Return the first word for a split in names of files, folders and subsets; none: an empty text."""
+    words = re.findall("[a-z]+", " ".join(places).lower())
+    return next((word for word in words if word in SPLIT_WORDS), "")
 
 
 def splits_of(words: Iterable[str]) -> dict[str, Split]:

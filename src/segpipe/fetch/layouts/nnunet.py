@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydantic
-from PIL import Image
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.layouts.polygons import IGNORE_LABEL
+from segpipe.fetch.pillow import open_file
 from segpipe.fetch.sample import Files, Note, Picture, Problem, Sample, Samples, Split
 
 _PARTS = {"Tr": "train", "Val": "val", "Ts": "test"}
@@ -58,7 +58,7 @@ class Bands:
 
     def mask_size(self) -> tuple[int, int]:
         """Return the height and width of the mask. Raises what Pillow raises."""
-        with Image.open(self.mask) as mask:
+        with open_file(self.mask) as mask:
             return mask.height, mask.width
 
 
@@ -140,12 +140,16 @@ def _cases(folder: Path) -> dict[str, Channels]:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Return the pictures of a folder. Raises UserError where it holds a volume."""
+    """Return the pictures of a folder. Raises UserError for a volume, and for two of one name."""
     found = list(texts.visible(folder))
     if volume := next((path for path in found if _VOLUME.search(path.name)), None):
         mend = "save the slices as PNG or TIFF, one file a slice and channel"
         raise UserError(f"{volume}: a volume; segpipe takes single pictures: {mend}")
-    return {matching.without_suffix(folder, path): path for path in found if matching.is_image(path)}
+    named: dict[str, Path] = {}
+    for path in filter(matching.is_image, found):
+        if (other := named.setdefault(matching.without_suffix(folder, path), path)) != path:
+            raise UserError(f"{other} and {path}: two files of one name; remove one")
+    return named
 
 
 def _sample(

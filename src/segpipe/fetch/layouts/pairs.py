@@ -67,8 +67,9 @@ def _parts(root: Path, paths: tuple[Path, ...]) -> Parts:
         if (file.word or file.place) and file.path.suffix.lower() not in _TEXTS and file.part in found:
             kind = f"{file.path.suffix or 'files without suffix'} in {file.path.parent.name}/"
             found[file.part].unused[kind] += 1
-    for part in [*found.values()][:1]:
-        part.unused["dummies in gtFine/test/, as the true masks are not public"] = dummies
+    if dummies and found:
+        first = next(iter(found.values()))
+        first.unused["dummies in gtFine/test/, as the true masks are not public"] = dummies
     return found
 
 
@@ -87,7 +88,7 @@ def evidence(root: Path, found: Parts) -> str | None:
 def of_parts(
     root: Path, found: Parts, listed: lists.Lists, made: Callable[..., Sample | Problem] | None = None
 ) -> Samples:
-    """Yield the samples of matched files, made by `pair`: those in the lists, or without lists all."""
+    """Yield the samples of matched files, by `made` or `pair`: those in lists; without lists, all."""
     if not any(part.names for part in found.values()):
         raise UserError(unmatched.reason(root))
     images: ByName = {name: files for part in found.values() for name, files in part.images.items()}

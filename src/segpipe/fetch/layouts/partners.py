@@ -63,11 +63,11 @@ def match(files: Sequence[File]) -> Matched:
             (jpegs if file.path.suffix.lower() in (".jpg", ".jpeg") else others).append(file)
         sides += [(words[""], words[""]), (jpegs, others)]
     fits = [_usual(*side) for side in sides]
-    if all(fit.found < _MOST * len(fit.images) for fit in fits):
+    if not any(fit.found and fit.found >= _MOST * len(fit.images) for fit in fits):
         fits += [fit for side in sides if side[0] is not side[1] for fit in _unusual(*side)]
     best = max(fits, key=_Fit.order, default=None)
     if not best or not best.found:
-        return Matched(unused=Counter(_elsewhere(file) for file in files))
+        return Matched(unused=Counter(elsewhere(file) for file in files))
     rivals = [fit for fit in fits if fit.rank == best.rank and best.mask_affix != USUAL != fit.mask_affix
               and fit.affix == best.affix and fit.masks is best.masks]  # fmt: skip
     if len(rivals) > 1 and best.rank == 1:
@@ -92,7 +92,7 @@ class _Fit(NamedTuple):
 
     def order(self) -> tuple:
         """Return what is higher for a better fit."""
-        image, mask = (next(iter(side)).word if side else "" for side in (self.images, self.masks))
+        image, mask = (side[0].word if side else "" for side in (self.images, self.masks))
         places = (*IMAGE_WORDS, "").index(image) + (*MASK_WORDS, "").index(mask)
         letters = len("".join(self.affix + self.mask_affix))
         return self.rank > 0, self.found, self.rank, -letters, -places
@@ -188,7 +188,7 @@ def _sorted_out(files: Sequence[File], fit: _Fit) -> Matched:
         elif file in matched:
             result.images.setdefault(file.name, []).append(file.path)
         elif file not in either or (not file.word and file.place not in places):
-            result.unused[_elsewhere(file)] += 1
+            result.unused[elsewhere(file)] += 1
         elif ending and (file in masks or not file.word):
             result.unused[f"pictures called *{ending}"] += 1
         else:
@@ -197,5 +197,6 @@ def _sorted_out(files: Sequence[File], fit: _Fit) -> Matched:
     return result
 
 
-def _elsewhere(file: File) -> str:
+def elsewhere(file: File) -> str:
+    """Return what kind of unused file it is, for people."""
     return f"pictures in {file.path.parent.name}/"

@@ -17,16 +17,15 @@ from segpipe.common.classes import BACKGROUND, IGNORE, ClassTable, class_name
 from segpipe.common.words import did_you_mean
 from segpipe.fetch.layouts.matching import relative
 from segpipe.fetch.pictures import stored_size
+from segpipe.fetch.pillow import SWAPPING
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, Samples, Split
-from segpipe.fetch.views import SWAPPING
 
 IGNORE_LABEL = "__ignore__"
 """Labelme's own label for pixels to ignore; COCO's crowd regions get it too."""
 
-UNCOVERED, IGNORED = (
-    0,
-    255,
-)  # values that `init-data` proposes for pixels that no shape covers, to ignore
+UNCOVERED, IGNORED = 0, 255
+"""The values that `init-data` proposes for pixels that no shape covers, and for those to ignore."""
+
 _FARTHEST = 1e7  # pixels from the picture: no annotation tool draws there
 _LONGEST = 5e6  # pixels of an outline: drawing takes time and memory for each
 
@@ -105,9 +104,7 @@ def indices(drawing: np.ndarray, labels: Sequence[str], table: ClassTable, file:
         raise BadSampleError(file, found, expected, unknown=unknown, area=drawing.size)
     uncovered = table.uncovered
     if uncovered is None and counts[0]:
-        expected = (
-            "a class of value 0 for them, one called background, or one of value rest (data.classes)"
-        )
+        expected = "a class of value 0, background or rest for them (data.classes)"
         raise BadSampleError(file, f"{counts[0]} pixels that no shape covers", expected)
     lookup = np.array([IGNORE if uncovered is None else uncovered, *of_label], np.uint8)
     return lookup[drawing]
@@ -150,16 +147,10 @@ def drawn(
     Each of `found` is a split, a name, and a problem or content. Content has a resolved path `image`,
     which messages show relative to `root`, and the name `file` of its annotations.
     """
+    root = root.resolve()
     for split, name, item in found:
         if isinstance(item, Problem):
             yield item
             continue
-        inside = item.image.is_relative_to(root.resolve())
-        image = relative(root.resolve(), item.image) if inside else item.image.name
+        image = relative(root, item.image) if item.image.is_relative_to(root) else item.image.name
         yield Sample(name, split, image, item.file, item, upright=upright)
-
-
-def head(file: Path) -> bytes:
-    """Return enough of a JSON file to tell its format; a whole file may be long, with images inside."""
-    with file.open("rb") as opened:
-        return opened.read(1 << 16)

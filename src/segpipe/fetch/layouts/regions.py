@@ -24,7 +24,7 @@ from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Samples
 
 _LONGEST = 2_000_000  # pixels along an outline; filling takes about 100 bytes for each
 _OF_REGION = re.compile(r"task-\d+-annotation-\d+-by-.*")  # a mask that Label Studio exported
-_UPLOADED = re.compile("[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
+_UPLOADED = re.compile("^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 
 
 class Region(Protocol):
@@ -186,11 +186,8 @@ def samples(root: Path, found: Iterable[Found]) -> Samples:
     listed = list(found)
     words = {word for word, _, _ in listed if word}
     splits = matching.splits_of(words) if len(words) > 1 else {}
+    apart = sum(not word and isinstance(item, Annotated) for word, _, item in listed) if splits else 0
+    if apart:
+        yield Note(f"{apart} pictures are in none of {', '.join(sorted(words))}: split by their names")
     parted = ((splits.get(word), name, item) for word, name, item in listed)
-    return polygons.drawn(root, parted, upright=True)
-
-
-def split_word(*places: str) -> str:
-    """Return the first word for a split in names of files, folders and subsets; none: an empty text."""
-    words = re.findall("[a-z]+", " ".join(places).lower())
-    return next((word for word in words if word in matching.SPLIT_WORDS), "")
+    yield from polygons.drawn(root, parted, upright=True)

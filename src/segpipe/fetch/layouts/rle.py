@@ -17,11 +17,11 @@ import numpy as np
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, pairs, polygons, texts
-from segpipe.fetch.layouts.layers import OBJECT, label_in
+from segpipe.fetch.layouts import lists, matching, pairs, polygons, texts
+from segpipe.fetch.layouts.layers import CLASS_ORDER, OBJECT, label_in
 from segpipe.fetch.layouts.matching import relative
 from segpipe.fetch.layouts.partners import Matched
-from segpipe.fetch.sample import BadSampleError, Mask, Problem, Sample, Samples, Split
+from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
 
 csv.field_size_limit(1 << 28)  # a field holds all runs of an object
 
@@ -91,15 +91,18 @@ def samples(root: Path, table: ClassTable) -> Samples:
         raise UserError(f"{root}: no CSV file with the columns ImageId and EncodedPixels, or the like")
     pictures = _pictures(root)
     found, rows = dict[str, Matched](), dict[Path, tuple[str, list[Row]]]()
-    missing: dict[str, Path] = {}
+    missing, placed = dict[str, Path](), dict[str, matching.File]()
     for path in files:
         for picture, row in _rows(path):
             if not (images := pictures.get(picture)):
                 missing.setdefault(picture, path)
                 continue
-            file = matching.parsed(root, images[0])
+            if (file := placed.get(picture)) is None:
+                file = placed[picture] = matching.parsed(root, images[0])
             part = found.setdefault(file.part, Matched())
-            part.images[file.name], part.masks[file.name] = images, [path]
+            for side, files_there in ((part.images, images), (part.masks, [path])):
+                known = side.setdefault(file.name, [])
+                known += [one for one in files_there if one not in known]
             rows.setdefault(images[0], (f"{relative(root, path)} ({picture})", []))[1].append(row)
     if not found:
         raise UserError(f"{root}: holds none of the {len(missing)} pictures that {files[0].name} names")
@@ -118,7 +121,9 @@ def samples(root: Path, table: ClassTable) -> Samples:
         content = RunLengths(image[0].resolve(), labelled, table, file)
         return Sample(name, split, relative(root, image[0]), file, content, upright=False)
 
-    yield from pairs.of_parts(root, found, {}, made)
+    if len({label for _, own in rows.values() for label, runs in own if runs}) > 1:
+        yield Note(CLASS_ORDER)
+    yield from pairs.of_parts(root, found, lists.lists_in(root), made)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -141,12 +146,12 @@ def _pictures(root: Path) -> dict[str, list[Path]]:
 def _files(root: Path) -> list[Path]:
     """Return the CSV files with the columns; a submission holds none that are true."""
     found = (path for path in texts.visible(root, "*.csv") if "submission" not in path.name.lower())
-    return [path for path in found if _columns(polygons.head(path).decode("utf-8-sig", "replace"))]
+    return [path for path in found if _columns(texts.head(path))]
 
 
 def _columns(text: str) -> dict[str, int]:
     """Return the positions of the columns in a table; nothing where some are missing."""
-    header = next(csv.reader(io.StringIO(text.partition("\n")[0])), [])
+    header = next(csv.reader(text.splitlines()[:1]), [])
     words = [word.strip().lower() for word in header]
     firsts = {
         what: [words.index(name) for name in names if name in words] for what, names in _COLUMNS.items()
@@ -157,7 +162,7 @@ def _columns(text: str) -> dict[str, int]:
 
 def _rows(path: Path) -> Iterator[tuple[str, Row]]:
     """Yield what each row calls its picture, with its label and run lengths."""
-    text = texts.read(path)
+    text = texts.read(path).replace("\r\n", "\n").replace("\r", "\n")
     columns = _columns(text)
     try:
         for row in csv.reader(io.StringIO(text.partition("\n")[2], newline="")):

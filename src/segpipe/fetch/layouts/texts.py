@@ -13,18 +13,21 @@ from segpipe.common.errors import UserError
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 SPLIT_LISTS = ("train", "val", "test")
-_MOST = 200  # MB of a text file
+_MOST, _MOST_LIST = 200, 20  # MB of a text file, and of a list or table of names
 _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _TOOLS_OWN = {"@eaDir", "__MACOSX", "__pycache__"}  # folders that are no data
 
 
-def content(path: Path) -> bytes:
-    """Return a text file as UTF-8 bytes. Raises UserError where it is missing, too large or no text."""
+def content(path: Path, most: int = _MOST) -> bytes:
+    """Return a text file as UTF-8 bytes.
+
+    Raises UserError where it is missing, has more than `most` MB, or is no text.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; the layout needs it")
-    if path.stat().st_size > _MOST * 10**6:
+    if path.stat().st_size > most * 10**6:
         size = f"{path.stat().st_size / 1e6:,.0f} MB"
-        raise UserError(f"{path}: {size}; a text file has at most {_MOST} MB; split it into several")
+        raise UserError(f"{path}: {size}; one like this has at most {most} MB; split it into several")
     data = path.read_bytes()
     if data[:2] in _BOMS:
         try:
@@ -34,10 +37,17 @@ def content(path: Path) -> bytes:
     return data.removeprefix(b"\xef\xbb\xbf")
 
 
-def read(path: Path) -> str:
+def head(path: Path) -> str:
+    """Return enough of a text file to tell its format; a whole file may be long, with images inside."""
+    with path.open("rb") as opened:
+        data = opened.read(1 << 16)
+    return data.decode(_BOMS.get(data[:2], "utf-8-sig"), "replace")
+
+
+def read(path: Path, most: int = _MOST) -> str:
     """Return the text of a file in UTF-8 or UTF-16. Raises UserError as `content` does."""
     try:
-        return content(path).decode()
+        return content(path, most).decode()
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save it in that encoding") from None
 
@@ -45,7 +55,7 @@ def read(path: Path) -> str:
 def model(path: Path, kind: type[Model]) -> Model:
     """Return what a JSON file holds. Raises UserError where it is not of that kind."""
     try:
-        return kind.model_validate_json(content(path))
+        return kind.model_validate_json(content(path, _MOST_LIST))
     except pydantic.ValidationError as error:
         raise UserError(f"{path}: not as expected ({first_error(error)})") from None
 
@@ -59,7 +69,7 @@ def first_error(error: pydantic.ValidationError) -> str:
 
 def lines(path: Path) -> list[str]:
     """Return a list's lines without comments. Raises UserError as `content` does."""
-    stripped = (line.strip() for line in read(path).splitlines())
+    stripped = (line.strip() for line in read(path, _MOST_LIST).splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
 
 
@@ -80,12 +90,16 @@ def visible(root: Path, pattern: str = "*") -> Iterator[Path]:
 
     Links to folders are followed, each folder once.
     """
-    seen: set[Path] = set()
+    seen = {root.resolve()}
     found = []
     for folder, folders, names in os.walk(root, followlinks=True):
-        here = Path(folder)
-        folders[:] = [n for n in folders if not (_hidden(n) or (here / n).resolve() in seen)]
-        seen |= {(here / name).resolve() for name in folders}
+        here, kept = Path(folder), []
+        # In an order of our own: it decides under which name a folder counts that a link shows again.
+        for name in sorted(folders, key=lambda name: ((here / name).is_symlink(), name)):
+            if not _hidden(name) and (real := (here / name).resolve()) not in seen:
+                seen.add(real)
+                kept.append(name)
+        folders[:] = kept
         found += [here / name for name in names if not _hidden(name)]
     return (path for path in sorted(found) if path.match(pattern))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from segpipe.fetch.layouts import LAYOUTS, matching, partners, texts
 from segpipe.fetch.layouts.matching import MASK_WORDS, SUFFIXES, File, is_image
 
-_ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"}
+_VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 _LABELS = {".json", ".xml", ".csv"}  # that annotation tools write
 
 
@@ -30,8 +30,11 @@ def reason(root: Path) -> str:
 
 def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
     """Yield what was seen, the most telling first."""
-    yield from (f"{file.path.name} is an archive: unpack it"
-                for file in files if file.path.suffix.lower() in _ARCHIVES)  # fmt: skip
+    for name in (file.path.name for file in files):
+        if name.lower().endswith(_VOLUMES):
+            yield f"{name} is a volume, and segpipe takes single pictures: save its slices"
+        elif Path(name).suffix.lower() in matching.ARCHIVES:
+            yield f"{name} is an archive: unpack it"
     if rivals := partners.match(images).rivals:
         yield f"each has several masks ({', '.join(rivals)}): keep one kind, or one folder a class"
     for word in MASK_WORDS:

@@ -1,7 +1,6 @@
 """Which pictures a YOLO data set has, where their labels are, and in which split they are."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Container
 from pathlib import Path, PurePosixPath
@@ -9,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.layouts.yolotexts import Config
 
-_SPLIT = re.compile(r"(train|val|test)(?:ing|id|idation)?[-_]?\d*", re.IGNORECASE)
+_SPLIT = re.compile(rf"({'|'.join(matching.SPLIT_WORDS)})[-_]?\d*", re.IGNORECASE)
 
 Found = dict[str, set[str]]  # pictures by split
 
@@ -32,9 +31,7 @@ class Files:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        found = {
-            unicodedata.normalize("NFC", matching.relative(root, p)): p for p in texts.visible(root)
-        }
+        found = {matching.normal(matching.relative(root, p)): p for p in texts.visible(root)}
         self.pictures = {name: path for name, path in found.items() if matching.is_image(path)}
         self.texts = {name: path for name, path in found.items() if path.suffix == ".txt"}
         self.folders = {f"{folder}" for name in self.pictures for folder in PurePosixPath(name).parents}
@@ -47,11 +44,17 @@ class Files:
     def resolve(self, entry: str, known: Container[str]) -> str | None:
         """Return the longest end of another machine's path that is `known` here."""
         parts = [part for part in texts.local(entry).parts if part not in ("..", ".", "/")]
-        for start in range(len(parts)):
+        # What lies in the folder of a split is not looked for in any other folder. A folder above
+        # the set may bear such a name too; that of a split lies beside `images`, or is the last.
+        splits = [
+            number
+            for number, part in enumerate(parts)
+            if _SPLIT.fullmatch(part)
+            and ("images" in parts[max(number - 1, 0) : number + 2] or number >= len(parts) - 2)
+        ]
+        for start in range(splits[-1] + 1 if splits else len(parts)):
             if (end := "/".join(parts[start:])) in known:
                 return end
-            if _SPLIT.fullmatch(parts[start]):
-                return None  # the folder of a split is missing; another folder is not meant
         return "." if not parts and "." in known else None
 
 
@@ -85,7 +88,9 @@ def _of_folders(files: Files, taken: set[str]) -> Found:
     for name in files.pictures.keys() - taken:
         if "images" in folders_of(name):
             words = (_SPLIT.fullmatch(folder) for folder in folders_of(name))
-            found.setdefault(next((match[1].lower() for match in words if match), ""), set()).add(name)
+            found.setdefault(
+                next((matching.SPLIT_WORDS[m[1].lower()] for m in words if m), ""), set()
+            ).add(name)
     return found
 
 

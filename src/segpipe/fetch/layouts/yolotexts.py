@@ -9,10 +9,9 @@ import numpy as np
 import yaml
 
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import texts
+from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.sample import BadSampleError
 
-SPLIT_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _MOST_YAML, _MOST_LABELS = 0.1, 20  # MB of a file
 _MOST_CLASSES = 10_000
 _OUTSIDE = 1.0  # how far corners may lie outside, in widths and heights; pixel coordinates lie farther
@@ -77,7 +76,7 @@ def _config(file: Path, content: dict) -> Config:
     if "kpt_shape" in content:
         raise UserError(f"{file}: kpt_shape is for keypoints; export the polygons of segmentation")
     entries: dict[str, list[str]] = {}
-    for key, split in SPLIT_KEYS.items():
+    for key, split in matching.SPLIT_WORDS.items():
         listed = content.get(key, _NOTHING)
         for entry in listed if isinstance(listed, list) else [listed]:
             if not isinstance(entry, str):

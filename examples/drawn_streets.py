@@ -3,6 +3,10 @@
     python examples/drawn_streets.py my_streets --train 300 --test 100 --seed 0
     segpipe init-data my_streets --write
 
+`--size 512x1024` draws larger ones with two more classes, `sign` and `pedestrian`. Poles and wires are
+still 1 or 2 px wide there, signs 6 to 16 px, and pedestrians 8 to 30 px high: a network that sees a
+smaller copy loses them.
+
 With these masks a recipe can be tried on something other than pets. Each picture of 256 px has large
 regions, thin lines and objects of a few pixels. No class has a colour of its own: glass mirrors the sky,
 concrete is as grey as the road, dusk and fog change every colour. The masks are 255 around some cars
@@ -13,32 +17,32 @@ A picture depends only on the seed, its split and its number.
 
 import argparse
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from _street import (
+    BUILDING,
+    CAR,
+    CLASSES,
+    GREEN,
+    MARKING,
+    MORE_CLASSES,
+    PEDESTRIAN,
+    POLE,
+    ROAD,
+    SIGN,
+    SIZE,
+    SKY,
+    Colour,
+    Point,
+    Street,
+    add_label,
+    shade,
+)
+from PIL import Image
 
-CLASSES = ("road", "sky", "building", "green", "marking", "pole", "car")
-"""Class names, indexed by the value in the masks."""
-ROAD, SKY, BUILDING, GREEN, MARKING, POLE, CAR = range(len(CLASSES))
-IGNORE = 255
-SIZE = 256
-"""The edge of the pictures in pixels."""
-
-_OVERSAMPLING = 2
-_MARGIN = 64
-"""Pixels drawn beyond each edge, so that a turned camera sees no empty corner."""
-_CANVAS = SIZE * _OVERSAMPLING + 2 * _MARGIN
-_THINNESS = np.argsort([ROAD, SKY, BUILDING, GREEN, CAR, MARKING, POLE])
-"""Rank of each class; the higher one wins a pixel that two classes fill equally."""
-_GRAINS = (120, 30, 6, 2)
-"""Grain sizes of the noises that make a texture, in pixels of the canvas."""
-
-Colour = np.ndarray | tuple[float, float, float]
-Point = tuple[float, float]
 Thing = tuple[float, Callable[[], None]]
 """The depth of an object, and the function that draws it."""
 
@@ -52,136 +56,74 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=300, help="pictures in train.txt")
     parser.add_argument("--test", type=int, default=100, help="pictures in test.txt")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other streets")
+    parser.add_argument(
+        "--size", type=size_of, default=SIZE, help="HEIGHTxWIDTH in pixels, such as 512x1024"
+    )
     arguments = parser.parse_args()
-    write(arguments.out, arguments.train, arguments.test, arguments.seed)
+    write(arguments.out, arguments.train, arguments.test, arguments.seed, arguments.size)
     print(
         f"{arguments.train} + {arguments.test} streets; next: segpipe init-data {arguments.out} --write"
     )
 
 
-def write(out: Path, train: int, test: int, seed: int) -> None:
+def size_of(text: str) -> tuple[int, int]:
+    """Return height and width from a text such as `512x1024`."""
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 128):
+        raise argparse.ArgumentTypeError(f"{text!r} is no HEIGHTxWIDTH of at least 128x128")
+    return int(height), int(width)
+
+
+def write(out: Path, train: int, test: int, seed: int, size: tuple[int, int] = SIZE) -> None:
     """Write `images/`, `masks/`, `train.txt`, `test.txt` and the names in `classes.txt`."""
     for folder in ("images", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for split, (part, count) in enumerate((("train", train), ("test", test))):
         names = [f"{part}-{number:05d}" for number in range(count)]
         for number, name in enumerate(names):
-            image, mask = draw(np.random.default_rng([seed, split, number]))
+            image, mask = draw(np.random.default_rng([seed, split, number]), size)
             Image.fromarray(image).save(out / f"images/{name}.jpg", quality=92)
             Image.fromarray(mask).save(out / f"masks/{name}.png")
         (out / f"{part}.txt").write_text("".join(f"{name}\n" for name in names))
-    (out / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    (out / "classes.txt").write_text(
+        "".join(f"{name}\n" for name in (CLASSES if size == SIZE else MORE_CLASSES))
+    )
 
 
-def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Draw one street.
 
     Args:
         rng: the only source of random numbers.
+        size: height and width.
 
     Returns:
-        RGB uint8 [256, 256, 3] and class values or 255, uint8 [256, 256].
+        RGB uint8 [H, W, 3] and class values or 255, uint8 [H, W].
     """
-    street = Street(rng)
+    street = Street(rng, size)
     sky = shade(rng, [(120, 165, 225), (190, 195, 200), (225, 165, 120), (70, 80, 115)], 12)
     street.fill(street.below(0), SKY, sky, (22, 8, 2, 1))
     draw_skyline(street, sky)
     draw_ground(street)
     draw_markings(street)
     draw_things(street, sky)
-    turned = street.parts.rotate(rng.normal(0, 2.5), Image.Resampling.NEAREST)
-    parts = np.asarray(turned)[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    parts = street.turned()
     mask = street.mask_of(parts)
     return add_label(rng, street.photo_of(parts), mask)
 
 
-@dataclass
-class Street:
-    """A canvas of numbered parts, and the class, colour and texture of each part.
-
-    A point on the ground has a coordinate `across`, -1 and 1 at the road's edges, and a `depth`, 0 at
-    the horizon and 1 at the canvas's lower edge. Half the road's width is `depth * width` pixels there,
-    and heights are measured in it.
-    """
-
-    rng: np.random.Generator
-    classes: list[int] = field(default_factory=list)
-    colours: list[np.ndarray] = field(default_factory=list)
-    textures: list[tuple[float, ...]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Choose the camera."""
-        self.parts = Image.new("L", (_CANVAS, _CANVAS))
-        self.pen = ImageDraw.Draw(self.parts)
-        self.horizon = _CANVAS * self.rng.uniform(0.38, 0.58)
-        self.vanishing = _CANVAS * self.rng.uniform(0.3, 0.7)
-        self.middle = _CANVAS * self.rng.uniform(0.3, 0.7)
-        self.width = _CANVAS * self.rng.uniform(0.3, 0.6)
-
-    def at(self, across: float, depth: float, height: float = 0) -> Point:
-        """Return the position on the canvas of a point above the ground."""
-        x = self.vanishing + (self.middle - self.vanishing + across * self.width) * depth
-        return x, self.horizon + (_CANVAS - self.horizon - height * self.width) * depth
-
-    def below(self, top: float) -> list[Point]:
-        """Return the outline of the canvas below a row."""
-        return [(0, top), (_CANVAS, top), (_CANVAS, _CANVAS), (0, _CANVAS)]
-
-    def ink(self, of: int, colour: Colour, texture: tuple[float, ...] = (4, 4, 4, 4)) -> int:
-        """Add a part with its class, colour and the strength of each noise; return its number."""
-        self.classes.append(of)
-        self.colours.append(np.asarray(colour, float))
-        self.textures.append(texture)
-        return len(self.classes) - 1
-
-    def fill(self, outline: list[Point], of: int, colour: Colour, texture: tuple[float, ...]) -> None:
-        """Draw a polygon as a new part."""
-        self.pen.polygon(outline, fill=self.ink(of, colour, texture))
-
-    def mask_of(self, parts: np.ndarray) -> np.ndarray:
-        """Return the most frequent class of each pixel (the thinner of two); some outlines are 255."""
-        classes = np.array(self.classes, np.uint8)[parts]
-        blocks = classes.reshape(SIZE, _OVERSAMPLING, SIZE, _OVERSAMPLING)
-        counts = np.stack([(blocks == number).sum((1, 3)) for number in range(len(CLASSES))])
-        mask = (10 * counts + _THINNESS[:, None, None]).argmax(0).astype(np.uint8)
-        if self.rng.random() < 0.5:
-            mask[_outline(mask == CAR)] = IGNORE
-        if self.rng.random() < 0.3:
-            behind = np.isin(mask, (ROAD, SKY, BUILDING))  # a pole in front keeps its pixels
-            mask[_outline(mask == BUILDING) & behind] = IGNORE
-        return mask
-
-    def photo_of(self, parts: np.ndarray) -> np.ndarray:
-        """Return the parts with colours, textures and light: uint8 [256, 256, 3]."""
-        rng, (height, width) = self.rng, parts.shape
-        photo = np.array(self.colours, np.float32)[parts]
-        for strengths, grain in zip(np.array(self.textures, np.float32).T, _GRAINS, strict=True):
-            photo += (strengths[parts] * noise(rng, height, width, grain))[..., None]
-        photo *= shadows(rng, height, width)[..., None]
-        small = photo.reshape(SIZE, _OVERSAMPLING, SIZE, _OVERSAMPLING, 3).mean((1, 3))
-        if rng.random() < 0.25:  # fog, thickest at the horizon
-            row = (self.horizon - _MARGIN) / _OVERSAMPLING
-            thickness = rng.uniform(0.3, 0.7) * np.exp(-np.abs(np.arange(SIZE) - row) / 60)
-            small += (rng.uniform(150, 210) - small) * thickness[:, None, None]
-        light = rng.uniform(0.55, 1.2) * rng.normal(1, 0.06, 3)
-        small = 255 * (np.clip(small * light, 0, 255) / 255) ** rng.uniform(0.75, 1.3)
-        small += rng.normal(0, rng.uniform(2, 9), small.shape)
-        picture = Image.fromarray(np.clip(small, 0, 255).astype(np.uint8))
-        return np.asarray(picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 0.8)))))
-
-
 def draw_skyline(street: Street, sky: Colour) -> None:
     """Draw distant houses, and a strip of trees in front of some of them."""
-    rng, left = street.rng, 0.0
-    foot = street.horizon + 8
-    while left < _CANVAS:
-        right, top = left + rng.uniform(25, 90), street.horizon - rng.uniform(5, 110)
+    rng, scale, left = street.rng, street.scale, 0.0
+    foot = street.horizon + 8 * scale
+    while left < street.right:
+        right, top = left + rng.uniform(25, 90) * scale, street.horizon - rng.uniform(5, 110) * scale
         if rng.random() < 0.8:
             corners = [(left, foot), (left, top), (right, top), (right, foot)]
             draw_facade(street, corners, sky)
-        left = right + rng.choice([0, 0, 15])
+        left = right + rng.choice([0, 0, 15]) * scale
     for _ in range(rng.integers(0, 5)):
-        draw_crown(street, (rng.uniform(0, _CANVAS), street.horizon), rng.uniform(12, 35))
+        draw_crown(street, (rng.uniform(0, street.right), street.horizon), rng.uniform(12, 35) * scale)
 
 
 def draw_facade(street: Street, corners: list[Point], sky: Colour) -> None:
@@ -191,8 +133,8 @@ def draw_facade(street: Street, corners: list[Point], sky: Colour) -> None:
     street.fill(corners, BUILDING, shade(rng, walls, 18), (6, 6, rng.uniform(2, 12), 3))
     ink = street.ink(BUILDING, shade(rng, [sky, (45, 45, 45), (230, 200, 120)], 10))
     (x0, y0), (_, top0), (x1, top1), (_, y1) = corners
-    columns = int(np.clip(abs(x1 - x0) / rng.uniform(12, 25), 1, 9))
-    rows = int(np.clip(abs(y0 - top0) / rng.uniform(14, 28), 1, 9))
+    columns = int(np.clip(abs(x1 - x0) / (rng.uniform(12, 25) * street.scale), 1, 9))
+    rows = int(np.clip(abs(y0 - top0) / (rng.uniform(14, 28) * street.scale), 1, 9))
 
     def on_wall(right: float, up: float) -> Point:
         low, high = y0 + (y1 - y0) * right, top0 + (top1 - top0) * right
@@ -256,6 +198,8 @@ def draw_things(street: Street, sky: Colour) -> None:
             things += poles_and_wires(street, side)
     depths = rng.uniform(0.06, 0.28, rng.integers(3, 9))
     things += [(d, partial(draw_car, street, d)) for d in depths]
+    if street.detailed:
+        things += signs_and_pedestrians(street)
     for _, draw_thing in sorted(things, key=lambda thing: thing[0]):
         draw_thing()
 
@@ -290,7 +234,7 @@ def draw_crown(street: Street, centre: Point, radius: float) -> None:
 
 
 def poles_and_wires(street: Street, side: int) -> list[Thing]:
-    """Return a row of poles, 1 to 4 px wide, with lamps or with wires between them."""
+    """Return a row of poles, 1 to 4 px wide (2 if detailed), with lamps or wires between them."""
     rng = street.rng
     across, height, wired = side * rng.uniform(1.05, 1.4), rng.uniform(1.1, 1.9), rng.random() < 0.6
     colour = shade(rng, [(70, 60, 55), (120, 120, 120), (165, 160, 150), (40, 42, 48)], 8)
@@ -299,7 +243,7 @@ def poles_and_wires(street: Street, side: int) -> list[Thing]:
 
     def stand(depth: float, nearer: float | None) -> None:
         foot, top = street.at(across, depth), street.at(across, depth, height)
-        thick = int(np.clip(round(0.035 * street.width * depth), 2, 6))
+        thick = int(np.clip(round(0.035 * street.width * depth), 2, 3 if street.detailed else 6))
         street.pen.line([foot, top], fill=ink, width=thick)
         arm = street.at(across - side * 0.3, depth, height)
         street.pen.line([top, arm], fill=ink, width=max(2, thick // 2))
@@ -321,7 +265,7 @@ def _hanging(start: Point, end: Point) -> list[Point]:
 
 
 def draw_car(street: Street, depth: float) -> None:
-    """Draw a car from behind or in front, 4 to 30 px wide; its shadow belongs to the road."""
+    """Draw a car from behind or in front, 4 to 30 px wide at 256 px; its shadow belongs to the road."""
     rng, unit = street.rng, street.width * depth
     across = rng.choice([-0.55, 0.0, 0.55]) + rng.normal(0, 0.08)
     x, y = street.at(across, depth)
@@ -348,59 +292,59 @@ def draw_car(street: Street, depth: float) -> None:
     street.pen.polygon(roof, fill=dark, outline=body)
 
 
-def shade(rng: np.random.Generator, colours: Sequence[Colour], spread: float) -> np.ndarray:
-    """Return one of some colours with a little noise."""
-    return np.asarray(colours, float)[rng.integers(len(colours))] + rng.normal(0, spread, 3)
-
-
-def shadows(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Return the light on each pixel, [H, W]: shadows with straight edges, one side brighter."""
-    canvas = Image.new("L", (width, height), 255)
-    pen = ImageDraw.Draw(canvas)
-    for _ in range(rng.integers(0, 4)):
-        x, y = rng.uniform(0, width), rng.uniform(height * 0.4, height)
-        corners = [(x + dx, y + dy) for dx, dy in rng.normal(0, 90, (3, 2)).tolist()]
-        pen.polygon(corners, fill=int(rng.uniform(120, 200)))
-    soft = np.asarray(canvas.filter(ImageFilter.BoxBlur(3)), np.float32) / 255
-    left, right = rng.uniform(0.8, 1.15, 2)
-    return soft * np.linspace(left, right, width, dtype=np.float32)
-
-
-def noise(rng: np.random.Generator, height: int, width: int, grain: int) -> np.ndarray:
-    """Return smooth noise of about unit variance, float32 [H, W]."""
-    values = rng.normal(0, 1, (height // grain + 2, width // grain + 2)).astype(np.float32)
-    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def add_label(
-    rng: np.random.Generator, image: np.ndarray, mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Add a camera's label to a corner of a third of the pictures; the mask is 255 there."""
-    if rng.random() < 1 / 3:
-        picture, height, width = (
-            Image.fromarray(image),
-            int(rng.integers(12, 20)),
-            int(rng.integers(40, 80)),
+def signs_and_pedestrians(street: Street) -> list[Thing]:
+    """Return signs beside the road, and pedestrians beside it and on it, alone or in groups."""
+    rng = street.rng
+    depths = rng.uniform(0.1, 0.6, rng.integers(3, 9))
+    things: list[Thing] = [(d, partial(draw_sign, street, d)) for d in depths]
+    for _ in range(rng.integers(3, 8)):
+        depth = rng.uniform(0.08, 0.32)
+        across = rng.choice([-1, 1]) * rng.choice(
+            [rng.uniform(1.0, 1.8), rng.uniform(0.1, 0.9)], p=[0.7, 0.3]
         )
-        left, top = int(rng.choice([0, SIZE - width])), int(rng.choice([0, SIZE - height]))
-        pen = ImageDraw.Draw(picture)
-        pen.rectangle([left, top, left + width - 1, top + height - 1], fill=(15, 15, 15))
-        for x in range(left + 4, left + width - 6, 7):
-            pen.rectangle(
-                [x, top + 4, x + int(rng.integers(1, 5)), top + height - 5], fill=(220, 220, 220)
-            )
-        mask[top : top + height, left : left + width] = IGNORE
-        image = np.asarray(picture)
-    return image, mask
+        for nearer in rng.uniform(0, 0.02, rng.integers(1, 4)):
+            beside = across + rng.normal(0, 0.2)
+            things.append((depth + nearer, partial(draw_pedestrian, street, beside, depth + nearer)))
+    return things
 
 
-def _outline(region: np.ndarray) -> np.ndarray:
-    """Return the pixels on both sides of a region's edge, bool [H, W]."""
-    picture = Image.fromarray(region.astype(np.uint8))
-    wide, narrow = (
-        np.asarray(picture.filter(f(3))) for f in (ImageFilter.MaxFilter, ImageFilter.MinFilter)
+def draw_sign(street: Street, depth: float) -> None:
+    """Draw a disc, a triangle or a square of 6 to 16 px on a pole; some show their grey back."""
+    rng, unit = street.rng, street.width * depth
+    across, height = rng.choice([-1, 1]) * rng.uniform(1.02, 1.5), rng.uniform(0.5, 0.9)
+    foot, (x, y) = street.at(across, depth), street.at(across, depth, height)
+    pole = street.ink(POLE, shade(rng, [(120, 120, 120), (165, 160, 150), (70, 70, 75)], 8))
+    street.pen.line([foot, (x, y)], fill=pole, width=int(rng.integers(2, 4)))
+    radius = float(np.clip(unit * rng.uniform(0.06, 0.1), 6, 16))
+    rims = [(170, 35, 35), (215, 215, 215), (130, 130, 130)]
+    faces = [(215, 215, 210), (40, 60, 130), (230, 200, 120), (170, 35, 35), (130, 130, 130)]
+    corners = int(rng.choice([3, 4, 24]))
+    turn = (
+        int(rng.integers(2)) * 180 // corners
+    )  # a triangle stands on its tip, a square becomes a diamond
+    for colours, part in ((rims, 1.0), (faces, 0.7)):
+        ink = street.ink(SIGN, shade(rng, colours, 10), (2, 2, 3, 3))
+        street.pen.regular_polygon((x, y, radius * part), corners, turn, fill=ink)
+
+
+def draw_pedestrian(street: Street, across: float, depth: float) -> None:
+    """Draw a walking or standing figure, 8 to 30 px high."""
+    rng, (x, y) = street.rng, street.at(across, depth)
+    high = float(np.clip(street.width * depth * rng.uniform(0.3, 0.4), 16, 60))
+    coats = [(170, 35, 35), (40, 60, 130), (45, 45, 48), (150, 140, 120), (70, 110, 70), (215, 215, 215)]
+    coat = street.ink(PEDESTRIAN, shade(rng, coats, 12), (2, 4, 6, 4))
+    legs = street.ink(PEDESTRIAN, shade(rng, [(45, 50, 75), (40, 40, 42), (110, 100, 85)], 8))
+    skin = street.ink(PEDESTRIAN, shade(rng, [(205, 165, 140), (110, 75, 55), (60, 45, 35)], 8))
+    half, step, thick = (
+        high * rng.uniform(0.11, 0.15),
+        high * rng.uniform(0, 0.14),
+        max(2, round(high / 10)),
     )
-    return wide != narrow
+    for side in (-1, 1):
+        foot, hip = (x + side * (step + 0.03 * high), y), (x + side * 0.05 * high, y - 0.5 * high)
+        street.pen.line([foot, hip], fill=legs, width=thick)
+    street.pen.ellipse([x - half, y - 0.88 * high, x + half, y - 0.38 * high], fill=coat)
+    street.pen.ellipse([x - 0.08 * high, y - high, x + 0.08 * high, y - 0.82 * high], fill=skin)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""The example data set of streets: the same bytes every time, thin lines, and no class by its colour."""
+"""The example data set of streets: the same bytes every time, thin lines, and no class by its colour.
+
+Larger streets have the same thin lines, and two more classes of small things.
+"""
 
 import json
 import runpy
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from helpers import ROOT, make_project, run
 from PIL import Image, ImageFilter
 
@@ -13,7 +17,10 @@ from segpipe.survey import survey
 
 STREETS = runpy.run_path(str(ROOT / "examples/drawn_streets.py"))
 CLASSES = STREETS["CLASSES"]
-MARKING, POLE, CAR = (CLASSES.index(name) for name in ("marking", "pole", "car"))
+MORE_CLASSES = STREETS["MORE_CLASSES"]
+MARKING, POLE, CAR, SIGN, PEDESTRIAN = (
+    MORE_CLASSES.index(name) for name in ("marking", "pole", "car", "sign", "pedestrian")
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +28,14 @@ def folder(tmp_path_factory):
     """Eight streets to train on and four to test on."""
     out = tmp_path_factory.mktemp("streets")
     STREETS["write"](out, 8, 4, 0)
+    return out
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Three large streets to train on and one to test on."""
+    out = tmp_path_factory.mktemp("large")
+    STREETS["write"](out, 3, 1, 0, (512, 1024))
     return out
 
 
@@ -64,14 +79,15 @@ def test_each_split_holds_each_class_and_pixels_to_ignore_in_natural_shares(fold
 @pytest.mark.parametrize("thin", [MARKING, POLE])
 def test_markings_and_poles_are_1_to_4_pixels_wide(folder, thin):
     _, masks = read(folder, "train")
-    lines = [Image.fromarray((mask == thin).astype(np.uint8)) for mask in masks]
+    assert 0 < share_with_room_for(3, masks == thin) < 0.25, "most are thinner, some as thick"
+    assert share_with_room_for(5, masks == thin) < 0.03, "but where some meet"
 
-    def share_with_room_for(square):
-        eroded = [line.filter(ImageFilter.MinFilter(square)) for line in lines]
-        return np.mean(eroded) / np.mean(lines)
 
-    assert 0 < share_with_room_for(3) < 0.25, "most are thinner, some as thick"
-    assert share_with_room_for(5) < 0.03, "but where some meet"
+def share_with_room_for(square, regions):
+    """The share of some regions' pixels around which a square of the regions lies."""
+    pictures = [Image.fromarray(region.astype(np.uint8)) for region in regions]
+    eroded = [picture.filter(ImageFilter.MinFilter(square)) for picture in pictures]
+    return np.mean(eroded) / np.mean(pictures)
 
 
 def test_cars_are_small(folder):
@@ -101,6 +117,44 @@ def test_init_data_reads_the_names_the_splits_and_what_to_ignore(folder):
     assert table.ignore == (255,)
     assert found.splits["test"] == 4
     assert found.problems == []
+
+
+def test_large_streets_have_the_size_asked_for_and_two_more_classes(large):
+    images, masks = read(large, "train")
+    assert images.shape == (3, 512, 1024, 3)
+    assert masks.shape == (3, 512, 1024)
+    assert (large / "classes.txt").read_text().split() == [*CLASSES, "sign", "pedestrian"]
+    shares = {name: (masks == value).mean() for value, name in enumerate(MORE_CLASSES)}
+    assert all(0.05 < shares[name] < 0.6 for name in ("road", "sky", "building", "green")), shares
+    assert all(0.001 < shares[name] < 0.02 for name in ("marking", "pole", "car")), shares
+    assert all(0.0003 < shares[name] < 0.01 for name in ("sign", "pedestrian")), shares
+    found = survey(large, 0.2, 0.1, processes=1)
+    assert [c.name for c in found.proposal.table.classes] == [*MORE_CLASSES]
+    assert found.problems == []
+
+
+def test_poles_stay_1_or_2_pixels_wide_in_large_streets(large):
+    _, masks = read(large, "train")
+    assert share_with_room_for(3, masks == POLE) < 0.05, "but where some meet"
+
+
+@pytest.mark.parametrize("small, least, most", [(SIGN, 6, 16), (PEDESTRIAN, 8, 30)])
+def test_signs_and_pedestrians_are_small(large, small, least, most):
+    _, masks = read(large, "train")
+    heights = [
+        rows.stop - rows.start
+        for mask in masks
+        for rows, _ in scipy.ndimage.find_objects(scipy.ndimage.label(mask == small)[0])
+    ]
+    assert least <= np.median(heights) <= most
+    assert max(heights) <= 2 * most, "where one stands before another"
+
+
+@pytest.mark.parametrize("size", ["512", "512x", "0x256", "x", "512x1024x3", "64x1024"])
+def test_a_size_that_is_none_is_refused(size, tmp_path):
+    result = run("python", "examples/drawn_streets.py", str(tmp_path), "--size", size, cwd=ROOT)
+    assert result.returncode == 2
+    assert f"'{size}' is no HEIGHTxWIDTH" in result.stderr
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from segpipe.common.bands import in_words
 from segpipe.common.classes import class_table
 from segpipe.common.duplicates import report
 from segpipe.common.errors import exits_cleanly
-from segpipe.common.records import without_pixels
+from segpipe.common.records import Tiles, without_pixels
 from segpipe.common.words import extent
 from segpipe.params.load import load_params
 from segpipe.preprocess.cut import Cut
@@ -28,9 +28,12 @@ def main() -> None:
         data.shard_mb,
         Path("data/records"),
         intensity=data.intensity,
+        tiles=Tiles(**data.tiles.model_dump()) if data.resize == "tiles" else None,
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
     print(f"wrote {counts} records of {extent(data.image_size)}")
+    for said in manifest.get("cut", []):
+        print(said)
     print(f"validation is {manifest['validation']}")
     if near := manifest["near_duplicates"]:
         print(report(near))

@@ -69,7 +69,7 @@ def saved(folder, **card):
 
 
 def test_a_card_of_before_there_were_bands_is_one_of_rgb(tmp_path):
-    assert CARD_FORMAT == 3
+    assert CARD_FORMAT == 4
     card = read_card(saved(tmp_path, format=2))
     assert (card["bands"], card["intensity"], card["format"]) == ("rgb", None, 2)
     assert read_bands(card) == {"bands": "rgb", "intensity": None}
@@ -80,9 +80,7 @@ def test_a_card_keeps_its_bands(tmp_path):
     assert read_bands(card) == {"bands": (4, 1), "intensity": ((0, 9), (1, 2.5))}
 
 
-@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("number", [1, 5])
 def test_a_card_of_any_other_format_is_refused_with_those_that_are_read(tmp_path, number):
-    with pytest.raises(
-        UserError, match=f"a card of format {number}, .* reads formats 2 and 3; train it"
-    ):
+    with pytest.raises(UserError, match=f"a card of format {number}, .* reads formats 2 to 4; train it"):
         read_card(saved(tmp_path, format=number))

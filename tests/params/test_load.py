@@ -51,7 +51,7 @@ def test_params_cannot_be_changed_once_read():
         ("data__image_size", [128, 100], "data.image_size: input should be a multiple of 32"),
         ("data__image_size", [128], "data.image_size: input should be an edge in pixels, or [height"),
         ("data__image_size", True, "data.image_size = True: input should be an edge in pixels, or"),
-        ("data__resize", "crop", "data.resize = 'crop': input should be 'stretch' or 'pad'"),
+        ("data__resize", "crop", "data.resize = 'crop': input should be 'stretch', 'pad' or 'tiles'"),
         ("data__ignore", [256], "data.ignore.0 = 256: a mask value is a number 0 to 255, a colour"),
         ("data__ignore", ["#ff"], "data.ignore.0 = '#ff': a mask value is a number 0 to 255, a colour"),
         ("data__ignore", ["rest"], "data: ignore holds 'rest'; give one class the value rest"),

@@ -15,9 +15,9 @@ from segpipe import load_model
 from segpipe.common.codec import encode_png
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import CARD_FORMAT
+from segpipe.evaluate import tiles
 from segpipe.evaluate.masks import mask_at_size
 from segpipe.fetch.integrity import decode_pair
-from segpipe.predict import tiles
 from segpipe.predict.images import Input
 from segpipe.predict.predictor import Predictor
 from segpipe.preprocess.resize import content_box, resize_image
@@ -245,9 +245,9 @@ def test_tiles_need_no_more_memory_for_a_taller_picture(predictor):
     def peak(height):
         read = tiles.tiles_of(np.zeros((height, 200, 3), np.uint8), (32, 64))
         tracemalloc.start()
-        for _ in tiles.blended(
-            lambda x: np.zeros((*x.shape[:3], 3), np.float32), read, (height, 200), (32, 64), 3, 4
-        ):
+        shown = tiles.tiled(read, (height, 200), (32, 64))
+        parts = tiles.predicted(lambda x: np.zeros((*x.shape[:3], 3), np.float32), shown, 4)
+        for _ in tiles.blended(parts, (height, 200), (32, 64), 3):
             pass
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

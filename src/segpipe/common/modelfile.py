@@ -15,8 +15,9 @@ from segpipe.common.errors import UserError, brief
 
 MODEL = Path("models/model.keras")
 CARD = "segpipe.json"
-CARD_FORMAT = 3  # raised when the card's content, or what the network expects of its images, changes
-_WITHOUT_BANDS = 2  # the format before; all its networks see RGB of 8 bits
+CARD_FORMAT = 4  # raised when the card's content, or what the network expects of its images, changes
+_WITHOUT_TILES, _WITHOUT_BANDS = 3, 2  # the formats before; networks of 2 see RGB of 8 bits
+_READ = (_WITHOUT_BANDS, _WITHOUT_TILES, CARD_FORMAT)
 SAVED_MODEL_CARD = Path("assets.extra", CARD)  # `assets.extra` is for files that the graph does not read
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
 
@@ -33,10 +34,10 @@ def read_card(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; `dvc repro train` writes {MODEL}") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a model that segpipe saved ({brief(error)})") from None
-    if found not in (CARD_FORMAT, _WITHOUT_BANDS):
+    if found not in _READ:
         raise UserError(
             f"{path}: saved by segpipe {saved_by} with a card of format {found}, and this is segpipe "
-            f"{__version__}, which reads formats {_WITHOUT_BANDS} and {CARD_FORMAT}; train it again, or "
+            f"{__version__}, which reads formats {_READ[0]} to {_READ[-1]}; train it again, or "
             f"use it with segpipe {saved_by}"
         )
     return {"bands": "rgb", "intensity": None} | card if found == _WITHOUT_BANDS else card

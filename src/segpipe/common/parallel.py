@@ -47,16 +47,26 @@ def ordered_map(
 
 
 def in_order(
-    submit: Callable[[Item], Future[Result]], items: Iterable[Item], ahead: int
+    submit: Callable[[Item], Future[Result]],
+    items: Iterable[Item],
+    ahead: int,
+    weight: Callable[[Item], int] = lambda item: 0,
+    most: int = 0,
 ) -> Iterator[Result]:
-    """Submit items one by one and yield results in their order, at most `ahead` more under way."""
-    pending: deque[Future[Result]] = deque()
+    """Submit items one by one and yield results in their order, at most `ahead` more under way.
+
+    Where items have a weight, those under way weigh at most `most` together, or are one alone.
+    """
+    pending: deque[tuple[Future[Result], int]] = deque()
     for item in items:
-        pending.append(submit(item))
+        own = weight(item)
+        while pending and sum(weights for _, weights in pending) + own > most > 0:
+            yield pending.popleft()[0].result()
+        pending.append((submit(item), own))
         if len(pending) > ahead:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     while pending:
-        yield pending.popleft().result()
+        yield pending.popleft()[0].result()
 
 
 def usable_cores() -> int:

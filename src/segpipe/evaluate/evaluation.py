@@ -1,8 +1,9 @@
 """The pass over the test split: predict batch by batch, and collect what the scores need."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from segpipe.common.errors import UserError
 from segpipe.common.parallel import in_order
 from segpipe.evaluate import metrics
 from segpipe.evaluate.masks import Predict, log_softmax, mask_at_size
+from segpipe.evaluate.tiles import Neighbourhood, at_original, blended, predicted
+from segpipe.preprocess.tiles import starts
 
 
 class Evaluation:
@@ -34,17 +37,36 @@ class Evaluation:
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
         """Predict every test image once; yield its name and mask, uint8 [height, width] at network size.
 
-        Raises a UserError where the model predicts NaN or infinity.
+        Of tiles, yields rows of the mask, one for each record. Raises a UserError where the model
+        predicts NaN or infinity.
         """
-        count = self.manifest.count("test")
-        samples = track(records.read(self.manifest, "test"), "Evaluating", total=count)
+        samples = track(
+            records.read(self.manifest, "test"), "Evaluating", total=self.manifest.count("test")
+        )
+        if self.manifest.tiles:
+            yield from self._in_tiles(samples)
+            return
         batches = iter(lambda: list(islice(samples, self.batch_size)), [])
         with ThreadPoolExecutor(1) as network:  # predicts the next batch while this one is scored
             for batch, logits in in_order(lambda some: network.submit(self._logits, some), batches, 1):
-                if not np.isfinite(logits).all():
-                    raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
                 for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
                     yield sample["name"], self._score(sample, log_probabilities)
+
+    def _in_tiles(self, rows: Iterable[dict]) -> Iterator[tuple[str, np.ndarray]]:
+        """Predict pictures that come as rows of tiles; a batch may hold tiles of several."""
+        size, classes = self.manifest.size, len(self.names)
+        read: deque[dict] = deque()  # rows whose tiles are under way
+        parts = predicted(self._finite, _tiles_of_rows(rows, size[1], read), self.batch_size)
+        for first in parts:
+            picture = read[0]
+            scaled, original = picture["scaled"], picture["original"]
+            of_picture = _Rows(self, original)
+            blending = blended(chain([first], parts), scaled, size, classes)
+            taken = of_picture.at_network(blending, read)
+            for probabilities in at_original(taken, scaled, original, size[0]):
+                of_picture.at_original(probabilities.argmax(-1).astype(np.uint8))
+                yield from of_picture.predictions()
+            self._enter(picture["name"], original, of_picture.confusion)
 
     def metrics(self) -> dict:
         """Return the content of `metrics.json`; raise a UserError where every pixel is ignored."""
@@ -108,10 +130,27 @@ class Evaluation:
         return pd.DataFrame({"distance": bands, "share": shares, "accuracy": accuracy})
 
     def _logits(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
-        return batch, self.predict(np.stack([sample["image"] for sample in batch]))
+        return batch, self._finite(np.stack([sample["image"] for sample in batch]))
+
+    def _finite(self, images: np.ndarray) -> np.ndarray:
+        logits = self.predict(images)
+        if not np.isfinite(logits).all():
+            raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
+        return logits
 
     def _score(self, sample: dict, log_probabilities: np.ndarray) -> np.ndarray:
-        mask, original = sample["mask"], sample["original_mask"]
+        """Score a picture that the network saw as a whole; return the mask at network size."""
+        original = sample["original_mask"]
+        prediction = self.at_network(sample["mask"], log_probabilities)
+        self.near_boundaries(sample["mask"], prediction)
+        at_size = mask_at_size(np.exp(log_probabilities), original.shape, self.manifest.resize)
+        confusion = metrics.confusion_matrix(original, at_size, len(self.names))
+        self.boundaries += metrics.boundary_counts(original, at_size, len(self.names))
+        self._enter(sample["name"], original.shape, confusion)
+        return prediction
+
+    def at_network(self, mask: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
+        """Score rows at network size; return their mask."""
         prediction = log_probabilities.argmax(-1).astype(np.uint8)
         self.network += metrics.confusion_matrix(mask, prediction, len(self.names))
         counted = mask != IGNORE
@@ -119,16 +158,69 @@ class Evaluation:
         self._loss -= of_truth.sum(dtype=np.float64)
         right = (mask == prediction)[counted]
         self._calibration += metrics.calibration(np.exp(log_probabilities.max(-1)[counted]), right)
-        band = metrics.boundary_bands(mask)[counted]
+        return prediction
+
+    def near_boundaries(
+        self, mask: np.ndarray, prediction: np.ndarray, own: slice = slice(None)
+    ) -> None:
+        """Count the pixels of `own` rows at network size by their distance to a boundary."""
+        counted = (mask != IGNORE)[own]
+        band = metrics.boundary_bands(mask)[own][counted]
+        right = (mask == prediction)[own][counted]
         self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]
 
-        at_size = mask_at_size(np.exp(log_probabilities), original.shape, self.manifest.resize)
-        confusion = metrics.confusion_matrix(original, at_size, len(self.names))
+    def _enter(self, name: str, original: tuple[int, int], confusion: np.ndarray) -> None:
         self.original += confusion
-        self.boundaries += metrics.boundary_counts(original, at_size, len(self.names))
-        self._images.append((sample["name"], *original.shape))
+        self._images.append((name, *original))
         self._counts.append(metrics.counts(confusion))
-        return prediction
+
+
+class _Rows:
+    """Scores a picture that comes as rows, and keeps only those whose neighbours are still to come."""
+
+    def __init__(self, evaluation: Evaluation, original: tuple[int, int]) -> None:
+        self.evaluation = evaluation
+        self.confusion = np.zeros_like(evaluation.original)
+        self._distances, self._boundaries = (Neighbourhood(metrics.REACH) for _ in range(2))
+        self._truths: deque[np.ndarray] = deque()  # at original size, whose predictions are to come
+        self._masks: list[tuple[str, np.ndarray]] = []
+        self._left = original[0]
+
+    def at_network(self, blending: Iterable[np.ndarray], read: deque[dict]) -> Iterator[np.ndarray]:
+        """Score rows of probabilities at network size, and pass them on."""
+        for probabilities in blending:
+            row = read.popleft()
+            self._truths.append(row["original_mask"])
+            logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+            prediction = self.evaluation.at_network(row["mask"], logs)
+            last = row["top"] + len(prediction) == row["scaled"][0]
+            (mask, predicted_rows), own = self._distances.add((row["mask"], prediction), last)
+            self.evaluation.near_boundaries(mask, predicted_rows, own)
+            self._masks.append((row["name"], prediction))
+            yield probabilities
+
+    def at_original(self, prediction: np.ndarray) -> None:
+        """Score the next rows at original size."""
+        classes = len(self.evaluation.names)
+        truth = self._truths.popleft()
+        self.confusion += metrics.confusion_matrix(truth, prediction, classes)
+        self._left -= len(truth)
+        (truths, predictions), own = self._boundaries.add((truth, prediction), not self._left)
+        self.evaluation.boundaries += metrics.boundary_counts(truths, predictions, classes, own)
+
+    def predictions(self) -> list[tuple[str, np.ndarray]]:
+        """Return the masks at network size since the last call."""
+        masks, self._masks = self._masks, []
+        return masks
+
+
+def _tiles_of_rows(rows: Iterable[dict], width: int, read: deque[dict]) -> Iterator[np.ndarray]:
+    """Yield the tiles of rows; enter each row, without its image, into `read` before."""
+    for row in rows:
+        image = row.pop("image")
+        read.append(row)
+        for left in starts(row["scaled"][1], width):
+            yield image[:, left : left + width]
 
 
 def absent_classes(scores: dict) -> list[str]:

@@ -12,7 +12,7 @@ from segpipe.common.bands import Bands, Intensity, in_words, numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
-from segpipe.common.records import Manifest, Resize, read_bands
+from segpipe.common.records import Manifest, Resize, Tiles, read_bands
 
 
 def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
@@ -22,10 +22,12 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
     """
     card = read_card(path)
     size, how = card["image_size"], card["resize"]
-    trained_for = _described(ClassTable.from_json(card), size, how, **read_bands(card))
+    tiles = card.get("tiles") and Tiles(**card["tiles"])
+    trained_for = _described(ClassTable.from_json(card), size, how, tiles, **read_bands(card))
     needed = _described(
-        manifest.classes, manifest.size, manifest.resize, manifest.bands, manifest.intensity
-    )
+        manifest.classes, manifest.size, manifest.resize, manifest.tiles, manifest.bands,
+        manifest.intensity,
+    )  # fmt: skip
     if trained_for != needed:
         raise UserError(
             f"{path} was trained for {trained_for}, but the records have {needed}; "
@@ -61,8 +63,14 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
 
 
 def _described(
-    table: ClassTable, size: Sequence[int], how: Resize, bands: Bands, intensity: Intensity
+    table: ClassTable,
+    size: Sequence[int],
+    how: Resize,
+    tiles: Tiles | None,
+    bands: Bands,
+    intensity: Intensity,
 ) -> str:
-    words = f"{table.describe()} at {size[0]} x {size[1]} px ({how})"
+    way = f"{how}, scale {tiles.scale:g}" if tiles else how
+    words = f"{table.describe()} at {size[0]} x {size[1]} px ({way})"
     seen = in_words(bands, intensity)
     return words if seen == "RGB" else f"{words} in {seen}"

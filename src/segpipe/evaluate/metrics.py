@@ -17,6 +17,7 @@ _AT_ONCE = 100  # bounds the memory of the resampling
 BINS = 15
 BANDS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, None))
 """Bands of distances to a class boundary, in pixels: first and last. The last band has no end."""
+REACH = 18  # rows around a pixel that decide its band and its boundaries
 TOLERANCES = (2, 5)  # how far a boundary may be off and still be right, in pixels
 
 
@@ -137,7 +138,9 @@ def boundary_bands(mask: np.ndarray) -> np.ndarray:
     return band_of.take(steps)
 
 
-def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+def boundary_counts(
+    truth: np.ndarray, prediction: np.ndarray, classes: int, own: slice = slice(None)
+) -> np.ndarray:
     """Count boundary pixels by class, and those that lie near the other mask's boundary.
 
     A boundary pixel touches another class, if only at a corner; the picture's edge is no boundary. It is
@@ -145,7 +148,8 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
     distance). Ignored pixels (truth 255) are never boundaries and create none; predictions there do not
     count. Both masks are uint8 [H, W], class indices 0..N-1. The result, int64 [tolerances, 4, N], holds
     for each of `TOLERANCES` true boundary pixels, those found, predicted boundary pixels, those right.
-    The counts of several images add up.
+    The counts of several images add up, and so do those of an image's `own` rows, if the rows around
+    them (`REACH` at least) are there too.
     """
     boundaries = [_boundary(mask) for mask in (truth, np.where(truth == IGNORE, truth, prediction))]
     counts = np.zeros((len(TOLERANCES), 4, classes), np.int64)
@@ -159,7 +163,8 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
         for row, (nearer, tolerance) in enumerate(pairwise((0, *TOLERANCES))):
             near_true = _dilated(near_true, tolerance - nearer)
             near_predicted = _dilated(near_predicted, tolerance - nearer)
-            pixels = (true, true & near_predicted, predicted, predicted & near_true)
+            near = (true, true & near_predicted, predicted, predicted & near_true)
+            pixels = [rows[own] for rows in near]
             counts[row][:, chosen] = [[np.count_nonzero(p & bits[c]) for c in chosen] for p in pixels]
     return counts
 

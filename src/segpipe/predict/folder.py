@@ -73,14 +73,15 @@ class Work:
     ) -> None:
         self.predictor, self.out, self.options = predictor, out, options
         self.network = predictor.with_views(options.tta, options.scales)
+        self.tile = options.tile or predictor.input.tiles is not None
         self.progress = progress
 
     def results(self, sources: Iterable[Source]) -> Generator[Step[Done], None, None]:
         """Yield the outcome of each picture, in order; a few at a time are under way."""
         pool = ThreadPoolExecutor(usable_cores())
-        ahead = 0 if self.options.tile else self.predictor.batch_size
+        ahead = 0 if self.tile else self.predictor.batch_size
         try:
-            if self.options.tile:
+            if self.tile:
                 predicted = self.in_tiles(sources)
             else:
                 shrunk = in_order(lambda one: pool.submit(self.shrink, one), sources, 2 * ahead)
@@ -112,11 +113,11 @@ class Work:
             if not self.options.probabilities and self._is_by_window(source):
                 yield source, _read(self.by_window, source)
                 continue
-            seen = _read(self.predictor.input.whole, source.path)
+            seen = _read(self.predictor.seen, source.path)
             if isinstance(seen, Problem):
                 yield source, seen
             else:
-                prediction = self.predictor.tiled(seen.pixels, self.network, keep)
+                prediction = self.predictor.in_tiles(seen, self.network, keep)
                 del seen  # before another thread reads it again
                 yield source, prediction
 
@@ -127,7 +128,9 @@ class Work:
         with raster.opened(source.path, self.predictor.input) as picture:
             size, overlay = picture.size, raster.Overlay(picture)
             with raster.mask_beside(self._mask(source, ".tif"), picture, table) as write:
-                for rows, probabilities in self.predictor.in_rows(picture.tile, size, self.network):
+                for rows, probabilities in self.predictor.in_rows(
+                    picture.tile, size, size, self.network
+                ):
                     mask = probabilities.argmax(-1).astype(np.uint8)
                     seen, invalid = picture.read(rows.start, 0, (len(mask), size[1]))
                     write(rows.start, mask, invalid)
@@ -165,10 +168,14 @@ class Work:
         return Done(mask.shape, pixels, remark)
 
     def _is_by_window(self, source: Source) -> bool:
-        size = raster.size_of(source.path) if raster.AVAILABLE else None
-        return size is not None and (
+        tiles = self.predictor.input.tiles
+        if not raster.AVAILABLE or (tiles and tiles.scale != 1):
+            return False
+        size = raster.size_of(source.path)
+        larger = size is not None and (
             size[0] > self.predictor.size[0] or size[1] > self.predictor.size[1]
         )
+        return larger
 
     def _mask(self, source: Source, suffix: str) -> Path:
         return self.out / MASKS / f"{source.name}{suffix}"

@@ -12,10 +12,10 @@ from PIL import Image
 from segpipe.common.bands import Bands, numbers
 from segpipe.common.codec import invalid_pixels
 from segpipe.common.errors import UserError
-from segpipe.common.records import Resize, read_bands
+from segpipe.common.records import Resize, Tiles, read_bands
 from segpipe.fetch.pictures import decode_picture, decode_stored
 from segpipe.fetch.pillow import is_kept, of_pillow, open_one
-from segpipe.fetch.sample import unreadable
+from segpipe.fetch.sample import BadSampleError, unreadable
 from segpipe.fetch.stored import format_of, readable
 from segpipe.preprocess.intensity import Levels, fit, fit_encoded
 
@@ -39,6 +39,7 @@ class Input:
     resize: Resize
     bands: Bands
     levels: Levels
+    tiles: Tiles | None = None  # of a model that learned pieces of pictures
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> "Input":
@@ -47,23 +48,38 @@ class Input:
         depths = tuple(card.get("depths", ["uint8"]))
         levels = Levels(len(numbers(seen["bands"])), seen["intensity"], depths)
         height, width = card["image_size"]
-        return cls((height, width), card["resize"], seen["bands"], levels)
+        tiles = Tiles(**card["tiles"]) if "tiles" in card else None
+        return cls((height, width), card["resize"], seen["bands"], levels, tiles)
 
     def fitted(self, image: Any) -> Seen:
-        """Return an image at the network's size; images and errors are those of `whole`."""
+        """Return an image at the size at which the network sees it; else as `whole`.
+
+        That is the network's size or, for a model that learned tiles, its own times their scale.
+        """
         if isinstance(image, str | os.PathLike):
             data, file = _content(Path(image)), str(image)
             if self.bands == "rgb" and not format_of(data) and not self.levels.ranges("uint8"):
                 with readable(file):
                     picture = open_one(data, file)
                     if is_kept(picture):  # others are stored as a PNG, whose pixels are resized
-                        pixels = fit_encoded(data, self.levels, self.size, self.resize)
-                        return Seen(
-                            pixels, (picture.height, picture.width), self._remark_on_type("uint8")
-                        )
+                        original = picture.height, picture.width
+                        pixels = fit_encoded(data, self.levels, *self._target(original, file))
+                        return Seen(pixels, original, self._remark_on_type("uint8"))
         pixels, invalid = self._decoded(image)
-        resized = fit(pixels, invalid, self.levels, self.size, self.resize)
-        return Seen(resized, (pixels.shape[0], pixels.shape[1]), self.remark(pixels, invalid))
+        original = pixels.shape[0], pixels.shape[1]
+        name = str(image) if isinstance(image, str | os.PathLike) else "the image"
+        resized = fit(pixels, invalid, self.levels, *self._target(original, name))
+        return Seen(resized, original, self.remark(pixels, invalid))
+
+    def _target(self, original: tuple[int, int], name: str) -> tuple[tuple[int, int], Resize]:
+        """Return the size at which the network sees a picture, and how it is brought there."""
+        if not self.tiles:
+            return self.size, self.resize
+        scaled = self.tiles.scaled(original)
+        if min(scaled) < 1:
+            found = f"{original[1]}x{original[0]} px, less than one at scale {self.tiles.scale:g}"
+            raise BadSampleError(name, found, "a larger picture")
+        return scaled, "stretch"
 
     def whole(self, image: Any) -> Seen:
         """Return an image at its own size.

@@ -16,9 +16,9 @@ from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.evaluate.load import load_network
 from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
+from segpipe.evaluate.tiles import Read, at_original, blended, predicted, tiled, tiles_of
 from segpipe.evaluate.tta import augmented
 from segpipe.predict.images import Input, Seen
-from segpipe.predict.tiles import Read, blended, tiles_of
 from segpipe.preprocess.resize import resize_pixels
 
 Allocate = Callable[[tuple[int, ...], type], np.ndarray]  # by shape and type, as `numpy.empty`
@@ -79,7 +79,8 @@ class Predictor:
             tta: average the probabilities of each image and its mirror image (test-time augmentation).
             scales: average over these sizes too, as factors of `size`, 0.25 to 4; each edge is rounded
                 to a multiple of 32.
-            tile: predict large images at their own resolution, in overlapping tiles of `size`.
+            tile: predict large images at their own resolution, in overlapping tiles of `size`. A
+                model that was trained on tiles always does, at the scale of its training.
 
         Returns:
             The mask, class indices as uint8 [height, width] of the image's size; for several images a
@@ -128,34 +129,41 @@ class Predictor:
             lambda: channels_at_size(softmax(logits), original, self.resize),
         )
 
-    def tiled(self, pixels: np.ndarray, network: Predict, keep: Allocate | None) -> Prediction:
-        """Predict a picture in tiles, uint8 [height, width, bands]; as a whole where one covers it.
+    def seen(self, image: Any) -> Seen:
+        """Return an image as tiles show it: at the scale of a model that learned tiles, else its own."""
+        return self.input.fitted(image) if self.input.tiles else self.input.whole(image)
+
+    def in_tiles(self, seen: Seen, network: Predict, keep: Allocate | None) -> Prediction:
+        """Predict a picture in tiles; as a whole where one covers it and the model learned whole ones.
 
         `network` is that of `with_views`; `keep` allocates the array for the probabilities, None drops
         them.
         """
-        original = (pixels.shape[0], pixels.shape[1])
-        if original[0] <= self.size[0] and original[1] <= self.size[1]:
+        pixels, original = seen.pixels, seen.original
+        size = (pixels.shape[0], pixels.shape[1])
+        if not self.input.tiles and size[0] <= self.size[0] and size[1] <= self.size[1]:
             (logits,) = network(resize_pixels(pixels, self.size, self.resize)[None])
             return self.whole(logits, original)
         indices = np.empty(original, np.uint8)
         kept = keep((len(self.classes), *original), np.float32) if keep else None
-        for rows, probabilities in self.in_rows(tiles_of(pixels, self.size), original, network):
+        read = tiles_of(pixels, self.size)
+        for rows, probabilities in self.in_rows(read, size, original, network):
             indices[rows] = probabilities.argmax(-1)
             if kept is not None:
                 kept[:, rows] = np.moveaxis(probabilities, -1, 0)
         return Prediction(lambda: indices, lambda: iter(() if kept is None else kept))
 
     def in_rows(
-        self, read: Read, size: tuple[int, int], network: Predict
+        self, read: Read, size: tuple[int, int], original: tuple[int, int], network: Predict
     ) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield rows of a picture from top to bottom, and their probabilities (see `tiles.blended`)."""
+        """Yield rows of a picture from top to bottom, and their probabilities.
+
+        The network sees the picture at `size`; the rows are those of its `original` size.
+        """
         top = 0
-        rows = blended(
-            lambda images: softmax(network(images)),
-            read, size, self.size, len(self.classes), self.batch_size,
-        )  # fmt: skip
-        for probabilities in rows:
+        parts = predicted(network, tiled(read, size, self.size), self.batch_size)
+        rows = blended(parts, size, self.size, len(self.classes))
+        for probabilities in at_original(rows, size, original, self.size[0]):
             yield slice(top, top := top + len(probabilities)), probabilities
 
     def _results(
@@ -163,9 +171,9 @@ class Predictor:
     ) -> Iterator[Prediction]:
         network = self.with_views(tta, scales)
         listed = images if _several(images) else [images]
-        if tile:
+        if tile or self.input.tiles:
             for image in listed:
-                yield self.tiled(_remarked(self.input.whole(image), image).pixels, network, keep)
+                yield self.in_tiles(_remarked(self.seen(image), image), network, keep)
             return
         inputs = (_remarked(self.input.fitted(image), image) for image in listed)
         while batch := list(islice(inputs, self.batch_size)):

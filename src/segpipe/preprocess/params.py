@@ -4,9 +4,9 @@ import math
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import BeforeValidator, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 
-from segpipe.common.fields import Count, CountOrZero, Section, Share
+from segpipe.common.fields import Count, CountOrZero, Part, Section, Share
 from segpipe.common.records import Resize
 
 Range = tuple[float, float]  # of values in the pictures: low becomes 0, high 255
@@ -45,13 +45,23 @@ def _range(pair: Any) -> Range:
     return low, high
 
 
+class TilesParams(Section):
+    """How pictures are cut into tiles of the network's size."""
+
+    scale: Annotated[float, Field(ge=0.1, le=2)]  # of the picture's own resolution
+    margin: Part  # round a training piece, as a share of the network's edge
+    keep_empty: Part  # share of the training pieces without an object that are kept
+
+
 class PreprocessParams(Section):
     """The network's input, and the validation split."""
 
     # auto: percentiles of the training pixels for more than 8 bits | one range | one a band
     intensity: Annotated[Literal["auto"] | Range | tuple[Range, ...], PlainValidator(_intensity)]
     image_size: Annotated[tuple[int, int], BeforeValidator(_image_size)]  # height, width; or one edge
-    resize: Resize  # stretch: fill the input | pad: keep the aspect, ignore the rest
+    # stretch: fill the input | pad: keep the aspect, ignore the rest | tiles: keep the resolution
+    resize: Resize
+    tiles: TilesParams
     validation_share: Share  # share of the training split held out for validation
     folds: Count  # above 1: part the training split; one fold of it is held out instead
     fold: CountOrZero  # the number of that fold

@@ -1,6 +1,7 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
@@ -18,13 +19,17 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, replaces, write_json
 from segpipe.common.index import read_index
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.common.records import MANIFEST, SUMMARY, Resize
+from segpipe.common.records import MANIFEST, SUMMARY, Resize, Tiles
 from segpipe.common.splits import SPLITS, Split
+from segpipe.common.words import extent
 from segpipe.preprocess.cut import Assignment, Cut
 from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
 from segpipe.preprocess.params import Range
 from segpipe.preprocess.percentiles import Deep, found_ranges
 from segpipe.preprocess.resize import resize_mask
+from segpipe.preprocess.tiles import Cutter, Record, area
+
+_DECODED = 1 << 26  # pixels of the pictures that are decoded ahead, at most; one may be larger
 
 
 def write_records(
@@ -37,6 +42,7 @@ def write_records(
     folder: Path,
     threads: int | None = None,
     intensity: Literal["auto"] | Range | Ranges = "auto",
+    tiles: Tiles | None = None,
 ) -> dict:
     """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
 
@@ -44,31 +50,43 @@ def write_records(
     Records have `size`, height and width in pixels. `cut` says which training samples become `val` where
     the data name no such split. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as a
     whole, once everything is written. `threads` is None for one a core. `intensity` are the values that
-    become 0 and 255 (`data.intensity`). Returns the content of the manifest. Raises UserError where a
-    raw shard is broken, the cut cannot be made, or validation gets no sample or all of them.
+    become 0 and 255 (`data.intensity`). `tiles` is given where `how` is `tiles`, and
+    says how pictures are cut. Returns the content of the manifest. Raises UserError where a raw shard is
+    broken, the cut cannot be made, validation gets no sample or all of them, or no piece is kept.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
     assignment = cut.of(read_index(raw))
     chosen = _chosen(raw, summary["splits"], assignment)
     levels = _levels(raw, summary, assignment, intensity)
+    cutter = None
+    if tiles:
+        empty = _commonest(raw, summary, assignment) if tiles.keep_empty < 1 else None
+        cutter = Cutter(size, tiles, levels, empty)
     splits: dict[str, dict] = {}
     with replaces(folder) as partial:
         partial.mkdir()
-        records = _resized(chosen, size, how, levels, threads or usable_cores())
+        records = _records(chosen, size, how, levels, cutter, threads or usable_cores())
         for split, group in groupby(records, itemgetter(0)):
             content = _write(partial, split, (record for _, record in group), table, shard_mb)
             splits[split] = content | {"groups": assignment.groups(split)}
-        if empty := [split for split in ("train", "val") if split not in splits]:
-            total = sum(content["samples"] for name, content in splits.items() if name != "test")
+            if cutter:
+                pictures = sum(of_one == split for of_one in assignment.splits.values())
+                splits[split] |= {"pictures": pictures}
+        if missing := [split for split in ("train", "val") if split not in splits]:
+            if cutter and missing == ["train"] and cutter.left_out:
+                raise UserError(_all_left_out(cutter, table))
+            total = sum(name != "test" for name in assignment.splits.values())
             dropped = len(assignment.left_out)
             more = f" ({dropped} near duplicates are left out)" if dropped else ""
             raise UserError(
-                f"the {empty[0]} split is empty: {cut.called} of {total} training samples{more}, "
+                f"the {missing[0]} split is empty: {cut.called} of {total} training samples{more}, "
                 "by hash of the name or group; change it or add samples"
             )
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
         manifest |= {"bands": summary["bands"], **levels.to_json()}
+        if cutter and tiles:
+            manifest |= {"tiles": dataclasses.asdict(tiles), "cut": _said(cutter, table)}
         manifest |= {**table.to_json(), "splits": splits, "validation": assignment.validation}
         manifest["near_duplicates"] = [*summary["near_duplicates"], *map(str, assignment.near)]
         manifest["left_out"] = [*summary["left_out"], *(one.left_out() for one in assignment.left_out)]
@@ -99,6 +117,38 @@ def _levels(
     return Levels(bands, ranges, depths)
 
 
+def _commonest(raw: Path, summary: dict, assignment: Assignment) -> int:
+    """Return the class with the most pixels in the training pictures."""
+    pixels = np.zeros(256, np.int64)
+    for _, sample in _chosen(raw, summary["splits"], assignment, ("train",), "Counting"):
+        for rows in np.array_split(mask := decode_png(sample["mask"]), -(-mask.size // _DECODED)):
+            pixels += np.bincount(rows.ravel(), minlength=256)  # which takes 8 bytes a pixel
+    return int(pixels[:IGNORE].argmax())
+
+
+def _said(cutter: Cutter, table: ClassTable) -> list[str]:
+    """Say what cutting left out, and whether tiles suit the pictures."""
+    said = []
+    if count := cutter.left_out["empty"]:
+        said.append(
+            f"{count} training pieces hold nothing but {table.names[cutter.empty or 0]} and are left "
+            f"out (data.tiles.keep_empty = {cutter.tiles.keep_empty:g})"
+        )
+    if count := cutter.left_out["ignored"]:
+        said.append(f"{count} training pieces hold ignored pixels alone and are left out")
+    if cutter.largest[0] <= cutter.size[0] and cutter.largest[1] <= cutter.size[1]:
+        said.append(
+            f"every picture fits into one tile of {extent(cutter.size)}, which is black around it; "
+            "data.resize: stretch would enlarge it to fill the input"
+        )
+    return said
+
+
+def _all_left_out(cutter: Cutter, table: ClassTable) -> str:
+    words = "; ".join(_said(cutter, table))
+    return f"no training piece is left: {words}; raise data.tiles.keep_empty, or add labelled pictures"
+
+
 def _chosen(
     raw: Path,
     sources: dict,
@@ -116,21 +166,31 @@ def _chosen(
                 yield split, sample
 
 
-def _resized(
+def _records(
     chosen: Iterable[tuple[Split, dict]],
     size: tuple[int, int],
     how: Resize,
     levels: Levels,
+    cutter: Cutter | None,
     threads: int,
-) -> Iterator[tuple[Split, dict]]:
-    """Yield records in the order of their raw samples."""
+) -> Iterator[tuple[Split, Record]]:
+    """Yield records in the order of their raw samples, with their pixels by value."""
 
-    def resized(one: tuple[Split, dict]) -> tuple[Split, dict]:
+    def made(one: tuple[Split, dict]) -> tuple[Split, Callable[[], Iterable[Record]]]:
         split, features = one
-        return split, resize_sample(features, size, how, split == "test", levels)
+        if cutter:
+            return split, cutter.decoded(features, split)
+        record = resize_sample(features, size, how, split == "test", levels)
+        counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+        return split, lambda: [(record, counts)]
 
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
-        yield from in_order(lambda one: pool.submit(resized, one), chosen, 4 * threads)
+        weight = (lambda one: area(one[1])) if cutter else (lambda one: 0)
+        ready = in_order(
+            lambda one: pool.submit(made, one), chosen, 4 * threads, weight, _DECODED if cutter else 0
+        )
+        for split, cut in ready:
+            yield from ((split, record) for record in cut())
 
 
 def resize_sample(
@@ -152,13 +212,13 @@ def resize_sample(
 
 
 def _write(
-    folder: Path, split: str, records: Iterable[dict], table: ClassTable, shard_mb: float
+    folder: Path, split: str, records: Iterable[Record], table: ClassTable, shard_mb: float
 ) -> dict[str, Any]:
     """Write a split's records, and return its part of the manifest: shares, and counts for weights."""
     pixels, around = np.zeros(256, np.int64), np.zeros(len(table), np.int64)
 
-    def counted(record: dict) -> dict:
-        counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+    def counted(one: Record) -> dict:
+        record, counts = one
         of_classes = counts[: len(table)]
         pixels[:] += counts
         around[:] += np.where(of_classes > 0, of_classes.sum(), 0)

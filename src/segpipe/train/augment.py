@@ -26,7 +26,12 @@ _OUTSIDE = IGNORE + 1
 
 
 def augment(
-    images: Tensor, masks: Tensor, draws: Tensor, params: AugmentParams, rgb: bool = True
+    images: Tensor,
+    masks: Tensor,
+    draws: Tensor,
+    params: AugmentParams,
+    rgb: bool = True,
+    crop: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Recolour, move, turn and scale a batch at random, within the limits of the params.
 
@@ -36,19 +41,23 @@ def augment(
         draws: float32 [batch, `DRAWS`], uniform in 0..1.
         params: the limits.
         rgb: whether the bands are red, green and blue. Others have no saturation and no hue.
+        crop: height and width of what is cut out of each image at a random place; None: all of it. A
+            crop never reaches beyond its image: where zooming out would, it zooms out less.
 
     Returns:
-        Images and masks, shapes and dtypes as given. Pixels that a moved image does not cover are black,
-        and 255 in the mask, so that they are ignored.
+        Images and masks, of the shapes given or of `crop`, and of the same dtypes. Pixels that a moved
+        image does not cover are black, and 255 in the mask, so that they are ignored.
     """
     # In float64: the last bit of sine, cosine and power may depend on the place in a batch. Rounding to
     # float32 removes it.
     columns = ops.unstack(ops.cast(draws, "float64"), DRAWS, axis=1)
     if params.recolours:
         images = _recoloured(images, columns[6:10], params, rgb)
-    if params.moves:
-        transforms = _transforms(columns[:6], images.shape[1], images.shape[2], params)
+    if params.moves or crop:
+        transforms = _transforms(columns[:6], images.shape[1], images.shape[2], params, crop)
         images, masks = _moved(images, masks, transforms)
+        if crop:
+            images, masks = (pixels[:, : crop[0], : crop[1]] for pixels in (images, masks))
     elif params.flip:
         mirrored = columns[0] < 0.5
         images = ops.where(mirrored[:, None, None, None], ops.flip(images, 2), images)
@@ -58,7 +67,9 @@ def augment(
     return images, masks
 
 
-def _transforms(columns: list[Tensor], height: int, width: int, params: AugmentParams) -> Tensor:
+def _transforms(
+    columns: list[Tensor], height: int, width: int, params: AugmentParams, crop: tuple[int, int] | None
+) -> Tensor:
     """Return projective transforms, [batch, 8], from pixels of the result to pixels of the source."""
     mirror, zoom, stretch, turn, right, down = columns
     low, high = params.scale
@@ -71,10 +82,23 @@ def _transforms(columns: list[Tensor], height: int, width: int, params: AugmentP
     # The source is mirrored, scaled, then turned; from result to source the order is reversed.
     a, b = flipped * cos / across, flipped * sin / across
     c, d = -sin / along, cos / along
-    # An image larger than the frame is cropped at random, a smaller one is placed at random.
-    middle_x = (width - 1) / 2 + (right - 0.5) * width * ops.absolute(1 - 1 / across)
-    middle_y = (height - 1) / 2 + (down - 0.5) * height * ops.absolute(1 - 1 / along)
     x, y = (width - 1) / 2, (height - 1) / 2
+    if crop:
+        of_crop = crop[1] * ops.absolute(a) + crop[0] * ops.absolute(b)
+        along_crop = crop[1] * ops.absolute(c) + crop[0] * ops.absolute(d)
+        beyond = ops.maximum(1.0, ops.maximum(of_crop / width, along_crop / height))
+        a, b, c, d = a / beyond, b / beyond, c / beyond, d / beyond
+        spare_x, spare_y = width - of_crop / beyond, height - along_crop / beyond
+        if not params.moves:  # between pixels it would blur
+            middle_x = x - spare_x / 2 + ops.floor(right * (spare_x + 1))
+            middle_y = y - spare_y / 2 + ops.floor(down * (spare_y + 1))
+        else:
+            middle_x, middle_y = x + (right - 0.5) * spare_x, y + (down - 0.5) * spare_y
+        x, y = (crop[1] - 1) / 2, (crop[0] - 1) / 2
+    else:
+        # An image larger than the frame is cropped at random, a smaller one is placed at random.
+        middle_x = x + (right - 0.5) * width * ops.absolute(1 - 1 / across)
+        middle_y = y + (down - 0.5) * height * ops.absolute(1 - 1 / along)
     zeros = ops.zeros_like(a)
     rows = [a, b, middle_x - a * x - b * y, c, d, middle_y - c * x - d * y, zeros, zeros]
     return ops.cast(ops.stack(rows, axis=1), "float32")

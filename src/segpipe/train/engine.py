@@ -59,11 +59,18 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def train_batches(
-        self, samples: Samples, batch_size: int, steps: range, seed: int, params: AugmentParams
+        self,
+        samples: Samples,
+        batch_size: int,
+        steps: range,
+        seed: int,
+        params: AugmentParams,
+        crop: tuple[int, int] | None = None,
     ) -> Iterable[Any]:
         """Return the batches of some steps, counted from 0 at the run's beginning.
 
-        Each is a pair of images, uint8 [batch, H, W, bands], and masks, uint8 [batch, H, W]. A run
+        Each is a pair of images, uint8 [batch, H, W, bands], and masks, uint8 [batch, H, W], of the
+        samples' size or, where they are pieces with a margin, of the size `crop`. A run
         passes over the samples again and again. Order and augmentation of a pass depend only on seed,
         pass and sample, and not on the step that a process begins with. The last, smaller batch of a
         pass is left out: every step then has one shape, and BatchNorm never sees a handful of images.

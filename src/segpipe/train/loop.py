@@ -57,6 +57,11 @@ class Work:
             )
         return steps
 
+    @property
+    def crop(self) -> tuple[int, int] | None:
+        """The size of what training cuts out of pieces of pictures; None where samples are whole."""
+        return self.manifest.size if self.manifest.tiles else None
+
     def card(self, progress: resume.Progress) -> dict:
         """Return what the saved model says about itself."""
         return provenance.card(self.identity, self.manifest, progress.summary(self.params))
@@ -140,7 +145,9 @@ def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) 
         callbacks.Watch(progress, params, work.steps) as watch,
     ):
         learner.fit(
-            engine.train_batches(work.training, params.batch_size, steps, work.seed, params.augment),
+            engine.train_batches(
+                work.training, params.batch_size, steps, work.seed, params.augment, work.crop
+            ),
             initial_epoch=progress.epoch,
             epochs=end,
             steps_per_epoch=work.steps,

@@ -42,12 +42,20 @@ class JaxEngine(Engine):
         return f"running on {', '.join(device.device_kind for device in used)}"
 
     def train_batches(
-        self, samples: Samples, batch_size: int, steps: range, seed: int, params: AugmentParams
+        self,
+        samples: Samples,
+        batch_size: int,
+        steps: range,
+        seed: int,
+        params: AugmentParams,
+        crop: tuple[int, int] | None = None,
     ) -> Iterator[tuple[jax.Array, jax.Array]]:
         """Draw order and augmentation with NumPy's random numbers, and augment on the accelerator."""
         a_pass = steps_per_pass(samples, batch_size)
         rgb = samples.bands == "rgb"
-        augmented = jax.jit(lambda images, masks, draws: augment(images, masks, draws, params, rgb))
+        augmented = jax.jit(
+            lambda images, masks, draws: augment(images, masks, draws, params, rgb, crop)
+        )
         number = -1
         for step in steps:
             if step // a_pass != number:

@@ -73,7 +73,13 @@ class TensorFlowEngine(Engine):
             raise
 
     def train_batches(
-        self, samples: Samples, batch_size: int, steps: range, seed: int, params: AugmentParams
+        self,
+        samples: Samples,
+        batch_size: int,
+        steps: range,
+        seed: int,
+        params: AugmentParams,
+        crop: tuple[int, int] | None = None,
     ) -> tf.data.Dataset:
         """Draw order and augmentation with TensorFlow's stateless random numbers."""
         count, a_pass = len(samples.names), steps_per_pass(samples, batch_size)
@@ -88,7 +94,7 @@ class TensorFlowEngine(Engine):
             return numbers.batch(batch_size, drop_remainder=True)
 
         def augmented(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return augment(*taken(chosen), draws, params, samples.bands == "rgb")
+            return augment(*taken(chosen), draws, params, samples.bands == "rgb", crop)
 
         passes = tf.data.Dataset.range(steps.start // a_pass, -(-steps.stop // a_pass))
         batches = passes.flat_map(of_pass).skip(steps.start % a_pass).take(len(steps))

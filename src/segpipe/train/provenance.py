@@ -82,6 +82,7 @@ def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> di
         "fingerprint": fingerprint(of),
         "image_size": list(manifest.size),
         "resize": manifest.resize,
+        **({"tiles": {"scale": manifest.tiles.scale}} if manifest.tiles else {}),
         "bands": manifest.bands,
         "intensity": manifest.intensity,
         "depths": list(manifest.depths),

@@ -80,6 +80,7 @@ class Shards:
 
 
 Samples = Arrays | Shards
+_SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Samples, Samples]:
@@ -97,7 +98,7 @@ def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Sampl
 
 def load(manifest: records.Manifest, split: Split) -> Arrays:
     """Read a whole split into memory: 4 bytes a pixel of RGB, 65 KB a sample at 128 px."""
-    images, masks = _empty(manifest.count(split), manifest.shape)
+    images, masks = _empty(manifest.count(split), manifest.shape(split))
     names = []
     for position, (_, sample) in enumerate(_scan(manifest, split)):
         images[position], masks[position] = sample["image"], sample["mask"]
@@ -109,7 +110,8 @@ def locate(manifest: records.Manifest, split: Split) -> Shards:
     """Read a whole split once, and keep only where each sample lies."""
     found = [(place, sample["name"]) for place, sample in _scan(manifest, split)]
     places, names = [place for place, _ in found], [name for _, name in found]
-    return Shards(places, manifest.size, names, manifest.bands)
+    height, width, _ = manifest.shape(split)
+    return Shards(places, (height, width), names, manifest.bands)
 
 
 def _scan(manifest: records.Manifest, split: Split) -> Iterable[tuple[records.Place, dict]]:
@@ -160,8 +162,12 @@ def steps_per_pass(samples: Samples, batch_size: int) -> int:
 
 def bytes_needed(manifest: records.Manifest) -> int:
     """Return the size of both splits in memory: a byte a pixel for each band, and for the mask."""
-    height, width, channels = manifest.shape
-    return (channels + 1) * height * width * (manifest.count("train") + manifest.count("val"))
+    return sum(manifest.count(split) * _bytes(manifest.shape(split)) for split in _SPLITS)
+
+
+def _bytes(shape: tuple[int, int, int]) -> int:
+    height, width, channels = shape
+    return (channels + 1) * height * width
 
 
 def keeps_in_memory(wanted: bool | str, manifest: records.Manifest, available: int) -> bool:

@@ -33,6 +33,7 @@ def predict(
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
     from segpipe.common.devices import take_gpus
+    from segpipe.common.words import extent
     from segpipe.predict.inputs import find, left_out
 
     factors = _factors(scales)
@@ -48,6 +49,11 @@ def predict(
     options = folder.Options(tta, factors, tile, probabilities)
     outcome = folder.predict_files(predictor, sources, out, options)
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
+    if tile and not predictor.input.tiles:
+        print(
+            f"note: the model was trained on whole pictures, resized to {extent(predictor.size)}: in "
+            "tiles it sees objects larger than it knows; data.resize: tiles trains it for them"
+        )
     for remark in [*outcome.remarks[:_SHOWN], *filter(None, [left_out(inputs)])]:
         print(f"note: {remark}")
     if len(outcome.remarks) > _SHOWN:

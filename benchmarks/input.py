@@ -1,8 +1,9 @@
 """The input of training without the model: images a second, against the training step's.
 
 300 images of 128 px in batches of `default`: with its augmentation, with every change of
-`train.augment`, and mirrored only. The input is stateless, so that a run resumes bit for bit. Its cost
-is the ratio to the same input with TensorFlow's stateful shuffle and random numbers.
+`train.augment`, mirrored only, and cropped out of pieces with the margin of `data.tiles`. The input is
+stateless, so that a run resumes bit for bit. Its cost is the ratio to the same input with TensorFlow's
+stateful shuffle and random numbers.
 """
 
 import _bench
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from _networks import learner, of_recipe
 
+from segpipe.common.records import Tiles
 from segpipe.train.augment import DRAWS, augment
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
@@ -57,6 +59,9 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (COUNT, *size, 3), np.uint8)
     arrays = Arrays(images, images[..., 0] % 3, [str(number) for number in range(COUNT)])
+    piece = Tiles(1.0, params.data.tiles.margin).piece(size)
+    large = rng.integers(0, 256, (COUNT, *piece, 3), np.uint8)
+    pieces = Arrays(large, large[..., 0] % 3, arrays.names)
     steps = range(PASSES * steps_per_pass(arrays, batch_size))
     pipelines = {
         name: ENGINE.train_batches(arrays, batch_size, steps, 0, changes)
@@ -64,6 +69,9 @@ def main() -> None:
             "mirrored": MIRRORED, "as default": params.train.augment, "every change": EVERYTHING,
         }.items()
     }  # fmt: skip
+    pipelines["crops of pieces"] = ENGINE.train_batches(
+        pieces, batch_size, steps, 0, params.train.augment, size
+    )
     pipelines["mirrored, stateful"] = stateful_batches(arrays, batch_size)
     runs = {name: functools.partial(drain, batches) for name, batches in pipelines.items()}
     model, batch = learner(params), next(iter(pipelines["as default"]))
@@ -75,12 +83,16 @@ def main() -> None:
     seconds = _bench.in_turns({**runs, "the training step": train}, ROUNDS)
     drawn = {name: len(steps) * batch_size for name in runs}
     drawn["the training step"] = PASSES * batch_size
-    step = _bench.ratio(seconds, "the training step", "as default")
+    step, cropped = (
+        _bench.ratio(seconds, "the training step", name) * len(steps) / PASSES
+        for name in ("as default", "crops of pieces")
+    )
     _bench.publish(
         "input",
         {f"images/s, {name}": drawn[name] / statistics.median(seconds[name]) for name in seconds},
         {
-            "as default / the training step, images/s": step * len(steps) / PASSES,
+            "as default / the training step, images/s": step,
+            "crops of pieces / the training step, images/s": cropped,
             "stateless / stateful, mirrored, time": _bench.ratio(
                 seconds, "mirrored", "mirrored, stateful"
             ),

@@ -3,22 +3,29 @@
 Both begin with encoded pictures and masks. segpipe checks, decodes, scales, encodes and writes shards;
 the tutorial decodes, scales and mirrors, and writes nothing. The photographs of SEGPIPE_PET_DIR are
 taken as they are (500 x 375 at the median), and some of them at 4000 x 3000. Then ten times as many
-drawings of 96 px show how time and memory grow. TensorFlow is imported in functions, since other
-processes import this file too.
+drawings of 96 px show how time and memory grow. The large photographs are cut into tiles too, against
+decoding them on as many threads. TensorFlow is imported in functions, since other processes import this
+file too.
 """
 
 import _bench
 
+import io
 import multiprocessing
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
 from segpipe.common.classes import class_table
+from segpipe.common.codec import decode_png
+from segpipe.common.parallel import in_order, usable_cores
+from segpipe.common.records import Tiles
+from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts, synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
@@ -30,6 +37,7 @@ from segpipe.preprocess.write import write_records
 
 SIZE, ROUNDS, LARGE, FEW, MANY = 128, 5, 48, 3_000, 30_000
 DATA = Params.model_validate(recipes.committed(_bench.ROOT / "params.yaml")).data
+MARGIN = DATA.tiles.margin
 PETS = class_table(DATA.classes, DATA.ignore)
 
 
@@ -59,6 +67,15 @@ def main() -> None:
             ratios[f"{name}: segpipe / the tutorial, images/s"] = _bench.ratio(
                 seconds, "the tutorial", "segpipe"
             )
+            if name == "of 4000 x 3000":
+                tiles = _bench.in_turns(
+                    {"tiles": lambda raw=raw: cut(raw), "decoding": lambda raw=raw: decode(raw)}, ROUNDS
+                )
+                rows |= {
+                    f"images/s, {name}, {what}": images / sorted(times)[ROUNDS // 2]
+                    for what, times in tiles.items()
+                }
+                ratios["tiles / decoding, time"] = _bench.ratio(tiles, "tiles", "decoding")
             shutil.rmtree(raw)
         (few_s, few_mb), (many_s, many_mb) = (of_drawings(Path(scratch), n) for n in (FEW, MANY))
     rows |= {f"s, {FEW} drawings": few_s, f"s, {MANY} drawings": many_s}
@@ -95,6 +112,25 @@ def prepare(found: Iterator[Sample | Problem], raw: Path) -> int:
 def preprocess(raw: Path) -> None:
     """Do the work of the stage."""
     write_records(raw, PETS, (SIZE, SIZE), "stretch", Cut(0.1), 100, raw / "records")
+
+
+def cut(raw: Path) -> None:
+    """Do the work of the stage for tiles, with the params' margin."""
+    write_records(
+        raw, PETS, (SIZE, SIZE), "tiles", Cut(0.1), 100, raw / "records", tiles=Tiles(1.0, MARGIN)
+    )
+
+
+def decode(raw: Path) -> None:
+    """Decode all pictures and masks, on a thread a core."""
+
+    def decoded(sample: dict) -> None:
+        Image.open(io.BytesIO(sample["image"])).load()
+        decode_png(sample["mask"])
+
+    samples = (one for shard in sorted(raw.glob("*.tfrecord")) for one in read_shard(shard))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        drain(in_order(lambda one: pool.submit(decoded, one), samples, 4 * usable_cores()))
 
 
 def drain(samples: Iterable[object]) -> None:

@@ -398,12 +398,12 @@ def test_a_picture_beyond_pillows_limit_is_reported_with_its_pixels(pairs, tmp_p
     image = some(pairs, "images")
     small = io.BytesIO()
     Image.new("1", (8, 8)).save(small, "PNG")
-    header = struct.pack(">II", 20_000, 10_000) + small.getvalue()[24:29]
+    header = struct.pack(">II", 30_000, 20_000) + small.getvalue()[24:29]
     checked = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
     image.write_bytes(small.getvalue()[:16] + header + checked + small.getvalue()[33:])
     (problem,) = problems_of(pairs, tmp_path / "raw")
     assert problem == (
-        "images/photo 00.jpg: a picture of 200000000 pixels; expected 178956970 at most; cut it into "
+        "images/photo 00.jpg: a picture of 600000000 pixels; expected 536870912 at most; cut it into "
         "parts"
     )
 

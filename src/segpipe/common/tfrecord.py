@@ -4,6 +4,7 @@ Equal samples give equal bytes; TensorFlow's own writer serialises an Example's 
 Format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 """
 
+import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,15 +34,15 @@ def write_shards(folder: Path, prefix: str, samples: Iterable[Features], shard_m
                     file.close()
                 path = folder / f"{prefix}-{len(shards):05d}.tfrecord"
                 shards.append({"file": path.name, "samples": 0})
-                file = path.open("wb")
-            file.write(_frame(_serialise(features)))
+                file, digest = path.open("wb"), hashlib.sha256()
+            frame = _frame(_serialise(features))
+            file.write(frame)
+            digest.update(frame)  # reading it all again would take as long as decoding the pictures
             shards[-1]["samples"] += 1
+            shards[-1] |= {"bytes": file.tell(), "sha256": digest.hexdigest()}
     finally:
         if file:
             file.close()
-    for shard in shards:
-        path = folder / shard["file"]
-        shard |= {"bytes": path.stat().st_size, "sha256": sha256(path)}
     return shards
 
 

@@ -73,6 +73,15 @@ def window(pixels: np.ndarray, top: int, left: int, size: tuple[int, int], fill:
     return filled
 
 
+def counted(mask: np.ndarray) -> np.ndarray:
+    """Return the number of pixels of each value, int64 [256]."""
+    if mask.size and (least := mask.min()) == mask.max():  # most pieces have one class, and soon tell
+        counts = np.zeros(256, np.int64)
+        counts[least] = mask.size
+        return counts
+    return np.bincount(mask.ravel(), minlength=256)
+
+
 @dataclass
 class Cutter:
     """Cuts raw samples to records, and counts what it leaves out."""
@@ -112,7 +121,7 @@ class Cutter:
         tops, lefts = (piece_starts(*edge) for edge in zip(mask.shape, self.size, piece, strict=True))
         for top, left in ((top, left) for top in tops for left in lefts):
             inside = window(mask, top, left, piece, IGNORE)
-            counts = np.bincount(inside.ravel(), minlength=256)
+            counts = counted(inside)
             here = name + f"@{max(top, 0)},{max(left, 0)}".encode()
             held = np.flatnonzero(counts[:IGNORE])
             if not held.size:
@@ -139,12 +148,12 @@ class Cutter:
         for top, (first, end) in zip(begins[0], owned[0], strict=True):
             for left, (start, stop) in zip(begins[1], owned[1], strict=True):
                 own = mask[first:end, start:stop]
-                counted = np.full(self.size, IGNORE, np.uint8)
-                counted[first - top : end - top, start - left : stop - left] = own
+                truth = np.full(self.size, IGNORE, np.uint8)
+                truth[first - top : end - top, start - left : stop - left] = own
                 pixels = window(image, top, left, self.size)
                 here = name + f"@{top},{left}".encode()
-                features = {"name": here, "image": pixels.tobytes(), "mask": counted.tobytes()}
-                yield features, np.bincount(own.ravel(), minlength=256)
+                features = {"name": here, "image": pixels.tobytes(), "mask": truth.tobytes()}
+                yield features, counted(own)
 
     def _rows(
         self, name: bytes, image: np.ndarray, mask: np.ndarray, original: np.ndarray
@@ -155,7 +164,7 @@ class Cutter:
         for number, (top, end) in enumerate(pairwise([*tops, height])):
             row = window(image, top, 0, (self.size[0], max(width, self.size[1])))
             truth = original[firsts[number] : firsts[number + 1]]
-            counts = np.bincount(mask[top:end].ravel(), minlength=256)
+            counts = counted(mask[top:end])
             yield {
                 "name": name, "top": top, "image": row.tobytes(), "mask": mask[top:end].tobytes(),
                 "scaled_height": height, "scaled_width": width,

@@ -19,6 +19,7 @@ from segpipe.preprocess.write import write_records
 def main() -> None:
     """Read params, resize, say what was written."""
     data = load_params().data
+    tiles = Tiles(**data.tiles.model_dump())
     manifest = write_records(
         Path("data/raw"),
         class_table(data.classes, data.ignore),
@@ -28,7 +29,7 @@ def main() -> None:
         data.shard_mb,
         Path("data/records"),
         intensity=data.intensity,
-        tiles=Tiles(**data.tiles.model_dump()) if data.resize == "tiles" else None,
+        tiles=tiles if data.resize == "tiles" else None,
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
     print(f"wrote {counts} records of {extent(data.image_size)}")

@@ -62,6 +62,14 @@ def test_params_cannot_be_changed_once_read():
         ("train__class_weights", {"bordr": 2}, "names 'bordr', which is no class; did you mean border?"),
         ("train__class_weights", {"border": 0}, "train.class_weights: the weight of 'border' is 0; exp"),
         ("train__class_weights", "even", "train.class_weights = 'even': input should be 'none', 'bal"),
+        ("train__sampling", {"bordr": 2}, "train.sampling names 'bordr', which is no class; did you me"),
+        ("train__sampling", {"border": 0}, "train.sampling: the weight of 'border' is 0; expected a n"),
+        ("train__sampling", {"border": -1}, "train.sampling: the weight of 'border' is -1; expected a"),
+        ("train__sampling", {"border": float("nan")}, "the weight of 'border' is nan; expected a num"),
+        ("train__sampling", {"border": float("inf")}, "the weight of 'border' is inf; expected a num"),
+        ("train__sampling", {"border": "5"}, "train.sampling: the weight of 'border' is '5'; expected"),
+        ("train__sampling", "rare", "train.sampling = 'rare': input should be 'uniform', 'balanced' or"),
+        ("train__sampling", 5, "train.sampling = 5: input should be 'uniform', 'balanced' or weights"),
         ("evaluate__tta__scales", [1, 0], "tta.scales.1 = 0: input should be greater than or equal to"),
         ("evaluate__tta__scales", [1, 1.1], "tta.scales: the scales 1 and 1.1 both come to 128 x"),
         ("data__image_size", 0, "data.image_size = 0: input should be greater than or equal to 32"),
@@ -154,8 +162,8 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
         "(allowed here: epochs, fine_tuning, samples, steps_per_epoch, batch_size, optimizer, "
         "learning_rate, schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, "
-        "class_weights, augment, early_stopping, max_minutes, backend, devices, precision, jit, "
-        "steps_per_execution, deterministic, threads, in_memory, tensorboard, previews)\n"
+        "class_weights, sampling, augment, early_stopping, max_minutes, backend, devices, precision, "
+        "jit, steps_per_execution, deterministic, threads, in_memory, tensorboard, previews)\n"
     )
 
 

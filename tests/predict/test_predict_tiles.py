@@ -58,7 +58,7 @@ def test_a_scaled_prediction_is_that_of_the_scaled_picture_brought_back(rng, sca
 
 
 def test_a_picture_of_less_than_a_pixel_at_the_models_scale_is_refused(rng):
-    with pytest.raises(BadSampleError, match="100x4 px, less than one at scale 0.1"):
+    with pytest.raises(BadSampleError, match=r"100x4 px, less than one at scale 0\.1"):
         of_tiles(0.1).predict(photo(rng, 4, 100))
 
 

@@ -1,14 +1,19 @@
 """Crops of training pieces: at a new place each time, turned and zoomed, and never beyond the piece."""
 
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ROOT, run
 from hypothesis import given
 from hypothesis import strategies as st
 from test_augment import drawn, only
 
 from segpipe.common.classes import IGNORE
 from segpipe.train.augment import DRAWS, augment
+from segpipe.train.on_tensorflow import TensorFlowEngine
+from segpipe.train.samples import Arrays
 
 PIECE, CROP = (48, 60), (32, 40)
 ALL = only(flip=True, scale=[0.5, 2.0], aspect=1.3, rotation=180.0)
@@ -81,3 +86,41 @@ def test_a_crop_does_not_depend_on_its_place_in_a_batch(pieces, rng):
     for number in range(5):
         alone = cropped(*(part[number][None] for part in (*pieces, draws)), ALL)
         assert all((one[number] == other[0]).all() for one, other in zip(together, alone, strict=True))
+
+
+def test_a_run_that_is_resumed_crops_as_one_that_was_never_stopped(pieces):
+    samples = Arrays(*pieces, list("abcde"))
+
+    def batches(first):
+        made = TensorFlowEngine().train_batches(samples, 2, range(first, 9), 3, ALL, CROP)
+        return list(made.as_numpy_iterator())
+
+    whole = batches(0)
+    assert whole[0][0].shape == (2, *CROP, 3)
+    for one, other in zip(whole[5:], batches(5), strict=True):
+        assert all((a == b).all() for a, b in zip(one, other, strict=True))
+    assert (whole[0][0] != whole[4][0]).any()
+
+
+JAX = """
+import numpy as np
+from segpipe.train.on_jax import JaxEngine
+from segpipe.train.params import AugmentParams
+from segpipe.train.samples import Arrays
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (5, 48, 60, 3), np.uint8)
+pieces = Arrays(images, np.ones((5, 48, 60), np.uint8), [*"abcde"])
+params = AugmentParams(flip=True, scale=[0.5, 2.0], aspect=1.3, rotation=180.0, brightness=0,
+                       contrast=0, saturation=0, hue=0)
+engine = JaxEngine()
+whole, rest = (list(engine.train_batches(pieces, 2, range(n, 9), 3, params, (32, 40))) for n in (0, 5))
+assert whole[0][0].shape == (2, 32, 40, 3)
+assert all((np.asarray(masks) == 1).all() for _, masks in whole)
+for one, other in zip(whole[5:], rest, strict=True):
+    assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(one, other, strict=True))
+"""
+
+
+def test_on_jax_crops_are_resumed_and_stay_within_their_pieces():
+    result = run(sys.executable, "-c", JAX, cwd=ROOT, KERAS_BACKEND="jax")
+    assert result.returncode == 0, result.stderr

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 _NODATA = 42113  # GDAL's tag
-Image.MAX_IMAGE_PIXELS = 1 << 28  # Pillow refuses twice as many; a scene of 20,000 x 20,000 px is no bomb
+Image.MAX_IMAGE_PIXELS = 1 << 28  # Pillow refuses twice as many; 20,000 x 20,000 px are no bomb
 
 
 def encode_png(image: Image.Image | np.ndarray) -> bytes:

@@ -71,13 +71,15 @@ class Params(Section):
 
     @pydantic.model_validator(mode="after")
     def _sections_fit(self) -> "Params":
-        weights, names = self.train.class_weights, [c.name for c in self.data.classes]
-        for name in weights if isinstance(weights, dict) else ():
-            if name not in names:
-                raise ValueError(
-                    f"train.class_weights names {name!r}, which is no class"
-                    f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
-                )
+        names = [c.name for c in self.data.classes]
+        for key in ("class_weights", "sampling"):
+            weights = getattr(self.train, key)
+            for name in weights if isinstance(weights, dict) else ():
+                if name not in names:
+                    raise ValueError(
+                        f"train.{key} names {name!r}, which is no class"
+                        f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
+                    )
         known = numbers(self.data.bands)
         for number in () if self.report.bands == "auto" else self.report.bands:
             if number not in known:

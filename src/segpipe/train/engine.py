@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from segpipe.common.errors import UserError
 from segpipe.train.params import AugmentParams, TrainParams
@@ -66,6 +67,7 @@ class Engine(abc.ABC):
         seed: int,
         params: AugmentParams,
         crop: tuple[int, int] | None = None,
+        probabilities: np.ndarray | None = None,
     ) -> Iterable[Any]:
         """Return the batches of some steps, counted from 0 at the run's beginning.
 
@@ -75,6 +77,9 @@ class Engine(abc.ABC):
         pass and sample, and not on the step that a process begins with. The last, smaller batch of a
         pass is left out: every step then has one shape, and BatchNorm never sees a handful of images.
         Each pass leaves out other samples.
+
+        With `probabilities` of the samples, a pass draws as many as there are, with replacement.
+        Augmentation then depends on the place in the pass: what is drawn twice is changed in two ways.
         """
 
     @abc.abstractmethod

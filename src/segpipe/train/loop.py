@@ -12,7 +12,7 @@ from segpipe.model.backbone import depths, set_trainable
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble
-from segpipe.train import callbacks, provenance, resume
+from segpipe.train import callbacks, provenance, resume, sampling
 from segpipe.train.class_weights import class_weights
 from segpipe.train.engine import Engine
 from segpipe.train.losses import segmentation_loss
@@ -62,6 +62,18 @@ class Work:
         """The size of what training cuts out of pieces of pictures; None where samples are whole."""
         return self.manifest.size if self.manifest.tiles else None
 
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """The probability of each training sample in a draw; None where a pass takes each once.
+
+        Raises:
+            UserError: no training sample holds a class that `train.sampling` names.
+        """
+        if self.params.sampling == "uniform":
+            return None
+        names = self.manifest.classes.names
+        return sampling.probabilities(self.params.sampling, self.training.held, names)
+
     def card(self, progress: resume.Progress) -> dict:
         """Return what the saved model says about itself."""
         return provenance.card(self.identity, self.manifest, progress.summary(self.params))
@@ -86,10 +98,12 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
 
     Raises:
         UserError: the batch is larger than the training split; an epoch is no whole number of
-            executions; or `train.deterministic` asks for what TensorFlow cannot do.
+            executions; no training sample holds a class that `train.sampling` names; or
+            `train.deterministic` asks for what TensorFlow cannot do.
         Diverged: the loss became NaN or infinite. The best model so far is left with the run.
     """
     params, encoder = work.params, network.get_layer("encoder")
+    probabilities = work.probabilities
     learner = work.engine.fused(network)
     planned = phases(params, encoder.trainable)
 
@@ -98,6 +112,9 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
 
     progress = resume.restore(work.run, learner, compile_for)
     print(resume.describe_start(work.run, progress, params), flush=True)
+    if probabilities is not None:
+        names = work.manifest.classes.names
+        print(sampling.describe(probabilities, work.training.held, names), flush=True)
     try:
         for phase in planned:
             if progress.epoch in phase.epochs and not progress.why_stop(params):
@@ -146,7 +163,13 @@ def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) 
     ):
         learner.fit(
             engine.train_batches(
-                work.training, params.batch_size, steps, work.seed, params.augment, work.crop
+                work.training,
+                params.batch_size,
+                steps,
+                work.seed,
+                params.augment,
+                work.crop,
+                work.probabilities,
             ),
             initial_epoch=progress.epoch,
             epochs=end,

@@ -13,6 +13,7 @@ from segpipe.train.augment import DRAWS, augment
 from segpipe.train.engine import Engine
 from segpipe.train.params import AugmentParams, TrainParams
 from segpipe.train.samples import Samples, steps_per_pass
+from segpipe.train.sampling import cumulative
 
 
 class JaxEngine(Engine):
@@ -49,6 +50,7 @@ class JaxEngine(Engine):
         seed: int,
         params: AugmentParams,
         crop: tuple[int, int] | None = None,
+        probabilities: np.ndarray | None = None,
     ) -> Iterator[tuple[jax.Array, jax.Array]]:
         """Draw order and augmentation with NumPy's random numbers, and augment on the accelerator."""
         a_pass = steps_per_pass(samples, batch_size)
@@ -60,11 +62,12 @@ class JaxEngine(Engine):
         for step in steps:
             if step // a_pass != number:
                 number = step // a_pass
-                order, draws = _of_pass(len(samples.names), seed, number)
-            chosen = order[step % a_pass * batch_size :][:batch_size]
+                order, draws = _of_pass(len(samples.names), seed, number, probabilities)
+            first = step % a_pass * batch_size
+            some = slice(first, first + batch_size)
             # Tensor cores would round coordinates to a tenth of a pixel.
             with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-                batch = augmented(*samples.take(chosen), draws[chosen])
+                batch = augmented(*samples.take(order[some]), draws[some])
             yield batch
 
     def validation_batches(self, samples: Samples, batch_size: int) -> keras.utils.PyDataset:
@@ -82,10 +85,16 @@ class _Shared(keras.distribution.DataParallel):
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
 
-def _of_pass(count: int, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the order of a pass, and the draws of its samples."""
+def _of_pass(
+    count: int, seed: int, number: int, probabilities: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples of a pass in their order, and the draws for each."""
     random = np.random.Generator(np.random.Philox(key=[seed, number]))
-    return random.permutation(count), random.random((count, DRAWS), np.float32)
+    if probabilities is None:
+        order = random.permutation(count)
+        return order, random.random((count, DRAWS), np.float32)[order]
+    order = np.searchsorted(cumulative(probabilities), random.random(count), side="right")
+    return order, random.random((count, DRAWS), np.float32)
 
 
 class _InOrder(keras.utils.PyDataset):

@@ -14,6 +14,7 @@ from segpipe.train.augment import DRAWS, augment
 from segpipe.train.engine import Engine
 from segpipe.train.params import AugmentParams, TrainParams
 from segpipe.train.samples import Samples, steps_per_pass
+from segpipe.train.sampling import cumulative
 
 
 class TensorFlowEngine(Engine):
@@ -80,16 +81,23 @@ class TensorFlowEngine(Engine):
         seed: int,
         params: AugmentParams,
         crop: tuple[int, int] | None = None,
+        probabilities: np.ndarray | None = None,
     ) -> tf.data.Dataset:
         """Draw order and augmentation with TensorFlow's stateless random numbers."""
         count, a_pass = len(samples.names), steps_per_pass(samples, batch_size)
         taken = self.taking(samples)
+        bounds = None if probabilities is None else cumulative(probabilities)
 
         def of_pass(number: tf.Tensor) -> tf.data.Dataset:
             key = tf.stack([tf.constant(seed, tf.int64), number])
             order_key, draw_key = tf.unstack(tf.random.split(tf.cast(key, tf.int32), 2))
-            order = tf.random.experimental.stateless_shuffle(tf.range(count), order_key)
-            draws = tf.gather(tf.random.stateless_uniform([count, DRAWS], draw_key), order)
+            draws = tf.random.stateless_uniform([count, DRAWS], draw_key)
+            if bounds is None:
+                order = tf.random.experimental.stateless_shuffle(tf.range(count), order_key)
+                draws = tf.gather(draws, order)
+            else:
+                values = tf.random.stateless_uniform([count], order_key, dtype=tf.float64)
+                order = tf.searchsorted(bounds, values, side="right")
             numbers = tf.data.Dataset.from_tensor_slices((order, draws))
             return numbers.batch(batch_size, drop_remainder=True)
 

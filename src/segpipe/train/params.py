@@ -10,17 +10,24 @@ from segpipe.common.fields import Count, CountOrZero, Factor, Integer, Part, Sec
 
 WEIGHTINGS = ("none", "balanced", "median_frequency")
 """The values of `class_weights` besides weights by name."""
+SAMPLINGS = ("uniform", "balanced")
+"""The values of `sampling` besides weights by name."""
 
 
-def _class_weights(value: Any) -> str | dict[str, float]:
-    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        for name, weight in value.items():
-            if type(weight) not in (int, float) or not 0 < weight < math.inf:
-                raise ValueError(f"the weight of {name!r} is {weight!r}; expected a number above 0")
-        return value
-    if isinstance(value, str) and value in WEIGHTINGS:
-        return value
-    raise ValueError(f"input should be {', '.join(map(repr, WEIGHTINGS))} or weights by class name")
+def _or_weights(words: tuple[str, ...]) -> PlainValidator:
+    """Return a validator that takes one of some words, or weights by class name."""
+
+    def checked(value: Any) -> str | dict[str, float]:
+        if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+            for name, weight in value.items():
+                if type(weight) not in (int, float) or not 0 < weight < math.inf:
+                    raise ValueError(f"the weight of {name!r} is {weight!r}; expected a number above 0")
+            return value
+        if isinstance(value, str) and value in words:
+            return value
+        raise ValueError(f"input should be {', '.join(map(repr, words))} or weights by class name")
+
+    return PlainValidator(checked)
 
 
 def _devices(value: Any) -> Literal["auto"] | int:
@@ -37,7 +44,8 @@ def _least_and_most(factors: tuple[float, float]) -> tuple[float, float]:
 
 Factors = Annotated[tuple[Factor, Factor], AfterValidator(_least_and_most)]
 Devices = Annotated[Literal["auto"] | int, PlainValidator(_devices)]
-ClassWeights = Annotated[str | dict[str, float], PlainValidator(_class_weights)]
+ClassWeights = Annotated[str | dict[str, float], _or_weights(WEIGHTINGS)]
+Sampling = Annotated[str | dict[str, float], _or_weights(SAMPLINGS)]
 
 
 class PreviewParams(Section):
@@ -118,6 +126,7 @@ class TrainParams(Section):
     ema: ShareOrZero  # momentum of the weights' moving average, validated and saved; 0: off
     loss: LossParams
     class_weights: ClassWeights  # none | balanced | median_frequency | weights by name
+    sampling: Sampling  # uniform | balanced | weights by name: which samples a pass draws
     augment: AugmentParams
     early_stopping: EarlyStoppingParams
     max_minutes: Weight  # stop after the epoch that reaches it; 0: off

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from rich.progress import track
 
 from segpipe.common import records
 from segpipe.common.bands import Bands, numbers
+from segpipe.common.classes import IGNORE
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
 from segpipe.common.splits import Split
@@ -35,6 +37,11 @@ class Arrays:
         """Height, width and number of bands."""
         return self.images.shape[1:]
 
+    @cached_property
+    def held(self) -> np.ndarray:
+        """Which classes each sample holds, by index: bool [n, 255]."""
+        return _stacked([_held(mask) for mask in self.masks])
+
     def take(self, chosen: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return images and masks of some samples, by number."""
         return self.images[chosen], self.masks[chosen]
@@ -46,7 +53,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Shards:
-    """Samples in the shards: where each lies, the `size` of all, and `names`.
+    """Samples in the shards: where each lies, the `size` of all, `names`, and the classes `held`.
 
     It holds no open file and no pixel: the operating system caches what it has memory for.
     """
@@ -54,6 +61,7 @@ class Shards:
     places: list[records.Place]
     size: tuple[int, int]
     names: list[str]
+    held: np.ndarray  # as of `Arrays`
     bands: Bands = "rgb"
 
     @property
@@ -76,7 +84,7 @@ class Shards:
     def only(self, chosen: Sequence[int]) -> "Shards":
         """Return some samples, by number, and no others."""
         places, names = [self.places[i] for i in chosen], [self.names[i] for i in chosen]
-        return Shards(places, self.size, names, self.bands)
+        return Shards(places, self.size, names, self.held[chosen], self.bands)
 
 
 Samples = Arrays | Shards
@@ -107,11 +115,14 @@ def load(manifest: records.Manifest, split: Split) -> Arrays:
 
 
 def locate(manifest: records.Manifest, split: Split) -> Shards:
-    """Read a whole split once, and keep only where each sample lies."""
-    found = [(place, sample["name"]) for place, sample in _scan(manifest, split)]
-    places, names = [place for place, _ in found], [name for _, name in found]
+    """Read a whole split once, and keep only where each sample lies, and what it holds."""
+    places, names, held = [], [], []
+    for place, sample in _scan(manifest, split):
+        places.append(place)
+        names.append(sample["name"])
+        held.append(_held(sample["mask"]))
     height, width, _ = manifest.shape(split)
-    return Shards(places, (height, width), names, manifest.bands)
+    return Shards(places, (height, width), names, _stacked(held), manifest.bands)
 
 
 def _scan(manifest: records.Manifest, split: Split) -> Iterable[tuple[records.Place, dict]]:
@@ -120,6 +131,15 @@ def _scan(manifest: records.Manifest, split: Split) -> Iterable[tuple[records.Pl
 
 def _empty(count: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.empty((count, *shape), np.uint8), np.empty((count, *shape[:2]), np.uint8)
+
+
+def _held(mask: np.ndarray) -> np.ndarray:
+    """Return which classes have a pixel in a mask, by index: bool [255]."""
+    return np.bincount(mask.ravel(), minlength=IGNORE + 1)[:IGNORE] > 0
+
+
+def _stacked(held: list[np.ndarray]) -> np.ndarray:
+    return np.array(held, bool).reshape(len(held), IGNORE)
 
 
 def subset(samples: Samples, count: int) -> Samples:

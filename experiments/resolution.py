@@ -2,10 +2,10 @@
 
     python experiments/resolution.py --seeds 0 1 2
 
-Draws streets of 512 x 1024 px and cells on pictures of 2000 x 2000 px, trains each way for as many pixels
-as half of the default's steps see, scores it on the test split, and writes `experiments/resolution.csv`
-and the table in docs/quality.md. What has a result already is not run again. SEGPIPE_ENCODER_WEIGHTS
-replaces a download.
+Draws streets of 512 x 1024 px and cells on pictures of 2000 x 2000 px, trains each way for as many
+pixels as half of the default's steps see, scores it on the test split, and writes
+`experiments/resolution.csv` and the table in docs/quality.md. What has a result already is not run again.
+SEGPIPE_ENCODER_WEIGHTS replaces a download.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("src", "examples")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 import drawn_cells
 import drawn_streets
@@ -33,13 +34,16 @@ from segpipe.survey import survey
 RESULTS = FOLDER / "resolution.csv"
 EPOCHS, STEPS, BATCH, EDGE = 10, 180, 8, 128
 
+TILES: dict[str, Any] = {"data.resize": "tiles", "data.image_size": EDGE}
 WAYS: dict[str, dict[str, Any]] = {
     "stretch to 128 px": {"data.resize": "stretch", "data.image_size": EDGE},
     "stretch to as many pixels": {"data.resize": "stretch"},  # and the size of LARGE
-    "tiles of 128 px": {"data.resize": "tiles", "data.image_size": EDGE},
+    "tiles of 128 px": TILES,
+    "tiles, fixed pieces": TILES | {"data.tiles.margin": 0.0},
+    "tiles, rare classes more often": TILES | {"train.sampling": "balanced"},
 }
 LARGE = {"streets": [512, 1024], "cells": [992, 992]}
-"""The size of the whole picture; of cells a quarter, which is what training one picture fits in 16 GB."""
+"""The size of the whole picture; of cells a quarter of its pixels, which training has memory for."""
 SHOWN = {"streets": ["pole", "sign", "pedestrian"], "cells": ["cell"]}
 
 

@@ -39,7 +39,7 @@ def content_box(original: tuple[int, int], size: tuple[int, int], how: Resize) -
 def resize_image(picture: Image.Image, size: tuple[int, int], how: Resize) -> Image.Image:
     """Scale a picture of 8 bits to the input: bilinear, antialiased, pixel centres to pixel centres."""
     box = content_box((picture.height, picture.width), size, how)
-    return _padded(picture.resize((box.width, box.height), Image.Resampling.BILINEAR), box, size)
+    return _padded(_scaled(picture, box), box, size)
 
 
 def resize_pixels(pixels: np.ndarray, size: tuple[int, int], how: Resize) -> np.ndarray:
@@ -60,7 +60,7 @@ def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> I
     box = content_box((picture.height, picture.width), size, how)
     reduced = picture.draft("RGB", (2 * box.width, 2 * box.height))
     part = reduced[1] if reduced else None
-    return _padded(picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part), box, size)
+    return _padded(_scaled(picture, box, part), box, size)
 
 
 def resize_mask(indices: np.ndarray, size: tuple[int, int], how: Resize) -> np.ndarray:
@@ -68,6 +68,14 @@ def resize_mask(indices: np.ndarray, size: tuple[int, int], how: Resize) -> np.n
     box = content_box((indices.shape[0], indices.shape[1]), size, how)
     scaled = Image.fromarray(indices).resize((box.width, box.height), Image.Resampling.NEAREST)
     return np.asarray(_padded(scaled, box, size, IGNORE))
+
+
+def _scaled(
+    picture: Image.Image, box: Box, part: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    if part is None and picture.size == (box.width, box.height):
+        return picture  # resizing would copy it, and it may be huge
+    return picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part)
 
 
 def _padded(scaled: Image.Image, box: Box, size: tuple[int, int], fill: int = 0) -> Image.Image:

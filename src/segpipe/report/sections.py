@@ -50,8 +50,12 @@ def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
         *([said] if (said := unnamed(manifest.classes.names, dejavu())) else []),
         f"{len(left_out)} samples were left out:" if left_out else "No sample was left out.",
         *([left_out] if left_out else []),
-        *(["Of the cutting into tiles:", [*manifest.cut]] if manifest.cut else []),
+        *_cut(manifest),
     ]
+
+
+def _cut(manifest: Manifest) -> list[Block]:
+    return ["Of the cutting into tiles:", [*manifest.cut]] if manifest.cut else []
 
 
 def _seen_as(manifest: Manifest) -> str:

@@ -19,6 +19,7 @@ from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.letters import class_labels, dejavu, drawable
 from segpipe.common.records import Manifest, read
 from segpipe.common.shrink import LONGEST, Shrinker, factor_for, mean_of, rarest_first, rarest_of
+from segpipe.common.windows import Mistakes
 from segpipe.common.words import extent
 from segpipe.report import grids
 from segpipe.report.read import read_predictions
@@ -32,7 +33,6 @@ Line = tuple[int, str]
 Place = tuple[int, Views, "Zoomed | None"]
 """A row of pictures: its upper edge, the pictures, and whose window is framed there."""
 
-_STEPS = 4  # steps of the search for the window, in a window's edge
 _DPI = 2 * grids.STYLE["figure.dpi"]  # for a page that shows two pixels as one
 _LINE, _ABOVE, _GAP, _PART = 44, 9, 16, 24
 """Pixels: a line of text, the part of it above the letters, between columns, and between samples."""
@@ -48,7 +48,7 @@ class Zoomed:
     top: int  # of the window
     left: int
     scaled: tuple[int, int]  # size of the picture before it was shrunk
-    wrong: int  # wrong pixels in the whole picture
+    right: bool  # whether no pixel is wrong
 
     @property
     def is_whole(self) -> bool:
@@ -64,41 +64,19 @@ def read_zoomed(
     wholes: dict[str, _Whole] = {}
     for row, views in _rows(manifest, predictions, names, bands):
         if (name := row["name"]) not in wholes:
-            wholes[name] = _Whole(row["scaled"], window_size(manifest.size, row["scaled"]), ranks)
+            wholes[name] = _Whole(row["scaled"], manifest.size, ranks)
         wholes[name].add(row["top"], views)
-    windows = {name: _Window(*whole.worst(), whole.window) for name, whole in wholes.items()}
+    windows = {
+        name: _Window(*whole.mistakes.worst(), whole.mistakes.window) for name, whole in wholes.items()
+    }
     for row, views in _rows(manifest, predictions, names, bands):
         windows[row["name"]].add(row["top"], views)
-    return {
-        name: Zoomed(
-            whole.views(), windows[name].views, windows[name].top, windows[name].left, whole.scaled,
-            int(whole.wrong.sum()),
-        )
-        for name, whole in wholes.items()
-    }  # fmt: skip
+    return {name: _zoomed(whole, windows[name]) for name, whole in wholes.items()}
 
 
-def window_size(tile: tuple[int, int], scaled: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of the window: a tile's, but at most the picture's and what is shown unshrunk."""
-    height, width = (min(*edges, LONGEST) for edges in zip(tile, scaled, strict=True))
-    return height, width
-
-
-def most_wrong(
-    wrong: np.ndarray, cell: tuple[int, int], scaled: tuple[int, int], window: tuple[int, int]
-) -> tuple[int, int]:
-    """Return top and left of the window with the most wrong pixels; of the middle where all are right.
-
-    `wrong` are the wrong pixels of each cell of a grid over the picture, int [rows, columns].
-    """
-    last = scaled[0] - window[0], scaled[1] - window[1]
-    if not wrong.any():
-        return last[0] // 2, last[1] // 2
-    sums = np.pad(wrong, ((1, _STEPS - 1), (1, _STEPS - 1))).cumsum(0).cumsum(1)
-    inside = sums[_STEPS:, _STEPS:] - sums[:-_STEPS, _STEPS:]
-    inside -= sums[_STEPS:, :-_STEPS] - sums[:-_STEPS, :-_STEPS]
-    row, column = divmod(int(inside.argmax()), inside.shape[1])
-    return min(row * cell[0], last[0]), min(column * cell[1], last[1])
+def _zoomed(whole: "_Whole", window: "_Window") -> Zoomed:
+    right = not whole.mistakes.total
+    return Zoomed(whole.views(), window.views, window.top, window.left, whole.scaled, right)
 
 
 def _rows(
@@ -119,29 +97,19 @@ def _rows(
 class _Whole:
     """Shrinks a picture, and counts its wrong pixels by the cells of a grid."""
 
-    def __init__(self, scaled: tuple[int, int], window: tuple[int, int], ranks: np.ndarray) -> None:
-        self.scaled, self.window = scaled, window
+    def __init__(self, scaled: tuple[int, int], tile: tuple[int, int], ranks: np.ndarray) -> None:
+        self.scaled, self.mistakes = scaled, Mistakes(scaled, tile)
         factor = factor_for(scaled)
         ways = {"image": mean_of(factor), "errors": mean_of(factor)}
         ways |= dict.fromkeys(("truth", "prediction"), rarest_of(factor, ranks))
         self._shrinkers = {name: Shrinker(factor, way) for name, way in ways.items()}
-        self._cell = -(-window[0] // _STEPS), -(-window[1] // _STEPS)
-        self.wrong = np.zeros(
-            [-(-edge // cell) for edge, cell in zip(scaled, self._cell, strict=True)], np.int64
-        )
 
     def add(self, top: int, views: Views) -> None:
         """Take the next rows."""
         for name, shrinker in self._shrinkers.items():
             shrinker.add(views[name])
         truth = views["truth"]
-        y, x = np.nonzero((truth != views["prediction"]) & (truth != IGNORE))
-        cells = (y + top) // self._cell[0] * self.wrong.shape[1] + x // self._cell[1]
-        self.wrong += np.bincount(cells, minlength=self.wrong.size).reshape(self.wrong.shape)
-
-    def worst(self) -> tuple[int, int]:
-        """Return top and left of the window with the most wrong pixels."""
-        return most_wrong(self.wrong, self._cell, self.scaled, self.window)
+        self.mistakes.add(top, (truth != views["prediction"]) & (truth != IGNORE))
 
     def views(self) -> Views:
         """Return the shrunk picture, after the last row."""
@@ -218,7 +186,7 @@ def _laid_out(samples: Sequence[tuple[str, Zoomed]]) -> tuple[list[Line], list[P
 
 def _said(one: Zoomed) -> str:
     size = extent((one.window["truth"].shape[0], one.window["truth"].shape[1]))
-    if not one.wrong:
+    if one.right:
         return f"no mistake; the framed {size}, in the middle"
     return f"the framed {size} from row {one.top}, column {one.left}: the most mistakes"
 

@@ -66,8 +66,8 @@ def open_trained(path: Path, manifest: records.Manifest) -> Trained:
 def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -> dict[str, Any]:
     """Write an export to `target` if it is as good as its model, and its findings to `results/export`.
 
-    Findings are the content of `metrics.json`, `bytes`, `latency_ms` (the median of one image or tile) and
-    `threads`. Three compare it with the model: `drop` (of the mean IoU at original size),
+    Findings are the content of `metrics.json`, `bytes`, `latency_ms` (the median of one image, or tile)
+    and `threads`. Three compare it with the model: `drop` (of the mean IoU at original size),
     `largest_difference` (of a logit) and `changed` (share of pixels with another class, network size).
 
     Raises:

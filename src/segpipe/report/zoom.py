@@ -60,18 +60,33 @@ def read_zoomed(
     manifest: Manifest, predictions: Path, names: Set[str], bands: Sequence[int]
 ) -> dict[str, Zoomed]:
     """Read some test pictures; `bands` are the positions to show."""
-    ranks = rarest_first([*manifest.splits["test"]["class_pixels"].values()])
-    wholes: dict[str, _Whole] = {}
-    for row, views in _rows(manifest, predictions, names, bands):
-        if (name := row["name"]) not in wholes:
-            wholes[name] = _Whole(row["scaled"], manifest.size, ranks)
-        wholes[name].add(row["top"], views)
+    wholes = _read(manifest, predictions, names, bands)
     windows = {
         name: _Window(*whole.mistakes.worst(), whole.mistakes.window) for name, whole in wholes.items()
     }
     for row, views in _rows(manifest, predictions, names, bands):
         windows[row["name"]].add(row["top"], views)
     return {name: _zoomed(whole, windows[name]) for name, whole in wholes.items()}
+
+
+def read_wholes(
+    manifest: Manifest, predictions: Path, names: Set[str], bands: Sequence[int]
+) -> dict[str, Views]:
+    """Read some test pictures, shrunk; `bands` are the positions to show."""
+    read = _read(manifest, predictions, names, bands)
+    return {name: whole.views() for name, whole in read.items()}
+
+
+def _read(
+    manifest: Manifest, predictions: Path, names: Set[str], bands: Sequence[int]
+) -> dict[str, "_Whole"]:
+    ranks = rarest_first([*manifest.splits["test"]["class_pixels"].values()])
+    wholes: dict[str, _Whole] = {}
+    for row, views in _rows(manifest, predictions, names, bands):
+        if (name := row["name"]) not in wholes:
+            wholes[name] = _Whole(row["scaled"], manifest.size, ranks)
+        wholes[name].add(row["top"], views)
+    return wholes
 
 
 def _zoomed(whole: "_Whole", window: "_Window") -> Zoomed:

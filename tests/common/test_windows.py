@@ -47,8 +47,12 @@ def test_where_all_is_right_it_is_in_the_middle():
 
 @pytest.mark.parametrize(
     ("size", "tile", "window"),
-    [((20, 100), (32, 32), (20, 32)), ((5, 3), (32, 32), (5, 3)), ((2000, 2000), (1024, 768), (512, 512))],
-)  # fmt: skip
+    [
+        ((20, 100), (32, 32), (20, 32)),
+        ((5, 3), (32, 32), (5, 3)),
+        ((2000, 2000), (1024, 768), (512, 512)),
+    ],
+)
 def test_it_is_as_large_as_a_tile_but_within_the_picture_and_shown_unshrunk(size, tile, window):
     assert found(size, tile, (0, 1, 0, 1)) == ((0, 0), window)
 
@@ -61,3 +65,12 @@ def test_rows_are_counted_where_they_lie(rng):
         rows.add(top, wrong[top : top + 7])
     assert (whole.worst(), whole.total) == (rows.worst(), rows.total)
     assert whole.total == wrong.sum()
+
+
+def test_no_other_window_that_begins_with_a_cell_has_more(rng):
+    wrong = rng.random((150, 130)) < rng.random((150, 130)) ** 2
+    mistakes = Mistakes((150, 130), (32, 64))
+    mistakes.add(0, wrong)
+    top, left = mistakes.worst()
+    counts = [wrong[y : y + 32, x : x + 64].sum() for y in range(0, 119, 8) for x in range(0, 67, 16)]
+    assert wrong[top : top + 32, left : left + 64].sum() == max(counts)

@@ -15,7 +15,7 @@ class Mistakes:
         height, width = (min(*edges, LONGEST) for edges in zip(tile, size, strict=True))
         self.size, self.window = size, (height, width)
         self.cell = -(-height // _STEPS), -(-width // _STEPS)
-        self._counts = np.zeros([-(-size[0] // self.cell[0]), -(-size[1] // self.cell[1])], np.int64)
+        self._counts = np.zeros([-(-size[0] // self.cell[0]), -(-size[1] // self.cell[1])], np.uint32)
 
     @property
     def total(self) -> int:
@@ -25,8 +25,11 @@ class Mistakes:
     def add(self, top: int, wrong: np.ndarray) -> None:
         """Take rows from `top` on, bool [height, width]."""
         y, x = np.nonzero(wrong)
-        cells = (y + top) // self.cell[0] * self._counts.shape[1] + x // self.cell[1]
-        self._counts += np.bincount(cells, minlength=self._counts.size).reshape(self._counts.shape)
+        first, columns = top // self.cell[0], self._counts.shape[1]
+        counts = np.bincount(((y + top) // self.cell[0] - first) * columns + x // self.cell[1])
+        reached = -(-len(counts) // columns)
+        counts = np.pad(counts, (0, reached * columns - len(counts))).reshape(reached, columns)
+        self._counts[first : first + reached] += counts.astype(np.uint32)
 
     def worst(self) -> tuple[int, int]:
         """Return top and left of the window with the most wrong pixels, the first of equals.
@@ -36,7 +39,8 @@ class Mistakes:
         last = self.size[0] - self.window[0], self.size[1] - self.window[1]
         if not self.total:
             return last[0] // 2, last[1] // 2
-        sums = np.pad(self._counts, (1, _STEPS - 1)).cumsum(0).cumsum(1)
+        padded = np.pad(self._counts, (1, _STEPS - 1))
+        sums = padded.cumsum(0, np.uint32, padded).cumsum(1, np.uint32, padded)
         down = sums[_STEPS:] - sums[:-_STEPS]
         inside = down[:, _STEPS:] - down[:, :-_STEPS]
         row, column = divmod(int(inside.argmax()), inside.shape[1])

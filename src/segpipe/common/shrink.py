@@ -15,7 +15,7 @@ def factor_for(size: tuple[int, int]) -> int:
     return -(-max(size) // LONGEST)
 
 
-def rarest_first(pixels: Sequence[int]) -> np.ndarray:
+def rarest_first(pixels: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return the rank of each value of a mask, int [256], given the pixels of each class.
 
     The rarest class has rank 0; ignored pixels, and values that are no class, come last.

@@ -34,7 +34,7 @@ Place = tuple[int, Views, "Zoomed | None"]
 """A row of pictures: its upper edge, the pictures, and whose window is framed there."""
 
 _DPI = 2 * grids.STYLE["figure.dpi"]  # for a page that shows two pixels as one
-_LINE, _ABOVE, _GAP, _PART = 44, 9, 16, 24
+_LINE, _ABOVE, _GAP, _PART = 50, 13, 16, 24
 """Pixels: a line of text, the part of it above the letters, between columns, and between samples."""
 _TALLEST = 30_000  # pixels of a figure with all its dots; matplotlib refuses 65,536
 

@@ -47,7 +47,8 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
         table: names and colours of the classes.
         title: the heading.
     """
-    ranks = rarest_first(np.bincount(shown.masks.ravel(), minlength=256)[: len(table)].tolist())
+    pixels = sum(np.bincount(mask.ravel(), minlength=256) for mask in shown.masks)
+    ranks = rarest_first(pixels[: len(table)])
     font = font_for([*table.names, *shown.names], 12)
     rows: list[tuple[Layer, str]] = []
     for mosaic in _mosaics(shown):
@@ -134,7 +135,9 @@ def _drawn(
     )
     size, tile = (truth.shape[0], truth.shape[1]), shown.size
     mistakes = Mistakes(size, tile)
-    mistakes.add(0, (truth != prediction) & (truth != IGNORE))
+    wrong = (truth != prediction) & (truth != IGNORE)
+    for y in range(0, len(wrong), tile[0]):  # counting takes 16 bytes a wrong pixel
+        mistakes.add(y, wrong[y : y + tile[0]])
     top, left = mistakes.worst()
     window = (slice(top, top + mistakes.window[0]), slice(left, left + mistakes.window[1]))
     layers = displayed(image), table.palette[truth], table.palette[prediction]

@@ -47,7 +47,7 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
         table: names and colours of the classes.
         title: the heading.
     """
-    pixels = sum(np.bincount(mask.ravel(), minlength=256) for mask in shown.masks)
+    pixels = np.sum([np.bincount(mask.ravel(), minlength=256) for mask in shown.masks], 0)
     ranks = rarest_first(pixels[: len(table)])
     font = font_for([*table.names, *shown.names], 12)
     rows: list[tuple[Layer, str]] = []

@@ -16,9 +16,9 @@ from segpipe.common.quiet import quiet
 from segpipe.common.records import open_records
 from segpipe.model.pretrained import open_backbone
 from segpipe.params.load import load_params
-from segpipe.train import loop, provenance, resume
+from segpipe.train import loop, mosaics, provenance, resume
 from segpipe.train.engine import current_engine
-from segpipe.train.previews import drawer
+from segpipe.train.previews import drawer, sheet
 from segpipe.train.samples import preview_samples, read_samples
 from segpipe.train.saving import save_model
 
@@ -42,9 +42,12 @@ def main() -> None:
             device = engine.prepare(params.train)
         print(device)
         training, validation = read_samples(manifest, params.train)
-        shown = preview_samples(validation, params.train.previews.samples)
+        choose, drawn = (
+            (mosaics.tile_samples, mosaics.sheet) if manifest.tiles else (preview_samples, sheet)
+        )
+        shown = choose(validation, params.train.previews.samples)
         # DVC empties the results before it runs the stage, but not the run's folder.
-        draw = drawer(shown, manifest.classes, run.folder / "previews", RESULTS / "previews")
+        draw = drawer(shown, manifest.classes, run.folder / "previews", RESULTS / "previews", drawn)
         network = loop.build_model(backbone, params.model, manifest, params.seed)
         work = loop.Work(
             identity, manifest, training, validation, params.train, params.seed, engine, run,

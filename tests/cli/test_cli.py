@@ -25,3 +25,18 @@ def test_scores_without_results_name_the_file_on_stderr(tmp_path):
 
 def test_version_is_shown(tmp_path):
     assert run("segpipe", "--version", cwd=tmp_path).stdout == f"segpipe {__version__}\n"
+
+
+def test_data_tells_the_size_and_how_much_memory_training_takes(finished_project, tmp_path):
+    """24 pictures of 32 x 32 px take 4 bytes a pixel; were they 1,000 times as many, 98 MB."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    content = json.loads((finished_project / "data/records/manifest.json").read_text())
+    for split in content["splits"].values():
+        split["samples"] *= 1000
+    (folder / "manifest.json").write_text(json.dumps(content))
+    result = run("segpipe", "data", str(folder), cwd=finished_project)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "size:    32 x 32 px, stretch" in lines
+    assert "memory:  98 MB of training and validation samples with train.in_memory: true" in lines

@@ -3,12 +3,15 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from segpipe.cli import tables
+
+if TYPE_CHECKING:
+    from segpipe.common.records import Manifest
 
 _SHOWN = 20
 _RECORDS = Path("data/records")
@@ -123,20 +126,26 @@ def data(
     from segpipe.common.bands import in_words
     from segpipe.common.duplicates import report
     from segpipe.common.records import read_manifest, without_pixels
-    from segpipe.common.words import extent
     from segpipe.params.load import load_params
     from segpipe.train.class_weights import class_weights
+    from segpipe.train.samples import bytes_needed
 
     manifest = read_manifest(records)
     weighting = load_params().train.class_weights
     print(f"source:  {manifest.source}")
-    print(f"size:    {extent(manifest.size)}, {manifest.resize}")
+    print(f"size:    {_seen(manifest)}")
     print(f"bands:   {in_words(manifest.bands, manifest.intensity)}")
     print(f"val:     {manifest.validation}")
-    splits = tables.table("Splits", "split", "samples", "groups", "pixels ignored")
+    print(
+        f"memory:  {bytes_needed(manifest) / 1e6:,.0f} MB of training and validation samples with "
+        "train.in_memory: true"
+    )
+    counted = ["pictures", "records"] if manifest.tiles else ["samples"]
+    splits = tables.table("Splits", "split", *counted, "groups", "pixels ignored")
     for name, split in manifest.splits.items():
         ignored = f"{100 * split['ignored_share']:.4g} %"
-        splits.add_row(name, str(split["samples"]), str(split["groups"]), ignored)
+        pictures = [str(split["pictures"])] if manifest.tiles else []
+        splits.add_row(name, *pictures, str(split["samples"]), str(split["groups"]), ignored)
     shares = [f"% of {name}" for name in manifest.splits]
     classes = tables.table("Classes", "class", "value", *shares, "weight")
     weights = class_weights(weighting, manifest) or [1.0] * len(manifest.classes)
@@ -148,7 +157,20 @@ def data(
         print(f"weights: train.class_weights = {weighting}")
     for name in without_pixels(manifest.splits["train"]):
         print(f"class {name} has no pixel in the training split: nothing will learn it")
+    for said in manifest.cut:
+        print(said)
     if near := manifest.near_duplicates:
         print(report(near))
     lines = [left["problem"] for left in manifest.left_out]
     _print_some(f"{len(lines)} samples were left out:", lines)
+
+
+def _seen(manifest: "Manifest") -> str:
+    """Say how pictures come to the network's size."""
+    from segpipe.common.words import extent
+
+    size = extent(manifest.size)
+    if not manifest.tiles:
+        return f"{size}, {manifest.resize}"
+    piece = extent(manifest.shape("train")[:2])
+    return f"tiles of {size} at scale {manifest.tiles.scale:g}, training pieces of {piece}"

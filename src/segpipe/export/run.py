@@ -66,8 +66,8 @@ def open_trained(path: Path, manifest: records.Manifest) -> Trained:
 def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -> dict[str, Any]:
     """Write an export to `target` if it is as good as its model, and its findings to `results/export`.
 
-    Findings are the content of `metrics.json`, `bytes`, `latency_ms` (the median of one image) and
-    `threads`. Three compare it with the model: `drop` (of the mean IoU at original size),
+    Findings are the content of `metrics.json`, `bytes`, `latency_ms` (the median of one image, or tile)
+    and `threads`. Three compare it with the model: `drop` (of the mean IoU at original size),
     `largest_difference` (of a logit) and `changed` (share of pixels with another class, network size).
 
     Raises:
@@ -80,7 +80,7 @@ def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -
         """Read the same training images every time: the first by hash of the name."""
         samples, count = records.read(trained.manifest, "train"), params.calibration_samples
         chosen = first_by_hash(samples, count, "calibration", lambda sample: sample["name"])
-        return [sample["image"] for sample in chosen]
+        return [_middle(sample["image"], trained.manifest.size) for sample in chosen]
 
     with replaces(target) as partial:
         made.write(trained.model, _card(trained, name, made), images, partial)
@@ -124,7 +124,8 @@ def _measured(
     evaluation = Evaluation(scored or predict, manifest, _BATCH_SIZE)
     for _ in evaluation.predictions():
         pass
-    image = next(records.read(manifest, "test"))["image"][None]
+    height, width = manifest.size
+    image = next(records.read(manifest, "test"))["image"][None, :height, :width]  # of a row, a tile
     predict(image)  # the first call prepares
     seconds = []
     for _ in range(_TIMED):
@@ -137,6 +138,12 @@ def _measured(
         "latency_ms": 1000 * statistics.median(seconds),
         "threads": os.cpu_count() or 1,
     }
+
+
+def _middle(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the middle of a training piece, without its margin; whole samples have the size already."""
+    top, left = ((has - edge) // 2 for has, edge in zip(image.shape, size, strict=False))
+    return np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
 
 
 def _mean_iou(findings: dict[str, Any]) -> float:

@@ -20,6 +20,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
 from segpipe.common.records import Tiles
 from segpipe.common.splits import Split
+from segpipe.common.tiling import own_ranges
 from segpipe.preprocess.intensity import Levels, fit_encoded
 from segpipe.preprocess.resize import resize_mask
 
@@ -48,12 +49,6 @@ def piece_starts(length: int, tile: int, piece: int) -> list[int]:
         return [-((piece - length) // 2)]
     count = 1 + -(-(length - piece) // tile)
     return [position * (length - piece) // (count - 1) for position in range(count)]
-
-
-def own_ranges(begins: list[int], tile: int, length: int) -> list[tuple[int, int]]:
-    """Return the part of an edge that counts in each tile: it ends in the middle of an overlap."""
-    ends = [(after + before + tile) // 2 for before, after in pairwise(begins)]
-    return [*pairwise([0, *ends, length])]
 
 
 def original_starts(begins: list[int], scaled: int, original: int) -> list[int]:

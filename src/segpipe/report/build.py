@@ -1,15 +1,20 @@
 """Build the report: pages in a folder, and a small picture of samples for Git."""
 
 import functools
+import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.figure import Figure as Drawing
+from PIL import Image
 
 from segpipe.common.bands import caption, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import first_by_hash, replaces
 from segpipe.common.records import Manifest
-from segpipe.report import grids
+from segpipe.common.shrink import LONGEST
+from segpipe.report import grids, zoom
 from segpipe.report.analysis import worst_samples
 from segpipe.report.pages import Block, Figure, Table, write_page
 from segpipe.report.params import ReportParams
@@ -18,6 +23,15 @@ from segpipe.report.sections import sections
 from segpipe.report.words import score, shortened
 
 IN_GIT = 4  # fixed samples in the picture for Git
+_WHERE_IT_FAILS = (
+    f" A picture of more than {LONGEST} px is shrunk: image and mistakes are means, and of a mask the "
+    "rarest class that runs through a pixel is shown, so that thin things stay. Below it is the window "
+    "with the most mistakes, which is not shrunk; a frame shows where it lies."
+)
+_SMALLER = 3  # the factor between pictures of tiles in the report and those in Git
+
+Shown = Pictures | Mapping[str, zoom.Zoomed]
+"""Test images by name; those that were predicted in tiles have a window where they fail."""
 
 
 def build(
@@ -27,14 +41,15 @@ def build(
     fixed = first_by_hash(results.per_image["name"], max(params.samples, IN_GIT))
     worst = worst_samples(results.per_image, params.worst)
     bands = shown(manifest.bands, params.bands)
-    pictures = read_pictures(manifest, predictions, {*fixed, *worst}, bands)
+    read = zoom.read_zoomed if manifest.tiles else read_pictures
+    pictures = read(manifest, predictions, {*fixed, *worst}, bands)
     said = caption(manifest.bands, bands)
     write_report(results, manifest, pictures, fixed[: params.samples], worst, folder / "report", said)
     write_samples(pictures, fixed[:IN_GIT], manifest.classes, folder / "samples.jpg")
 
 
 def write_report(
-    results: Results, manifest: Manifest, pictures: Pictures,
+    results: Results, manifest: Manifest, pictures: Shown,
     fixed: list[str], worst: list[str], folder: Path, bands: str = "",
 ) -> None:  # fmt: skip
     """Write `index.html`, `report.md` and `figures/` to `folder`, replacing it as a whole.
@@ -48,34 +63,57 @@ def write_report(
     write_page("Segmentation report", sections(results, manifest, same, lowest), folder, "report.md")
 
 
-def write_samples(pictures: Pictures, names: list[str], table: ClassTable, path: Path) -> None:
+def write_samples(pictures: Shown, names: list[str], table: ClassTable, path: Path) -> None:
     """Write a small JPEG of some samples, to be compared in a pull request."""
-    drawing = grids.sample_grid([{"label": shortened(n), **pictures[n]} for n in names], table)
+    drawing = _drawn(pictures, [(name, shortened(name)) for name in names], table, mistakes=False)
     with replaces(path) as partial, mpl.rc_context(grids.STYLE):
-        drawing.savefig(partial, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
+        if isinstance(pictures[names[0]], zoom.Zoomed):
+            _reduced(drawing).save(partial, "JPEG", quality=80)
+        else:
+            drawing.savefig(partial, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
+
+
+def _reduced(drawing: Drawing) -> Image.Image:
+    """Return a drawing, each of whose pixels is the mean of several."""
+    content = io.BytesIO()
+    drawing.savefig(content, format="png")
+    return Image.open(content).convert("RGB").reduce(_SMALLER)
+
+
+def _drawn(
+    pictures: Shown, labels: list[tuple[str, str]], table: ClassTable, mistakes: bool = True
+) -> Drawing:
+    """Draw samples, given by name and label; `mistakes` adds a column of their errors."""
+    rows = []
+    zoomed = []
+    for name, label in labels:
+        shown = pictures[name]
+        if isinstance(shown, zoom.Zoomed):
+            zoomed.append((label, shown))
+        else:
+            wrong = {"errors": grids.errors(shown["truth"], shown["prediction"])} if mistakes else {}
+            rows.append({"label": label, **shown, **wrong})
+    if zoomed:
+        return zoom.drawn(zoomed, ["image", "truth", "prediction", *["errors"] * mistakes], table)
+    return grids.sample_grid(rows, table)
 
 
 def _samples(
-    results: Results, manifest: Manifest, pictures: Pictures, bands: str,
+    results: Results, manifest: Manifest, pictures: Shown, bands: str,
     name: str, which: str, names: list[str],
 ) -> list[Block]:  # fmt: skip
     if not names:
         return ["None are shown: the params ask for none."]
     scores = dict(zip(results.per_image["name"], results.per_image["mean_iou"], strict=True))
     said = {n: score(scores[n], "no score") for n in names}
-    rows = [
-        {
-            "label": f"{shortened(n)}\nmean IoU {said[n]}", **pictures[n],
-            "errors": grids.errors(pictures[n]["truth"], pictures[n]["prediction"]),
-        }
-        for n in names
-    ]  # fmt: skip
+    separator = ", " if manifest.tiles else "\n"
+    labels = [(n, f"{shortened(n)}{separator}mean IoU {said[n]}") for n in names]
     return [
         Figure(
             name, f"Image, true mask, predicted mask and mistakes of {', '.join(names)}.",
             f"{which} Image, true mask, predicted mask, and wrong pixels in crimson, at network size."
-            f"{bands}",
-            grids.sample_grid(rows, manifest.classes), wide=True,
+            f"{_WHERE_IT_FAILS if manifest.tiles else ''}{bands}",
+            _drawn(pictures, labels, manifest.classes), wide=True,
         ),
         Table("Mean IoU of these images, at original size", ["image", "mean IoU"], [*said.items()]),
     ]  # fmt: skip

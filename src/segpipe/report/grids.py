@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from segpipe.common.classes import IGNORE, ClassTable
+from segpipe.common.classes import IGNORE, ClassTable, SegmentationClass
 from segpipe.common.files import replaces
 from segpipe.common.letters import class_labels, dejavu, drawable
 
@@ -52,6 +52,12 @@ def painted(truth: np.ndarray, areas: Sequence[tuple[np.ndarray, tuple[int, int,
     return picture
 
 
+def present(table: ClassTable, pictures: Sequence[Any]) -> list[SegmentationClass]:
+    """Return the classes that masks among pictures hold, as many as a legend names."""
+    held = {value for mask in pictures if np.ndim(mask) == 2 for value in np.unique(mask).tolist()}
+    return [c for index, c in enumerate(table.classes) if index in held][:_LEGEND]
+
+
 @mpl.rc_context(STYLE)
 def sample_grid(rows: Sequence[dict], table: ClassTable) -> Figure:
     """Draw a row of pictures for each sample, and a legend of the classes.
@@ -76,8 +82,7 @@ def sample_grid(rows: Sequence[dict], table: ClassTable) -> Figure:
         axes_row[0].set_ylabel(drawable(row["label"], dejavu()), fontsize=8)
     for axes, heading in zip(grid[0], headings, strict=True):
         axes.set_title(heading, fontsize=9)
-    present = {*np.unique([mask for row in rows for mask in row.values() if np.ndim(mask) == 2])}
-    shown = [c for index, c in enumerate(table.classes) if index in present][:_LEGEND]
+    shown = present(table, [picture for row in rows for picture in row.values()])
     labels = class_labels(table.names, dejavu())
     patches = [Patch(facecolor=c.colour, label=labels[c.name]) for c in shown]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))

@@ -100,11 +100,15 @@ def _figures(blocks: Iterable[Block]) -> Iterator[Figure]:
 
 
 def _save(figure: Figure, folder: Path) -> dict[str, Any]:
-    """Save a PNG; return its size, and the PNG as a data address, so that a page needs no other file."""
+    """Save a PNG; return its size, and the PNG as a data address, so that a page needs no other file.
+
+    The size is the page's; a drawing with more dots an inch than others has more pixels.
+    """
     path = folder / f"{figure.name}.png"
     grids.save(figure.drawing, path)
     with Image.open(path) as picture:
-        width, height = picture.size
+        density = figure.drawing.dpi / grids.STYLE["figure.dpi"]
+        width, height = (round(edge / density) for edge in picture.size)
     address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
     return {"width": width, "height": height, "embedded": address}
 

@@ -78,7 +78,12 @@ def read_pictures(
 
 
 def read_predictions(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each test sample's name and predicted class indices, uint8 [S, S]."""
+    """Yield each test sample's name and predicted class indices, uint8 [H, W]; of tiles, a row's."""
     for shard in sorted(folder.iterdir()):
         for features in read_shard(shard):
             yield features["name"].decode(), decode_png(features["mask"])
+
+
+def read_names(folder: Path) -> set[str]:
+    """Return the names of the test samples with a prediction."""
+    return {features["name"].decode() for shard in folder.iterdir() for features in read_shard(shard)}

@@ -6,6 +6,7 @@ from segpipe.common.bands import in_words
 from segpipe.common.letters import dejavu, unnamed
 from segpipe.common.nested import flat
 from segpipe.common.records import Manifest
+from segpipe.common.splits import SPLITS
 from segpipe.common.words import extent
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report import plots
@@ -22,9 +23,10 @@ def sections(
     results: Results, manifest: Manifest, samples: Sequence[Block], worst: Sequence[Block]
 ) -> list[Section]:
     """Return the sections of the report; `samples` and `worst` show test images."""
-    size, colours = extent(manifest.size), manifest.classes.colours
+    size = f"scale {manifest.tiles.scale:g}" if manifest.tiles else extent(manifest.size)
+    colours = manifest.classes.colours
     return [
-        Section("data", "What was trained on what?", _trained_on(results, manifest, size)),
+        Section("data", "What was trained on what?", _trained_on(results, manifest)),
         Section("scores", "Is it good?", [*_scores(results, size), *samples]),
         Section("baseline", "Is it better than last time?", _compared(results, colours)),
         Section("failures", "Where does it fail?", failures(results, manifest, size)),
@@ -34,21 +36,37 @@ def sections(
     ]
 
 
-def _trained_on(results: Results, manifest: Manifest, size: str) -> list[Block]:
+def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
     epochs, stopped_by = len(results.history), results.summary["stopped_by"]
     ended = "" if stopped_by == "epochs" else f" (ended by train.{stopped_by})"
     left_out = [sample["problem"] for sample in manifest.left_out]
     return [
         f"A U-Net on {results.params['model']['encoder']['name']}, trained on "
-        f"{manifest.count('train')} images of {size} for {epochs} epoch{'s' if epochs > 1 else ''}"
-        f"{ended}; best on {manifest.count('val')} validation images in epoch "
+        f"{_seen_as(manifest)} for {epochs} epoch{'s' if epochs > 1 else ''}"
+        f"{ended}; best on {manifest.pictures('val')} validation images in epoch "
         f"{results.summary['best_epoch']}; scored on {results.scores['images']} test images.",
         f"Source: {manifest.source}.{_seen(manifest)}",
         _data(manifest),
         *([said] if (said := unnamed(manifest.classes.names, dejavu())) else []),
         f"{len(left_out)} samples were left out:" if left_out else "No sample was left out.",
         *([left_out] if left_out else []),
+        *_cut(manifest),
     ]
+
+
+def _cut(manifest: Manifest) -> list[Block]:
+    return ["Of the cutting into tiles:", [*manifest.cut]] if manifest.cut else []
+
+
+def _seen_as(manifest: Manifest) -> str:
+    """Say how many training images there are, and in which size the network sees them."""
+    count, size = manifest.count("train"), extent(manifest.size)
+    if not manifest.tiles:
+        return f"{count} images of {size}"
+    return (
+        f"{count} pieces of {manifest.pictures('train')} images, seen in tiles of {size} at scale "
+        f"{manifest.tiles.scale:g},"
+    )
 
 
 def _seen(manifest: Manifest) -> str:
@@ -62,12 +80,17 @@ def _data(manifest: Manifest) -> Table:
     if len(names) > plots.MOST_CLASSES:
         names = sorted(names, key=lambda name: -splits["train"]["class_shares"][name])
     shown = names[: plots.MOST_CLASSES]
+    records, what = [], "Images"
+    if manifest.tiles:
+        records = [["records", *(str(manifest.count(split)) for split in SPLITS)]]
+        what = "Images, their records (pieces, tiles, rows of tiles)"
     return Table(
-        "Images, and the share of their pixels by class"
+        f"{what}, and the share of their pixels by class"
         + some_of(len(shown), len(names), "most frequent", "data/records/manifest.json"),
-        ["", *splits],
+        ["", *SPLITS],
         [
-            ["images", *(str(split["samples"]) for split in splits.values())],
+            ["images", *(str(manifest.pictures(split)) for split in SPLITS)],
+            *records,
             *([c, *(percent(split["class_shares"][c]) for split in splits.values())] for c in shown),
             ["ignored", *(percent(split["ignored_share"]) for split in splits.values())],
         ],

@@ -1,5 +1,6 @@
 """Compare two revisions on a page: scores, curves, and the same pictures predicted by both models."""
 
+import hashlib
 import io
 import tempfile
 from pathlib import Path
@@ -7,19 +8,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segpipe.common.bands import caption, displayed, shown
+from segpipe.common.bands import caption, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
 from segpipe.common.letters import class_labels, dejavu, unnamed
 from segpipe.common.records import Manifest, read, read_manifest
+from segpipe.common.shrink import LONGEST
 from segpipe.params.load import load_params
 from segpipe.report import grids
 from segpipe.report.changes import MISSING, Change, changes
 from segpipe.report.pages import Block, Figure, Section, Table, write_page
+from segpipe.report.params import ReportParams
 from segpipe.report.plots import MOST_CLASSES
-from segpipe.report.read import read_predictions
+from segpipe.report.read import Pictures, read_names, read_pictures
 from segpipe.report.words import percent, score, shortened, signed, some_of, yaml_line
+from segpipe.report.zoom import read_wholes
 from segpipe.review import figures, git
 from segpipe.review.revision import HISTORY, METRICS, MINOR, SAMPLES, NotHere, Revision
 
@@ -28,7 +32,6 @@ RECORDS, PREDICTIONS = "data/records", "results/evaluate/predictions"
 IOU = "original.iou."
 
 Sides = dict[str, Revision]  # the revisions, `before` and `after`
-Masks = dict[str, np.ndarray]  # predicted class indices, uint8 [S, S], by sample
 
 
 def compare(before: str, after: str | None, folder: Path) -> list[str]:
@@ -125,46 +128,56 @@ def _samples(sides: Sides, missing: list[str]) -> list[Block]:
             return [_samples_in_git(sides)]
         if before[0].classes.names != after[0].classes.names:
             return ["The class tables differ, so masks cannot be compared."]
-        names = first_by_hash(after[1].keys() & before[1].keys(), params.samples)
-        once, now = (
-            {sample["name"]: sample for sample in read(manifest, "test") if sample["name"] in names}
-            for manifest, _ in (before, after)
-        )
-    same = {  # another picture may have the same name
-        name: sample
-        for name, sample in now.items()
-        if np.array_equal(sample["original_mask"], once[name]["original_mask"])
-    }
-    if not same:
-        return ["No test image is in both: the data differs."]
+        common = read_names(before[1]) & read_names(after[1])
+        names = {*first_by_hash(common, params.samples)}
+        was, now = (_originals(manifest, names) for manifest, _ in (before, after))
+        same = {name for name in names if was[name] == now[name]}  # not another of the same name
+        if not same:
+            return ["No test image is in both: the data differs."]
+        once, later = (_read(*side, same, params) for side in (before, after))
     bands = after[0].bands
-    positions = shown(bands, params.bands)
-    for sample in same.values():
-        sample["image"] = displayed(sample["image"], positions)
-    said = caption(bands, positions)
-    return _judged(same, before[1], after[1], after[0].classes, said)
+    said = f" Those of more than {LONGEST} px are shrunk." if after[0].tiles else ""
+    said += caption(bands, shown(bands, params.bands))
+    return _judged(once, later, after[0].classes, said)
 
 
-def _judged(
-    samples: dict[str, dict], before: Masks, after: Masks, table: ClassTable, bands: str
-) -> list[Block]:
+def _read(manifest: Manifest, predictions: Path, names: set[str], params: ReportParams) -> Pictures:
+    read = read_wholes if manifest.tiles else read_pictures
+    return read(manifest, predictions, names, shown(manifest.bands, params.bands))
+
+
+def _originals(manifest: Manifest, names: set[str]) -> dict[str, str]:
+    """Return a hash of the true masks of some test images, at original size."""
+    digests = {name: hashlib.sha256() for name in names}
+    for sample in read(manifest, "test"):
+        if (name := sample["name"]) in names:
+            mask = sample["original_mask"]  # of tiles, rows of it
+            size = sample.get("original", mask.shape)
+            if not sample.get("top"):
+                digests[name].update(repr(size).encode())
+            digests[name].update(mask.tobytes())
+    return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def _judged(once: Pictures, later: Pictures, table: ClassTable, said: str) -> list[Block]:
+    """Show pictures with the predictions of both; where the sizes differ, at the later one."""
     rows, shares = [], []
-    for name, sample in samples.items():
-        height, width = (truth := sample["mask"]).shape
-        earlier = Image.fromarray(before[name])  # the network's size may have been another
+    for name, picture in later.items():
+        height, width = (truth := picture["truth"]).shape
+        earlier = Image.fromarray(once[name]["prediction"])
         masks = {
             "before": np.asarray(earlier.resize((width, height), Image.Resampling.NEAREST)),
-            "after": after[name],
+            "after": picture["prediction"],
         }
         judged = figures.judged(truth, **masks)
-        pictures = {"image": sample["image"], "truth": truth, **masks}
+        pictures = {"image": picture["image"], "truth": truth, **masks}
         rows.append({"label": shortened(name), **pictures, "green better\ncrimson worse": judged})
         shares.append([name, *map(percent, figures.shares(judged))])
     return [
         Figure(
-            "samples", f"Image, true mask, both predictions and what changed, of {', '.join(samples)}",
+            "samples", f"Image, true mask, both predictions and what changed, of {', '.join(later)}",
             "The same test images in every comparison, at network size. Green pixels got better, "
-            f"crimson ones worse; dark grey ones were wrong before and after.{bands}",
+            f"crimson ones worse; dark grey ones were wrong before and after.{said}",
             grids.sample_grid(rows, table), wide=True,
         ),
         Table("Share of these images' pixels that changed", ["image", "better", "worse"], shares),
@@ -173,12 +186,12 @@ def _judged(
 
 def _predicted(
     side: str, revision: Revision, scratch: Path, missing: list[str]
-) -> tuple[Manifest, Masks] | None:
-    """Fetch a side's predictions and the test records to `scratch`; None if they cannot be had."""
+) -> tuple[Manifest, Path] | None:
+    """Fetch a side's test records and predictions to `scratch`; None if they cannot be had."""
     folder = scratch / side
     folder.mkdir()
     try:
-        masks = dict(read_predictions(revision.copy(PREDICTIONS, folder)))
+        predictions = revision.copy(PREDICTIONS, folder)
         revision.copy(f"{RECORDS}/manifest.json", folder)
         manifest = read_manifest(folder)
         for shard in manifest.shards("test"):
@@ -189,7 +202,7 @@ def _predicted(
             f"({reason}); `dvc repro` there makes them, `dvc push` shares them"
         )
         return None
-    return manifest, masks
+    return manifest, predictions
 
 
 def _samples_in_git(sides: Sides) -> Block:

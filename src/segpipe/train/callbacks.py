@@ -126,9 +126,10 @@ class AveragedWeights(keras.callbacks.Callback):
 class Previews(keras.callbacks.Callback):
     """Draws the predictions for the same few images, before training and after every n-th epoch."""
 
-    def __init__(self, images: np.ndarray, every: int, draw: Preview) -> None:
+    def __init__(self, images: np.ndarray, batch_size: int, every: int, draw: Preview) -> None:
         super().__init__()
-        self.images, self.every, self.draw = images, every, draw
+        self.images, self.batch_size = images, batch_size
+        self.every, self.draw = every, draw
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Draw the predictions of the untrained decoder, and remember the epoch."""
@@ -142,7 +143,12 @@ class Previews(keras.callbacks.Callback):
             self._draw(self.epoch)
 
     def _draw(self, epoch: int) -> None:
-        self.draw(epoch, self.model.predict_on_batch(self.images).argmax(-1).astype(np.uint8))
+        batches = (
+            self.images[begin : begin + self.batch_size]
+            for begin in range(0, len(self.images), self.batch_size)
+        )
+        logits = map(self.model.predict_on_batch, batches)
+        self.draw(epoch, np.concatenate([some.argmax(-1).astype(np.uint8) for some in logits]))
 
 
 class Watch(keras.callbacks.Callback):

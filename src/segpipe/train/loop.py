@@ -183,13 +183,14 @@ def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) 
 
 def _callbacks(work: Work, progress: resume.Progress) -> list[keras.callbacks.Callback]:
     """Return the callbacks that check, record and draw, in the order in which they must run."""
-    every, folder = work.params.previews.every, work.logs / "tensorboard" / work.run.fingerprint
+    previews, folder = work.params.previews, work.logs / "tensorboard" / work.run.fingerprint
+    drawing = callbacks.Previews(work.previewed, previews.samples, previews.every, work.preview)
     return [
         callbacks.FiniteLoss(),
         keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: raise_lost_interrupt()),
         callbacks.stops_with_dvc(),
         callbacks.Recorder(progress),
-        *([callbacks.Previews(work.previewed, every, work.preview)] if every else []),
+        *([drawing] if previews.every else []),
         # After those that need the averaged weights in place.
         *([callbacks.AveragedWeights()] if work.params.ema else []),
         *([keras.callbacks.TensorBoard(folder, write_graph=False)] if work.params.tensorboard else []),

@@ -1,7 +1,7 @@
 """Pictures of the predictions for a few validation images, drawn during training."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +16,12 @@ from segpipe.train.samples import Arrays
 Preview = Callable[[int, np.ndarray], None]
 """Takes an epoch (0: before training) and its predicted masks, uint8 [n, H, W], and draws them."""
 
-_HEADINGS = ("image", "truth", "prediction")
-_LINE, _GAP, _LEAST = 18, 4, 128
+Sheet = Callable[[Arrays, np.ndarray, ClassTable, str], Image.Image]
+"""Draws samples with their predicted masks, under a heading."""
+
+HEADINGS = ("image", "truth", "prediction")
+LINE, GAP, _LEAST = 18, 4, 128
 """Pixels: a line of text, a gap, and the shorter edge to which small pictures are enlarged."""
-
-
-def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path) -> Preview:
-    """Return a function that draws the predictions for some samples as `epoch-NNN.png`.
-
-    Args:
-        shown: the samples.
-        table: names and colours of the classes.
-        kept: a folder that survives a kill; its pictures of earlier epochs are copied to `folder`.
-        folder: the results' folder.
-    """
-    kept.mkdir(exist_ok=True)
-    shutil.copytree(kept, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
-
-    def draw(epoch: int, predictions: np.ndarray) -> None:
-        path = kept / f"epoch-{epoch:03d}.png"
-        title = f"after epoch {epoch}" if epoch else "before training"
-        with replaces(path) as partial:
-            sheet(shown, predictions, table, title).save(partial, "PNG")
-        shutil.copy2(path, folder)
-
-    return draw
 
 
 def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str) -> Image.Image:
@@ -54,15 +35,15 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
     """
     height, width = shown.size
     factor = -(-_LEAST // min(height, width))
-    row, column = height * factor + _LINE + _GAP, width * factor + _GAP
+    row, column = height * factor + LINE + GAP, width * factor + GAP
     font = font_for([*table.names, *shown.names], 12)
-    legend = _legend(table, [*shown.masks, *predictions], 3 * column, font)
-    top = 2 * _LINE
-    made = Image.new("RGB", (3 * column, top + row * len(shown.names) + legend.height), "white")
+    below = legend(table, [*shown.masks, *predictions], 3 * column, font)
+    top = 2 * LINE
+    made = Image.new("RGB", (3 * column, top + row * len(shown.names) + below.height), "white")
     pen = ImageDraw.Draw(made)
-    pen.text((_GAP, 0), title, "black", font)
-    for number, heading in enumerate(_HEADINGS):
-        pen.text((number * column + _GAP, _LINE), heading, "black", font)
+    pen.text((GAP, 0), title, "black", font)
+    for number, heading in enumerate(HEADINGS):
+        pen.text((number * column + GAP, LINE), heading, "black", font)
     samples = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
     for number, (name, image, truth, prediction) in enumerate(samples):
         y = top + number * row
@@ -70,23 +51,46 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
         for position, pixels in enumerate(pictures):
             enlarged = pixels.repeat(factor, 0).repeat(factor, 1)
             made.paste(Image.fromarray(enlarged), (position * column, y))
-        pen.text((_GAP, y + height * factor), drawable(name, font), "black", font)
-    made.paste(legend, (0, top + row * len(shown.names)))
+        pen.text((GAP, y + height * factor), drawable(name, font), "black", font)
+    made.paste(below, (0, top + row * len(shown.names)))
     return made
 
 
-def _legend(table: ClassTable, masks: list[np.ndarray], width: int, font: Font) -> Image.Image:
+def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sheet = sheet) -> Preview:
+    """Return a function that draws the predictions for some samples as `epoch-NNN.png`.
+
+    Args:
+        shown: the samples.
+        table: names and colours of the classes.
+        kept: a folder that survives a kill; its pictures of earlier epochs are copied to `folder`.
+        folder: the results' folder.
+        drawn: draws a picture; by default a row for each sample.
+    """
+    kept.mkdir(exist_ok=True)
+    shutil.copytree(kept, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
+
+    def draw(epoch: int, predictions: np.ndarray) -> None:
+        path = kept / f"epoch-{epoch:03d}.png"
+        title = f"after epoch {epoch}" if epoch else "before training"
+        with replaces(path) as partial:
+            drawn(shown, predictions, table, title).save(partial, "PNG")
+        shutil.copy2(path, folder)
+
+    return draw
+
+
+def legend(table: ClassTable, masks: Sequence[np.ndarray], width: int, font: Font) -> Image.Image:
     """Draw the colours and names of the classes in the masks; they wrap at `width`."""
-    labels, x, y = class_labels(table.names, font), _GAP, 0
+    labels, x, y = class_labels(table.names, font), GAP, 0
     present = {*np.unique(masks).tolist()}
     places = []
     for one in (c for index, c in enumerate(table.classes) if index in present):
-        length = int(font.getlength(labels[one.name])) + 2 * _LINE
-        if x + length > width and x > _GAP:
-            x, y = _GAP, y + _LINE
+        length = int(font.getlength(labels[one.name])) + 2 * LINE
+        if x + length > width and x > GAP:
+            x, y = GAP, y + LINE
         places.append((one, x, y))
         x += length
-    made = Image.new("RGB", (width, y + _LINE), "white")
+    made = Image.new("RGB", (width, y + LINE), "white")
     pen = ImageDraw.Draw(made)
     for one, x, y in places:
         pen.rectangle((x, y + 3, x + 11, y + 14), one.rgb, "#888888")

@@ -1,0 +1,181 @@
+"""Previews of pictures that are cut into tiles: each as a whole, and the window where it fails."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from segpipe.common.bands import displayed
+from segpipe.common.classes import IGNORE, ClassTable
+from segpipe.common.files import first_by_hash
+from segpipe.common.letters import drawable, font_for
+from segpipe.common.shrink import LONGEST, factor_for, mean_of, rarest_first, rarest_of, shrunk
+from segpipe.common.tiling import own_ranges
+from segpipe.common.windows import Mistakes
+from segpipe.common.words import extent
+from segpipe.train.previews import GAP, HEADINGS, LINE, legend
+from segpipe.train.samples import Arrays, Samples
+
+_MOST_TILES, _MOST_PIXELS = 64, 1 << 23  # of a picture's tiles; of a larger one the middle is shown
+
+Layer = list[np.ndarray]
+"""Image, true and predicted mask of one place, as they are drawn: RGB uint8 [h, w, 3]."""
+
+
+def tile_samples(validation: Samples, count: int) -> Arrays:
+    """Return the tiles of the pictures that previews draw: the first `count` by hash of the name."""
+    pictures: dict[str, dict[tuple[int, int], int]] = {}
+    for number, of_tile in enumerate(validation.names):
+        name, place = _parted(of_tile)
+        pictures.setdefault(name, {})[place] = number
+    height, width = validation.size
+    most = min(_MOST_TILES, max(_MOST_PIXELS // (height * width), 1))
+    chosen = []
+    for name in first_by_hash(pictures, count):
+        chosen += [pictures[name][place] for place in _middle(pictures[name], most)]
+    return Arrays(*validation.take(chosen), [validation.names[i] for i in chosen], validation.bands)
+
+
+def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str) -> Image.Image:
+    """Draw two rows for each picture: the whole, and its window with the most wrong pixels.
+
+    Args:
+        shown: the tiles of the pictures, as `tile_samples` returns them.
+        predictions: class indices of the tiles, uint8 [n, H, W].
+        table: names and colours of the classes.
+        title: the heading.
+    """
+    pixels = np.sum([np.bincount(mask.ravel(), minlength=256) for mask in shown.masks], 0)
+    ranks = rarest_first(pixels[: len(table)])
+    font = font_for([*table.names, *shown.names], 12)
+    rows: list[tuple[Layer, str]] = []
+    for mosaic in _mosaics(shown):
+        rows += _drawn(mosaic, shown, predictions, table, ranks)
+    column = max(layer[0].shape[1] for layer, _ in rows) + GAP
+    below = legend(table, [*shown.masks, *predictions], 3 * column, font)
+    height = sum(layer[0].shape[0] + LINE + GAP for layer, _ in rows)
+    made = Image.new("RGB", (3 * column, 2 * LINE + height + below.height), "white")
+    pen = ImageDraw.Draw(made)
+    pen.text((GAP, 0), title, "black", font)
+    for number, heading in enumerate(HEADINGS):
+        pen.text((number * column + GAP, LINE), heading, "black", font)
+    y = 2 * LINE
+    for layer, said in rows:
+        for number, pixels in enumerate(layer):
+            made.paste(Image.fromarray(pixels), (number * column, y))
+        y += layer[0].shape[0]
+        pen.text((GAP, y), drawable(said, font), "black", font)
+        y += LINE + GAP
+    made.paste(below, (0, y))
+    return made
+
+
+@dataclass(frozen=True)
+class _Mosaic:
+    """A picture, or the middle of a large one: where its tiles are among the samples."""
+
+    name: str
+    numbers: dict[tuple[int, int], int]  # of the tiles, by top and left
+
+    @property
+    def tops(self) -> list[int]:
+        return sorted({top for top, _ in self.numbers})
+
+    @property
+    def lefts(self) -> list[int]:
+        return sorted({left for _, left in self.numbers})
+
+    def whole(self, values: np.ndarray) -> np.ndarray:
+        """Put together what each tile has of its own of all samples' values, [n, H, W, ...]."""
+        tile = values.shape[1:3]
+        ys, xs = ([begin - begins[0] for begin in begins] for begins in (self.tops, self.lefts))
+        made = np.empty((ys[-1] + tile[0], xs[-1] + tile[1], *values.shape[3:]), values.dtype)
+        for y, top, (first, end) in zip(ys, self.tops, own_ranges(ys, tile[0], len(made)), strict=True):
+            across = own_ranges(xs, tile[1], made.shape[1])
+            for x, left, (start, stop) in zip(xs, self.lefts, across, strict=True):
+                of_tile = values[self.numbers[top, left]]
+                made[first:end, start:stop] = of_tile[first - y : end - y, start - x : stop - x]
+        return made
+
+
+def _mosaics(shown: Arrays) -> list[_Mosaic]:
+    numbers: dict[str, dict[tuple[int, int], int]] = {}
+    for number, of_tile in enumerate(shown.names):
+        name, place = _parted(of_tile)
+        numbers.setdefault(name, {})[place] = number
+    return [_Mosaic(*one) for one in numbers.items()]
+
+
+def _parted(of_tile: str) -> tuple[str, tuple[int, int]]:
+    """Part the name of a tile into that of its picture, and its top and left."""
+    name, _, place = of_tile.rpartition("@")
+    top, left = map(int, place.split(","))
+    return name, (top, left)
+
+
+def _middle(places: Iterable[tuple[int, int]], most: int) -> list[tuple[int, int]]:
+    """Return at most so many tiles, around the middle; of more, none begins at 0, 0."""
+    tops, lefts = (sorted({*begins}) for begins in zip(*places, strict=True))
+    rows = min(len(tops), max(math.isqrt(most), most // len(lefts)))
+    columns = min(len(lefts), most // rows)
+    y, x = (len(tops) - rows + 1) // 2, (len(lefts) - columns + 1) // 2
+    return [(top, left) for top in tops[y : y + rows] for left in lefts[x : x + columns]]
+
+
+def _drawn(
+    mosaic: _Mosaic, shown: Arrays, predictions: np.ndarray, table: ClassTable, ranks: np.ndarray
+) -> list[tuple[Layer, str]]:
+    """Return the picture and its window, each with a line of text."""
+    truth = mosaic.whole(shown.masks)
+    box = _counted(truth)
+    image, truth, prediction = (
+        whole[box] for whole in (mosaic.whole(shown.images), truth, mosaic.whole(predictions))
+    )
+    size, tile = (truth.shape[0], truth.shape[1]), shown.size
+    mistakes = Mistakes(size, tile)
+    wrong = (truth != prediction) & (truth != IGNORE)
+    for y in range(0, len(wrong), tile[0]):  # counting takes 16 bytes a wrong pixel
+        mistakes.add(y, wrong[y : y + tile[0]])
+    top, left = mistakes.worst()
+    window = (slice(top, top + mistakes.window[0]), slice(left, left + mistakes.window[1]))
+    layers = displayed(image), table.palette[truth], table.palette[prediction]
+    close = [_enlarged(layer[window]) for layer in layers]
+    part = f", the middle {extent(size)}" if mosaic.tops[0] or mosaic.lefts[0] else ""
+    if mistakes.window == size:
+        return [(close, mosaic.name + part)]
+    factor = factor_for(size)
+    small = [shrunk(layers[0], factor, mean_of(factor))]
+    small += [table.palette[shrunk(m, factor, rarest_of(factor, ranks))] for m in (truth, prediction)]
+    times = max(LONGEST // max(small[0].shape[:2]), 1)
+    edges = [edge * times // factor for edge in (top, left, *mistakes.window)]
+    whole = [_framed(_enlarged(layer), *edges) for layer in small]
+    where = "no mistake; the middle" if not mistakes.total else "the most mistakes"
+    return [(whole, mosaic.name + part), (close, f"{where}: the framed {extent(mistakes.window)}")]
+
+
+def _counted(truth: np.ndarray) -> tuple[slice, slice]:
+    """Return the part with counted pixels: around it are a tile's margins, or nothing of the picture."""
+    counted = truth != IGNORE
+    found = [np.flatnonzero(counted.any(axis)) for axis in (1, 0)]
+    if not found[0].size:
+        return slice(None), slice(None)
+    rows, columns = (slice(int(inside[0]), int(inside[-1]) + 1) for inside in found)
+    return rows, columns
+
+
+def _enlarged(pixels: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of a small picture a whole number of times."""
+    times = max(LONGEST // max(pixels.shape[:2]), 1)
+    return pixels.repeat(times, 0).repeat(times, 1)
+
+
+def _framed(pixels: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    """Draw a frame, black between white, to be seen on any colour."""
+    picture = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(picture)
+    for inset, colour in ((-1, "white"), (0, "black"), (1, "white")):
+        corners = left + inset, top + inset, left + width - 1 - inset, top + height - 1 - inset
+        pen.rectangle(corners, outline=colour)
+    return np.asarray(picture)

@@ -107,7 +107,7 @@ def test_tiffs_that_are_cut_short_or_hold_nothing_or_other_bands(folder_project,
     said = error_line(run_stage("fetch", folder_project))
     assert f"{first.stem}.tif: a TIFF cut short (" in said
     assert f"{second.stem}.tif: a picture of NaN or no data alone" in said
-    assert f"{third.stem}.tif: a picture with 4 bands; expected 3, as images/" in said
+    assert f"{third.stem}.tif: a picture with 4 bands; expected 3, the number in images/" in said
     assert said.count("photo") == 4, "of the other pictures nothing but the one that has other bands"
 
 

@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+import signal
+import sys
 
 import numpy as np
 import pytest
-from helpers import commit, make_project, run, run_stage, set_params
+from helpers import commit, end, make_project, run, run_stage, set_params, start
 from PIL import Image
 
 from segpipe.common.modelfile import read_card
@@ -118,3 +120,26 @@ def test_revisions_of_other_tiles_and_without_tiles_are_compared(tile_project, t
         markdown = (project / "logs/compare/compare.md").read_text()
         _, table = markdown.split("Share of these images' pixels that changed")
         assert table.count(" % |") == 4, "two images, better and worse"
+
+
+@pytest.mark.slow
+def test_training_on_pieces_that_was_killed_goes_on_to_the_same_bits(tile_project, tmp_path):
+    """With rare classes drawn more often, each sample read from its shard, and a preview an epoch."""
+    params = {"train.epochs": 12, "train.sampling": "balanced", "train.in_memory": False}
+
+    def project(name):
+        shutil.copytree(tile_project, tmp_path / name, symlinks=True)
+        set_params(tmp_path / name, params)
+        return tmp_path / name
+
+    whole, killed = project("whole"), project("killed")
+    assert run_stage("train", whole).returncode == 0
+    end(start(killed, sys.executable, "stages/train.py"), signal.SIGKILL)
+    result = run_stage("train", killed)
+    assert "resuming run" in result.stdout
+    for name in (
+        "models/model.keras",
+        "results/train/history.csv",
+        "results/train/previews/epoch-012.png",
+    ):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()

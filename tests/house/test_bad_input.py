@@ -21,6 +21,11 @@ from segpipe.common.errors import ParamsError
 from segpipe.params.load import load_params
 
 
+def slow(*values):
+    """Mark a case that another one like it stands for in `make test`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def project(finished_project, tmp_path):
     """A finished project, to be spoiled."""
@@ -202,7 +207,7 @@ def test_weights_that_do_not_fit(project):
     assert "my.weights.h5: these weights do not fit mobilenet_v2 with alpha 0.35" in message
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate", "report"])
+@pytest.mark.parametrize("stage", [slow("train"), "evaluate", slow("report")])
 @pytest.mark.parametrize(
     ("damage", "words"), [("cut in half", "too short"), ("a flipped byte", "corrupt")]
 )
@@ -223,7 +228,7 @@ def test_a_damaged_record_shard(project, stage, damage, words):
 @pytest.mark.parametrize(("file", "stage"), [("data/raw/summary.json", "preprocess"),
                                             ("data/records/manifest.json", "evaluate"),
                                             ("data/encoder/encoder.json", "train")])  # fmt: skip
-@pytest.mark.parametrize("content", ["", "{}", '{"splits": '])
+@pytest.mark.parametrize("content", [slow(""), "{}", slow('{"splits": ')])
 def test_a_damaged_description(project, file, stage, content):
     (project / file).unlink()
     (project / file).write_text(content)
@@ -270,7 +275,9 @@ def test_dvc_mends_a_damaged_shard_from_its_cache(project):
     assert path.read_bytes() == good
 
 
-@pytest.mark.parametrize("kind", ["text", "another zip", "another network", "of equal shape", "unbuilt"])
+@pytest.mark.parametrize(
+    "kind", [slow("text"), slow("another zip"), "another network", slow("of equal shape"), "unbuilt"]
+)
 def test_a_model_that_is_not_ours(project, kind):
     path = project / "models/model.keras"
     path.unlink()
@@ -324,11 +331,11 @@ def small_disk(tmp_path):
     ("stage", "out"),
     [
         ("fetch", "data/raw"),
-        ("fetch_encoder", "data/encoder"),
-        ("preprocess", "data/records"),
+        slow("fetch_encoder", "data/encoder"),
+        slow("preprocess", "data/records"),
         ("train", "models/model.keras"),
-        ("evaluate", "results/evaluate/predictions"),
-        ("report", "results/report"),
+        slow("evaluate", "results/evaluate/predictions"),
+        slow("report", "results/report"),
     ],
 )
 def test_a_full_disk(finished_project, small_disk, stage, out):
@@ -369,7 +376,7 @@ BUSY_WHEN = {
 """What appears once a stage has begun its work."""
 
 
-@pytest.mark.parametrize("stage", BUSY_WHEN)
+@pytest.mark.parametrize("stage", ["fetch", slow("preprocess"), "train", slow("evaluate")])
 def test_ctrl_c_at_work(project, stage):
     set_params(project, {"data.synthetic.train": 5000, "train.epochs": 5000})
     sign = project / BUSY_WHEN[stage]

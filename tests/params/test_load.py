@@ -52,7 +52,7 @@ def test_params_cannot_be_changed_once_read():
         ("data__image_size", [128], "data.image_size: input should be an edge in pixels, or [height"),
         ("data__image_size", True, "data.image_size = True: input should be an edge in pixels, or"),
         ("data__resize", "crop", "data.resize = 'crop': input should be 'stretch', 'pad' or 'tiles'"),
-        ("data__tiles__scale", 0.05, "data.tiles.scale = 0.05: input should be greater than or equal to"),
+        ("data__tiles__scale", 0.05, "data.tiles.scale = 0.05: input should be greater than or equal"),
         ("data__tiles__scale", 3, "data.tiles.scale = 3: input should be less than or equal to 2"),
         ("data__tiles__margin", -0.1, "data.tiles.margin = -0.1: input should be greater than or equal"),
         ("data__tiles__margin", 1.5, "data.tiles.margin = 1.5: input should be less than or equal to 1"),

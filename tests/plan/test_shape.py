@@ -23,7 +23,7 @@ def test_small_cells_on_large_pictures_are_cut_at_the_scale_that_leaves_them_3_p
 def test_pets_stay_as_they_are():
     proposal = propose({"border": 12.0, "pet": 130.0, "background": 200.0}, (375, 500), DEFAULT)
     assert proposal.input == DEFAULT
-    assert "border is 12 px thin" in proposal.resize and "3.1 px at the network" in proposal.resize
+    assert "border is 12 px thick" in proposal.resize and "3.1 px at the network" in proposal.resize
 
 
 def test_pictures_are_stretched_to_the_smallest_size_that_keeps_the_thinnest_class():

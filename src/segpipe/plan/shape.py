@@ -62,7 +62,7 @@ def propose(thickness: Mapping[str, float], picture: Size, now: Input) -> Propos
     if not thickness:
         return Proposal(now, "no class could be measured", "as it is")
     name, thin = min(thickness.items(), key=lambda one: one[1])
-    measured = f"{name} is {thin:.3g} px thin in pictures of {extent(picture)}"
+    measured = f"{name} is {thin:.3g} px thick in pictures of {extent(picture)}"
 
     def said(chosen: Input) -> str:
         return f"{measured}, and {thin * chosen.factor(picture):.2g} px at the network"
@@ -78,7 +78,7 @@ def propose(thickness: Mapping[str, float], picture: Size, now: Input) -> Propos
     tiles, why = _tiles(thickness, picture, thin)
     largest = Input("stretch", _with_aspect(_EDGES[-1], picture)).factor(picture)
     squeezed = f"{measured}; stretched to {_EDGES[-1]} px it would be {thin * largest:.2g} px"
-    return Proposal(tiles, squeezed, why, f"makes {name} {thin * tiles.scale:.2g} px thin")
+    return Proposal(tiles, squeezed, why, f"makes {name} {thin * tiles.scale:.2g} px thick")
 
 
 def _tiles(thickness: Mapping[str, float], picture: Size, thin: float) -> tuple[Input, str]:

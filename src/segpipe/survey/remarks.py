@@ -37,7 +37,7 @@ def on_objects(
             size = better.size[0] if better.size[0] == better.size[1] else [*better.size]
             params = f"data.image_size: {size}"
         yield (
-            f"{name} is {thick[name]:.2g} px thin, and {here:.2g} px where data.resize: {now.resize} "
+            f"{name} is {thick[name]:.2g} px thick, and {here:.2g} px where data.resize: {now.resize} "
             f"makes pictures {extent(now.size)}; {params} would show it (`segpipe plan` says more)"
         )
 

@@ -27,7 +27,7 @@ def test_what_is_written_keeps_all_comments_and_can_be_loaded(tmp_path):
     path = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", path)
     before = re.findall("#.*", path.read_text())
-    write_params(path, Plan(ROWS, [], Schedule(7, 33, 1, 1, 1), "").changes())
+    write_params(path, Plan(ROWS, [], Schedule(7, 33, 1, 1, 1), 1, "").changes())
     assert re.findall("#.*", path.read_text()) == before
     params = load_params(path)
     assert (params.data.resize, params.data.image_size) == ("tiles", (128, 256))

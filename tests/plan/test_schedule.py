@@ -8,7 +8,7 @@ from segpipe.common.errors import UserError
 from segpipe.plan.measure import Timing
 from segpipe.plan.schedule import EPOCHS, VALIDATING, fitting
 
-TIMING = Timing(start=20, step=0.3, sample=0.02, epoch=1)
+TIMING = Timing(build=5, start=20, step=0.3, sample=0.02, epoch=1)
 
 
 def test_half_an_hour_has_20_epochs_that_fill_it():
@@ -37,7 +37,7 @@ def test_too_few_minutes_are_refused_with_what_is_enough():
 
 @given(st.floats(0.5, 600), st.floats(0.01, 20), st.floats(0.0001, 1), st.integers(1, 10000))
 def test_a_run_never_takes_longer_and_no_epoch_could_have_a_step_more(minutes, step, sample, count):
-    timing = Timing(20, step, sample, 0.5)
+    timing = Timing(5, 20, step, sample, 0.5)
     try:
         found = fitting(minutes, timing, count)
     except UserError:

@@ -41,7 +41,6 @@ def plan(
         from segpipe.plan import planner
 
         importing = time.monotonic() - begin
-    print("training for some seconds, to measure a step", flush=True)
     found = planner.plan(seen, params, minutes, importing)
     text = changed_params(PARAMS_FILE, found.changes())  # checks it
     _print(found)
@@ -78,10 +77,11 @@ def _print(found: "Plan") -> None:
         print(f"memory of {need.stage}: {need.bytes / 1e9:.1f} GB ({need.reason})")
     schedule = found.schedule
     parts = (
-        f"{duration(schedule.start)} to start, {duration(schedule.training)} of steps, "
+        f"{duration(schedule.start)} to trace, {duration(schedule.training)} of steps, "
         f"{duration(schedule.validating)} of {schedule.epochs} validations"
     )
-    print(f"time of train: {duration(schedule.seconds)} ({parts}), if nothing else runs here then")
+    before = f"and {duration(found.before)} before it, to start"
+    print(f"time of training: {duration(schedule.seconds)} ({parts}), {before}")
 
 
 def _shown(value: Any) -> str:

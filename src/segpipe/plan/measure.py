@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import rich.progress
 
 from segpipe.common.records import Manifest
 from segpipe.model.params import ModelParams
@@ -32,7 +33,8 @@ _FIRST = 3  # steps and batches that trace, fill queues and warm up
 class Timing:
     """Seconds."""
 
-    start: float  # of building, tracing and the first preview, more than the steps they are part of
+    build: float  # of the network, before the first epoch
+    start: float  # of tracing and the first preview, more than the steps and batches they are part of
     step: float
     sample: float  # of validation
     epoch: float  # at an epoch's end: a checkpoint and the previews
@@ -41,14 +43,15 @@ class Timing:
 class _Clock(keras.callbacks.Callback):
     """Notes when steps and batches of validation end, and stops when it has seen enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, advance: Callable[[], None]) -> None:
         super().__init__()
-        self.steps, self.batches = [time.monotonic()], list[float]()
+        self.steps, self.batches, self.advance = [time.monotonic()], list[float](), advance
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Read the loss, as training does: the step has ended then."""
         float((logs or {})["loss"])
         self.steps.append(time.monotonic())
+        self.advance()
         enough = len(self.steps) > 2 * _FIRST and self.steps[-1] - self.steps[_FIRST] > _SECONDS
         self.model.stop_training = self.model.stop_training or enough
 
@@ -78,6 +81,8 @@ def measure(
     begin = time.monotonic()
     update = {"class_weights": "none", "steps_per_epoch": _STEPS * params.steps_per_execution}
     params = params.model_copy(update=update)
+    execution = params.batch_size * params.steps_per_execution  # samples that the clock sees as one
+    validation = _repeated(validation, 4 * _FIRST * execution)
     inner = backbone.architecture(manifest.size, manifest.channels)
     network = assemble(backbone, inner, model, len(manifest.classes), manifest.channels)
     memory, learner = cost.memory(network), engine.fused(network)
@@ -101,23 +106,32 @@ def measure(
     beginning = clock.steps[_FIRST] - clock.steps[0] - _FIRST * step
     later = clock.batches[1] - clock.batches[0] - batch
     drawn = preview / params.previews.every if params.previews.every else 0.0
-    start = built + max(beginning, 0) + max(later, 0) + first
-    sample = batch / min(params.batch_size, len(validation.names))
-    return Timing(start, step / params.steps_per_execution, sample, drawn + checkpoint), memory
+    start = max(beginning, 0) + max(later, 0) + first * bool(drawn)
+    by_step = step / params.steps_per_execution
+    return Timing(built, start, by_step, batch / execution, drawn + checkpoint), memory
 
 
 def _fit(learner: keras.Model, work: Work) -> _Clock:
     """Train for some steps and validate, as `loop.train` does."""
-    params, engine, clock = work.params, work.engine, _Clock()
+    params, engine = work.params, work.engine
     batches = engine.train_batches(
         work.training, params.batch_size, range(work.steps), work.seed, params.augment, work.crop
     )
-    learner.fit(
-        batches, steps_per_epoch=work.steps, shuffle=False, verbose=0,
-        validation_data=engine.validation_batches(work.validation, params.batch_size),
-        callbacks=[clock, *([callbacks.AveragedWeights()] if params.ema else [])],
-    )  # fmt: skip
+    with rich.progress.Progress() as bar:
+        task = bar.add_task("Measuring steps", total=_STEPS)
+        clock = _Clock(lambda: bar.advance(task))
+        learner.fit(
+            batches, steps_per_epoch=work.steps, shuffle=False, verbose=0,
+            validation_data=engine.validation_batches(work.validation, params.batch_size),
+            callbacks=[clock, *([callbacks.AveragedWeights()] if params.ema else [])],
+        )  # fmt: skip
+        bar.update(task, completed=_STEPS)
     return clock
+
+
+def _repeated(samples: Arrays, count: int) -> Arrays:
+    """Return so many samples, again and again the same."""
+    return samples.only([number % len(samples.names) for number in range(count)])
 
 
 def _typical(ends: list[float]) -> float:

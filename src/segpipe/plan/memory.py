@@ -10,6 +10,7 @@ from segpipe.plan.pieces import Pieces
 from segpipe.plan.shape import Input, typical_size
 
 LIBRARIES = 0.9e9  # bytes of Python, TensorFlow and Keras, measured on a CPU
+_WORKSPACE = 0.3e9  # more in training: buffers of the libraries, measured on a CPU
 _PYTHON = 0.15e9  # bytes of a stage without them
 _AHEAD = 1 << 26  # pixels of pictures that preprocess decodes ahead, or one picture
 _SHARE = 2  # samples are kept in memory where they take at most this part of what is free
@@ -57,7 +58,8 @@ def _train(pieces: Pieces, network: Memory, batch: int, available: float) -> Nee
     held = _SHARE * records <= available
     where = "in memory" if held else "read from their shards"
     said = f"{_size(records)} of samples {where}, batches of {batch}"
-    return Need("train", LIBRARIES + records * held + network.training(batch), said)
+    needed = LIBRARIES + _WORKSPACE + records * held + network.training(batch)
+    return Need("train", needed, said)
 
 
 def _evaluate(look: Look, chosen: Input, network: Memory, batch: int, classes: int) -> Need:

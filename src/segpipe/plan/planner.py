@@ -42,6 +42,7 @@ class Plan:
     rows: list[Row]
     needs: list[Need]
     schedule: Schedule
+    before: float  # seconds until training begins
     device: str
 
     def changes(self) -> dict[str, Any]:
@@ -75,13 +76,8 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     if batch > count:
         batch = 1 << (max(count // 4, 1).bit_length() - 1)
     device, timing, network = _measured(params, found.input, tiles, pieces, batch)
-    schedule = fitting(
-        minutes,
-        dataclasses.replace(timing, start=timing.start + importing),
-        pieces.count["val"],
-        params.train.steps_per_execution,
-        params.train.warmup_epochs,
-    )
+    multiple, least = params.train.steps_per_execution, params.train.warmup_epochs
+    schedule = fitting(minutes, timing, pieces.count["val"], multiple, least)
     rows = [
         *_input_rows(now, found),
         _sampling(params, pieces, names),
@@ -91,7 +87,7 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     ]
     batches = batch, params.evaluate.batch_size
     needed = needs(look, found.input, tiles, pieces, network, batches, len(names), available_memory())
-    return Plan([row for row in rows if row], needed, schedule, device)
+    return Plan([row for row in rows if row], needed, schedule, importing + timing.build, device)
 
 
 def _measured(

@@ -14,7 +14,7 @@ def thickness(found: Survey) -> dict[str, float]:
     """Return the typical thickness of each class in pixels, the thinnest first, from a few masks."""
     samples = [one.sample for one in found.stats]
     collected, names = Thickness(), found.proposal.table.names
-    few = first_by_hash(samples, 2 * MASKS, "plan", lambda sample: sample.name)
+    few = first_by_hash(samples, MASKS, "plan", lambda sample: sample.name)
     for sample in track(few, "Measuring objects"):
         try:
             _add(collected, sample, found)

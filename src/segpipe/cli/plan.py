@@ -3,11 +3,12 @@
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from segpipe.plan.planner import Plan
@@ -63,15 +64,11 @@ def _print(found: "Plan") -> None:
     from segpipe.common.words import duration
 
     print(found.device)
-    table = Table("param", "now", "proposed", "why")
+    table = Table("param", "now", "proposed", Column("why", overflow="fold"))
     for row in found.rows:
-        proposed = _shown(row.proposed)
-        table.add_row(
-            row.key,
-            _shown(row.now),
-            proposed if row.proposed == row.now else f"[b]{proposed}",
-            row.reason,
-        )
+        now, proposed = escape(str(row.now)), escape(str(row.proposed))
+        changed = row.proposed != row.now
+        table.add_row(row.key, now, f"[b]{proposed}" if changed else proposed, escape(row.reason))
     Console().print(table)
     for need in found.needs:
         print(f"memory of {need.stage}: {need.bytes / 1e9:.1f} GB ({need.reason})")
@@ -82,7 +79,3 @@ def _print(found: "Plan") -> None:
     )
     before = f"and {duration(found.before)} before it, to start"
     print(f"time of training: {duration(schedule.seconds)} ({parts}), {before}")
-
-
-def _shown(value: Any) -> str:
-    return str(value).replace("[", "\\[")

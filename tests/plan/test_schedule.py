@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from segpipe.common.errors import UserError
 from segpipe.plan.measure import Timing
-from segpipe.plan.schedule import EPOCHS, VALIDATING, fitting
+from segpipe.plan.schedule import EPOCHS, VALIDATING, fitting, has_room
 
 TIMING = Timing(build=5, start=20, step=0.3, sample=0.02, epoch=1)
 
@@ -44,3 +44,10 @@ def test_a_run_never_takes_longer_and_no_epoch_could_have_a_step_more(minutes, s
         return
     assert found.seconds <= 60 * minutes * (1 + 1e-9)
     assert found.seconds + found.epochs * step * 1.001 >= 60 * minutes
+
+
+def test_there_is_room_for_more_samples_while_all_are_seen_often_and_validated_often():
+    assert has_room(30, TIMING, (4000, 100), 8)
+    assert not has_room(30, TIMING, (8000, 100), 8), "each would be seen 5.5 times"
+    assert not has_room(30, TIMING, (4000, 4000), 8), "a validation of 81 s would fit 4 times"
+    assert not has_room(0.4, TIMING, (10, 10), 8)

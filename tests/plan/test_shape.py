@@ -2,7 +2,7 @@
 
 import pytest
 
-from segpipe.plan.shape import LEAST, Input, propose, too_thin
+from segpipe.plan.shape import LEAST, Input, finer, propose, too_thin
 
 DEFAULT = Input("stretch", (128, 128))
 
@@ -65,3 +65,16 @@ def test_too_thin_names_the_class_and_its_pixels():
     )
     assert too_thin({"pet": LEAST * 4}, (512, 400), DEFAULT) is None
     assert too_thin({}, (512, 400), DEFAULT) is None
+
+
+def test_a_finer_scale_is_taken_as_far_as_the_time_and_the_tile_allow():
+    cells = {"cell": 9.8, "background": 80.0}
+    found = propose(cells, (2000, 2000), DEFAULT)
+    assert found.input.scale == 0.3
+    assert finer(found, cells, (2000, 2000), lambda times: True).input.scale == 1.0
+    assert finer(found, cells, (2000, 2000), lambda times: times < 4).input.scale == 0.55
+    assert finer(found, cells, (2000, 2000), lambda times: False) == found
+    large = {"organ": 40.0, "lesion": 40.0, "ground": 900.0}  # 8 of them fill a tile at 0.4
+    found = propose(large, (6000, 6000), DEFAULT)
+    assert (found.input.size, found.input.scale) == ((128, 128), 0.1)
+    assert finer(found, large, (6000, 6000), lambda times: True).input.scale == 0.4

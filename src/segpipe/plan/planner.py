@@ -17,7 +17,7 @@ from segpipe.plan.look import Look
 from segpipe.plan.measure import Timing, measure
 from segpipe.plan.memory import Need, needs
 from segpipe.plan.pieces import Pieces, cut
-from segpipe.plan.schedule import EPOCHS, VALIDATING, Schedule, fitting
+from segpipe.plan.schedule import EPOCHS, VALIDATING, Schedule, fitting, has_room
 from segpipe.train.engine import current_engine
 from segpipe.train.samples import available_memory
 
@@ -65,19 +65,23 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     if params.train.fine_tuning.epochs:
         raise UserError("a plan has one phase of training; set train.fine_tuning.epochs to 0")
     data, names = params.data, [row.name for row in params.data.classes]
+    picture = shape.typical_size(look.sizes)
     now = shape.Input(data.resize, data.image_size, data.tiles.scale)
-    found = shape.propose(look.thickness, shape.typical_size(look.sizes), now)
-    tiles = None
-    if found.input.resize == "tiles":
-        tiles = dataclasses.replace(Tiles(**data.tiles.model_dump()), scale=found.input.scale)
-    batch = params.train.batch_size
-    pieces = cut(look, found.input, tiles, data.bands, len(names), batch)
-    count = min(pieces.count["train"], params.train.samples or pieces.count["train"])
-    if batch > count:
+    found = shape.propose(look.thickness, picture, now)
+    batch, multiple = params.train.batch_size, params.train.steps_per_execution
+    tiles, pieces = _cut(look, found.input, params)
+    if batch > (count := _count(pieces, params)):
         batch = 1 << (max(count // 4, 1).bit_length() - 1)
     device, timing, network = _measured(params, found.input, tiles, pieces, batch)
-    multiple, least = params.train.steps_per_execution, params.train.warmup_epochs
-    schedule = fitting(minutes, timing, pieces.count["val"], multiple, least)
+
+    def fits(times: float) -> bool:
+        return has_room(minutes, timing, (times * count, times * pieces.count["val"]), batch, multiple)
+
+    if found.input.resize == "tiles":
+        found = shape.finer(found, look.thickness, picture, fits)
+        tiles, pieces = _cut(look, found.input, params)
+        count = _count(pieces, params)
+    schedule = fitting(minutes, timing, pieces.count["val"], multiple, params.train.warmup_epochs)
     rows = [
         *_input_rows(now, found),
         _sampling(params, pieces, names),
@@ -88,6 +92,19 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     batches = batch, params.evaluate.batch_size
     needed = needs(look, found.input, tiles, pieces, network, batches, len(names), available_memory())
     return Plan([row for row in rows if row], needed, schedule, importing + timing.build, device)
+
+
+def _cut(look: Look, chosen: shape.Input, params: Params) -> tuple[Tiles | None, Pieces]:
+    """Return how pictures are cut, if they are, and some samples."""
+    data, tiles = params.data, None
+    if chosen.resize == "tiles":
+        tiles = dataclasses.replace(Tiles(**data.tiles.model_dump()), scale=chosen.scale)
+    return tiles, cut(look, chosen, tiles, data.bands, len(data.classes), params.train.batch_size)
+
+
+def _count(pieces: Pieces, params: Params) -> int:
+    """Return how many samples there are to train on."""
+    return min(pieces.count["train"], params.train.samples or pieces.count["train"])
 
 
 def _measured(
@@ -152,7 +169,7 @@ def _schedule_rows(
         why = f"a validation takes {validation:.2g} s; more of them, over {100 * VALIDATING:.0f} %"
     else:
         why = f"a validation of {pieces.count['val']} samples takes {validation:.2g} s"
-    passes = found.epochs * found.steps * batch / count
+    passes = found.passes(batch, count)
     rows = [
         Row("train.epochs", params.train.epochs, found.epochs, why),
         Row("train.steps_per_epoch", params.train.steps_per_epoch, found.steps,

@@ -1,6 +1,7 @@
 """The network's input that keeps the thinnest class visible."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -85,11 +86,36 @@ def _tiles(thickness: Mapping[str, float], picture: Size, thin: float) -> tuple[
     """Return tiles that show the thinnest class, and why they have their size."""
     scale = min(1.0, WANTED / thin) if thin >= LEAST else min(2.0, LEAST / thin)
     scale = max(0.1, round(20 * scale) / 20)
-    objects = [t for t in thickness.values() if t <= min(picture) / 4] or [thin]
-    needed = _OBJECTS * median(objects) * scale
-    edge = next((edge for edge in _TILES if edge >= needed), _TILES[-1])
-    why = f"typical objects are {median(objects) * scale:.2g} px thick at the network"
-    return Input("tiles", (edge, edge), scale), why
+    objects = _typical_object(thickness, picture) * scale
+    edge = next((edge for edge in _TILES if edge >= _OBJECTS * objects), _TILES[-1])
+    return Input(
+        "tiles", (edge, edge), scale
+    ), f"typical objects are {objects:.2g} px thick at the network"
+
+
+def finer(
+    found: Proposal, thickness: Mapping[str, float], picture: Size, fits: Callable[[float], bool]
+) -> Proposal:
+    """Return tiles of a larger scale, up to the pictures' own, where the time has room for them.
+
+    `fits` says whether it has, for so many times the tiles of now. A tile keeps its size, and remains
+    many times as wide as typical objects are thick.
+    """
+    now = found.input
+    most = min(1.0, now.size[0] / (_OBJECTS * _typical_object(thickness, picture)))
+    scales = [n / 20 for n in range(round(20 * now.scale) + 1, int(20 * most) + 1)]
+    scale = next((scale for scale in reversed(scales) if fits((scale / now.scale) ** 2)), now.scale)
+    if now.resize != "tiles" or scale == now.scale:
+        return found
+    name, thin = min(thickness.items(), key=lambda one: one[1])
+    why = f"makes {name} {thin * scale:.2g} px thick; the time has room for so many tiles"
+    return dataclasses.replace(found, input=dataclasses.replace(now, scale=scale), scale=why)
+
+
+def _typical_object(thickness: Mapping[str, float], picture: Size) -> float:
+    """Return the median thickness of the classes but for large regions and the thickest, the ground."""
+    *objects, _ = sorted(thickness.values())
+    return median([t for t in objects if t <= min(picture) / 4] or [min(thickness.values())])
 
 
 def _with_aspect(edge: int, picture: Size) -> Size:

@@ -22,6 +22,7 @@ from segpipe.train.engine import current_engine
 from segpipe.train.samples import available_memory
 
 _SELDOM = 0.1  # a class in a smaller share of the samples is shown more often
+_FEW = 4  # passes over the samples
 _ENCODER = Path("data/encoder/encoder.json")
 
 
@@ -170,10 +171,11 @@ def _schedule_rows(
     else:
         why = f"a validation of {pieces.count['val']} samples takes {validation:.2g} s"
     passes = found.passes(batch, count)
+    few = "; give more minutes if you can" if passes < _FEW else ""
     rows = [
         Row("train.epochs", params.train.epochs, found.epochs, why),
         Row("train.steps_per_epoch", params.train.steps_per_epoch, found.steps,
-            f"fills the time: each of {count} samples is seen {passes:.2g} times"),
+            f"fills the time: each of {count} samples is seen {passes:.2g} times{few}"),
     ]  # fmt: skip
     if params.train.max_minutes:
         reason = "the steps fill the time, and do not depend on the machine's load"

@@ -109,7 +109,13 @@ def finer(
         return found
     name, thin = min(thickness.items(), key=lambda one: one[1])
     why = f"makes {name} {thin * scale:.2g} px thick; the time has room for so many tiles"
-    return dataclasses.replace(found, input=dataclasses.replace(now, scale=scale), scale=why)
+    size = _of_objects(thickness, picture, scale)
+    return Proposal(dataclasses.replace(now, scale=scale), found.resize, size, why)
+
+
+def _of_objects(thickness: Mapping[str, float], picture: Size, scale: float) -> str:
+    thick = _typical_object(thickness, picture) * scale
+    return f"typical objects are {thick:.2g} px thick at the network"
 
 
 def _typical_object(thickness: Mapping[str, float], picture: Size) -> float:

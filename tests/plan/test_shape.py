@@ -75,3 +75,10 @@ def test_a_finer_scale_is_taken_as_far_as_the_time_and_the_tile_allow():
     found = propose(large, (6000, 6000), DEFAULT)
     assert (found.input.size, found.input.scale) == ((128, 128), 0.1)
     assert finer(found, large, (6000, 6000), lambda times: True).input.scale == 0.4
+
+
+def test_without_a_measured_class_the_input_stays():
+    for now in (DEFAULT, Input("tiles", (128, 128), 0.5)):
+        found = propose({}, (600, 600), now)
+        assert found.input == now
+        assert finer(found, {}, (600, 600), lambda times: True) == found

@@ -78,8 +78,8 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     def fits(times: float) -> bool:
         return has_room(minutes, timing, (times * count, times * pieces.count["val"]), batch, multiple)
 
-    if found.input.resize == "tiles":
-        found = shape.finer(found, look.thickness, picture, fits)
+    if (better := shape.finer(found, look.thickness, picture, fits)) != found:
+        found = better
         tiles, pieces = _cut(look, found.input, params)
         count = _count(pieces, params)
     schedule = fitting(minutes, timing, pieces.count["val"], multiple, params.train.warmup_epochs)

@@ -86,11 +86,9 @@ def _tiles(thickness: Mapping[str, float], picture: Size, thin: float) -> tuple[
     """Return tiles that show the thinnest class, and why they have their size."""
     scale = min(1.0, WANTED / thin) if thin >= LEAST else min(2.0, LEAST / thin)
     scale = max(0.1, round(20 * scale) / 20)
-    objects = _typical_object(thickness, picture) * scale
-    edge = next((edge for edge in _TILES if edge >= _OBJECTS * objects), _TILES[-1])
-    return Input(
-        "tiles", (edge, edge), scale
-    ), f"typical objects are {objects:.2g} px thick at the network"
+    needed = _OBJECTS * _typical_object(thickness, picture) * scale
+    edge = next((edge for edge in _TILES if edge >= needed), _TILES[-1])
+    return Input("tiles", (edge, edge), scale), _of_objects(thickness, picture, scale)
 
 
 def finer(
@@ -102,10 +100,12 @@ def finer(
     many times as wide as typical objects are thick.
     """
     now = found.input
+    if now.resize != "tiles" or not thickness:
+        return found
     most = min(1.0, now.size[0] / (_OBJECTS * _typical_object(thickness, picture)))
     scales = [n / 20 for n in range(round(20 * now.scale) + 1, int(20 * most) + 1)]
     scale = next((scale for scale in reversed(scales) if fits((scale / now.scale) ** 2)), now.scale)
-    if now.resize != "tiles" or scale == now.scale:
+    if scale == now.scale:
         return found
     name, thin = min(thickness.items(), key=lambda one: one[1])
     why = f"makes {name} {thin * scale:.2g} px thick; the time has room for so many tiles"

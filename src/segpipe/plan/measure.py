@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 import keras
@@ -135,9 +135,12 @@ def _repeated(samples: Arrays, count: int) -> Arrays:
 
 
 def _typical(ends: list[float]) -> float:
-    """Return the median time between two ends, without the first ones where there are more."""
+    """Return the mean time between two ends, without the first ones where there are more.
+
+    On a busy machine the median is too low: a few steps take long, and a run has them too.
+    """
     taken = np.diff(ends).tolist()
-    return median(taken[_FIRST:] or taken[-1:])
+    return fmean(taken[_FIRST:] or taken[-1:])
 
 
 def _seconds(action: Callable[[], object]) -> float:

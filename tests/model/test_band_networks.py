@@ -11,11 +11,11 @@ from helpers import decoder, plain_params
 from keras import ops
 from PIL import Image
 
-from segpipe.cli import cost
 from segpipe.model.encoders import ENCODERS
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone, fetch_backbone
 from segpipe.model.unet import assemble, unet
+from segpipe.plan import cost
 from segpipe.train.saving import save_model
 
 SIZE = (64, 96)

@@ -8,11 +8,11 @@ import pytest
 from helpers import decoder
 from keras import layers
 
-from segpipe.cli import cost
 from segpipe.model.backbone import backbone, set_trainable, tap
 from segpipe.model.decoders import DECODERS
 from segpipe.model.encoders import ENCODERS
 from segpipe.model.unet import unet
+from segpipe.plan import cost
 from segpipe.train.losses import cross_entropy
 
 MOBILENET = ENCODERS["mobilenet_v2"]

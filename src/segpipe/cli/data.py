@@ -30,6 +30,7 @@ def init_data(
     from segpipe.common.files import write_text
     from segpipe.params.file import as_yaml, changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
+    from segpipe.plan.shape import Input
     from segpipe.survey import survey
     from segpipe.survey.remarks import remarks
     from segpipe.survey.seen import refuse_place
@@ -47,7 +48,8 @@ def init_data(
         group=old.folder.group if again else "none",
         before=class_table(old.classes, old.ignore) if again else None,
     )
-    _print_found(found, [*remarks(found, params.train.batch_size)])
+    now = Input(old.resize, old.image_size, old.tiles.scale)
+    _print_found(found, [*remarks(found, params.train.batch_size, now)])
     proposed = {"data": found.data(_path_in_params(folder))}
     if again:
         del proposed["data"]["bands"]  # a choice that only people can make

@@ -71,8 +71,8 @@ def _print_layers(params: "Params", inner: "keras.Model") -> None:
 
 
 def _print_cost(params: "Params", network: "keras.Model") -> None:
-    from segpipe.cli import cost
     from segpipe.common.bands import in_words
+    from segpipe.plan import cost
 
     size, parts, memory = params.data.image_size, cost.parts(network), cost.memory(network)
     print(

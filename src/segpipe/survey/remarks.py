@@ -2,20 +2,44 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from segpipe.common.words import extent
+from segpipe.plan import shape
 from segpipe.survey import MOST_DECODED, Survey
+from segpipe.survey.objects import thickness
 
 _RARE = 1e-4
 _EDGE = 128  # the shorter edge of the input that is suggested, pixels
 
 
-def remarks(found: Survey, batch_size: int) -> Iterator[str]:
-    """Yield one line a finding; `batch_size` is that of training."""
+def remarks(found: Survey, batch_size: int, now: shape.Input | None = None) -> Iterator[str]:
+    """Yield one line a finding; `batch_size` is that of training, `now` the network's input."""
     yield from found.notes
     yield from _on_samples(found, batch_size)
     yield from _on_masks(found)
     yield from _on_images(found)
+    if now:
+        yield from on_objects(thickness(found), [one.size for one in found.stats], now)
+
+
+def on_objects(
+    thick: Mapping[str, float], sizes: Sequence[shape.Size], now: shape.Input
+) -> Iterator[str]:
+    """Yield a line where the network would see too little of the thinnest class."""
+    picture = shape.typical_size(sizes)
+    if thin := shape.too_thin(thick, picture, now):
+        name, here = thin
+        better = shape.propose(thick, picture, now).input
+        if better.resize == "tiles":
+            params = f"data.resize: tiles, data.tiles.scale: {better.scale:g}"
+        else:
+            size = better.size[0] if better.size[0] == better.size[1] else [*better.size]
+            params = f"data.image_size: {size}"
+        yield (
+            f"{name} is {thick[name]:.2g} px thick, and {here:.2g} px where data.resize: {now.resize} "
+            f"makes pictures {extent(now.size)}; {params} would show it (`segpipe plan` says more)"
+        )
 
 
 def _on_samples(found: Survey, batch_size: int) -> Iterator[str]:

@@ -108,7 +108,7 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
     planned = phases(params, encoder.trainable)
 
     def compile_for(epoch: int) -> None:
-        _compile(learner, encoder, work, next(phase for phase in planned if epoch in phase.epochs))
+        compile_phase(learner, encoder, work, next(phase for phase in planned if epoch in phase.epochs))
 
     progress = resume.restore(work.run, learner, compile_for)
     print(resume.describe_start(work.run, progress, params), flush=True)
@@ -119,7 +119,7 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
         for phase in planned:
             if progress.epoch in phase.epochs and not progress.why_stop(params):
                 if progress.epoch == phase.epochs.start:
-                    _compile(learner, encoder, work, phase)
+                    compile_phase(learner, encoder, work, phase)
                 _fit(learner, work, progress, phase.epochs.stop)
     except callbacks.Diverged as error:
         if progress.best_epoch:
@@ -135,7 +135,7 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
     return progress
 
 
-def _compile(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phase) -> None:
+def compile_phase(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phase) -> None:
     """Set up a phase, with a new optimizer."""
     params = work.params
     if encoder.trainable != phase.trains_encoder:

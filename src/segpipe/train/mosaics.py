@@ -18,7 +18,7 @@ from segpipe.common.words import extent
 from segpipe.train.previews import GAP, HEADINGS, LINE, legend
 from segpipe.train.samples import Arrays, Samples
 
-_MOST_TILES, _MOST_PIXELS = 64, 1 << 23  # of a picture's tiles; of a larger one the middle is shown
+MOST_TILES, _MOST_PIXELS = 64, 1 << 23  # of a picture's tiles; of a larger one the middle is shown
 
 Layer = list[np.ndarray]
 """Image, true and predicted mask of one place, as they are drawn: RGB uint8 [h, w, 3]."""
@@ -31,7 +31,7 @@ def tile_samples(validation: Samples, count: int) -> Arrays:
         name, place = _parted(of_tile)
         pictures.setdefault(name, {})[place] = number
     height, width = validation.size
-    most = min(_MOST_TILES, max(_MOST_PIXELS // (height * width), 1))
+    most = min(MOST_TILES, max(_MOST_PIXELS // (height * width), 1))
     chosen = []
     for name in first_by_hash(pictures, count):
         chosen += [pictures[name][place] for place in _middle(pictures[name], most)]

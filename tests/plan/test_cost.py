@@ -10,11 +10,12 @@ from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from typer.testing import CliRunner
 
-from segpipe.cli import app, cost
+from segpipe.cli import app
 from segpipe.model.backbone import backbone, set_trainable, tap
 from segpipe.model.decoders import DECODERS
 from segpipe.model.encoders import ENCODERS
 from segpipe.model.unet import unet
+from segpipe.plan import cost
 
 
 def test_macs_of_a_small_network_are_those_worked_out_by_hand():

@@ -1,0 +1,81 @@
+"""The command that plans a run."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+if TYPE_CHECKING:
+    from segpipe.plan.planner import Plan
+    from segpipe.train.params import TrainParams
+
+_RAW = Path("data/raw")
+
+
+def plan(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long training may take.")] = 30.0,
+    write: Annotated[bool, typer.Option("--write", help="Put it into params.yaml.")] = False,
+) -> None:
+    """Propose params for your data, this machine and some minutes of training.
+
+    Looks at pictures that `dvc repro fetch` wrote, and trains for some seconds to measure a step.
+    """
+    from segpipe.common.files import write_text
+    from segpipe.common.quiet import quiet
+    from segpipe.params.file import changed_params
+    from segpipe.params.load import PARAMS_FILE, load_params
+    from segpipe.plan.look import look
+    from segpipe.preprocess.cut import Cut
+
+    params = load_params()
+    data = params.data
+    cut = Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate)
+    seen = look(_RAW, cut, [row.name for row in data.classes])
+    _choose_backend(params.train)
+    begin = time.monotonic()
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.plan import planner
+
+        importing = time.monotonic() - begin
+    found = planner.plan(seen, params, minutes, importing)
+    text = changed_params(PARAMS_FILE, found.changes())  # checks it
+    _print(found)
+    if write:
+        write_text(PARAMS_FILE, text)
+        print(f"\nwritten to {PARAMS_FILE}; next: `dvc repro`")
+    else:
+        print(f"\nto put this into {PARAMS_FILE}: segpipe plan --minutes {minutes:g} --write")
+
+
+def _choose_backend(train: "TrainParams") -> None:
+    """Set the backend that the stage train will run on, before Keras is imported."""
+    if train.backend != "auto":
+        os.environ["KERAS_BACKEND"] = train.backend
+    elif train.devices not in ("auto", 1):
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+
+
+def _print(found: "Plan") -> None:
+    from segpipe.common.words import duration
+
+    print(found.device)
+    table = Table("param", "now", "proposed", Column("why", overflow="fold"))
+    for row in found.rows:
+        now, proposed = escape(str(row.now)), escape(str(row.proposed))
+        changed = row.proposed != row.now
+        table.add_row(row.key, now, f"[b]{proposed}" if changed else proposed, escape(row.reason))
+    Console().print(table)
+    for need in found.needs:
+        print(f"memory of {need.stage}: {need.bytes / 1e9:.1f} GB ({need.reason})")
+    schedule = found.schedule
+    parts = (
+        f"{duration(schedule.start)} to trace, {duration(schedule.training)} of steps, "
+        f"{duration(schedule.validating)} of {schedule.epochs} validations"
+    )
+    before = f"and {duration(found.before)} before it, to start"
+    print(f"time of training: {duration(schedule.seconds)} ({parts}), {before}")

@@ -1,0 +1,95 @@
+"""A look at some training pictures of `data/raw`."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import track
+
+from segpipe.common import tfrecord
+from segpipe.common.bands import numbers
+from segpipe.common.codec import decode_png
+from segpipe.common.errors import UserError
+from segpipe.common.files import name_hash, read_json
+from segpipe.common.index import read_index
+from segpipe.common.records import SUMMARY
+from segpipe.common.splits import Split
+from segpipe.plan.objects import Thickness
+from segpipe.plan.shape import Size
+from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.intensity import Levels
+from segpipe.preprocess.tiles import area
+
+_PICTURES, _SHARDS = 200, 8  # to look at, at most, in so many shards
+_BYTES = 1 << 28  # of encoded pictures that are kept, at most
+
+
+@dataclass(frozen=True)
+class Look:
+    """What some training pictures hold, and how many there are in all."""
+
+    samples: list[tfrecord.Features]  # encoded pictures and masks
+    sizes: list[Size]
+    thickness: dict[str, float]  # pixels, by class, the thinnest first
+    pixels: dict[int, int]  # by index of the class
+    pictures: dict[Split, int]  # by split of the records
+    levels: Levels
+    deep: bool  # whether pictures have more than 8 bits
+
+    @property
+    def commonest(self) -> int:
+        """The class with the most pixels."""
+        return max(self.pixels, key=self.pixels.__getitem__)
+
+
+def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
+    """Read up to 200 training pictures, chosen by hash, and measure their objects.
+
+    `names` are the classes by index. Raises UserError where fetch has written none, or wrote them for
+    other classes.
+    """
+    if not (raw / SUMMARY).is_file():
+        raise UserError(f"{raw}: no pictures yet; `dvc repro fetch` writes them, then plan again")
+    summary = read_json(raw / SUMMARY, "fetch")
+    assignment = cut.of(read_index(raw))
+    training = {name for name, split in assignment.splits.items() if split == "train"}
+    shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
+    samples = [*_chosen(shards, training)]
+    thickness = Thickness()
+    sizes = list[Size]()
+    for sample in track(samples, "Measuring objects"):
+        mask = decode_png(sample["mask"])
+        sizes.append((mask.shape[0], mask.shape[1]))
+        thickness.add(mask)
+    if (highest := max(thickness.pixels, default=0)) >= len(names):
+        raise UserError(
+            f"{raw} holds class number {highest}, but data.classes has {len(names)}: the params have "
+            "changed since; `dvc repro fetch` writes it anew"
+        )
+    depths = tuple(summary["splits"]["train"]["depths"])
+    counts = Counter(assignment.splits.values())
+    return Look(
+        samples, sizes, {names[n]: t for n, t in thickness.by_class().items()}, thickness.pixels,
+        dict(counts), Levels(len(numbers(summary["bands"])), None, depths), {*depths} != {"uint8"},
+    )  # fmt: skip
+
+
+def _chosen(shards: Sequence[Path], training: set[str]) -> Iterator[tfrecord.Features]:
+    """Yield training samples of a few shards, spread evenly over all; those with the lowest hash."""
+    step = -(-len(shards) // _SHARDS)
+    kept = shards[::step]
+    most = _PICTURES * len(shards) / max(len(kept) * len(training), 1)  # the share of them to take
+    streams = (tfrecord.read_shard(path) for path in track(kept, "Reading data/raw"))
+    held = 0
+    for sample in itertools.chain.from_iterable(streams):
+        name = sample["name"].decode()
+        if name in training and name_hash(name, "plan") < most and held < _BYTES:
+            held += len(sample["image"]) + len(sample["mask"])
+            yield sample
+
+
+def largest(look: Look) -> int:
+    """Return the pixels of the largest picture that was looked at."""
+    return max(map(area, look.samples))

@@ -1,0 +1,149 @@
+"""What a step of training and a validation take on this machine: the true ones, for some seconds."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import keras
+import numpy as np
+import rich.progress
+
+from segpipe.common.records import Manifest
+from segpipe.model.params import ModelParams
+from segpipe.model.pretrained import Backbone
+from segpipe.model.unet import assemble
+from segpipe.plan import cost
+from segpipe.train import callbacks, resume
+from segpipe.train.engine import Engine
+from segpipe.train.loop import Work, compile_phase
+from segpipe.train.optimizer import phases
+from segpipe.train.params import TrainParams
+from segpipe.train.previews import drawer
+from segpipe.train.samples import Arrays, preview_samples
+
+_STEPS, _SECONDS = 48, 15.0  # to measure, at most; the first of them are slow
+_FIRST = 3  # steps and batches that trace, fill queues and warm up
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds."""
+
+    build: float  # of the network, before the first epoch
+    start: float  # of tracing and the first preview, more than the steps and batches they are part of
+    step: float
+    sample: float  # of validation
+    epoch: float  # at an epoch's end: a checkpoint and the previews
+
+
+class _Clock(keras.callbacks.Callback):
+    """Notes when steps and batches of validation end, and stops when it has seen enough."""
+
+    def __init__(self, advance: Callable[[], None]) -> None:
+        super().__init__()
+        self.steps, self.batches, self.advance = [time.monotonic()], list[float](), advance
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Read the loss, as training does: the step has ended then."""
+        float((logs or {})["loss"])
+        self.steps.append(time.monotonic())
+        self.advance()
+        enough = len(self.steps) > 2 * _FIRST and self.steps[-1] - self.steps[_FIRST] > _SECONDS
+        self.model.stop_training = self.model.stop_training or enough
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Start the clock of validation."""
+        self.batches = [time.monotonic()]
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Read the loss."""
+        float((logs or {})["loss"])
+        self.batches.append(time.monotonic())
+
+
+def measure(
+    backbone: Backbone,
+    model: ModelParams,
+    params: TrainParams,
+    manifest: Manifest,
+    training: Arrays,
+    validation: Arrays,
+    engine: Engine,
+) -> tuple[Timing, cost.Memory]:
+    """Build the network and train it a little; return what that takes, and the network's memory.
+
+    `manifest` says what the samples are; it needs no files.
+    """
+    begin = time.monotonic()
+    update = {"class_weights": "none", "steps_per_epoch": _STEPS * params.steps_per_execution}
+    params = params.model_copy(update=update)
+    execution = params.batch_size * params.steps_per_execution  # samples that the clock sees as one
+    validation = _repeated(validation, 4 * _FIRST * execution)
+    inner = backbone.architecture(manifest.size, manifest.channels)
+    network = assemble(backbone, inner, model, len(manifest.classes), manifest.channels)
+    memory, learner = cost.memory(network), engine.fused(network)
+    shown = preview_samples(validation, params.previews.samples)
+    with tempfile.TemporaryDirectory() as folder:
+        run = resume.Run(Path(folder))
+        draw = drawer(shown, manifest.classes, Path(folder, "kept"), Path(folder, "previews"))
+        work = Work(
+            {}, manifest, training, validation, params, 0, engine, run, shown.images, draw, Path(folder)
+        )
+        encoder = network.get_layer("encoder")
+        compile_phase(learner, encoder, work, phases(params, encoder.trainable)[0])
+        built = time.monotonic() - begin
+        clock = _fit(learner, work)
+        previews = callbacks.Previews(shown.images, len(shown.images), 1, draw)
+        previews.set_model(learner)
+        first, preview = (_seconds(lambda: previews.on_epoch_begin(0)) for _ in range(2))
+        saved = resume.Progress(best_weights=learner.get_weights())
+        checkpoint = _seconds(lambda: resume.save(run, saved, learner))
+    step, batch = _typical(clock.steps), _typical(clock.batches)
+    beginning = clock.steps[_FIRST] - clock.steps[0] - _FIRST * step
+    later = clock.batches[1] - clock.batches[0] - batch
+    drawn = preview / params.previews.every if params.previews.every else 0.0
+    start = max(beginning, 0) + max(later, 0) + first * bool(drawn)
+    by_step = step / params.steps_per_execution
+    return Timing(built, start, by_step, batch / execution, drawn + checkpoint), memory
+
+
+def _fit(learner: keras.Model, work: Work) -> _Clock:
+    """Train for some steps and validate, as `loop.train` does."""
+    params, engine = work.params, work.engine
+    batches = engine.train_batches(
+        work.training, params.batch_size, range(work.steps), work.seed, params.augment, work.crop
+    )
+    with rich.progress.Progress() as bar:
+        task = bar.add_task("Measuring steps", total=_STEPS)
+        clock = _Clock(lambda: bar.advance(task))
+        learner.fit(
+            batches, steps_per_epoch=work.steps, shuffle=False, verbose=0,
+            validation_data=engine.validation_batches(work.validation, params.batch_size),
+            callbacks=[clock, *([callbacks.AveragedWeights()] if params.ema else [])],
+        )  # fmt: skip
+        bar.update(task, completed=_STEPS)
+    return clock
+
+
+def _repeated(samples: Arrays, count: int) -> Arrays:
+    """Return so many samples, again and again the same."""
+    return samples.only([number % len(samples.names) for number in range(count)])
+
+
+def _typical(ends: list[float]) -> float:
+    """Return the mean time between two ends, without the first ones where there are more.
+
+    On a busy machine the median is too low: a few steps take long, and a run has them too.
+    """
+    taken = np.diff(ends).tolist()
+    return fmean(taken[_FIRST:] or taken[-1:])
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    action()
+    return time.monotonic() - begin

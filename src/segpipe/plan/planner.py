@@ -1,0 +1,207 @@
+"""The plan: the params that suit data, machine and minutes, each with its reason."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segpipe.common.classes import class_table
+from segpipe.common.devices import take_gpus
+from segpipe.common.errors import UserError
+from segpipe.common.quiet import quiet
+from segpipe.common.records import Manifest, Tiles
+from segpipe.model.pretrained import Backbone
+from segpipe.params.load import Params
+from segpipe.plan import shape
+from segpipe.plan.look import Look
+from segpipe.plan.measure import Timing, measure
+from segpipe.plan.memory import Need, needs
+from segpipe.plan.pieces import Pieces, cut
+from segpipe.plan.schedule import EPOCHS, VALIDATING, Schedule, fitting, has_room
+from segpipe.train.engine import current_engine
+from segpipe.train.mosaics import MOST_TILES
+from segpipe.train.samples import available_memory
+
+_SELDOM = 0.1  # a class in a smaller share of the samples is shown more often
+_FEW = 4  # passes over the samples
+_ENCODER = Path("data/encoder/encoder.json")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A param: its value now, the proposed one, and why."""
+
+    key: str
+    now: Any
+    proposed: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Params for some minutes, and what the run will take."""
+
+    rows: list[Row]
+    needs: list[Need]
+    schedule: Schedule
+    before: float  # seconds until training begins
+    device: str
+
+    def changes(self) -> dict[str, Any]:
+        """Return the proposed params as nested sections."""
+        nested: dict[str, Any] = {}
+        for row in self.rows:
+            *sections, last = row.key.split(".")
+            section = nested
+            for name in sections:
+                section = section.setdefault(name, {})
+            section[last] = row.proposed
+        return nested
+
+
+def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
+    """Plan a run of some minutes; `importing` is how many seconds the libraries take to start.
+
+    Raises UserError where the minutes are too few, or the params have a second phase.
+    """
+    if params.train.fine_tuning.epochs:
+        raise UserError("a plan has one phase of training; set train.fine_tuning.epochs to 0")
+    data, names = params.data, [row.name for row in params.data.classes]
+    picture = shape.typical_size(look.sizes)
+    now = shape.Input(data.resize, data.image_size, data.tiles.scale)
+    found = shape.propose(look.thickness, picture, now)
+    batch, multiple = params.train.batch_size, params.train.steps_per_execution
+    tiles, pieces = _cut(look, found.input, params)
+    if batch > (count := _count(pieces, params)):
+        batch = 1 << (max(count // 4, 1).bit_length() - 1)
+    device, timing, network = _measured(params, found.input, tiles, pieces, batch)
+
+    def fits(times: float) -> bool:
+        predicted = _predicted(look, params, tiles, times * pieces.count["val"])
+        return has_room(minutes, timing, (times * count, predicted), batch, multiple)
+
+    if (better := shape.finer(found, look.thickness, picture, fits)) != found:
+        found = better
+        tiles, pieces = _cut(look, found.input, params)
+        count = _count(pieces, params)
+    predicted = _predicted(look, params, tiles, pieces.count["val"])
+    schedule = fitting(minutes, timing, predicted, multiple, params.train.warmup_epochs)
+    rows = [
+        *_input_rows(now, found),
+        _sampling(params, pieces, names),
+        Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, count, timing)),
+        *_schedule_rows(params, schedule, timing, pieces, batch, count),
+        _encoder(params),
+    ]
+    batches = batch, params.evaluate.batch_size
+    needed = needs(look, found.input, tiles, pieces, network, batches, len(names), available_memory())
+    return Plan([row for row in rows if row], needed, schedule, importing + timing.build, device)
+
+
+def _cut(look: Look, chosen: shape.Input, params: Params) -> tuple[Tiles | None, Pieces]:
+    """Return how pictures are cut, if they are, and some samples."""
+    data, tiles = params.data, None
+    if chosen.resize == "tiles":
+        tiles = dataclasses.replace(Tiles(**data.tiles.model_dump()), scale=chosen.scale)
+    return tiles, cut(look, chosen, tiles, data.bands, len(data.classes), params.train.batch_size)
+
+
+def _predicted(look: Look, params: Params, tiles: Tiles | None, validated: float) -> float:
+    """Return how many samples are predicted after an epoch: validation's and, of tiles, previews' too."""
+    previews = params.train.previews
+    if not tiles or not previews.every:
+        return validated
+    of_picture = min(validated / max(look.pictures.get("val", 0), 1), MOST_TILES)
+    return validated + of_picture * previews.samples / previews.every
+
+
+def _count(pieces: Pieces, params: Params) -> int:
+    """Return how many samples there are to train on."""
+    return min(pieces.count["train"], params.train.samples or pieces.count["train"])
+
+
+def _measured(
+    params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int
+) -> tuple[str, Timing, Any]:
+    """Train a little on the device that the run will have; return device, timing, network's memory."""
+    data, encoder = params.data, params.model.encoder
+    manifest = Manifest(
+        Path(), data.source, chosen.size, chosen.resize, class_table(data.classes, data.ignore), {}, [],
+        bands=data.bands, tiles=tiles,
+    )  # fmt: skip
+    backbone = Backbone(encoder.name, encoder.alpha, None if encoder.weights == "none" else Path())
+    epochs = max(EPOCHS, params.train.warmup_epochs)
+    train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs})
+    engine = current_engine()
+    take_gpus(engine.gpus(train), batch)
+    with quiet():  # TensorFlow looks for GPUs
+        device = engine.prepare(train)
+    found = measure(backbone, params.model, train, manifest, pieces.training, pieces.validation, engine)
+    return device, *found
+
+
+def _input_rows(now: shape.Input, found: shape.Proposal) -> list[Row]:
+    rows = [
+        Row("data.resize", now.resize, found.input.resize, found.resize),
+        Row("data.image_size", _edges(now.size), _edges(found.input.size), found.size),
+    ]
+    if found.input.resize == "tiles":
+        rows.append(Row("data.tiles.scale", now.scale, found.input.scale, found.scale))
+    return rows
+
+
+def _edges(size: shape.Size) -> int | list[int]:
+    return size[0] if size[0] == size[1] else [*size]
+
+
+def _sampling(params: Params, pieces: Pieces, names: list[str]) -> Row:
+    """Propose which samples are drawn more often."""
+    seldom = {names[n]: held for n, held in enumerate(pieces.held) if 0 < held < _SELDOM}
+    now = params.train.sampling
+    if not seldom:
+        reason = f"every class is in {100 * _SELDOM:.0f} % of the samples or more"
+        return Row("train.sampling", now, "uniform", reason)
+    rarest = min(seldom, key=seldom.__getitem__)
+    reason = f"{rarest} is in {100 * seldom[rarest]:.2g} % of the samples"
+    return Row("train.sampling", now, "balanced", reason)
+
+
+def _of_batch(params: Params, batch: int, count: int, timing: Timing) -> str:
+    if batch < params.train.batch_size:
+        return f"there are {count} training samples"
+    return f"a step of training takes {timing.step:.2g} s here"
+
+
+def _schedule_rows(
+    params: Params, found: Schedule, timing: Timing, pieces: Pieces, batch: int, count: int
+) -> list[Row]:
+    validation = timing.sample * pieces.count["val"]
+    if found.epochs < EPOCHS:
+        why = f"a validation takes {validation:.2g} s; more of them, over {100 * VALIDATING:.0f} %"
+    else:
+        why = f"a validation of {pieces.count['val']} samples takes {validation:.2g} s"
+    passes = found.passes(batch, count)
+    few = "; give more minutes if you can" if passes < _FEW else ""
+    rows = [
+        Row("train.epochs", params.train.epochs, found.epochs, why),
+        Row("train.steps_per_epoch", params.train.steps_per_epoch, found.steps,
+            f"fills the time: each of {count} samples is seen {passes:.2g} times{few}"),
+    ]  # fmt: skip
+    if params.train.max_minutes:
+        reason = "the steps fill the time, and do not depend on the machine's load"
+        rows.append(Row("train.max_minutes", params.train.max_minutes, 0.0, reason))
+    return rows
+
+
+def _encoder(params: Params) -> Row | None:
+    """Propose the encoder whose weights are at hand; say nothing where they must be fetched first."""
+    encoder = params.model.encoder
+    if encoder.weights == "none":
+        reason = "its weights start from random (model.encoder.weights)"
+    elif Path(encoder.weights).is_file():
+        reason = f"its weights are {encoder.weights}"
+    elif _ENCODER.is_file() and f'"{encoder.name}"' in _ENCODER.read_text(encoding="utf-8"):
+        reason = "its weights are in data/encoder"
+    else:
+        return None
+    return Row("model.encoder.name", encoder.name, encoder.name, reason)

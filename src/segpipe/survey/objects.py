@@ -1,0 +1,36 @@
+"""How thick the objects in a folder's masks are."""
+
+from rich.progress import track
+
+from segpipe.common.errors import UserError
+from segpipe.common.files import first_by_hash
+from segpipe.fetch.integrity import InColoursError, mask_pixels
+from segpipe.fetch.sample import Sample
+from segpipe.plan.objects import MASKS, Thickness
+from segpipe.survey import Survey
+
+
+def thickness(found: Survey) -> dict[str, float]:
+    """Return the typical thickness of each class in pixels, the thinnest first, from a few masks."""
+    samples = [one.sample for one in found.stats]
+    collected, names = Thickness(), found.proposal.table.names
+    few = first_by_hash(samples, MASKS, "plan", lambda sample: sample.name)
+    for sample in track(few, "Measuring objects"):
+        try:
+            _add(collected, sample, found)
+        except (UserError, OSError):
+            continue  # listed as a bad sample already
+    return {names[index]: width for index, width in collected.by_class().items()}
+
+
+def _add(collected: Thickness, sample: Sample, found: Survey) -> None:
+    _, mask = sample.content.read()
+    table = found.proposal.table
+    if not isinstance(mask, bytes):  # drawn, as indices of the classes
+        collected.add(mask)
+        return
+    try:
+        values, _ = mask_pixels(mask, sample.mask, table.by_colour)
+    except InColoursError:
+        values, _ = mask_pixels(mask, sample.mask, True)
+    collected.add(table.to_indices(values))

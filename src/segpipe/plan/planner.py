@@ -107,7 +107,7 @@ def _cut(look: Look, chosen: shape.Input, params: Params) -> tuple[Tiles | None,
 
 
 def _predicted(look: Look, params: Params, tiles: Tiles | None, validated: float) -> float:
-    """Return how many samples are predicted after an epoch: validation's and, of tiles, previews' too."""
+    """Return how many samples an epoch ends with: of validation and, for tiles, of previews."""
     previews = params.train.previews
     if not tiles or not previews.every:
         return validated

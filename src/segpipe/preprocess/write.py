@@ -29,7 +29,7 @@ from segpipe.preprocess.percentiles import Deep, found_ranges
 from segpipe.preprocess.resize import resize_mask
 from segpipe.preprocess.tiles import Cutter, Record, area
 
-_DECODED = 1 << 26  # pixels of the pictures that are decoded ahead, at most; one may be larger
+_DECODED = 1 << 25  # pixels of the pictures that are decoded ahead, at most; one may be larger
 
 
 def write_records(

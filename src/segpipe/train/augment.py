@@ -51,13 +51,13 @@ def augment(
     # In float64: the last bit of sine, cosine and power may depend on the place in a batch. Rounding to
     # float32 removes it.
     columns = ops.unstack(ops.cast(draws, "float64"), DRAWS, axis=1)
-    if params.recolours:
+    if params.recolours and not crop:
         images = _recoloured(images, columns[6:10], params, rgb)
     if params.moves or crop:
         transforms = _transforms(columns[:6], images.shape[1], images.shape[2], params, crop)
-        images, masks = _moved(images, masks, transforms)
-        if crop:
-            images, masks = (pixels[:, : crop[0], : crop[1]] for pixels in (images, masks))
+        images, masks = _moved(images, masks, transforms, crop or images.shape[1:3])
+        if params.recolours and crop:  # only now, since a crop has fewer pixels
+            images = _recoloured(images, columns[6:10], params, rgb)
     elif params.flip:
         mirrored = columns[0] < 0.5
         images = ops.where(mirrored[:, None, None, None], ops.flip(images, 2), images)
@@ -104,14 +104,16 @@ def _transforms(
     return ops.cast(ops.stack(rows, axis=1), "float32")
 
 
-def _moved(images: Tensor, masks: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Move images by bilinear interpolation, to float32, and masks by the nearest pixel."""
+def _moved(
+    images: Tensor, masks: Tensor, transforms: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Move images by bilinear interpolation, to float32, and masks by the nearest pixel; keep `size`."""
 
     def transformed(pixels: Tensor, interpolation: str, beyond: str) -> Tensor:
         return ops.image.affine_transform(
             pixels, transforms, interpolation=interpolation, fill_mode=beyond,
             fill_value=float(_OUTSIDE), data_format="channels_last",
-        )  # fmt: skip
+        )[:, : size[0], : size[1]]  # fmt: skip
 
     masks = transformed(ops.cast(masks, "int32")[..., None], "nearest", "constant")
     # As floats, since the operation would round uint8 down. At its edge the image is extended, and not

@@ -8,11 +8,11 @@ from segpipe.plan.cost import Memory
 from segpipe.plan.look import Look, largest
 from segpipe.plan.pieces import Pieces
 from segpipe.plan.shape import Input, typical_size
+from segpipe.preprocess.write import DECODED
 
 LIBRARIES = 0.9e9  # bytes of Python, TensorFlow and Keras, measured on a CPU
 _WORKSPACE = 0.3e9  # more in training: buffers of the libraries, measured on a CPU
 _PYTHON = 0.15e9  # bytes of a stage without them
-_AHEAD = 1 << 26  # pixels of pictures that preprocess decodes ahead, or one picture
 _SHARE = 2  # samples are kept in memory where they take at most this part of what is free
 
 
@@ -41,7 +41,7 @@ def _preprocess(look: Look, chosen: Input) -> Need:
     pictures, pixels = sum(look.pictures.values()), largest(look)
     ahead = 4 * usable_cores() + 1
     if chosen.resize == "tiles":
-        ahead = max(1, min(ahead, _AHEAD // pixels))
+        ahead = max(1, min(ahead, DECODED // pixels)) + 1  # and the one that is being cut
     count = min(ahead, pictures)
     bands = look.levels.bands
     scaled = (bands + 1) * min(chosen.factor(typical_size(look.sizes)), 2) ** 2

@@ -29,7 +29,7 @@ from segpipe.preprocess.percentiles import Deep, found_ranges
 from segpipe.preprocess.resize import resize_mask
 from segpipe.preprocess.tiles import Cutter, Record, area
 
-_DECODED = 1 << 25  # pixels of the pictures that are decoded ahead, at most; one may be larger
+DECODED = 1 << 25  # pixels of the pictures that are decoded ahead, at most; one may be larger
 
 
 def write_records(
@@ -121,7 +121,7 @@ def _commonest(raw: Path, summary: dict, assignment: Assignment) -> int:
     """Return the class with the most pixels in the training pictures."""
     pixels = np.zeros(256, np.int64)
     for _, sample in _chosen(raw, summary["splits"], assignment, ("train",), "Counting"):
-        for rows in np.array_split(mask := decode_png(sample["mask"]), -(-mask.size // _DECODED)):
+        for rows in np.array_split(mask := decode_png(sample["mask"]), -(-mask.size // DECODED)):
             pixels += np.bincount(rows.ravel(), minlength=256)  # which takes 8 bytes a pixel
     return int(pixels[:IGNORE].argmax())
 
@@ -187,7 +187,7 @@ def _records(
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
         weight = (lambda one: area(one[1])) if cutter else (lambda one: 0)
         ready = in_order(
-            lambda one: pool.submit(made, one), chosen, 4 * threads, weight, _DECODED if cutter else 0
+            lambda one: pool.submit(made, one), chosen, 4 * threads, weight, DECODED if cutter else 0
         )
         for split, cut in ready:
             yield from ((split, record) for record in cut())

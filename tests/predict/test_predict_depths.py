@@ -85,7 +85,7 @@ def test_pictures_outside_the_trained_range_are_said_by_name_at_the_end(predict,
         code, said, _ = predict(root, "-o", tmp_path / "out", *options)
         said = said.splitlines()
         assert code == 0
-        notes = [line for line in said if line.startswith("note: ")]
+        notes = [line for line in said if line.startswith(f"note: {root}")]
         assert notes == [
             f"note: {outside}: 90% of its pixels lie outside the range that the model was trained on, "
             "100 to 4000 (band 1)",

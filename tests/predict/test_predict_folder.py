@@ -249,10 +249,10 @@ def test_odd_pictures_are_predicted_as_training_reads_them(predict, model, tmp_p
 
 
 def test_a_huge_picture_is_reported_and_not_unpacked(predict, photos, tmp_path):
-    Image.new("1", (20_000, 10_000)).save(photos / "huge.png")
+    Image.new("1", (30_000, 20_000)).save(photos / "huge.png")
     code, _, complained = predict(photos, "-o", tmp_path / "out")
     assert code == 1
-    assert "huge.png: a picture of 200000000 pixels\n" in complained
+    assert "huge.png: a picture of 600000000 pixels\n" in complained
 
 
 def test_an_animation_is_reported(predict, photos, tmp_path):

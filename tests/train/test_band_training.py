@@ -53,7 +53,7 @@ def write_records(folder, bands, **changes):
 @BY_BANDS
 def test_samples_from_the_shards_are_those_from_memory_and_those_that_were_written(bands, tmp_path):
     manifest = write_records(tmp_path, bands)
-    assert (manifest.bands, manifest.channels, manifest.shape) == (
+    assert (manifest.bands, manifest.channels, manifest.shape("train")) == (
         bands,
         len(bands),
         (32, 32, len(bands)),
@@ -191,7 +191,7 @@ def test_the_saved_model_is_the_trained_one_and_its_card_says_what_it_sees(train
     images = np.stack([sample["image"] for sample in read(manifest, "test")])
     np.testing.assert_array_equal(loaded.predict_on_batch(images), network.predict_on_batch(images))
     card = read_card(folder / "model.keras")
-    assert (card["format"], card["bands"]) == (3, [*manifest.bands])
+    assert (card["format"], card["bands"]) == (4, [*manifest.bands])
     assert card["intensity"] == [[0, 100 * number] for number in range(1, manifest.channels + 1)]
 
 

@@ -59,7 +59,7 @@ def test_info_prints_what_made_the_model(finished_project):
     assert card == read_card(finished_project / "models/model.keras")
     assert re.fullmatch(r"[0-9a-f]{16}", card.pop("fingerprint"))
     assert card == {
-        "format": 3,
+        "format": 4,
         "segpipe": __version__,
         "image_size": [32, 32],
         "resize": "stretch",

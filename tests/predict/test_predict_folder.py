@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -249,7 +251,11 @@ def test_odd_pictures_are_predicted_as_training_reads_them(predict, model, tmp_p
 
 
 def test_a_huge_picture_is_reported_and_not_unpacked(predict, photos, tmp_path):
-    Image.new("1", (30_000, 20_000)).save(photos / "huge.png")
+    Image.new("1", (8, 8)).save(photos / "huge.png")
+    small = (photos / "huge.png").read_bytes()
+    header = struct.pack(">II", 30_000, 20_000) + small[24:29]
+    check = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
+    (photos / "huge.png").write_bytes(small[:16] + header + check + small[33:])
     code, _, complained = predict(photos, "-o", tmp_path / "out")
     assert code == 1
     assert "huge.png: a picture of 600000000 pixels\n" in complained

@@ -63,7 +63,7 @@ def test_samples_from_the_shards_are_those_from_memory_and_those_that_were_writt
     np.testing.assert_array_equal(kept.images, written)
     np.testing.assert_array_equal(kept.masks, written[..., -1] > 127)
     for samples in (kept, read_later, kept.only([2, 0]), read_later.only([2, 0])):
-        assert (samples.shape, samples.bands) == (manifest.shape, bands)
+        assert (samples.shape, samples.bands) == (manifest.shape("train"), bands)
     for mine, theirs in zip(kept.take([3, 1]), read_later.take([3, 1]), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert bytes_needed(manifest) == 16 * 32 * 32 * (len(bands) + 1)

@@ -138,6 +138,8 @@ def table(found: pd.DataFrame) -> str:
     for data in LARGE:
         for way in ways(data):
             rows = found[(found.data == data) & (found.way == way)]
+            if rows.empty:
+                continue
             small = ", ".join(f"{name} {spread(rows[f'original.iou.{name}'])}" for name in SHOWN[data])
             cells = (
                 data,

@@ -10,9 +10,10 @@ pixels, specks, rods, fibres and blobs out of focus are as bright as cells.
 A picture depends only on the seed, its split and its number.
 """
 
-import argparse
+from functools import partial
 from pathlib import Path
 
+import _pairs
 import numpy as np
 import tifffile
 from PIL import Image, ImageDraw, ImageFilter
@@ -42,33 +43,22 @@ _READ_NOISE = 6
 
 def main() -> None:
     """Draw a data set in the layout `pairs`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, help="the folder to write")
-    parser.add_argument("--train", type=int, default=12, help="pictures in train.txt")
-    parser.add_argument("--test", type=int, default=6, help="pictures in test.txt")
+    parser = _pairs.parser(__doc__, train=12, test=6)
     parser.add_argument("--size", type=int, default=2000, help="the edge of the pictures in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other cells")
     arguments = parser.parse_args()
     write(arguments.out, arguments.train, arguments.test, arguments.seed, arguments.size)
-    print(
-        f"{arguments.train} + {arguments.test} pictures; next: segpipe init-data {arguments.out} --write"
-    )
+    print(_pairs.written(arguments))
 
 
 def write(out: Path, train: int, test: int, seed: int, size: int) -> None:
-    """Write `images/`, `masks/`, `train.txt`, `test.txt` and the names in `classes.txt`."""
-    for folder in ("images", "masks"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    for split, (part, count) in enumerate((("train", train), ("test", test))):
-        names = [f"{part}-{number:05d}" for number in range(count)]
-        for number, name in enumerate(names):
-            image, mask = draw(np.random.default_rng([seed, split, number]), size)
-            tifffile.imwrite(out / f"images/{name}.tif", image, photometric="minisblack", metadata=None)
-            Image.fromarray(mask).save(out / f"masks/{name}.png")
-        (out / f"{part}.txt").write_text("".join(f"{name}\n" for name in names))
-    (out / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    """Write a data set in the layout `pairs`."""
+    counts = {"train": train, "test": test}
+    _pairs.write(out, counts, seed, CLASSES, partial(draw, size=size), save)
+
+
+def save(image: np.ndarray, path: Path) -> None:
+    """Save a picture as TIFF."""
+    tifffile.imwrite(f"{path}.tif", image, photometric="minisblack", metadata=None)
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:

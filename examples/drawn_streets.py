@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import _pairs
 import numpy as np
 from _street import (
     BUILDING,
@@ -49,21 +50,13 @@ Thing = tuple[float, Callable[[], None]]
 
 def main() -> None:
     """Draw a data set in the layout `pairs`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, help="the folder to write")
-    parser.add_argument("--train", type=int, default=300, help="pictures in train.txt")
-    parser.add_argument("--test", type=int, default=100, help="pictures in test.txt")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other streets")
+    parser = _pairs.parser(__doc__, train=300, test=100)
     parser.add_argument(
         "--size", type=size_of, default=SIZE, help="HEIGHTxWIDTH in pixels, such as 512x1024"
     )
     arguments = parser.parse_args()
     write(arguments.out, arguments.train, arguments.test, arguments.seed, arguments.size)
-    print(
-        f"{arguments.train} + {arguments.test} streets; next: segpipe init-data {arguments.out} --write"
-    )
+    print(_pairs.written(arguments))
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -75,19 +68,15 @@ def size_of(text: str) -> tuple[int, int]:
 
 
 def write(out: Path, train: int, test: int, seed: int, size: tuple[int, int] = SIZE) -> None:
-    """Write `images/`, `masks/`, `train.txt`, `test.txt` and the names in `classes.txt`."""
-    for folder in ("images", "masks"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    for split, (part, count) in enumerate((("train", train), ("test", test))):
-        names = [f"{part}-{number:05d}" for number in range(count)]
-        for number, name in enumerate(names):
-            image, mask = draw(np.random.default_rng([seed, split, number]), size)
-            Image.fromarray(image).save(out / f"images/{name}.jpg", quality=92)
-            Image.fromarray(mask).save(out / f"masks/{name}.png")
-        (out / f"{part}.txt").write_text("".join(f"{name}\n" for name in names))
-    (out / "classes.txt").write_text(
-        "".join(f"{name}\n" for name in (CLASSES if size == SIZE else MORE_CLASSES))
-    )
+    """Write a data set in the layout `pairs`."""
+    classes = CLASSES if size == SIZE else MORE_CLASSES
+    counts = {"train": train, "test": test}
+    _pairs.write(out, counts, seed, classes, partial(draw, size=size), save)
+
+
+def save(image: np.ndarray, path: Path) -> None:
+    """Save a picture as JPEG."""
+    Image.fromarray(image).save(f"{path}.jpg", quality=92)
 
 
 def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:

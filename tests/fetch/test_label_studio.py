@@ -468,4 +468,4 @@ def test_whatever_the_file_holds_it_yields_samples_or_problems(tmp_path_factory,
     (root / "a.json").write_text(
         f'[{json.dumps(entry)}, {{"annotator": 1}}]{after}', "utf-8", errors="replace"
     )
-    outcome("label_studio", root, TABLE)
+    assert outcome("label_studio", root, TABLE), "nothing was said"

@@ -182,7 +182,7 @@ def test_whatever_a_table_holds_there_are_samples_or_problems_and_no_traceback(t
     root = tmp_path_factory.mktemp("rle")
     Image.new("RGB", (4, 3)).save(root / "a.png")
     (root / "train.csv").write_text(f"ImageId,EncodedPixels\n{text}\na,1 2\n", newline="")
-    outcome("rle", root, CLOUDS)
+    assert outcome("rle", root, CLOUDS), "nothing was said"
 
 
 def test_two_tables_or_two_pictures_of_one_name_are_not_merged(folder):

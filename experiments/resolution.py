@@ -116,7 +116,7 @@ def params(data: str, way: str, seed: int) -> dict[str, Any]:
 def drawn(data: str) -> Path:
     """Return the folder of a drawn data set; draw it where it is missing."""
     folder = SCRATCH / f"drawn-{data}"
-    if not (folder / "test.txt").is_file():  # the last file
+    if not (folder / "classes.txt").is_file():  # the last file
         if data == "streets":
             drawn_streets.write(folder, 100, 30, 0, (512, 1024))
         else:

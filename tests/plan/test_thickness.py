@@ -70,3 +70,12 @@ def test_classes_are_told_apart_thinnest_first_and_neither_rare_nor_ignored_pixe
 
 def test_nothing_seen_gives_no_thickness():
     assert Thickness().by_class() == {}
+
+
+def test_a_class_without_a_width_is_left_out():
+    """A plus of 3 x 3 px has no place midway between two edges."""
+    mask = np.zeros((30, 30), np.uint8)
+    mask[10, 9:12] = mask[9:12, 10] = 1
+    collected = Thickness()
+    collected.add(mask)
+    assert [*collected.by_class()] == [0]

@@ -86,6 +86,7 @@ def test_a_few_bytes_of_a_tiff_and_a_palette_do_not_end_the_run(predict, scene, 
     code, said, _ = predict(folder, "-o", tmp_path / "out", *options)
     assert code == 1
     assert "2 pictures in" in said
+    assert "palette.tif: a GeoTIFF, whose mask is a PNG without its place; since GDAL reads it" in said
     assert [row["path"].rpartition("/")[2] for row in rows(tmp_path / "out/failed.csv")] == ["cut.tif"]
 
 

@@ -152,3 +152,10 @@ def test_large_tiles_are_few(rng):
         (1,),
     )
     assert len(tile_samples(shown, 1).names) == 2
+
+
+@pytest.mark.parametrize("size", [(4000, 20), (20, 4000), (4000, 1), (1, 4000)])
+def test_a_picture_that_shrinks_to_a_thread_is_drawn_with_its_frame(rng, size):
+    shown = cut({"thin": picture(rng, *size)})
+    made = drawn(shown, np.full_like(shown.masks, BORDER))
+    assert made.shape[0] > TOP + 2 * LINE, "the whole and its window, each with a line of text"

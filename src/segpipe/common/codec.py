@@ -1,12 +1,15 @@
 """Encode and decode the pictures and masks inside our own shards: PNG for 8 bits, TIFF for more."""
 
 import io
+import warnings
 
 import numpy as np
 from PIL import Image
 
 _NODATA = 42113  # GDAL's tag
 Image.MAX_IMAGE_PIXELS = 1 << 28  # Pillow refuses twice as many; 20,000 x 20,000 px are no bomb
+# Set for the whole process: filters set around each call are not safe with threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def encode_png(image: Image.Image | np.ndarray) -> bytes:

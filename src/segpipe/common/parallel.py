@@ -51,16 +51,16 @@ def in_order(
     items: Iterable[Item],
     ahead: int,
     weight: Callable[[Item], int] = lambda item: 0,
-    most: int = 0,
+    most: int | None = None,
 ) -> Iterator[Result]:
     """Submit items one by one and yield results in their order, at most `ahead` more under way.
 
-    Where items have a weight, those under way weigh at most `most` together, or are one alone.
+    If `most` is given, those under way weigh at most so much together, or are one alone.
     """
     pending: deque[tuple[Future[Result], int]] = deque()
     for item in items:
-        own = weight(item)
-        while pending and sum(weights for _, weights in pending) + own > most > 0:
+        own = weight(item) if most else 0
+        while most and pending and sum(one for _, one in pending) + own > most:
             yield pending.popleft()[0].result()
         pending.append((submit(item), own))
         if len(pending) > ahead:

@@ -107,8 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
     plain |= {key: content[key] for key in later if key in content}
     if "depths" in plain:
         plain["depths"] = tuple(plain["depths"])
-    if "tiles" in content:
-        plain["tiles"] = Tiles(**content["tiles"])
+    plain["tiles"] = read_tiles(content)
     seen = read_bands(content)
     return Manifest(folder, size=(height, width), classes=ClassTable.from_json(content), **plain, **seen)
 
@@ -120,6 +119,11 @@ def read_bands(content: Mapping[str, Any]) -> dict[str, Any]:
         "bands": bands if bands == "rgb" else tuple(bands),
         "intensity": intensity and tuple((low, high) for low, high in intensity),
     }
+
+
+def read_tiles(content: Mapping[str, Any]) -> Tiles | None:
+    """Return how pictures are cut by a manifest or a card; None where they are not."""
+    return Tiles(**content["tiles"]) if "tiles" in content else None
 
 
 def read(manifest: Manifest, split: Split) -> Iterator[dict]:

@@ -12,7 +12,7 @@ from segpipe.common.bands import Bands, Intensity, in_words, numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
-from segpipe.common.records import Manifest, Resize, Tiles, read_bands
+from segpipe.common.records import Manifest, Resize, Tiles, read_bands, read_tiles
 
 
 def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
@@ -22,8 +22,7 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
     """
     card = read_card(path)
     size, how = card["image_size"], card["resize"]
-    tiles = card.get("tiles") and Tiles(**card["tiles"])
-    trained_for = _described(ClassTable.from_json(card), size, how, tiles, **read_bands(card))
+    trained_for = _described(ClassTable.from_json(card), size, how, read_tiles(card), **read_bands(card))
     needed = _described(
         manifest.classes, manifest.size, manifest.resize, manifest.tiles, manifest.bands,
         manifest.intensity,

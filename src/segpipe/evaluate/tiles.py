@@ -1,6 +1,7 @@
 """Pictures in overlapping tiles of the network's size: predicted, blended, brought to their own size.
 
-Everything flows from top to bottom, a row of tiles at a time, so that memory grows with the width alone.
+Everything flows from top to bottom, a row of tiles at a time, so that memory grows with the width alone
+(and, since a row of tiles covers more of the original there, with the inverse of a small scale).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

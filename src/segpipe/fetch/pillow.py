@@ -3,7 +3,6 @@
 import io
 import logging
 import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,6 @@ from PIL import ExifTags, Image
 from segpipe.fetch.sample import BadSampleError
 from segpipe.fetch.stored import READABLE, Colours, Stored, readable, several
 
-# Set for the whole process: filters set around each call are not safe with threads.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 logging.getLogger("PIL.TiffImagePlugin").disabled = True  # it logs what it then raises
 
 _KEPT_FORMATS = {("JPEG", "RGB"), ("MPO", "RGB"), ("PNG", "RGB")}

@@ -20,7 +20,6 @@ from segpipe.plan.objects import Thickness
 from segpipe.plan.shape import Size
 from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
-from segpipe.preprocess.tiles import area
 
 _PICTURES, _SHARDS = 200, 8  # to look at, at most, in so many shards
 _BYTES = 1 << 28  # of encoded pictures that are kept, at most
@@ -45,7 +44,7 @@ class Look:
 
 
 def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
-    """Read up to 200 training pictures, chosen by hash, and measure their objects.
+    """Read about 200 training pictures, chosen by hash, and measure their objects.
 
     `names` are the classes by index. Raises UserError where fetch has written none, or wrote them for
     other classes.
@@ -56,7 +55,8 @@ def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
     assignment = cut.of(read_index(raw))
     training = {name for name, split in assignment.splits.items() if split == "train"}
     shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
-    samples = [*_chosen(shards, training)]
+    if not (samples := [*_chosen(shards, training)]):
+        raise UserError(f"{raw}: no training picture; lower data.validation_share, or add pictures")
     thickness = Thickness()
     sizes = list[Size]()
     for sample in track(samples, "Measuring objects"):
@@ -92,4 +92,4 @@ def _chosen(shards: Sequence[Path], training: set[str]) -> Iterator[tfrecord.Fea
 
 def largest(look: Look) -> int:
     """Return the pixels of the largest picture that was looked at."""
-    return max(map(area, look.samples))
+    return max(height * width for height, width in look.sizes)

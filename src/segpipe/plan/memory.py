@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from segpipe.common.parallel import usable_cores
-from segpipe.common.records import Tiles
 from segpipe.plan.cost import Memory
 from segpipe.plan.look import Look, largest
 from segpipe.plan.pieces import Pieces
@@ -26,13 +25,16 @@ class Need:
 
 
 def needs(
-    look: Look, chosen: Input, tiles: Tiles | None, pieces: Pieces, network: Memory,
-    batches: tuple[int, int], classes: int, available: float,
+    look: Look, chosen: Input, pieces: Pieces, network: Memory, batches: tuple[int, int],
+    classes: int, in_memory: bool | str, available: float,
 ) -> list[Need]:  # fmt: skip
-    """Return what preprocess, train and evaluate need; `batches` are those of the last two."""
+    """Return what preprocess, train and evaluate need; `batches` are those of the last two.
+
+    `in_memory` is `train.in_memory`, of which `auto` depends on the bytes that are `available`.
+    """
     return [
         _preprocess(look, chosen),
-        _train(pieces, network, batches[0], available),
+        _train(pieces, network, batches[0], in_memory, available),
         _evaluate(look, chosen, network, batches[1], classes),
     ]
 
@@ -50,12 +52,12 @@ def _preprocess(look: Look, chosen: Input) -> Need:
     return Need("preprocess", _PYTHON + needed, f"{count} pictures under way, of {pixels / 1e6:.2g} Mpx")
 
 
-def _train(pieces: Pieces, network: Memory, batch: int, available: float) -> Need:
+def _train(pieces: Pieces, network: Memory, batch: int, in_memory: bool | str, available: float) -> Need:
     records = sum(
         pieces.count[split] * (one.images[0].nbytes + one.masks[0].nbytes)
         for split, one in (("train", pieces.training), ("val", pieces.validation))
     )
-    held = _SHARE * records <= available
+    held = _SHARE * records <= available if in_memory == "auto" else bool(in_memory)
     where = "in memory" if held else "read from their shards"
     said = f"{_size(records)} of samples {where}, batches of {batch}"
     needed = LIBRARIES + _WORKSPACE + records * held + network.training(batch)
@@ -64,11 +66,11 @@ def _train(pieces: Pieces, network: Memory, batch: int, available: float) -> Nee
 
 def _evaluate(look: Look, chosen: Input, network: Memory, batch: int, classes: int) -> Need:
     """Count a few copies of the probabilities, of a row of tiles or of a picture at its own size."""
-    height, width = max(look.sizes, key=lambda size: size[1])
     inference = LIBRARIES + network.inference(batch)
     if chosen.resize != "tiles":
-        needed = 3 * height * width * classes * 4
+        needed = 3 * largest(look) * classes * 4
         return Need("evaluate", inference + needed, f"batches of {batch}, one picture at its own size")
+    width = max(width for _, width in look.sizes)
     row = chosen.size[0] * width * (chosen.scale + 1) * classes * 4
     return Need("evaluate", inference + 3 * row, f"batches of {batch}, a row of tiles")
 

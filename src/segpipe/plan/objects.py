@@ -32,7 +32,8 @@ class Thickness:
         found = {
             n: typical(np.concatenate(w)) for n, w in self._found.items() if self.pixels[n] >= least
         }
-        return dict(sorted(found.items(), key=lambda one: one[1]))
+        measured = {n: width for n, width in found.items() if width}
+        return dict(sorted(measured.items(), key=lambda one: one[1]))
 
 
 def around(inside: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from itertools import cycle, islice
 import numpy as np
 
 from segpipe.common.bands import Bands
+from segpipe.common.errors import UserError
 from segpipe.common.records import Tiles
 from segpipe.plan.look import Look
 from segpipe.plan.shape import Input, Size
@@ -46,7 +47,12 @@ def cut(
             held += counts[:classes] > 0
             total += 1
         if cutter and len(validation) < _KEPT:
-            validation += [record for record, _ in cutter.decoded(sample, "val")()]
+            validation += [record for record, _ in islice(cutter.decoded(sample, "val")(), _KEPT)]
+    if not training:
+        raise UserError(
+            "no training piece is left of the pictures that were looked at: they hold nothing but "
+            "ignored pixels or the commonest class; raise data.tiles.keep_empty"
+        )
     a_picture = total / pictures
     count = {
         "train": max(round(look.pictures["train"] * a_picture), 1),

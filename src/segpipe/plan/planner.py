@@ -72,7 +72,8 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     found = shape.propose(look.thickness, picture, now)
     batch, multiple = params.train.batch_size, params.train.steps_per_execution
     tiles, pieces = _cut(look, found.input, params)
-    if batch > (count := _count(pieces, params)):
+    few = count = _count(pieces, params)
+    if batch > count:
         batch = 1 << (max(count // 4, 1).bit_length() - 1)
     device, timing, network = _measured(params, found.input, tiles, pieces, batch)
 
@@ -89,12 +90,15 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     rows = [
         *_input_rows(now, found),
         _sampling(params, pieces, names),
-        Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, count, timing)),
+        Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, few, timing)),
         *_schedule_rows(params, schedule, timing, pieces, batch, count),
         _encoder(params),
     ]
     batches = batch, params.evaluate.batch_size
-    needed = needs(look, found.input, tiles, pieces, network, batches, len(names), available_memory())
+    needed = needs(
+        look, found.input, pieces, network, batches, len(names), params.train.in_memory,
+        available_memory(),
+    )  # fmt: skip
     return Plan([row for row in rows if row], needed, schedule, importing + timing.build, device)
 
 
@@ -158,6 +162,8 @@ def _sampling(params: Params, pieces: Pieces, names: list[str]) -> Row:
     """Propose which samples are drawn more often."""
     seldom = {names[n]: held for n, held in enumerate(pieces.held) if 0 < held < _SELDOM}
     now = params.train.sampling
+    if not isinstance(now, str):
+        return Row("train.sampling", now, now, "your own weights")
     if not seldom:
         reason = f"every class is in {100 * _SELDOM:.0f} % of the samples or more"
         return Row("train.sampling", now, "uniform", reason)

@@ -12,6 +12,7 @@ LEAST, WANTED = 2.0, 3.0  # thickness of the thinnest class at the network, pixe
 # Measured on drawn cells and streets: true masks scaled to 2 px and back keep an IoU of 0.74, to 3 px
 # of 0.83, to 4 px of 0.85.
 _EDGES = (128, 192, 256, 320)  # shorter edges of a stretched picture, pixels
+_LONGEST = 4096  # pixels: the longest edge that `data.image_size` may have
 _TILES = (128, 192, 256)  # edges of a tile
 _OBJECTS = 8  # a tile's edge is at least so many times the thickness of typical objects
 _SQUARE = 1.25  # pictures up to this ratio of their edges are stretched to a square
@@ -73,6 +74,8 @@ def propose(thickness: Mapping[str, float], picture: Size, now: Input) -> Propos
     for edge in _EDGES:
         chosen = Input("stretch", _with_aspect(edge, picture))
         factor = chosen.factor(picture)
+        if max(chosen.size) > _LONGEST:
+            break
         if thin * factor >= WANTED or factor >= 1:
             why = "the smallest that keeps it" if factor < 1 else "the pictures' own resolution"
             return Proposal(chosen, said(chosen), why)

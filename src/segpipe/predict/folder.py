@@ -153,14 +153,13 @@ class Work:
         seen = self.predictor.input.whole(source.path)
         mask, table = prediction.mask(), self.predictor.classes
         remark = seen.remark
-        placed = raster.size_of(source.path) is not None
-        if placed and raster.AVAILABLE:
+        if raster.AVAILABLE and raster.size_of(source.path):
             with raster.opened(source.path, self.predictor.input) as picture:
                 pixels = raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
         else:
             outputs.write_mask(self._mask(source, ".png"), mask, table)
             pixels = raster.counted(mask, None, table)
-            remark = "; ".join(filter(None, [remark, raster.NOT_PLACED if placed else ""]))
+            remark = "; ".join(filter(None, [remark, raster.not_placed(source.path)]))
         outputs.write_overlay(self._overlay(source), seen.pixels, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
@@ -172,10 +171,9 @@ class Work:
         if not raster.AVAILABLE or (tiles and tiles.scale != 1):
             return False
         size = raster.size_of(source.path)
-        larger = size is not None and (
+        return size is not None and (
             size[0] > self.predictor.size[0] or size[1] > self.predictor.size[1]
         )
-        return larger
 
     def _mask(self, source: Source, suffix: str) -> Path:
         return self.out / MASKS / f"{source.name}{suffix}"

@@ -12,7 +12,7 @@ from PIL import Image
 from segpipe.common.bands import Bands, numbers
 from segpipe.common.codec import invalid_pixels
 from segpipe.common.errors import UserError
-from segpipe.common.records import Resize, Tiles, read_bands
+from segpipe.common.records import Resize, Tiles, read_bands, read_tiles
 from segpipe.fetch.pictures import decode_picture, decode_stored
 from segpipe.fetch.pillow import is_kept, of_pillow, open_one
 from segpipe.fetch.sample import BadSampleError, unreadable
@@ -48,8 +48,7 @@ class Input:
         depths = tuple(card.get("depths", ["uint8"]))
         levels = Levels(len(numbers(seen["bands"])), seen["intensity"], depths)
         height, width = card["image_size"]
-        tiles = Tiles(**card["tiles"]) if "tiles" in card else None
-        return cls((height, width), card["resize"], seen["bands"], levels, tiles)
+        return cls((height, width), card["resize"], seen["bands"], levels, read_tiles(card))
 
     def fitted(self, image: Any) -> Seen:
         """Return an image at the size at which the network sees it; else as `whole`.

@@ -33,7 +33,19 @@ _OVERLAY = 4096  # pixels: the longer edge of an overlay, at most
 
 
 AVAILABLE = importlib.util.find_spec("rasterio") is not None
-NOT_PLACED = "a GeoTIFF, whose mask is a PNG without its place; pip install -e '.[geo]' places it"
+_PNG = "a GeoTIFF, whose mask is a PNG without its place"
+
+
+def not_placed(path: Path) -> str:
+    """Say why a mask has no place, where its picture has one; empty where it has none either."""
+    try:
+        with tifffile.TiffFile(path) as opened:
+            page: Any = opened.pages[0]
+            placed = any(tag in page.tags for tag in _PLACES)
+    except (OSError, ValueError, TypeError, IndexError, struct.error, tifffile.TiffFileError):
+        return ""
+    why = "since GDAL reads it otherwise" if AVAILABLE else "pip install -e '.[geo]' places it"
+    return f"{_PNG}; {why}" if placed else ""
 
 
 def size_of(path: Path) -> tuple[int, int] | None:

@@ -73,7 +73,7 @@ def resize_mask(indices: np.ndarray, size: tuple[int, int], how: Resize) -> np.n
 def _scaled(
     picture: Image.Image, box: Box, part: tuple[float, float, float, float] | None = None
 ) -> Image.Image:
-    if part is None and picture.size == (box.width, box.height):
+    if part in (None, (0, 0, *picture.size)) and picture.size == (box.width, box.height):
         return picture  # resizing would copy it, and it may be huge
     return picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part)
 

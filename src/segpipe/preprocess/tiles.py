@@ -103,13 +103,18 @@ class Cutter:
             )
         image = fit_encoded(features["image"], self.levels, scaled, "stretch")
         small = mask if scaled == original else resize_mask(mask, scaled, "stretch")
-        self.largest = (max(self.largest[0], scaled[0]), max(self.largest[1], scaled[1]))
         name = features["name"]
-        if split == "train":
-            return lambda: self._pieces(name, image, small)
-        if split == "val":
-            return lambda: self._tiles(name, image, small)
-        return lambda: self._rows(name, image, small, mask)
+
+        def cut() -> Iterator[Record]:
+            # Not before: several threads decode, and one cuts.
+            self.largest = (max(self.largest[0], scaled[0]), max(self.largest[1], scaled[1]))
+            if split == "train":
+                return self._pieces(name, image, small)
+            if split == "val":
+                return self._tiles(name, image, small)
+            return self._rows(name, image, small, mask)
+
+        return cut
 
     def _pieces(self, name: bytes, image: np.ndarray, mask: np.ndarray) -> Iterator[Record]:
         piece = self.tiles.piece(self.size)
@@ -168,7 +173,7 @@ class Cutter:
             }, counts  # fmt: skip
 
 
-def area(features: dict) -> int:
-    """Return how many pixels a raw sample has, from the head of its mask."""
+def area(features: dict, scale: float = 1.0) -> int:
+    """Return how many pixels a raw sample has at a scale of 1 or more, from the head of its mask."""
     with Image.open(io.BytesIO(features["mask"])) as mask:
-        return mask.width * mask.height
+        return int(mask.width * mask.height * max(scale, 1.0) ** 2)

@@ -44,15 +44,15 @@ def write_records(
     intensity: Literal["auto"] | Range | Ranges = "auto",
     tiles: Tiles | None = None,
 ) -> dict:
-    """Resize the samples in `raw` and write them to `folder`: equal bytes for any number of threads.
+    """Resize or cut the samples in `raw` and write them to `folder`: equal bytes for any `threads`.
 
     `raw` is the folder that `segpipe.fetch.raw.write_raw` wrote, with indices of the classes in `table`.
     Records have `size`, height and width in pixels. `cut` says which training samples become `val` where
     the data name no such split. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as a
     whole, once everything is written. `threads` is None for one a core. `intensity` are the values that
-    become 0 and 255 (`data.intensity`). `tiles` is given where `how` is `tiles`, and
-    says how pictures are cut. Returns the content of the manifest. Raises UserError where a raw shard is
-    broken, the cut cannot be made, validation gets no sample or all of them, or no piece is kept.
+    become 0 and 255 (`data.intensity`). `tiles` is given where `how` is `tiles`, and says how pictures
+    are cut. Returns the content of the manifest. Raises UserError where a raw shard is broken, the cut
+    cannot be made, validation gets no sample or all of them, or no piece is kept.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
@@ -74,7 +74,7 @@ def write_records(
                 pictures = sum(of_one == split for of_one in assignment.splits.values())
                 splits[split] |= {"pictures": pictures}
         if missing := [split for split in ("train", "val") if split not in splits]:
-            if cutter and missing == ["train"] and cutter.left_out:
+            if cutter and "train" in missing and cutter.left_out:
                 raise UserError(_all_left_out(cutter, table))
             total = sum(name != "test" for name in assignment.splits.values())
             dropped = len(assignment.left_out)
@@ -185,10 +185,11 @@ def _records(
         return split, lambda: [(record, counts)]
 
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
-        weight = (lambda one: area(one[1])) if cutter else (lambda one: 0)
+        scale = cutter.tiles.scale if cutter else 1.0
         ready = in_order(
-            lambda one: pool.submit(made, one), chosen, 4 * threads, weight, DECODED if cutter else 0
-        )
+            lambda one: pool.submit(made, one), chosen, 4 * threads,
+            lambda one: area(one[1], scale), DECODED if cutter else None,
+        )  # fmt: skip
         for split, cut in ready:
             yield from ((split, record) for record in cut())
 

@@ -31,6 +31,8 @@ def on_objects(
     if thin := shape.too_thin(thick, picture, now):
         name, here = thin
         better = shape.propose(thick, picture, now).input
+        if shape.too_thin(thick, picture, better):
+            return
         if better.resize == "tiles":
             params = f"data.resize: tiles, data.tiles.scale: {better.scale:g}"
         else:

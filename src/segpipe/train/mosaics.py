@@ -26,10 +26,7 @@ Layer = list[np.ndarray]
 
 def tile_samples(validation: Samples, count: int) -> Arrays:
     """Return the tiles of the pictures that previews draw: the first `count` by hash of the name."""
-    pictures: dict[str, dict[tuple[int, int], int]] = {}
-    for number, of_tile in enumerate(validation.names):
-        name, place = _parted(of_tile)
-        pictures.setdefault(name, {})[place] = number
+    pictures = _by_picture(validation.names)
     height, width = validation.size
     most = min(MOST_TILES, max(_MOST_PIXELS // (height * width), 1))
     chosen = []
@@ -47,12 +44,12 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
         table: names and colours of the classes.
         title: the heading.
     """
-    pixels = np.sum([np.bincount(mask.ravel(), minlength=256) for mask in shown.masks], 0)
-    ranks = rarest_first(pixels[: len(table)])
+    counts = np.sum([np.bincount(mask.ravel(), minlength=256) for mask in shown.masks], 0)
+    ranks = rarest_first(counts[: len(table)])
     font = font_for([*table.names, *shown.names], 12)
     rows: list[tuple[Layer, str]] = []
-    for mosaic in _mosaics(shown):
-        rows += _drawn(mosaic, shown, predictions, table, ranks)
+    for one in _by_picture(shown.names).items():
+        rows += _drawn(_Mosaic(*one), shown, predictions, table, ranks)
     column = max(layer[0].shape[1] for layer, _ in rows) + GAP
     below = legend(table, [*shown.masks, *predictions], 3 * column, font)
     height = sum(layer[0].shape[0] + LINE + GAP for layer, _ in rows)
@@ -100,19 +97,14 @@ class _Mosaic:
         return made
 
 
-def _mosaics(shown: Arrays) -> list[_Mosaic]:
-    numbers: dict[str, dict[tuple[int, int], int]] = {}
-    for number, of_tile in enumerate(shown.names):
-        name, place = _parted(of_tile)
-        numbers.setdefault(name, {})[place] = number
-    return [_Mosaic(*one) for one in numbers.items()]
-
-
-def _parted(of_tile: str) -> tuple[str, tuple[int, int]]:
-    """Part the name of a tile into that of its picture, and its top and left."""
-    name, _, place = of_tile.rpartition("@")
-    top, left = map(int, place.split(","))
-    return name, (top, left)
+def _by_picture(names: Iterable[str]) -> dict[str, dict[tuple[int, int], int]]:
+    """Return the numbers of the tiles of each picture, by top and left; `names` are those of tiles."""
+    pictures: dict[str, dict[tuple[int, int], int]] = {}
+    for number, of_tile in enumerate(names):
+        name, _, place = of_tile.rpartition("@")
+        top, left = map(int, place.split(","))
+        pictures.setdefault(name, {})[top, left] = number
+    return pictures
 
 
 def _middle(places: Iterable[tuple[int, int]], most: int) -> list[tuple[int, int]]:
@@ -156,7 +148,7 @@ def _drawn(
 
 
 def _counted(truth: np.ndarray) -> tuple[slice, slice]:
-    """Return the part with counted pixels: around it are a tile's margins, or nothing of the picture."""
+    """Return the part with counted pixels: around it is a tile's rest, or what the picture ignores."""
     counted = truth != IGNORE
     found = [np.flatnonzero(counted.any(axis)) for axis in (1, 0)]
     if not found[0].size:
@@ -175,6 +167,7 @@ def _framed(pixels: np.ndarray, top: int, left: int, height: int, width: int) ->
     """Draw a frame, black between white, to be seen on any colour."""
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
+    height, width = max(height, 3), max(width, 3)  # the window of a thin picture may shrink to nothing
     for inset, colour in ((-1, "white"), (0, "black"), (1, "white")):
         corners = left + inset, top + inset, left + width - 1 - inset, top + height - 1 - inset
         pen.rectangle(corners, outline=colour)

@@ -53,8 +53,9 @@ def cumulative(probabilities: np.ndarray) -> np.ndarray:
 
 def describe(probabilities: np.ndarray, held: np.ndarray, names: Sequence[str]) -> str:
     """Return one line: the shares of draws and of samples that hold a class, for the rarest classes."""
+    held = held[:, : len(names)]
     draws, samples = 100 * (probabilities @ held), 100 * held.mean(0)
-    shares = sorted(zip(samples, draws, names, strict=False))
+    shares = sorted(zip(samples, draws, names, strict=True))
     (rare, drawn, first), *others = [share for share in shares if share[0] > 0][:_MOST]
     said = f"{first} is in {drawn:.3g} % of the draws, in {rare:.3g} % of the samples"
     more = [f"{name} in {drawn:.3g} %, in {rare:.3g} %" for rare, drawn, name in others]

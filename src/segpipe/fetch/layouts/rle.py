@@ -151,7 +151,7 @@ def _files(root: Path) -> list[Path]:
 
 def _columns(text: str) -> dict[str, int]:
     """Return the positions of the columns in a table; nothing where some are missing."""
-    header = next(csv.reader(text.splitlines()[:1]), [])
+    header = next(csv.reader([text.replace("\r", "\n").partition("\n")[0]]), [])
     words = [word.strip().lower() for word in header]
     firsts = {
         what: [words.index(name) for name in names if name in words] for what, names in _COLUMNS.items()

@@ -41,8 +41,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "tiles of 128 px": TILES,
     "tiles, fixed pieces": TILES | {"data.tiles.margin": 0.0},
     "tiles, rare classes more often": TILES | {"train.sampling": "balanced"},
+    "the same at twice the size": TILES | {"train.sampling": "balanced", "data.tiles.scale": 2.0},
 }
-OF_STREETS = ("tiles, fixed pieces", "tiles, rare classes more often")
+OF_STREETS = ("tiles, fixed pieces", "tiles, rare classes more often", "the same at twice the size")
 """The ways that are tried on streets alone."""
 LARGE = {"streets": [512, 1024], "cells": [992, 992]}
 """The size of the whole picture; of cells a quarter of its pixels, which training has memory for."""

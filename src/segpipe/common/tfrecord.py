@@ -35,9 +35,9 @@ def write_shards(folder: Path, prefix: str, samples: Iterable[Features], shard_m
                 path = folder / f"{prefix}-{len(shards):05d}.tfrecord"
                 shards.append({"file": path.name, "samples": 0})
                 file, digest = path.open("wb"), hashlib.sha256()
-            frame = _frame(_serialise(features))
-            file.write(frame)
-            digest.update(frame)  # reading it all again would take as long as decoding the pictures
+            for part in _framed(_serialise(features)):
+                file.write(part)
+                digest.update(part)  # reading it all again would take as long as decoding the pictures
             shards[-1]["samples"] += 1
             shards[-1] |= {"bytes": file.tell(), "sha256": digest.hexdigest()}
     finally:
@@ -95,9 +95,10 @@ def check_shards(folder: Path, listed: dict[str, list[dict]]) -> None:
 _MEND = "delete the folder and run `dvc repro` to write it again"
 
 
-def _frame(data: bytes) -> bytes:
+def _framed(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a record's header, data and footer; to join them would copy the pixels once more."""
     length = struct.pack("<Q", len(data))
-    return length + _masked_crc(length) + data + _masked_crc(data)
+    return length + _masked_crc(length), data, _masked_crc(data)
 
 
 def _unframe(header: bytes, file: BinaryIO, where: str) -> bytes:

@@ -38,6 +38,12 @@ def encoder_weights() -> Path:
     return _from_environment("SEGPIPE_ENCODER_WEIGHTS")
 
 
+@pytest.fixture(scope="session")
+def lite0_weights() -> Path:
+    """ImageNet's EfficientNet-Lite0, as PyTorch saved it, with its classifier."""
+    return _from_environment("SEGPIPE_LITE0_WEIGHTS")
+
+
 def _from_environment(name: str) -> Path:
     if name not in os.environ:
         pytest.skip(f"{name} is not set")

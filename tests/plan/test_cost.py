@@ -62,6 +62,7 @@ def test_macs_of_a_whole_network_are_those_of_tensorflow_s_profiler(name):
 PUBLISHED = {
     "mobilenet_v2": 300e6,  # https://arxiv.org/abs/1801.04381, table 4
     "mobilenet_v3_large": 217e6,  # Keras' own docstring
+    "efficientnet_lite0": 385e6,  # https://github.com/d-li14/efficientnet-lite.pytorch
     "densenet121": 2.83e9,  # torchvision
     "convnext_tiny": 4.46e9,  # torchvision
 }

@@ -1,4 +1,4 @@
-"""Backbones of `keras.applications`, and the encoders that are cut from them."""
+"""Backbones, most of `keras.applications`, and the encoders that are cut from them."""
 
 import re
 import warnings
@@ -10,6 +10,7 @@ from keras import tree
 from segpipe.common.errors import UserError
 from segpipe.common.words import did_you_mean
 from segpipe.model.encoders import ENCODERS
+from segpipe.model.lite import efficientnet_lite0
 
 BATCH_NORM_MOMENTUM = 0.9
 """For every BatchNorm of an encoder. With Keras' 0.99, or MobileNetV2's 0.999, moving statistics need
@@ -21,23 +22,27 @@ _LISTED = 12  # layers in an error
 def backbone(
     name: str, size: tuple[int, int], alpha: float = 1.0, weights: str | None = None, channels: int = 3
 ) -> keras.Model:
-    """Build a network of `keras.applications` without its classifier.
+    """Build a network without its classifier.
 
     Args:
         name: one of `ENCODERS`.
         size: height and width of the input in pixels.
         alpha: width multiplier, where the encoder has one.
-        weights: None for random ones, or `imagenet` to have Keras download them, for 3 channels.
+        weights: None for random ones, or `imagenet` to have Keras download them, for 3 channels and a
+            network of `keras.applications`.
         channels: those of the input.
 
     Returns:
         A model of float images [batch, H, W, channels], scaled by the encoder's `scaling`.
     """
     encoder, shape = ENCODERS[name], (*size, channels)
+    image = keras.Input(shape, name="scaled_image")
+    if encoder.builder is None:
+        return efficientnet_lite0(image)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")
         network = getattr(keras.applications, encoder.builder)(
-            input_tensor=keras.Input(shape, name="scaled_image"),
+            input_tensor=image,
             input_shape=shape,  # from the tensor alone Keras does not see which of its weights fit
             include_top=False,
             weights=weights,

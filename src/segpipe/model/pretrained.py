@@ -14,18 +14,22 @@ import numpy as np
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import read_json, replaces, sha256, write_json
 from segpipe.model.backbone import backbone
-from segpipe.model.encoders import input_channels
+from segpipe.model.checkpoint import assign
+from segpipe.model.encoders import ENCODERS, input_channels
 from segpipe.model.params import EncoderParams
+from segpipe.model.safetensors_file import read_safetensors
+from segpipe.model.torch_file import read_torch
 
 _DESCRIPTION = "encoder.json"
 _WEIGHTS = "backbone.weights.h5"
 _IMAGENET_SIZE = (224, 224)
 """The input size of the ImageNet checkpoint; its weights serve every size."""
+_READERS = {".pth": read_torch, ".safetensors": read_safetensors}
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network of `keras.applications`, and its weights' file."""
+    """A network without its classifier, and its weights' file."""
 
     name: str
     alpha: float
@@ -107,14 +111,17 @@ def _load(params: EncoderParams) -> keras.Model:
     path = Path(params.weights)
     if not path.is_file():
         raise UserError(
-            f"model.encoder.weights: there is no file {path}; set it to imagenet, none, "
-            "or the path of a Keras weights file (.weights.h5 or .h5)"
+            f"model.encoder.weights: there is no file {path}; set it to imagenet, none, or the path of "
+            "Keras weights (.weights.h5 or .h5) or of PyTorch's (.pth or .safetensors)"
         )
     network = backbone(params.name, _IMAGENET_SIZE, params.alpha)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Keras only warns of weights without a layer
-            network.load_weights(path)
+        if path.suffix in _READERS:
+            _assign_pytorchs(network, params.name, path)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Keras only warns of weights without a layer
+                network.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         raise UserError(
             f"{path}: these weights do not fit {params.name} with alpha {params.alpha} and without "
@@ -123,7 +130,22 @@ def _load(params: EncoderParams) -> keras.Model:
     return network
 
 
+def _assign_pytorchs(network: keras.Model, name: str, path: Path) -> None:
+    encoder = ENCODERS[name]
+    if encoder.torch is None:
+        readable = ", ".join(name for name, encoder in ENCODERS.items() if encoder.torch)
+        raise ValueError(f"PyTorch's are read for {readable}")
+    left_out = assign(network, encoder.scaling, encoder.torch, _READERS[path.suffix](path))
+    if left_out:
+        print(f"note: {path}: left out the classifier, {' and '.join(left_out)}")
+
+
 def _imagenet(params: EncoderParams) -> keras.Model:
+    if elsewhere := ENCODERS[params.name].imagenet:
+        raise UserError(
+            f"model.encoder.weights: Keras has no ImageNet weights of {params.name}; {elsewhere}. "
+            "Set model.encoder.weights to its path, or to none to start from random"
+        )
     try:
         return backbone(params.name, _IMAGENET_SIZE, params.alpha, "imagenet")
     except Exception as error:

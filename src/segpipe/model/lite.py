@@ -20,7 +20,7 @@ def efficientnet_lite0(image: keras.KerasTensor) -> keras.Model:
 
     Returns:
         A model with the output [batch, H / 32, W / 32, 1280], rounded up. Source:
-        https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+        https://arxiv.org/abs/1905.11946, and `efficientnet/lite` in its authors' repository.
     """
     x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(image)
     x = _relu6(_norm(x, "stem"), "stem")

@@ -13,7 +13,7 @@ _TYPES = {"F32": "<f4", "F16": "<f2", "I64": "<i8"}
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Read a file of tensors: float32, float16 or int64, by name, of any shape.
 
-    Source of the format: https://huggingface.co/docs/safetensors/index#format
+    Source of the format: https://github.com/huggingface/safetensors#format
 
     Raises:
         UserError: it is another file, or a damaged one.

@@ -23,7 +23,7 @@ BY_FAMILY = [
     pytest.param(name, marks=() if name == "mobilenet_v2" else pytest.mark.slow, id=name)
     for name in ENCODERS
 ]
-BY_CHANNEL = {"densenet121", "convnext_tiny", *(f"efficientnet_v2_b{n}" for n in range(4))}
+BY_CHANNEL = {"densenet121", "convnext_tiny", "mit_b0", *(f"efficientnet_v2_b{n}" for n in range(4))}
 """Encoders that scale red, green and blue differently."""
 
 

@@ -31,6 +31,14 @@ def test_macs_of_a_small_network_are_those_worked_out_by_hand():
     assert cost.macs(keras.Model(image, x)) == by_hand + 96 * 2 * 5
 
 
+def test_macs_of_attention_are_those_worked_out_by_hand():
+    """Of 16 queries and 4 keys, with 2 heads of 4 channels."""
+    queries, keys = keras.Input((16, 8)), keras.Input((4, 8))
+    attended = keras.layers.MultiHeadAttention(2, 4)(queries, keys)
+    by_hand = 16 * 8 * 8 * 2 + 4 * 8 * 8 * 2 + 16 * 4 * 8 * 2
+    assert cost.macs(keras.Model([queries, keys], attended)) == by_hand
+
+
 MULTIPLYING = {"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "BatchMatMulV2"}
 
 

@@ -9,12 +9,16 @@ from keras import tree
 
 from segpipe.common.errors import UserError
 from segpipe.common.words import did_you_mean
-from segpipe.model.encoders import ENCODERS
+from segpipe.model.encoders import ENCODERS, Encoder
 from segpipe.model.lite import efficientnet_lite0
+from segpipe.model.mit import mit_b0
 
 BATCH_NORM_MOMENTUM = 0.9
 """For every BatchNorm of an encoder. With Keras' 0.99, or MobileNetV2's 0.999, moving statistics need
 thousands of steps to reach those of training; a small data set trains for hundreds."""
+
+_OWN = {"efficientnet_lite0": efficientnet_lite0, "mit_b0": mit_b0}
+"""Networks that `keras.applications` lacks."""
 
 _LISTED = 12  # layers in an error
 
@@ -35,22 +39,28 @@ def backbone(
     Returns:
         A model of float images [batch, H, W, channels], scaled by the encoder's `scaling`.
     """
-    encoder, shape = ENCODERS[name], (*size, channels)
-    image = keras.Input(shape, name="scaled_image")
+    encoder, image = ENCODERS[name], keras.Input((*size, channels), name="scaled_image")
     if encoder.builder is None:
-        return efficientnet_lite0(image)
+        network = _OWN[name](image)
+    else:
+        network = _of_keras(encoder, encoder.builder, image, alpha, weights)
+    _replace_numbered_names(network)
+    return network
+
+
+def _of_keras(
+    encoder: Encoder, builder: str, image: keras.KerasTensor, alpha: float, weights: str | None
+) -> keras.Model:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")
-        network = getattr(keras.applications, encoder.builder)(
+        return getattr(keras.applications, builder)(
             input_tensor=image,
-            input_shape=shape,  # from the tensor alone Keras does not see which of its weights fit
+            input_shape=image.shape[1:],  # from the tensor alone Keras does not see which weights fit
             include_top=False,
             weights=weights,
             **({"alpha": alpha} if encoder.alpha else {}),
             **({"include_preprocessing": False} if encoder.scales_itself else {}),
         )
-    _replace_numbered_names(network)
-    return network
 
 
 def strides(network: keras.Model) -> dict[str, int]:

@@ -41,7 +41,7 @@ class Torch:
 class Encoder:
     """A network as an encoder."""
 
-    builder: str | None  # its function in `keras.applications`; None: it is that of `lite`
+    builder: str | None  # its function in `keras.applications`; None: it is one of ours
     scaling: Scaling
     layers: tuple[str, ...]
     """The layers that feed the decoder by default: the last ones of each stride, finest first, down to
@@ -128,6 +128,11 @@ ENCODERS = {
         finest=4,  # the stride of its first convolution
         layers=tuple(f"convnext_tiny_stage_{stage}_block_{block}_identity_add"
                      for stage, block in enumerate((2, 2, 8, 2))),
+    ),
+    "mit_b0": Encoder(
+        None, _STANDARDISED, finest=4,
+        layers=("stage1_norm", "stage2_norm", "stage3_norm", "stage4_norm"),
+        imagenet="Hugging Face has those of PyTorch, which are not read",
     ),
 }
 # fmt: on

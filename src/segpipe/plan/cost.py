@@ -106,11 +106,21 @@ def _leaves(operations: Iterable[keras.Operation]) -> Iterator[keras.Operation]:
 
 def _macs(operation: keras.Operation) -> int:
     """Count a kernel's numbers once for each position of the output; of the input if transposed."""
+    if isinstance(operation, keras.layers.MultiHeadAttention):
+        return _attention_macs(operation)
     kernels = count(w for w in getattr(operation, "weights", []) if len(w.shape) > 1)
     if not kernels:
         return 0
     transposed = isinstance(operation, keras.layers.Conv2DTranspose)
     return kernels * prod((operation.input if transposed else operation.output).shape[1:-1])
+
+
+def _attention_macs(attention: keras.layers.MultiHeadAttention) -> int:
+    """Count the four projections, and the products of queries with keys, and of those with values."""
+    queries, keys = (tensor.shape[1] for tensor in attention.input)
+    query, key, value, output = (count([w]) for w in attention.weights if len(w.shape) == 3)
+    width = attention.num_heads * attention.key_dim
+    return queries * (query + output) + keys * (key + value) + 2 * queries * keys * width
 
 
 def _bytes(tensors: object) -> int:

@@ -86,6 +86,11 @@ def test_a_checkpoint_may_hold_a_classifier_and_counters_and_the_first_is_said(g
     assert capsys.readouterr().out == ""
 
 
+def test_padding_that_is_not_as_in_training_is_said(give, capsys):
+    give("mobilenet_v2", GIVEN["mobilenet_v2"])
+    assert "given.safetensors: they were trained with padding on both sides" in capsys.readouterr().out
+
+
 def test_weights_of_another_width_are_refused_in_one_line(give):
     message = refused(give, "mobilenet_v2", GIVEN["mobilenet_v2"], alpha=1.4)
     assert "(conv_stem.weight has the shape (32, 3, 3, 3), expected (48, 3, 3, 3))" in message

@@ -35,6 +35,7 @@ class Torch:
     blocks: tuple[int, ...]  # of each stage
     scaling: Scaling  # of the input that they were trained on
     epsilon: float  # of their BatchNorm
+    note: str = ""  # what is not as they were trained
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,11 @@ ENCODERS = {
         "MobileNetV2", _MINUS_1_TO_1, alpha=True,
         layers=("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu",
                 "block_13_expand_relu", "block_16_project"),
-        torch=Torch((1, 2, 3, 4, 3, 3, 1), _STANDARDISED, 1e-5),  # timm's mobilenetv2_100
+        torch=Torch(  # timm's mobilenetv2_100
+            (1, 2, 3, 4, 3, 3, 1), _STANDARDISED, 1e-5,
+            note="they were trained with padding on both sides, and Keras pads on the right and below, "
+                 "so features are shifted; see docs/models.md",
+        ),
     ),
     "mobilenet_v3_small": Encoder(
         "MobileNetV3Small", _MINUS_1_TO_1, alpha=True, scales_itself=True,

@@ -7,8 +7,8 @@ EfficientNets.
 import keras
 from keras import layers
 
-STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
-          (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))  # fmt: skip
+_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
+           (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))  # fmt: skip
 """Of each stage: kernel size, stride of its first block, expansion, channels, number of blocks."""
 
 
@@ -24,7 +24,7 @@ def efficientnet_lite0(image: keras.KerasTensor) -> keras.Model:
     """
     x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(image)
     x = _relu6(_norm(x, "stem"), "stem")
-    for stage, (kernel, stride, expansion, channels, blocks) in enumerate(STAGES, 1):
+    for stage, (kernel, stride, expansion, channels, blocks) in enumerate(_STAGES, 1):
         for number in range(blocks):
             name = f"block{stage}{'abcd'[number]}"
             x = _block(x, name, kernel, 1 if number else stride, expansion, channels)

@@ -138,6 +138,8 @@ def _assign_pytorchs(network: keras.Model, name: str, path: Path) -> None:
     left_out = assign(network, encoder.scaling, encoder.torch, _READERS[path.suffix](path))
     if left_out:
         print(f"note: {path}: left out the classifier, {' and '.join(left_out)}")
+    if encoder.torch.note:
+        print(f"note: {path}: {encoder.torch.note}")
 
 
 def _imagenet(params: EncoderParams) -> keras.Model:

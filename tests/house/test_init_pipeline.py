@@ -20,7 +20,7 @@ REST = ["train", "evaluate", "report"]
 
 @pytest.fixture(scope="module")
 def going_on(finished_project, tmp_path_factory):
-    """The finished project, its model in `data/init` and named in the params; do not change it, copy it."""
+    """The finished project, its model named in the params to start from; do not change it, copy it."""
     project = tmp_path_factory.mktemp("going_on") / "project"
     shutil.copytree(finished_project, project, symlinks=True)
     shutil.copy(project / "models/model.keras", project / "data/init/before.keras")
@@ -50,7 +50,10 @@ def change(path):
 
 
 def test_the_models_content_decides_whether_train_runs_again_and_nothing_before_it(project):
-    """With `none` back in place DVC knows the results of before."""
+    """The encoder has 20 layers with weights, the decoder 2, the head 1.
+
+    With `none` back in place DVC knows the results of before.
+    """
     before = project / "data/init/before.keras"
     ran, printed = repro(project)
     assert ran == REST
@@ -64,7 +67,7 @@ def test_the_models_content_decides_whether_train_runs_again_and_nothing_before_
     shown = yaml.safe_load(run("segpipe", "info", cwd=project).stdout)
     assert shown["init"] == {
         "sha256": digests[1],
-        "layers": {"taken": 17, "of": 17},
+        "layers": {"taken": 23, "of": 23},
         "classes": {"taken": ["pet", "background", "border"], "new": []},
     }
     assert digests[0] != digests[1]
@@ -75,17 +78,17 @@ def test_the_models_content_decides_whether_train_runs_again_and_nothing_before_
     assert repro(project)[0] == []
 
 
-def test_a_missing_model_is_named_by_dvc_and_by_the_stage(project):
+def test_a_missing_model_is_named_by_the_stage_and_by_dvc(project):
     (project / "data/init/before.keras").unlink()
-    result = run("dvc", "repro", cwd=project)
-    assert result.returncode != 0
-    assert "data/init/before.keras" in result.stderr
     model = (project / "models/model.keras").read_bytes()
     assert error_line(run_stage("train", project)) == (
         "error: model.init: there is no file data/init/before.keras; copy a model there, or set "
         "model.init to none\n"
     )
     assert (project / "models/model.keras").read_bytes() == model
+    result = run("dvc", "repro", cwd=project)
+    assert result.returncode != 0
+    assert "data/init/before.keras" in result.stderr
 
 
 def test_git_takes_no_model_into_the_repository_until_dvc_has_it(project):
@@ -124,7 +127,7 @@ def test_on_jax_the_same_layers_are_taken_and_stay_frozen(project):
     set_params(project, {"train.freeze": "all_but_head"})
     result = run_stage("train", project, KERAS_BACKEND="jax")
     assert result.returncode == 0, result.stderr
-    assert "starting from data/init/before.keras: 17 of 17 layers taken\n" in result.stdout
+    assert "starting from data/init/before.keras: 23 of 23 layers taken\n" in result.stdout
     before, after = (
         keras.models.load_model(project / path)
         for path in ("data/init/before.keras", "models/model.keras")

@@ -65,7 +65,7 @@ def changed(network, before):
 def test_what_is_frozen_does_not_change_in_two_steps_and_all_else_does(
     arrays, tmp_path, part, encoder_changes, decoder_changes
 ):
-    """The statistics of BatchNorm too: this encoder is not pretrained, so that they change if trained."""
+    """Statistics of BatchNorm too: this encoder is not pretrained, so that they change if trained."""
     network, _ = prepared(
         arrays, params := frozen(part, epochs=1, steps_per_epoch=2, learning_rate=0.01)
     )

@@ -38,7 +38,8 @@ def test_a_third_of_the_steps_and_half_of_the_photographs_are_counted_by_the_rec
 def test_the_table_has_mean_and_deviation_over_the_seeds_of_each_way_that_ran(known):
     """Of 0.75 and 0.77 the deviation is 0.014, of 180 and 200 it is 14."""
     assert go_on.table(known).splitlines()[2:] == [
-        "| all photographs, all steps | 271 | 0.760 ± 0.014 | 0.900 ± 0.000 | 0.700 ± 0.000 | 190 ± 14 | 2 |"
+        "| all photographs, all steps | 271 | 0.760 ± 0.014 | 0.900 ± 0.000 | 0.700 ± 0.000 "
+        "| 190 ± 14 | 2 |"
     ]
     assert go_on.table(known.iloc[:0]) == "No results yet."
 

@@ -1,5 +1,6 @@
 """Runs the stages of experiments without DVC. Experiments with equal params share a folder."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import yaml
 from _results import ROOT, outcome
 
 from segpipe.common.errors import UserError
-from segpipe.common.files import read_json, sha256, write_json, write_text
+from segpipe.common.files import read_json, replaces, sha256, write_json, write_text
 from segpipe.common.nested import changed, flat
 
 SCRATCH = ROOT / ".experiments"
@@ -58,15 +60,32 @@ class Stages:
         self.running: set[subprocess.Popen[bytes]] = set()
         self.stopped = False
 
-    def run(self, params: dict[str, Any], log: Path) -> dict[str, Any]:
+    def run(self, params: dict[str, Any], log: Path, init: Path | None = None) -> dict[str, Any]:
         """Run the stages that have not run yet for these params; return what they gave.
+
+        `init` is a model to start from.
 
         Raises:
             UserError: a stage failed; the message is its error, and where the log is.
         """
+        with self._trained(params, log, init) as folder:
+            self._stage("evaluate", folder, log)
+            trained = read_json(folder / LOG, "train")
+            return outcome(folder) | {key: trained[key] for key in ("seconds", "device")}
+
+    def model(self, params: dict[str, Any], log: Path) -> Path:
+        """Run the stages up to `train` that have not run yet; return the model. Raises as `run`."""
+        with self._trained(params, log) as folder:
+            return folder / "models/model.keras"
+
+    @contextlib.contextmanager
+    def _trained(self, params: dict[str, Any], log: Path, init: Path | None = None) -> Iterator[Path]:
+        """Train, unless it was done; yield the folder, which is this thread's alone meanwhile."""
         content = _with_absolute_paths(params)
         write_text(log, "")
         data = self._data(content, log)
+        if init:
+            content = changed(content, {"model.init": _given(init, data)})
         deciding = {name: content[name] for name in OF_TRAINING}
         folder = SCRATCH / f"train-{_digest([deciding, _backend(), _checksums(data)])}"
         with self.locks.setdefault(folder.name, threading.Lock()):
@@ -77,9 +96,7 @@ class Stages:
                 self._stage("train", folder, log)
                 if self.side_by_side:
                     write_json(folder / LOG, read_json(folder / LOG, "train") | {"seconds": None})
-            self._stage("evaluate", folder, log)
-            trained = read_json(folder / LOG, "train")
-            return outcome(folder) | {key: trained[key] for key in ("seconds", "device")}
+            yield folder
 
     def stop(self) -> None:
         """End what runs; nothing starts any more."""
@@ -145,6 +162,14 @@ def _with_absolute_paths(params: dict[str, Any]) -> dict[str, Any]:
     if weights not in ("imagenet", "none"):
         paths["model.encoder.weights"] = str(ROOT / weights)
     return changed(params, paths | {"train.previews.every": 0})  # a picture changes no result
+
+
+def _given(init: Path, data: Path) -> str:
+    """Copy a model to where `model.init` looks for it; return its name, which stands for its content."""
+    name = f"{sha256(init)[:12]}.keras"
+    with replaces(data / "data/init" / name) as partial:
+        shutil.copy(init, partial)
+    return name
 
 
 def _checksums(data: Path) -> dict[str, str]:

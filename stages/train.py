@@ -15,6 +15,7 @@ from segpipe.common.files import write_json, write_text
 from segpipe.common.quiet import quiet
 from segpipe.common.records import open_records
 from segpipe.model.pretrained import open_backbone
+from segpipe.model.warm_start import open_init
 from segpipe.params.load import load_params
 from segpipe.train import loop, mosaics, provenance, resume
 from segpipe.train.engine import current_engine
@@ -30,7 +31,8 @@ LOGS = Path("logs")
 def main() -> None:
     """Read params, train or resume, write the model and what happened."""
     params = load_params()
-    manifest, backbone = open_records(Path("data/records")), open_backbone(Path("data/encoder"))
+    manifest = open_records(Path("data/records"))
+    backbone = open_backbone(Path("data/encoder"), open_init(params.model.init))
     resolved = provenance.resolved(params.seed, params.model, params.train, backbone)
     code = provenance.code_files(Path("dvc.yaml"), "train")
     identity = provenance.identity(resolved, manifest, backbone, code)
@@ -49,9 +51,10 @@ def main() -> None:
         # DVC empties the results before it runs the stage, but not the run's folder.
         draw = drawer(shown, manifest.classes, run.folder / "previews", RESULTS / "previews", drawn)
         network = loop.build_model(backbone, params.model, manifest, params.seed)
+        taken = loop.prepare(network, backbone, params.train, manifest, resolved["model"])
         work = loop.Work(
             identity, manifest, training, validation, params.train, params.seed, engine, run,
-            shown.images, draw, LOGS,
+            shown.images, draw, LOGS, taken,
         )  # fmt: skip
         progress = loop.train(network, work)
 

@@ -30,7 +30,8 @@ BY_CHANNEL = {"densenet121", "convnext_tiny", "mit_b0", *(f"efficientnet_v2_b{n}
 def model_params(name="mobilenet_v2", weights="none"):
     content = plain_params().model.encoder.model_dump()
     content |= {"name": name, "alpha": 1.0, "weights": str(weights), "layers": "default"}
-    return ModelParams.model_validate({"encoder": content, "decoder": decoder("light", [8, 8, 8, 8])})
+    drawn_by = decoder("light", [8, 8, 8, 8])
+    return ModelParams.model_validate({"encoder": content, "decoder": drawn_by, "init": "none"})
 
 
 @functools.cache

@@ -45,6 +45,7 @@ def with_encoder(**changes):
         {
             "encoder": {**PARAMS.encoder.model_dump(), "alpha": 1.0, **changes},
             "decoder": decoder("light", [8, 8, 8, 8]),
+            "init": "none",
         }
     )
 

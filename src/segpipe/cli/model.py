@@ -37,20 +37,21 @@ def model(
     from segpipe.params.load import load_params
 
     params = load_params()
-    encoder, weights = params.model.encoder, params.model.encoder.weights
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.common.bands import numbers
-        from segpipe.model.pretrained import Backbone
-        from segpipe.model.unet import assemble
+        from segpipe.model.pretrained import expected_backbone
+        from segpipe.model.unet import assemble, freeze
 
-        backbone = Backbone(encoder.name, encoder.alpha, None if weights == "none" else Path(weights))
+        backbone = expected_backbone(params.model)
         channels = len(numbers(params.data.bands))
         inner = backbone.architecture(params.data.image_size, channels)
     if layers:
         _print_layers(params, inner)
     else:
         classes = len(params.data.classes)
-        _print_cost(params, assemble(backbone, inner, params.model, classes, channels))
+        network = assemble(backbone, inner, params.model, classes, channels)
+        freeze(network, params.train.freeze)
+        _print_cost(params, network)
 
 
 def _print_layers(params: "Params", inner: "keras.Model") -> None:

@@ -1,3 +1,3 @@
 """Bytes on disk, errors and devices: what every stage builds on."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import tree
 
 from segpipe.common.errors import UserError
@@ -125,6 +126,19 @@ def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> No
                 layer.trainable = False
         elif isinstance(layer, keras.layers.Dropout) and not trainable:
             layer.rate = 0
+
+
+def for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Return a network's first kernel, [height, width, inputs, outputs], for another number of inputs.
+
+    The kernel of one channel is the sum of all channels': a grey picture gives equal outputs. Other
+    numbers take the channels in turn, scaled so that the outputs keep their size, as in timm and
+    segmentation_models.pytorch.
+    """
+    given = kernel.shape[2]
+    if channels == 1:
+        return kernel.sum(2, keepdims=True)
+    return kernel[:, :, [channel % given for channel in range(channels)]] * (given / channels)
 
 
 def _replace_numbered_names(network: keras.Model) -> None:

@@ -3,7 +3,7 @@
 To add a decoder, add a row, and its name to `DecoderParams`. A row is a pair of functions. `step`
 doubles the resolution of a tensor [batch, h, w, C] and joins the skip connection of that resolution,
 where the encoder has one. `head` doubles it the last time and returns the logits, in float32 under any
-policy: softmax and loss need the precision.
+policy: softmax and loss need the precision. Names of the head's layers begin with `HEAD`.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ import keras
 from keras import layers
 
 from segpipe.model.params import DecoderParams
+
+HEAD = "logits"
 
 Tensor: TypeAlias = keras.KerasTensor
 

@@ -1,5 +1,6 @@
 """The params of the network."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -8,6 +9,9 @@ from pydantic import Field, PlainValidator
 from segpipe.common.fields import Count, Name, Section
 from segpipe.common.words import did_you_mean
 from segpipe.model.encoders import ENCODERS, doublings
+
+Freeze = Literal["none", "encoder", "all_but_head"]
+"""The part of the network that training leaves as it is (`train.freeze`)."""
 
 
 def _encoder(value: Any) -> str:
@@ -23,6 +27,16 @@ def _layers(value: Any) -> Literal["default"] | tuple[str, ...]:
     if isinstance(value, list | tuple) and len(value) > 1 and all(isinstance(v, str) for v in value):
         return tuple(value)
     raise ValueError("input should be default, or a list of two layers or more, finest first")
+
+
+def _init(value: Any) -> str:
+    if value == "none":
+        return value
+    if isinstance(value, str) and value.endswith(".keras"):
+        path = PurePath(value)
+        if not path.is_absolute() and ".." not in path.parts:
+            return value
+    raise ValueError("input should be none, or the name of a .keras file in data/init; copy it there")
 
 
 class EncoderParams(Section):
@@ -58,6 +72,7 @@ class ModelParams(Section):
 
     encoder: EncoderParams
     decoder: DecoderParams
+    init: Annotated[str, PlainValidator(_init)]  # none | a model in data/init to start from
 
     @pydantic.model_validator(mode="after")
     def _one_filter_count_a_doubling(self) -> "ModelParams":

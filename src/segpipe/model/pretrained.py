@@ -13,12 +13,13 @@ import numpy as np
 
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import read_json, replaces, sha256, write_json
-from segpipe.model.backbone import backbone
+from segpipe.model.backbone import backbone, for_channels
 from segpipe.model.checkpoint import assign
 from segpipe.model.encoders import ENCODERS, input_channels
-from segpipe.model.params import EncoderParams
+from segpipe.model.params import EncoderParams, ModelParams
 from segpipe.model.safetensors_file import read_safetensors
 from segpipe.model.torch_file import read_torch
+from segpipe.model.warm_start import Init, open_init
 
 _DESCRIPTION = "encoder.json"
 _WEIGHTS = "backbone.weights.h5"
@@ -29,17 +30,18 @@ _READERS = {".pth": read_torch, ".safetensors": read_safetensors}
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network without its classifier, and its weights' file."""
+    """A network without its classifier, its weights' file, and the model that training starts from."""
 
     name: str
     alpha: float
     weights: Path | None
     digest: str | None = None  # SHA-256 of that file
+    init: Init | None = None  # its weights replace those of the file
 
     @property
     def pretrained(self) -> bool:
-        """Whether there are weights from an earlier training."""
-        return self.weights is not None
+        """Whether there are weights from a training on other data; so it was for the model before."""
+        return self.init.pretrained if self.init else self.weights is not None
 
     def architecture(self, size: tuple[int, int], channels: int = 3) -> keras.Model:
         """Build the network for one input size and number of bands, with random weights."""
@@ -51,7 +53,7 @@ class Backbone:
         if self.weights and network.input_shape[-1] == 3:
             network.load_weights(self.weights)
         elif self.weights:
-            network.set_weights(_for_channels(self.build(size).get_weights(), network))
+            network.set_weights(_fitted(self.build(size).get_weights(), network))
         return network
 
 
@@ -72,8 +74,8 @@ def fetch_backbone(params: EncoderParams, folder: Path) -> Backbone:
     return open_backbone(folder)
 
 
-def open_backbone(folder: Path) -> Backbone:
-    """Open what `fetch_backbone` wrote.
+def open_backbone(folder: Path, init: Init | None = None) -> Backbone:
+    """Open what `fetch_backbone` wrote, for training that starts from `init`.
 
     Raises:
         UserError: it is missing or damaged.
@@ -83,26 +85,24 @@ def open_backbone(folder: Path) -> Backbone:
     if weights and not (weights.is_file() and sha256(weights) == content["sha256"]):
         mend = "`dvc repro --force fetch_encoder` writes it"
         raise UserError(f"{weights}: missing, or not what {_DESCRIPTION} says; {mend}")
-    return Backbone(content["name"], content["alpha"], weights, content.get("sha256"))
+    return Backbone(content["name"], content["alpha"], weights, content.get("sha256"), init)
 
 
-def _for_channels(weights: list[np.ndarray], network: keras.Model) -> list[np.ndarray]:
-    """Return an RGB network's weights, its first kernel made for the channels of `network`.
+def expected_backbone(params: ModelParams) -> Backbone:
+    """Return the backbone that training will have; its weights may be missing still.
 
-    The kernel of one channel is the sum of red's, green's and blue's: a grey picture gives equal
-    outputs. More channels take the three in turn, scaled so that the outputs keep their size, as in timm
-    and segmentation_models.pytorch. All other weights have the same shape.
+    Raises:
+        UserError: `model.init` is no model that segpipe saved.
     """
-    channels = network.input_shape[-1]
-    turns = [channel % 3 for channel in range(channels)]
+    encoder = params.encoder
+    weights = None if encoder.weights == "none" else Path(encoder.weights)
+    return Backbone(encoder.name, encoder.alpha, weights, init=open_init(params.init))
 
-    def fitted(kernel: np.ndarray) -> np.ndarray:
-        if channels == 1:
-            return kernel.sum(2, keepdims=True)
-        return kernel[:, :, turns] * (3 / channels)
 
-    pairs = zip(weights, network.weights, strict=True)
-    return [weight if weight.shape == tuple(own.shape) else fitted(weight) for weight, own in pairs]
+def _fitted(weights: list[np.ndarray], network: keras.Model) -> list[np.ndarray]:
+    """Return an RGB network's weights, its first kernel made for the channels of `network`."""
+    pairs, channels = zip(weights, network.weights, strict=True), network.input_shape[-1]
+    return [w if w.shape == tuple(own.shape) else for_channels(w, channels) for w, own in pairs]
 
 
 def _load(params: EncoderParams) -> keras.Model:

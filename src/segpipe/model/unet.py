@@ -4,9 +4,9 @@ import keras
 from keras import layers
 
 from segpipe.model.backbone import set_trainable, tap
-from segpipe.model.decoders import DECODERS, normalization
+from segpipe.model.decoders import DECODERS, HEAD, normalization
 from segpipe.model.encoders import ENCODERS, Scaling, taps
-from segpipe.model.params import DecoderParams, EncoderParams, ModelParams
+from segpipe.model.params import DecoderParams, EncoderParams, Freeze, ModelParams
 from segpipe.model.pretrained import Backbone
 
 GREY = "grey_as_rgb"
@@ -36,6 +36,16 @@ def assemble(
 def is_trainable(params: EncoderParams, backbone: Backbone) -> bool:
     """Resolve `model.encoder.trainable`: `auto` freezes pretrained weights."""
     return not backbone.pretrained if params.trainable == "auto" else params.trainable
+
+
+def freeze(network: keras.Model, part: Freeze) -> None:
+    """Keep a part of a U-Net from being trained, its BatchNorm in inference mode."""
+    if part == "none":
+        return
+    set_trainable(network.get_layer("encoder"), trainable=False, pretrained=True)
+    if part == "all_but_head":
+        for layer in network.layers:
+            layer.trainable = layer.name.startswith(HEAD)
 
 
 def unet(

@@ -80,6 +80,12 @@ class Params(Section):
                         f"train.{key} names {name!r}, which is no class"
                         f"{did_you_mean(name, names)} (data.classes has {', '.join(names)})"
                     )
+        random = self.model.encoder.weights == "none" or self.train.freeze == "all_but_head"
+        if self.train.freeze != "none" and self.model.init == "none" and random:
+            raise ValueError(
+                f"train.freeze = {self.train.freeze} would keep random weights as they are; set "
+                "model.init to a model, or train.freeze to none"
+            )
         known = numbers(self.data.bands)
         for number in () if self.report.bands == "auto" else self.report.bands:
             if number not in known:

@@ -15,7 +15,7 @@ import rich.progress
 from segpipe.common.records import Manifest
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
-from segpipe.model.unet import assemble
+from segpipe.model.unet import assemble, freeze
 from segpipe.plan import cost
 from segpipe.train import callbacks, resume
 from segpipe.train.engine import Engine
@@ -85,6 +85,7 @@ def measure(
     validation = _repeated(validation, 4 * _FIRST * execution)
     inner = backbone.architecture(manifest.size, manifest.channels)
     network = assemble(backbone, inner, model, len(manifest.classes), manifest.channels)
+    freeze(network, params.freeze)
     memory, learner = cost.memory(network), engine.fused(network)
     shown = preview_samples(validation, params.previews.samples)
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from segpipe.common.devices import take_gpus
 from segpipe.common.errors import UserError
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Tiles
-from segpipe.model.pretrained import Backbone
+from segpipe.model.pretrained import expected_backbone
 from segpipe.params.load import Params
 from segpipe.plan import shape
 from segpipe.plan.look import Look
@@ -128,12 +128,12 @@ def _measured(
     params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int
 ) -> tuple[str, Timing, Any]:
     """Train a little on the device that the run will have; return device, timing, network's memory."""
-    data, encoder = params.data, params.model.encoder
+    data = params.data
     manifest = Manifest(
         Path(), data.source, chosen.size, chosen.resize, class_table(data.classes, data.ignore), {}, [],
         bands=data.bands, tiles=tiles,
     )  # fmt: skip
-    backbone = Backbone(encoder.name, encoder.alpha, None if encoder.weights == "none" else Path())
+    backbone = expected_backbone(params.model)
     epochs = max(EPOCHS, params.train.warmup_epochs)
     train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs})
     engine = current_engine()

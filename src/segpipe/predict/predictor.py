@@ -14,7 +14,7 @@ import numpy as np
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
-from segpipe.evaluate.load import load_network
+from segpipe.common.network import load_network
 from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
 from segpipe.evaluate.tiles import Read, at_original, blended, predicted, tiled, tiles_of
 from segpipe.evaluate.tta import augmented

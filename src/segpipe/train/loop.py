@@ -8,10 +8,12 @@ import numpy as np
 
 from segpipe.common.errors import UserError, brief, raise_lost_interrupt
 from segpipe.common.records import Manifest
+from segpipe.model import warm_start
 from segpipe.model.backbone import depths, set_trainable
-from segpipe.model.params import ModelParams
+from segpipe.model.decoders import HEAD
+from segpipe.model.params import Freeze, ModelParams
 from segpipe.model.pretrained import Backbone
-from segpipe.model.unet import assemble
+from segpipe.model.unet import assemble, freeze
 from segpipe.train import callbacks, provenance, resume, sampling
 from segpipe.train.class_weights import class_weights
 from segpipe.train.engine import Engine
@@ -39,6 +41,7 @@ class Work:
     previewed: np.ndarray  # images whose predictions `preview` draws, uint8 [n, H, W, bands]
     preview: Preview
     logs: Path  # folder of the live logs, which are no result
+    taken: warm_start.Taken | None = None  # of the model that training starts from
 
     @property
     def steps(self) -> int:
@@ -76,7 +79,7 @@ class Work:
 
     def card(self, progress: resume.Progress) -> dict:
         """Return what the saved model says about itself."""
-        return provenance.card(self.identity, self.manifest, progress.summary(self.params))
+        return provenance.card(self.identity, self.manifest, progress.summary(self.params), self.taken)
 
 
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
@@ -84,6 +87,42 @@ def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, see
     keras.utils.set_random_seed(seed)
     inner = backbone.build(manifest.size, manifest.channels)
     return assemble(backbone, inner, params, len(manifest.classes), manifest.channels)
+
+
+def prepare(
+    network: keras.Model, backbone: Backbone, params: TrainParams, manifest: Manifest, model: dict
+) -> warm_start.Taken | None:
+    """Give a new network the weights of the model that training starts from, and freeze a part of it.
+
+    `model` is the section `model` of the resolved params. Return what was taken, after saying it.
+
+    Raises:
+        UserError: that model does not fit, or random weights would be frozen.
+    """
+    taken = warm_start.take(network, backbone.init, manifest, model) if backbone.init else None
+    if taken:
+        print(taken.describe(), flush=True)
+        if random := _frozen_at_random(taken.others, params.freeze, bool(backbone.weights)):
+            raise UserError(
+                f"train.freeze = {params.freeze} would keep random weights, because {taken.init.path} "
+                f"has none for {warm_start.shortened(random)}; set it to none"
+            )
+    freeze(network, params.freeze)
+    return taken
+
+
+def _frozen_at_random(others: list[str], part: Freeze, has_weights: bool) -> list[str]:
+    """Return the layers that would be frozen with random weights.
+
+    `others` are those without weights from another model; with `has_weights` the encoder has its own.
+    """
+    of_encoder = [name for name in others if name.startswith("encoder/")]
+    of_decoder = [name for name in others if not name.startswith(("encoder/", HEAD))]
+    return {
+        "none": [],
+        "encoder": [] if has_weights else of_encoder,
+        "all_but_head": [*([] if has_weights else of_encoder), *of_decoder],
+    }[part]
 
 
 def train(network: keras.Model, work: Work) -> resume.Progress:

@@ -7,6 +7,7 @@ import pydantic
 from pydantic import AfterValidator, Field, PlainValidator
 
 from segpipe.common.fields import Count, CountOrZero, Factor, Integer, Part, Section, ShareOrZero, Weight
+from segpipe.model.params import Freeze
 
 WEIGHTINGS = ("none", "balanced", "median_frequency")
 """The values of `class_weights` besides weights by name."""
@@ -113,6 +114,7 @@ class TrainParams(Section):
 
     epochs: Count  # each ends with validation, a checkpoint and a preview
     fine_tuning: FineTuningParams
+    freeze: Freeze  # in all epochs, whatever model.encoder.trainable says
     samples: CountOrZero  # of the training split to train on, the same ones first; 0: all
     steps_per_epoch: CountOrZero  # batches an epoch; 0: one pass over the training split
     batch_size: Count  # images a step; the last, smaller batch of a pass is left out
@@ -156,6 +158,15 @@ class TrainParams(Section):
         for name, epochs in (("epochs", self.epochs), ("fine_tuning.epochs", self.fine_tuning.epochs)):
             if epochs and self.warmup_epochs > epochs:
                 raise ValueError(f"warmup_epochs = {self.warmup_epochs} is more than {name} = {epochs}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _what_is_frozen_is_not_fine_tuned(self) -> "TrainParams":
+        if self.freeze != "none" and self.fine_tuning.epochs:
+            raise ValueError(
+                f"freeze = {self.freeze} keeps the encoder as it is, and fine_tuning.epochs = "
+                f"{self.fine_tuning.epochs} trains it; set freeze to none, or fine_tuning.epochs to 0"
+            )
         return self
 
     @pydantic.model_validator(mode="after")

@@ -15,6 +15,7 @@ from segpipe.common import __version__
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.common.records import MANIFEST, Manifest
+from segpipe.model import warm_start
 from segpipe.model.encoders import taps
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
@@ -53,7 +54,10 @@ def code_files(pipeline: Path, stage: str) -> list[Path]:
 
 
 def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbone) -> dict[str, Any]:
-    """Return the params that made the model: `auto` and `default` resolved, no path of this machine."""
+    """Return the params that made the model: `auto` and `default` resolved, no path of this machine.
+
+    `model.init` is the SHA-256 of the model that training started from.
+    """
     return {
         "seed": seed,
         "model": {
@@ -62,19 +66,26 @@ def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbo
                 "alpha": backbone.alpha,
                 "pretrained": backbone.pretrained,
                 "layers": list(taps(backbone.name, model.encoder.layers)),
-                "trainable": is_trainable(model.encoder, backbone),
+                "trainable": train.freeze == "none" and is_trainable(model.encoder, backbone),
             },
             "decoder": model.decoder.model_dump(mode="json"),
+            "init": backbone.init.digest if backbone.init else "none",
         },
         "train": train.model_dump(mode="json")
         | {"backend": _BACKEND, "precision": train.resolved_precision},
     }
 
 
-def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> dict[str, Any]:
+def card(
+    of: dict[str, Any],
+    manifest: Manifest,
+    training: dict[str, Any],
+    taken: warm_start.Taken | None = None,
+) -> dict[str, Any]:
     """Return what the saved model says about itself; equal for equal runs.
 
-    `of` is the run's identity, `manifest` its records, and `training` its `Progress.summary`.
+    `of` is the run's identity, `manifest` its records, `training` its `Progress.summary`, and `taken`
+    what the network took of the model that it started from.
     """
     return {
         "format": CARD_FORMAT,
@@ -96,6 +107,7 @@ def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> di
             "manifest_sha256": of["records"],
         },
         "encoder_sha256": of["encoder"],
+        **({"init": taken.card} if taken else {}),
         "libraries": of["libraries"],
         "backend": of["backend"],
     }

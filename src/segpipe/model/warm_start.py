@@ -1,0 +1,220 @@
+"""A warm start: a network takes the weights of a model that segpipe saved (`model.init`).
+
+Layers are matched by name, kind and shapes. The head is matched by class name, so that classes may be
+added, dropped and reordered.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from segpipe.common.bands import in_words
+from segpipe.common.classes import ClassTable
+from segpipe.common.errors import UserError
+from segpipe.common.files import sha256
+from segpipe.common.modelfile import read_card
+from segpipe.common.network import load_network
+from segpipe.common.records import Manifest, read_bands
+from segpipe.model.backbone import for_channels
+from segpipe.model.decoders import HEAD
+
+FOLDER = Path("data/init")
+"""Where the models lie that training may start from. DVC watches the chosen one (`dvc.yaml`)."""
+
+_LISTED = 6  # layers in a line
+
+Layers = dict[str, keras.Layer]
+Arrays = dict[str, list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Init:
+    """A saved model to start from."""
+
+    path: Path
+    digest: str  # SHA-256 of the file
+    card: dict[str, Any]
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its encoder counted as pretrained."""
+        return self.card["params"]["model"]["encoder"]["pretrained"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a network took of a model, and what it did not."""
+
+    init: Init
+    layers: list[str]  # of the network, that took weights
+    others: list[str]  # of the network, that start as if there were no model
+    adapted: str | None  # of `layers`: its kernel was made for another number of bands
+    classes: list[str]  # that the head took
+    new: list[str]  # classes that the model lacks
+    dropped: list[str]  # its classes that the network lacks
+    bands: tuple[str, str] | None  # the model's and the network's in words, where they differ
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the card of the new model says of it."""
+        return {
+            "sha256": self.init.digest,
+            "layers": {"taken": len(self.layers), "of": len(self.layers) + len(self.others)},
+            "classes": {"taken": self.classes, "new": self.new},
+        }
+
+    def describe(self) -> str:
+        """Return a few lines for people."""
+        count = len(self.layers) + len(self.others)
+        lines = [f"starting from {self.init.path}: {len(self.layers)} of {count} layers taken"]
+        if self.others:
+            lines[0] += f"; not {shortened(self.others)}"
+        lines.append(f"classes taken: {_listed(self.classes)}; new: {_listed(self.new)}")
+        if self.dropped:
+            lines[1] += f"; dropped: {_listed(self.dropped)}"
+        if self.bands:
+            how = f"{self.adapted} was made for them" if self.adapted else "all kernels stay as they are"
+            lines.append(f"it saw {self.bands[0]}, and these records have {self.bands[1]}: {how}")
+        return "\n".join(lines)
+
+
+def open_init(name: str, folder: Path = FOLDER) -> Init | None:
+    """Open the model that `model.init` names; None for `none`.
+
+    Raises:
+        UserError: there is no such file, or segpipe did not save it.
+    """
+    if name == "none":
+        return None
+    path = folder / name
+    if not path.is_file():
+        raise UserError(
+            f"model.init: there is no file {path}; copy a model there, or set model.init to none"
+        )
+    return Init(path, sha256(path), read_card(path))
+
+
+def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, Any]) -> Taken:
+    """Give a network the weights of a saved model, as far as they fit.
+
+    Args:
+        network: the U-Net for some records, with its initial weights; it is changed.
+        init: the model.
+        manifest: those records' classes and bands.
+        model: the section `model` of the params that made the network, as a card has it.
+
+    Raises:
+        UserError: Keras cannot read the model, or under half of the network's variables fit.
+    """
+    theirs, own = (dict(_weighted(one)) for one in (load_network(init.path, init.card), network))
+    before, now = ClassTable.from_json(init.card).names, manifest.classes.names
+    kept = [name for name in now if name in before]
+    head = _head(own, theirs, [(now.index(name), before.index(name)) for name in kept])
+    kept = kept if head else []
+    values = _body(own, theirs) | head
+    fitting, count = (sum(len(own[name].weights) for name in names) for names in (values, own))
+    if 2 * fitting < count:
+        raise UserError(
+            f"{init.path}: a model of {_in_words(init.card['params']['model'])}, of which {fitting} of "
+            f"{count} variables fit; expected half of them at least, for {_in_words(model)}: give "
+            "another model, or change model.encoder and model.decoder to its own"
+        )
+    for name, arrays in values.items():
+        own[name].set_weights(arrays)
+    seen, wanted = in_words(**read_bands(init.card)), in_words(manifest.bands, manifest.intensity)
+    first = _first(own)
+    taken_as_it_is = first not in values or values[first][0].shape == theirs[first].weights[0].shape
+    return Taken(
+        init,
+        layers=[name for name in own if name in values],
+        others=[name for name in own if name not in values],
+        adapted=None if taken_as_it_is else first,
+        classes=kept,
+        new=[name for name in now if name not in kept],
+        dropped=[name for name in before if name not in kept],
+        bands=(seen, wanted) if seen != wanted else None,
+    )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _weighted(network: keras.Model, within: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """Yield the layers with weights in their order, by a name such as `encoder/Conv1`."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from _weighted(layer, f"{within}{layer.name}/")
+        elif layer.weights:
+            yield f"{within}{layer.name}", layer
+
+
+def _body(own: Layers, theirs: Layers) -> Arrays:
+    """Return the weights of all layers before the head that fit, by name.
+
+    The first convolution's kernel is made for the network's number of bands.
+    """
+    found: Arrays = {}
+    for name in _shared(own, theirs):
+        old, new = theirs[name].get_weights(), own[name].get_weights()
+        if name == _first(own) and old[0].shape[2] != new[0].shape[2]:
+            old[0] = for_channels(old[0], new[0].shape[2])
+        if not name.startswith(HEAD) and [w.shape for w in old] == [w.shape for w in new]:
+            found[name] = old
+    return found
+
+
+def _head(own: Layers, theirs: Layers, pairs: list[tuple[int, int]]) -> Arrays:
+    """Return the head's weights by layer, the classes of `pairs` (its index, the model's) taken.
+
+    Empty if there is no such class, or if the heads differ in more than their classes.
+    """
+    names = [name for name in own if name.startswith(HEAD)]
+    found: Arrays = {}
+    for name in names if pairs and {*names} <= {*_shared(own, theirs)} else ():
+        found[name] = [np.array(weight) for weight in own[name].get_weights()]
+        for new, old in zip(found[name], theirs[name].get_weights(), strict=True):
+            axis = _class_axis(own[name], new)
+            ours, given = np.moveaxis(new, axis, 0), np.moveaxis(old, axis, 0)
+            if ours.shape[1:] != given.shape[1:]:
+                return {}
+            for index, source in pairs:
+                ours[index] = given[source]  # a view of `new`
+    return found
+
+
+def _shared(own: Layers, theirs: Layers) -> list[str]:
+    """Return the layers that both networks have, of the same kind and with as many variables."""
+
+    def alike(one: keras.Layer, other: keras.Layer) -> bool:
+        return type(one) is type(other) and len(one.weights) == len(other.weights)
+
+    return [name for name, layer in own.items() if name in theirs and alike(layer, theirs[name])]
+
+
+def _class_axis(layer: keras.Layer, weight: np.ndarray) -> int:
+    """Return the axis of a head's weight that has one entry a class."""
+    before_last = isinstance(layer, layers.Conv2DTranspose | layers.DepthwiseConv2D)
+    return -2 if before_last and weight.ndim > 1 else -1
+
+
+def _first(own: Layers) -> str:
+    """Return the name of the encoder's first convolution."""
+    return next(name for name in own if name.startswith("encoder/"))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _in_words(model: dict[str, Any]) -> str:
+    encoder, decoder = model["encoder"], model["decoder"]
+    filters = ", ".join(map(str, decoder["filters"]))
+    return f"{encoder['name']} (alpha {encoder['alpha']}) and the decoder {decoder['name']} [{filters}]"

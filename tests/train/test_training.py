@@ -465,7 +465,7 @@ def test_16_bits_with_a_scaled_loss_resume_where_they_were(arrays, tmp_path):
     assert not list((tmp_path / "stopped/run").glob("*.unreadable"))
 
 
-@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small", "efficientnet_v2_b0"])
+@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small", "efficientnet_v2_b0", "mit_b0"])
 def test_any_encoder_is_saved_to_compute_in_32_bits(name):
     with computing_in("bfloat16"):
         model = backbone(name, (32, 32))

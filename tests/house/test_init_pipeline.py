@@ -58,7 +58,7 @@ def test_the_models_content_decides_whether_train_runs_again_and_nothing_before_
     ran, printed = repro(project)
     assert ran == REST
     assert "starting from data/init/before.keras: " in printed
-    assert "classes taken: pet, background, border; new: none\n" in printed
+    assert "classes taken: pet, background, border; new: none; dropped: none\n" in printed
     assert repro(project)[0] == []
     digests = [sha256(before)]
     change(before)

@@ -26,7 +26,7 @@ from segpipe.model.decoders import HEAD
 FOLDER = Path("data/init")
 """Where the models lie that training may start from. DVC watches the chosen one (`dvc.yaml`)."""
 
-_LISTED = 6  # layers in a line
+_CLASSES = 20  # in a line
 
 Layers = dict[str, keras.Layer]
 Arrays = dict[str, list[np.ndarray]]
@@ -74,9 +74,9 @@ class Taken:
         lines = [f"starting from {self.init.path}: {len(self.layers)} of {count} layers taken"]
         if self.others:
             lines[0] += f"; not {shortened(self.others)}"
-        lines.append(f"classes taken: {_listed(self.classes)}; new: {_listed(self.new)}")
-        if self.dropped:
-            lines[1] += f"; dropped: {_listed(self.dropped)}"
+        all_classes = self.classes, self.new, self.dropped
+        taken, new, dropped = (shortened(names, _CLASSES) for names in all_classes)
+        lines.append(f"classes taken: {taken}; new: {new}; dropped: {dropped}")
         if self.bands:
             how = f"{self.adapted} was made for them" if self.adapted else "all kernels stay as they are"
             lines.append(f"it saw {self.bands[0]}, and these records have {self.bands[1]}: {how}")
@@ -141,10 +141,10 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
     )
 
 
-def shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str], most: int = 6) -> str:
     """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + more
 
 
 def _weighted(network: keras.Model, within: str = "") -> Iterator[tuple[str, keras.Layer]]:
@@ -208,10 +208,6 @@ def _class_axis(layer: keras.Layer, weight: np.ndarray) -> int:
 def _first(own: Layers) -> str:
     """Return the name of the encoder's first convolution."""
     return next(name for name in own if name.startswith("encoder/"))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
 
 
 def _in_words(model: dict[str, Any]) -> str:

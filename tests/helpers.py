@@ -62,7 +62,8 @@ TINY = TUTORIAL | {
 
 
 def decoder(name: str, filters: Sequence[int], **changes: object) -> DecoderParams:
-    """A decoder with BatchNorm, where nothing else is said."""
+    """A decoder with BatchNorm, where nothing else is said; `aspp` has the first width alone."""
+    filters = [filters[0]] * len(filters) if name == "aspp" else filters
     content = {"normalization": "batch", "batch_norm_momentum": 0.9, **changes}
     return DecoderParams(name=name, filters=tuple(filters), **content)
 

@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import decoder
 from keras import layers
 
@@ -43,9 +44,8 @@ def test_logits_have_the_size_of_the_image_and_are_float32_under_mixed_precision
     logits = network.predict_on_batch(rng.integers(0, 256, (2, 64, 96, 3), np.uint8))
     assert logits.shape == (2, 64, 96, 3)
     assert logits.dtype == np.float32
-    assert (
-        network.get_layer("up_1_relu" if name != "unet" else "up_1_relu_1").compute_dtype == "bfloat16"
-    )
+    within = [layer for layer in network.layers if isinstance(layer, layers.ReLU)]
+    assert {layer.compute_dtype for layer in within} == {"bfloat16"}
     last = [layer for layer in network.layers if layer.name.startswith("logits")]
     assert {layer.compute_dtype for layer in last} == {"float32"}
 
@@ -84,6 +84,106 @@ def test_a_level_of_fpn_sums_two_convolutions_of_1_x_1_and_convolves_the_sum():
 def test_a_level_of_fpn_as_wide_as_the_one_before_takes_it_as_it_is():
     names = [layer.name for layer in build("fpn", filters=[16, 16, 8, 8]).layers]
     assert [n for n in names if n.endswith("conv_reduce")] == ["up_1_conv_reduce", "up_3_conv_reduce"]
+
+
+def test_aspp_is_a_pyramid_on_stride_16_and_a_skip_connection_of_stride_4():
+    """By hand, for 576 channels of stride 16 and 320 of stride 32, and the 144 of stride 4."""
+    join, pyramid, level, logits = cost.parts(build("aspp", alpha=1.0, filters=[16] * 4))[1:]
+    assert (join.size, join.channels, join.params) == ((4, 6), 576 + 320, 0)
+    assert (pyramid.name, pyramid.size, pyramid.channels) == ("context", (4, 6), 16)
+    branches = 4 * 896 * 16 + 3 * 9 * 896  # a 1 x 1, and a depthwise and a 1 x 1 at each of three rates
+    assert pyramid.macs == 24 * (branches + 4 * 16 * 16) + 896 * 16 + 16 * 16
+    assert (level.size, level.channels) == ((16, 24), 16)
+    assert level.macs == 16 * 24 * (144 * 48 + 9 * (48 + 16) * 16 + 9 * 16 * 16)
+    assert (logits.size, logits.macs) == ((64, 96), 16 * 24 * 9 * 16 * 3)
+
+
+def test_the_rates_of_aspp_see_more_than_padding_at_128_px():
+    network = build("aspp", size=(128, 128))
+    far = [layer for layer in network.layers if isinstance(layer, layers.DepthwiseConv2D)]
+    assert {layer.input.shape[1:3] for layer in far} == {(8, 8)}
+    assert max(layer.dilation_rate[0] for layer in far) < 8
+
+
+FARTHER = ["fpn_pooling", "fpn_large_kernel", "aspp"]
+
+
+@pytest.mark.parametrize("name", FARTHER)
+def test_a_decoder_that_looks_farther_costs_at_most_a_quarter_more_than_fpn(name):
+    settings = {"size": (128, 128), "alpha": 1.0, "filters": [64] * 4}
+    assert decoder_macs(build(name, **settings)) <= 1.25 * decoder_macs(build("fpn", **settings))
+
+
+def seen(name, width=896):
+    """How many columns of a picture a pixel in its middle depends on, where nothing cancels out.
+
+    All kernels are positive, and the picture is so dark that no ReLU6 is at its end.
+    """
+    network = build(name, size=(32, width), filters=[8] * 4)
+    for variable in network.weights:
+        if variable.path.endswith("kernel"):
+            variable.assign(np.full(variable.shape, 1 if "depthwise" in variable.path else 0.01))
+    inner = keras.Model(network.get_layer("scale").output, network.output)
+    picture = tf.fill((1, 32, width, 3), 1e-20)
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        logit = inner(picture, training=False)[0, 16, width // 2, 0]
+    return np.count_nonzero(tape.gradient(logit, picture).numpy().any((0, 1, 3)))
+
+
+@pytest.mark.slow
+def test_a_decoder_that_looks_farther_does():
+    """MobileNetV2's last output sees 491 px, FPN 96 more, and six more cells of 32 px are 192 px."""
+    assert [seen(name) for name in ("fpn", *FARTHER)] == [587, 896, 587 + 192, 896]
+
+
+@pytest.mark.parametrize("name", ["fpn_pooling", "fpn_large_kernel"])
+def test_what_is_added_to_fpn_begins_as_nothing_and_learns(name, rng):
+    keras.utils.set_random_seed(0)
+    network = build(name)
+    pixels = rng.integers(0, 256, (2, 64, 96, 3), np.uint8)
+    ends = [network.get_layer(f"context_relu{which}").output for which in ("_reduce", "")]
+    around = keras.Model(network.input, ends)
+    before, after = around.predict_on_batch(pixels)
+    np.testing.assert_array_equal(before, after)
+    network.compile("sgd", loss=cross_entropy, jit_compile=False)
+    network.train_on_batch(pixels, pixels[..., 0] % 3)
+    before, after = around.predict_on_batch(pixels)
+    assert np.abs(before - after).max() > 0
+
+
+@pytest.mark.parametrize("name", ["fpn_pooling", "aspp"])
+def test_image_pooling_learns_from_a_batch_of_one_image(name, rng):
+    """BatchNorm of the pooled features, or right after their sum, would leave it without a gradient."""
+    keras.utils.set_random_seed(0)
+    network = build(name)
+    project = network.get_layer("context_image_project").kernel
+    project.assign(rng.normal(0, 0.3, project.shape))
+    pixels = rng.integers(0, 256, (1, 64, 96, 3), np.uint8)
+    first, point = (network.get_layer(f"context_{conv}").kernel for conv in ("image_conv", "project"))
+    with tf.GradientTape() as tape:
+        loss = cross_entropy(pixels[..., 0] % 3, network(pixels, training=True))
+    gradients = tape.gradient(loss, [first.value, project.value, point.value])
+    *pooled, of_rest = (float(tf.norm(gradient)) for gradient in gradients)
+    assert min(pooled) > 0.01 * of_rest
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_smallest_picture_trains_alone_in_a_batch(name, rng):
+    """At 32 px the encoder's last output is 1 x 1. A small encoder compiles quickly."""
+    keras.utils.set_random_seed(0)
+    outputs = [keras.Input((32, 32, 3))]
+    for _ in range(5):
+        outputs.append(layers.Conv2D(8, 3, 2, padding="same", activation="relu")(outputs[-1]))
+    encoder = keras.Model(outputs[0], outputs[1:], name="encoder")
+    network = unet(encoder, MOBILENET.scaling, decoder(name, [8] * 4), 3)
+    network.compile("adam", loss=cross_entropy, jit_compile=False)
+    pixels = rng.integers(0, 256, (3, 1, 32, 32, 3), np.uint8)
+    losses = [network.train_on_batch(some, some[..., 0] % 3) for some in pixels]
+    logits = network.predict_on_batch(pixels[:2, 0])
+    assert np.isfinite(losses).all()
+    assert np.isfinite(logits).all()
+    assert np.abs(logits[0] - logits[1]).max() > 0
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -125,8 +225,9 @@ def test_an_encoder_without_stride_2_leaves_the_last_level_without_a_skip_connec
     for name in DECODERS:
         network = unet(encoder, family.scaling, decoder(name, [8, 8, 8, 4]), 3)
         assert network.output_shape == (None, 64, 96, 3)
-        joins = [x for x in network.layers if isinstance(x, layers.Concatenate | layers.Add)]
-        assert [re.sub(r"\D", "", join.name) for join in joins] == ["1", "2", "3"]
+        joins = [x.name for x in network.layers if isinstance(x, layers.Concatenate | layers.Add)]
+        levels = [re.sub(r"\D", "", join) for join in joins if not join.startswith("context")]
+        assert levels == (["1", "2"] if name == "aspp" else ["1", "2", "3"])
 
 
 @pytest.mark.parametrize("name", DECODERS)

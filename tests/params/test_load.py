@@ -117,6 +117,14 @@ def test_alpha_is_for_encoders_that_have_it(params_with):
     assert params_with(**{**changes, "model__encoder__alpha": 1}).model.encoder.alpha == 1
 
 
+def test_aspp_takes_no_widths_that_it_would_not_use(params_with):
+    with pytest.raises(
+        ParamsError, match=r"model\.decoder\.filters: aspp has one width: .* \[8, 8, 8, 8\]"
+    ):
+        params_with(model__decoder__name="aspp", model__decoder__filters=[64, 32, 16, 8])
+    assert params_with(model__decoder__name="aspp", model__decoder__filters=[64] * 4)
+
+
 @pytest.mark.parametrize(("filters", "layers"), [([9, 9, 9, 9], "default"), ([9, 9], ["a", "b"])])
 def test_an_encoder_that_begins_with_stride_4_has_a_doubling_more_than_skips(
     params_with, filters, layers

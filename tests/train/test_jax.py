@@ -5,15 +5,20 @@ import signal
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 import yaml
-from helpers import end, environment, error_line, make_project, run, run_stage, runs_of, start
+from helpers import decoder, end, environment, error_line, make_project, run, run_stage, runs_of, start
 
 from segpipe.common.modelfile import read_card
+from segpipe.model.decoders import DECODERS
+from segpipe.model.encoders import ENCODERS
+from segpipe.model.unet import unet
 from segpipe.train.augment import DRAWS, augment
+from segpipe.train.losses import cross_entropy
 from segpipe.train.params import AugmentParams
 
 pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
@@ -34,6 +39,19 @@ on_jax._of_pass = lambda count, *_: (np.arange(count), given["draws"])
 arrays, params = Arrays(given["images"], given["masks"], ["x"] * 16), AugmentParams(**{strong})
 (batch,) = on_jax.JaxEngine().train_batches(arrays, 16, range(1), 0, params)
 np.savez("changed.npz", *map(np.asarray, batch))
+"""
+
+DRAWN = """
+import keras, numpy as np
+from segpipe.train.losses import cross_entropy
+
+images, found = np.load("images.npy"), {}
+for name in {names}:
+    network = keras.models.load_model(f"{name}.keras")
+    found[name] = network.predict_on_batch(images)
+    network.compile("sgd", loss=cross_entropy)
+    found[f"{name} losses"] = [network.train_on_batch(images, images[..., 0] % 3) for _ in range(2)]
+np.savez("drawn.npz", **found)
 """
 
 
@@ -72,6 +90,33 @@ def test_equal_draws_change_pictures_as_on_tensorflow(tmp_path, rng, bare):
     assert np.abs(images.astype(int) - expected[0].numpy()).max() <= 1, "one grey level of rounding"
     assert (images == expected[0].numpy()).mean() > 0.999
     assert (masks == expected[1].numpy()).mean() > 0.999
+
+
+@pytest.mark.slow
+def test_every_decoder_draws_and_learns_as_on_tensorflow(tmp_path, rng, bare):
+    """Averages and dilated convolutions treat padding in several ways."""
+    images = rng.integers(0, 256, (2, 64, 96, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    expected = {}
+    for name in DECODERS:
+        outputs = [keras.Input((64, 96, 3))]
+        for _ in range(4):
+            outputs.append(keras.layers.Conv2D(8, 3, strides=2, padding="same")(outputs[-1]))
+        encoder = keras.Model(outputs[0], outputs[1:], name="encoder")
+        network = unet(encoder, ENCODERS["mobilenet_v2"].scaling, decoder(name, [8] * 3), 3)
+        for variable in network.weights:
+            if variable.path.endswith("kernel"):
+                variable.assign(rng.normal(0, 0.2, variable.shape))
+        network.save(tmp_path / f"{name}.keras")
+        expected[name] = network.predict_on_batch(images)
+        network.compile("sgd", loss=cross_entropy)
+        losses = [network.train_on_batch(images, images[..., 0] % 3) for _ in range(2)]
+        expected[f"{name} losses"] = losses
+    done = run(sys.executable, "-c", DRAWN.replace("{names}", repr([*DECODERS])), cwd=tmp_path, **bare)
+    assert done.returncode == 0, done.stderr
+    drawn = np.load(tmp_path / "drawn.npz")
+    for name, values in expected.items():
+        np.testing.assert_allclose(drawn[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.slow

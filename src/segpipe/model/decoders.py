@@ -1,13 +1,15 @@
-"""The table of decoders, which double the resolution from an encoder's last output to the mask's.
+"""The table of decoders, which draw the logits of a mask from the outputs of an encoder.
 
-To add a decoder, add a row, and its name to `DecoderParams`. A row is a pair of functions. `step`
-doubles the resolution of a tensor [batch, h, w, C] and joins the skip connection of that resolution,
-where the encoder has one. `head` doubles it the last time and returns the logits, in float32 under any
-policy: softmax and loss need the precision. Names of the head's layers begin with `HEAD`.
+To add a decoder, add a row, and its name to `DecoderParams`. Most are a pair of functions that
+`_stepwise` joins. `step` doubles the resolution of a tensor [batch, h, w, C] and joins the skip
+connection of that resolution, where the encoder has one. `head` doubles it the last time and returns the
+logits, in float32 under any policy: softmax and loss need the precision. Names of the head's layers
+begin with `HEAD`. A third function, `context`, may come before the first step: it adds what is far away.
+
+No layer depends on the size of its input: test-time augmentation takes the layers to other sizes.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import keras
@@ -19,19 +21,35 @@ HEAD = "logits"
 
 Tensor: TypeAlias = keras.KerasTensor
 
-Norm = Callable[[Tensor, str], Tensor]
+Norm: TypeAlias = Callable[[Tensor, str], Tensor]
 """Normalizes a tensor with a layer of the given name."""
 
+Decoder: TypeAlias = Callable[[Sequence[Tensor | None], Sequence[int], int, Norm], Tensor]
+"""Takes the encoder's outputs of stride 2, 4 and so on (None where it has none), `filters`, the number
+of classes, and the normalization; returns the logits."""
 
-@dataclass(frozen=True)
-class Decoder:
-    """The parts that `unet.unet` puts together."""
+Step: TypeAlias = Callable[[Tensor, Tensor | None, int, int, Norm], Tensor]
+"""Takes a tensor, a skip connection or None, the number of channels, the step's number from 1, and the
+normalization."""
 
-    step: Callable[[Tensor, Tensor | None, int, int, Norm], Tensor]
-    """Takes a tensor, a skip connection or None, the number of channels, the step's number from 1, and
-    the normalization."""
-    head: Callable[[Tensor, int], Tensor]
-    """Takes a tensor of stride 2 and the number of classes."""
+Head: TypeAlias = Callable[[Tensor, int], Tensor]
+"""Takes a tensor of stride 2 and the number of classes."""
+
+Context: TypeAlias = Callable[[Tensor, int, Norm], Tensor]
+"""Takes the encoder's last output, the number of channels to return, and the normalization."""
+
+_WINDOWS = (3, 5)
+"""Edges of the surroundings that `fpn_pooling` averages, on a map of stride 32."""
+
+_KERNEL = 7
+"""Edge of the kernel of `fpn_large_kernel`."""
+
+_RATES = (1, 3, 4)
+"""Rates of the pyramid of `aspp`. The paper's 6, 12 and 18 belong to a map of 33 x 33 (513 px at stride
+16). These are as large in relation to the 8 x 8 of 128 px, where 8 or more would see only padding."""
+
+_FINE = 48
+"""Channels of the skip connection of `aspp`, as in the paper."""
 
 
 def normalization(params: DecoderParams) -> Norm:
@@ -51,6 +69,19 @@ def normalization(params: DecoderParams) -> Norm:
         return layers.GroupNormalization(groups, name=name)(x)
 
     return {"batch": batch, "group": group}[params.normalization]
+
+
+def _stepwise(step: Step, head: Head, context: Context | None = None) -> Decoder:
+    """Return the decoder that goes from the encoder's last output up, a step a doubling."""
+
+    def draw(maps: Sequence[Tensor | None], filters: Sequence[int], classes: int, norm: Norm) -> Tensor:
+        *skips, x = maps
+        x = context(x, filters[0], norm) if context else x
+        for number, (width, skip) in enumerate(zip(filters, reversed(skips), strict=True), 1):
+            x = step(x, skip, width, number, norm)
+        return head(x, classes)
+
+    return draw
 
 
 def _pix2pix_step(x: Tensor, skip: Tensor | None, filters: int, number: int, norm: Norm) -> Tensor:
@@ -121,10 +152,102 @@ def _fpn_step(x: Tensor, skip: Tensor | None, filters: int, number: int, norm: N
     return _convolution(x, filters, 3, norm, f"up_{number}")
 
 
-def _fpn_head(x: Tensor, classes: int) -> Tensor:
+def _bilinear_head(x: Tensor, classes: int, factor: int = 2) -> Tensor:
     """Apply a convolution of 3 x 3, and upsample bilinearly."""
     x = layers.Conv2D(classes, 3, padding="same", dtype="float32", name="logits_conv")(x)
-    return layers.UpSampling2D(interpolation="bilinear", dtype="float32", name="logits")(x)
+    return layers.UpSampling2D(factor, interpolation="bilinear", dtype="float32", name="logits")(x)
+
+
+def _pooling_context(x: Tensor, filters: int, norm: Norm) -> Tensor:
+    """Add averages of the surroundings, in several sizes, and of the whole map.
+
+    As in pyramid pooling, https://arxiv.org/abs/1612.01105, but the averages slide: bins do not divide
+    every map. UPerNet, https://arxiv.org/abs/1807.10221, has it at the same place.
+    """
+    pooled = []
+    for size in _WINDOWS:
+        near = layers.AveragePooling2D(size, 1, padding="same", name=f"context_pool_{size}")(x)
+        pooled.append(_convolution(near, filters, 1, norm, "context", f"_{size}"))
+    near, image = layers.Concatenate(name="context_join")(pooled), _image_pooling(x, filters)
+    x = _convolution(x, filters, 1, norm, "context", "_reduce")
+    return _sum_relu(
+        x, _zero(near, filters, "context_project"), _zero(image, filters, "context_image_project")
+    )
+
+
+def _large_kernel_context(x: Tensor, filters: int, norm: Norm) -> Tensor:
+    """Add a depthwise convolution with a large kernel, as in https://arxiv.org/abs/2203.06717."""
+    x = _convolution(x, filters, 1, norm, "context", "_reduce")
+    far = layers.DepthwiseConv2D(_KERNEL, padding="same", use_bias=False, name="context_depthwise")(x)
+    far = _norm_relu(far, norm, "context", "_far")
+    return _sum_relu(x, _zero(far, filters, "context_project"))
+
+
+def _zero(x: Tensor, filters: int, name: str) -> Tensor:
+    """Apply a convolution of 1 x 1 whose kernel begins as zero.
+
+    So the sum that it belongs to begins as the identity: https://arxiv.org/abs/1901.09321.
+    """
+    return layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="zeros", name=name)(x)
+
+
+def _sum_relu(*summands: Tensor) -> Tensor:
+    """Add tensors, and one of [batch, 1, 1, C] at each place; apply ReLU.
+
+    In a batch of one image, a later BatchNorm subtracts what is the same at each place. ReLU makes it
+    differ from place to place.
+    """
+    return layers.ReLU(name="context_relu")(layers.Add(name="context_sum")(summands))
+
+
+def _image_pooling(x: Tensor, filters: int) -> Tensor:
+    """Return an average of the whole map, convolved, [batch, 1, 1, filters].
+
+    It is not normalized, as in LR-ASPP, https://arxiv.org/abs/1905.02244: in a batch of one image
+    BatchNorm would make a constant of it, and in one of two no more than a sign.
+    """
+    x = layers.GlobalAveragePooling2D(keepdims=True, name="context_image_pool")(x)
+    return layers.Conv2D(
+        filters, 1, activation="relu", kernel_initializer="he_normal", name="context_image_conv"
+    )(x)
+
+
+def _aspp(maps: Sequence[Tensor | None], filters: Sequence[int], classes: int, norm: Norm) -> Tensor:
+    """Draw from an atrous spatial pyramid on a coarse map, and one skip connection of stride 4.
+
+    As in DeepLabV3+, https://arxiv.org/abs/1802.02611. That one dilates its encoder, so that its last
+    output has stride 16. Here the pyramid stands on the last output but one, joined with the last, which
+    is upsampled. There is no skip connection to a pyramid of stride 4 or less.
+    """
+    *finer, coarsest = maps
+    width, stride = filters[0], 2 ** len(finer)
+    x = layers.UpSampling2D(interpolation="bilinear", name="up_1_double")(coarsest)
+    x = _atrous_pyramid(_join(x, finer[-1], 1), width, norm)
+    if stride > 4:
+        x = layers.UpSampling2D(stride // 4, interpolation="bilinear", name="up_2_enlarge")(x)
+        x = _join(x, _convolution(finer[1], _FINE, 1, norm, "up_2", "_lateral"), 2)
+        for which in (1, 2):
+            x = _convolution(x, width, 3, norm, "up_2", f"_{which}")
+    return _bilinear_head(x, classes, min(stride, 4))
+
+
+def _atrous_pyramid(x: Tensor, filters: int, norm: Norm) -> Tensor:
+    """Project a convolution of 1 x 1, separable ones of several rates, and the average of the map.
+
+    The average is projected by itself and added, which is the same as to enlarge and concatenate it.
+    """
+    parts = [_convolution(x, filters, 1, norm, "context", "_point")]
+    for rate in _RATES:
+        far = layers.DepthwiseConv2D(
+            3, padding="same", dilation_rate=rate, use_bias=False, name=f"context_depthwise_{rate}"
+        )(x)
+        parts.append(_convolution(far, filters, 1, norm, "context", f"_rate_{rate}"))
+    image = layers.Conv2D(filters, 1, name="context_image_project")(_image_pooling(x, filters))
+    x = layers.Concatenate(name="context_join")(parts)
+    x = layers.Conv2D(
+        filters, 1, use_bias=False, kernel_initializer="he_normal", name="context_project"
+    )(x)
+    return _sum_relu(norm(x, "context_norm"), image)
 
 
 def _convolution(x: Tensor, filters: int, size: int, norm: Norm, name: str, which: str = "") -> Tensor:
@@ -144,9 +267,12 @@ def _join(x: Tensor, skip: Tensor | None, number: int) -> Tensor:
     return x if skip is None else layers.Concatenate(name=f"join_{number}")([x, skip])
 
 
-DECODERS = {
-    "pix2pix": Decoder(_pix2pix_step, _transposed_head),
-    "unet": Decoder(_unet_step, _transposed_head),
-    "light": Decoder(_light_step, _light_head),
-    "fpn": Decoder(_fpn_step, _fpn_head),
+DECODERS: dict[str, Decoder] = {
+    "pix2pix": _stepwise(_pix2pix_step, _transposed_head),
+    "unet": _stepwise(_unet_step, _transposed_head),
+    "light": _stepwise(_light_step, _light_head),
+    "fpn": _stepwise(_fpn_step, _bilinear_head),
+    "fpn_pooling": _stepwise(_fpn_step, _bilinear_head, _pooling_context),
+    "fpn_large_kernel": _stepwise(_fpn_step, _bilinear_head, _large_kernel_context),
+    "aspp": _aspp,
 }

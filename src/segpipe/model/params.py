@@ -61,10 +61,22 @@ class EncoderParams(Section):
 class DecoderParams(Section):
     """The decoder: the half of the U-Net that draws the mask."""
 
-    name: Literal["pix2pix", "unet", "light", "fpn"]  # a row of `decoders.DECODERS`
+    # a row of `decoders.DECODERS`
+    name: Literal["pix2pix", "unet", "light", "fpn", "fpn_pooling", "fpn_large_kernel", "aspp"]
     filters: Annotated[tuple[Count, ...], Field(min_length=1)]  # channels by doubling, coarsest first
     normalization: Literal["batch", "group"]  # group: does not depend on the batch
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]  # of its moving statistics
+
+    @pydantic.field_validator("filters")
+    @classmethod
+    def _one_width_for_aspp(
+        cls, filters: tuple[int, ...], others: pydantic.ValidationInfo
+    ) -> tuple[int, ...]:
+        if others.data.get("name") == "aspp" and len(set(filters)) > 1:
+            raise ValueError(
+                f"aspp has one width: make all equal, such as {[filters[-1]] * len(filters)}"
+            )
+        return filters
 
 
 class ModelParams(Section):

@@ -74,11 +74,8 @@ def unet(
     if seen != channels:
         x = layers.Concatenate(name=GREY)([image] * seen)
     scaling = scaling.of(seen)
-    *skips, x = encoder(layers.Rescaling(scaling.scale, scaling.offset, name="scale")(x))
+    maps = encoder(layers.Rescaling(scaling.scale, scaling.offset, name="scale")(x))
     finest_stride = encoder.input_shape[1] // encoder.outputs[0].shape[1]
-    skips = [*([None] if finest_stride == 4 else []), *skips]
-    decoder, norm = DECODERS[params.name], normalization(params)
-    steps = zip(params.filters, reversed(skips), strict=True)
-    for number, (width, skip) in enumerate(steps, 1):
-        x = decoder.step(x, skip, width, number, norm)
-    return keras.Model(image, decoder.head(x, classes), name="unet")
+    maps = [*([None] if finest_stride == 4 else []), *maps]
+    logits = DECODERS[params.name](maps, params.filters, classes, normalization(params))
+    return keras.Model(image, logits, name="unet")

@@ -92,7 +92,7 @@ def _part(layer: str) -> str:
     """Return the part that a layer of `unet` belongs to, by its name."""
     if level := re.match(r"(?:up|join)_(\d+)", layer):
         return f"decoder {level[1]}"
-    return "logits" if layer.startswith("logits") else layer
+    return next((part for part in ("context", "logits") if layer.startswith(part)), layer)
 
 
 def _leaves(operations: Iterable[keras.Operation]) -> Iterator[keras.Operation]:

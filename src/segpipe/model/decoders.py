@@ -3,7 +3,8 @@
 To add a decoder, add a row, and its name to `DecoderParams`. A row is a pair of functions. `step`
 doubles the resolution of a tensor [batch, h, w, C] and joins the skip connection of that resolution,
 where the encoder has one. `head` doubles it the last time and returns the logits, in float32 under any
-policy: softmax and loss need the precision.
+policy: softmax and loss need the precision. Its last layer with weights, and all after it, are linear:
+`unet.divide_logits` relies on that.
 """
 
 from collections.abc import Callable

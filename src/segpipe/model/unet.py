@@ -72,3 +72,12 @@ def unet(
     for number, (width, skip) in enumerate(steps, 1):
         x = decoder.step(x, skip, width, number, norm)
     return keras.Model(image, decoder.head(x, classes), name="unet")
+
+
+def divide_logits(network: keras.Model, divisor: float) -> None:
+    """Divide a U-Net's logits in place, exact up to rounding, at no cost for inference and exports.
+
+    Every head is linear from the last layer that has weights on: those are divided.
+    """
+    last = next(layer for layer in reversed(network.layers) if layer.weights)
+    last.set_weights([weight / divisor for weight in last.get_weights()])

@@ -71,10 +71,13 @@ def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbo
     }
 
 
-def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> dict[str, Any]:
+def card(
+    of: dict[str, Any], manifest: Manifest, training: dict[str, Any], temperature: float
+) -> dict[str, Any]:
     """Return what the saved model says about itself; equal for equal runs.
 
-    `of` is the run's identity, `manifest` its records, and `training` its `Progress.summary`.
+    `of` is the run's identity, `manifest` its records, `training` the content of `summary.json`, and
+    `temperature` what the logits are divided by already.
     """
     return {
         "format": CARD_FORMAT,
@@ -87,6 +90,7 @@ def card(of: dict[str, Any], manifest: Manifest, training: dict[str, Any]) -> di
         "intensity": manifest.intensity,
         "depths": list(manifest.depths),
         **manifest.classes.to_json(),
+        "temperature": temperature,
         "training": training,
         "params": of["params"],
         "records": {

@@ -15,7 +15,7 @@ DEMO := data.source=synthetic data.image_size=96 train.epochs=5 train.learning_r
 BASE ?= origin/main
 
 # Columns that `make experiments` leaves out of `dvc exp show`: files, and scores close to those that it shows.
-HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice|interval|boundary_f1)|calibration_error|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
+HIDDEN := (src|stages|data|models|results)/|network|original\.(iou|dice|mean_dice|interval|boundary_f1)|calibration|val_(loss|acc)|best_epoch|epochs|loss|Executor|Created
 
 .PHONY: help setup demo remote-demo test test-all repro experiments ablation plots review bench bench-check bench-gpu lint format lock clean
 

@@ -21,7 +21,6 @@ from segpipe.train import loop, mosaics, provenance, resume
 from segpipe.train.engine import current_engine
 from segpipe.train.previews import drawer, sheet
 from segpipe.train.samples import preview_samples, read_samples
-from segpipe.train.saving import save_model
 
 RESULTS = Path("results/train")
 LOGS = Path("logs")
@@ -58,10 +57,10 @@ def main() -> None:
         )  # fmt: skip
         progress = loop.train(network, work)
 
-        save_model(network, Path("models/model.keras"), work.card(progress))
+        summary = loop.save_calibrated(network, work, progress, Path("models/model.keras"))
         write_text(RESULTS / "history.csv", pd.DataFrame(progress.history).to_csv(index=False))
         write_text(RESULTS / "params.yaml", yaml.safe_dump(resolved, sort_keys=False))
-        write_json(RESULTS / "summary.json", progress.summary(params.train))
+        write_json(RESULTS / "summary.json", summary)
         log = {"fingerprint": run.fingerprint, **circumstances, "device": device}
         write_json(LOGS / "train.json", {**log, "seconds": progress.seconds})
     print(f"best validation mean IoU {progress.best_mean_iou:.4f}, in epoch {progress.best_epoch}")

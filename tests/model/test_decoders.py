@@ -12,7 +12,7 @@ from keras import layers
 from segpipe.model.backbone import backbone, set_trainable, tap
 from segpipe.model.decoders import DECODERS
 from segpipe.model.encoders import ENCODERS
-from segpipe.model.unet import unet
+from segpipe.model.unet import divide_logits, unet
 from segpipe.plan import cost
 from segpipe.train.losses import cross_entropy
 
@@ -48,6 +48,21 @@ def test_logits_have_the_size_of_the_image_and_are_float32_under_mixed_precision
     assert {layer.compute_dtype for layer in within} == {"bfloat16"}
     last = [layer for layer in network.layers if layer.name.startswith("logits")]
     assert {layer.compute_dtype for layer in last} == {"float32"}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_logits_are_divided_in_the_weights_and_every_pixel_keeps_its_class(name, rng):
+    network = build(name)
+    network.set_weights([w + 0.1 * rng.standard_normal(w.shape) ** 2 for w in network.get_weights()])
+    images = rng.integers(0, 256, (2, 64, 96, 3), np.uint8)
+    before, layers_before = network.predict_on_batch(images), len(network.layers)
+    divide_logits(network, 2.0)  # exact in floats
+    assert (network.predict_on_batch(images) == before / 2).all()
+    divide_logits(network, 0.7)
+    after = network.predict_on_batch(images)
+    assert after == pytest.approx(before / 1.4, rel=1e-5, abs=1e-5 * float(np.abs(before).max()))
+    assert (after.argmax(-1) == before.argmax(-1)).all()
+    assert len(network.layers) == layers_before
 
 
 def test_a_level_of_the_unet_is_an_up_convolution_and_two_convolutions():

@@ -174,7 +174,7 @@ def trained(request, tmp_path_factory):
         weights.append(network.get_weights())
         (folder / "run/epoch-0002.npz").unlink()
     card = provenance.card(
-        identity_of(params, manifest, backbone), manifest, progress.summary(params.train)
+        identity_of(params, manifest, backbone), manifest, progress.summary(params.train), 1.0
     )
     save_model(network, folder / "model.keras", card)
     return manifest, folder, weights, network

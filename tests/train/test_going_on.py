@@ -48,7 +48,7 @@ def init(tmp_path_factory):
     arrays = Arrays(images, images[..., 0], [*"abcd"])
     network = loop.build_model(FRESH, params.model, manifest_of(arrays), params.seed + 1)
     identity = identity_of(arrays, params, FRESH, folder)
-    save_model(network, folder / "before.keras", provenance.card(identity, manifest_of(arrays), {}))
+    save_model(network, folder / "before.keras", provenance.card(identity, manifest_of(arrays), {}, 1.0))
     return open_init("before.keras", folder)
 
 
@@ -139,7 +139,7 @@ def test_the_card_tells_the_model_before_and_hands_on_whether_it_was_pretrained(
     resolved = resolved_params(params, backbone)
     taken = loop.prepare(network, backbone, params.train, manifest, resolved["model"])
     identity = identity_of(arrays, params, backbone, tmp_path)
-    save_model(network, tmp_path / "after.keras", provenance.card(identity, manifest, {}, taken))
+    save_model(network, tmp_path / "after.keras", provenance.card(identity, manifest, {}, 1.0, taken))
     card = read_card(tmp_path / "after.keras")
     assert card["init"] == taken.card | {"sha256": sha256(init.path)}
     assert card["params"]["model"]["init"] == sha256(init.path)
@@ -154,7 +154,7 @@ def test_a_pretrained_models_batch_norm_stays_in_inference_mode(arrays, tmp_path
     pretrained = Backbone("mobilenet_v2", 0.35, tmp_path / "imagenet.h5")
     identity = identity_of(arrays, params, pretrained, tmp_path)
     network = loop.build_model(FRESH, params.model, manifest_of(arrays), 0)
-    save_model(network, tmp_path / "m.keras", provenance.card(identity, manifest_of(arrays), {}))
+    save_model(network, tmp_path / "m.keras", provenance.card(identity, manifest_of(arrays), {}, 1.0))
     backbone = Backbone("mobilenet_v2", 0.35, None, init=open_init("m.keras", tmp_path))
     own, _ = prepared(arrays, params, backbone)
     encoder = own.get_layer("encoder")

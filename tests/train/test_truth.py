@@ -56,6 +56,7 @@ def project(finished_project, tmp_path):
 def test_info_prints_what_made_the_model(finished_project):
     card = yaml.safe_load(run("segpipe", "info", "models/model.keras", cwd=finished_project).stdout)
     results = finished_project / "results/train"
+    summary = json.loads((results / "summary.json").read_text())
     assert card == read_card(finished_project / "models/model.keras")
     assert re.fullmatch(r"[0-9a-f]{16}", card.pop("fingerprint"))
     assert card == {
@@ -72,7 +73,8 @@ def test_info_prints_what_made_the_model(finished_project):
             {"name": "border", "value": 3, "colour": "#e69f00"},
         ],
         "ignore": [],
-        "training": json.loads((results / "summary.json").read_text()),
+        "temperature": summary["calibration"]["temperature"],
+        "training": summary,
         "params": yaml.safe_load((results / "params.yaml").read_text()),
         "records": {
             "source": "synthetic", "train": 17, "val": 7,

@@ -6,7 +6,8 @@ connection of that resolution, where the encoder has one. `head` doubles it the 
 logits, in float32 under any policy: softmax and loss need the precision. Names of the head's layers
 begin with `HEAD`. A third function, `context`, may come before the first step: it adds what is far away.
 
-No layer depends on the size of its input: test-time augmentation takes the layers to other sizes.
+No layer depends on the size of its input: test-time augmentation takes the layers to other sizes. The
+last layer with weights, and all after it, are linear: `unet.divide_logits` relies on that.
 """
 
 from collections.abc import Callable, Sequence

@@ -79,3 +79,12 @@ def unet(
     maps = [*([None] if finest_stride == 4 else []), *maps]
     logits = DECODERS[params.name](maps, params.filters, classes, normalization(params))
     return keras.Model(image, logits, name="unet")
+
+
+def divide_logits(network: keras.Model, divisor: float) -> None:
+    """Divide a U-Net's logits in place, exact up to rounding, at no cost for inference and exports.
+
+    Every head is linear from the last layer that has weights on: those are divided.
+    """
+    last = next(layer for layer in reversed(network.layers) if layer.weights)
+    last.set_weights([weight / divisor for weight in last.get_weights()])

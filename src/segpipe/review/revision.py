@@ -21,7 +21,7 @@ from segpipe.review.git import CannotTell
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
-MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$")
+MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$|^calibration\.")
 """Scores that follow from others, which a reviewer looks at last."""
 
 

@@ -1,6 +1,6 @@
 """One training run, from a network and samples to the best weights and their history."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -13,8 +13,9 @@ from segpipe.model.backbone import depths, set_trainable
 from segpipe.model.decoders import HEAD
 from segpipe.model.params import Freeze, ModelParams
 from segpipe.model.pretrained import Backbone
-from segpipe.model.unet import assemble, freeze
+from segpipe.model.unet import assemble, divide_logits, freeze
 from segpipe.train import callbacks, provenance, resume, sampling
+from segpipe.train.calibration import calibrate
 from segpipe.train.class_weights import class_weights
 from segpipe.train.engine import Engine
 from segpipe.train.losses import segmentation_loss
@@ -76,10 +77,6 @@ class Work:
             return None
         names = self.manifest.classes.names
         return sampling.probabilities(self.params.sampling, self.training.held, names)
-
-    def card(self, progress: resume.Progress) -> dict:
-        """Return what the saved model says about itself."""
-        return provenance.card(self.identity, self.manifest, progress.summary(self.params), self.taken)
 
 
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
@@ -174,6 +171,21 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
     return progress
 
 
+def save_calibrated(network: keras.Model, work: Work, progress: resume.Progress, path: Path) -> dict:
+    """Divide a trained network's logits by the temperature that validation proves, and save it.
+
+    Checkpoints hold the logits as they were trained. Returns the content of `summary.json`.
+    """
+    names = work.validation.names
+    pictures = [name.rpartition("@")[0] for name in names] if work.manifest.tiles else names
+    calibration = calibrate(network, work.validation, pictures, work.params.batch_size)
+    divide_logits(network, calibration.temperature)
+    summary = progress.summary(work.params) | {"calibration": asdict(calibration)}
+    card = provenance.card(work.identity, work.manifest, summary, calibration.temperature, work.taken)
+    save_model(network, path, card)
+    return summary
+
+
 def compile_phase(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phase) -> None:
     """Set up a phase, with a new optimizer."""
     params = work.params
@@ -242,7 +254,7 @@ def _keep_best(network: keras.Model, work: Work, progress: resume.Progress) -> s
         return "no epoch was finished before"
     path = work.run.folder / "best.keras"
     try:
-        save_model(network, path, work.card(progress))
-    except OSError as error:
+        save_calibrated(network, work, progress, path)
+    except (OSError, UserError) as error:
         return f"the best model so far could not be saved ({brief(error)})"
     return f"the best model so far, of epoch {progress.best_epoch}, is {path}"

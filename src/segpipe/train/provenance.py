@@ -80,12 +80,14 @@ def card(
     of: dict[str, Any],
     manifest: Manifest,
     training: dict[str, Any],
+    temperature: float,
     taken: warm_start.Taken | None = None,
 ) -> dict[str, Any]:
     """Return what the saved model says about itself; equal for equal runs.
 
-    `of` is the run's identity, `manifest` its records, `training` its `Progress.summary`, and `taken`
-    what the network took of the model that it started from.
+    `of` is the run's identity, `manifest` its records, `training` the content of `summary.json`,
+    `temperature` what the logits are divided by already, and `taken` what the network took of the model
+    that it started from.
     """
     return {
         "format": CARD_FORMAT,
@@ -98,6 +100,7 @@ def card(
         "intensity": manifest.intensity,
         "depths": list(manifest.depths),
         **manifest.classes.to_json(),
+        "temperature": temperature,
         "training": training,
         "params": of["params"],
         "records": {

@@ -244,11 +244,17 @@ def test_the_stage_trains_on_two_devices_to_a_model_that_does_not_tell(tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "no GPU found: running on 2 virtual CPU devices" in done.stdout
     on_two = architecture(project), pd.read_csv(project / "results/train/history.csv")
+    temperature = best_temperature(project)
     set_params(project, {"train.backend": "jax", "train.devices": 1})
     assert run_stage("train", project).returncode == 0
     assert on_two[0] == architecture(project)
     history = pd.read_csv(project / "results/train/history.csv")
     assert on_two[1]["loss"].tolist() == pytest.approx(history["loss"].tolist(), rel=1e-3)
+    assert temperature == pytest.approx(best_temperature(project), rel=0.01)
+
+
+def best_temperature(project):
+    return json.loads((project / "results/train/summary.json").read_text())["calibration"]["best"]
 
 
 def architecture(project):

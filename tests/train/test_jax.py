@@ -13,8 +13,12 @@ import yaml
 from helpers import end, environment, error_line, make_project, run, run_stage, runs_of, start
 
 from segpipe.common.modelfile import read_card
+from segpipe.common.records import open_records
+from segpipe.evaluate.load import load_for_records
 from segpipe.train.augment import DRAWS, augment
+from segpipe.train.calibration import calibrate
 from segpipe.train.params import AugmentParams
+from segpipe.train.samples import load
 
 pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
 
@@ -82,6 +86,12 @@ def test_a_model_trained_without_tensorflow_scores_the_same_with_it(tmp_path, ba
         assert done.returncode == 0, done.stdout + done.stderr
     history = pd.read_csv(project / "results/train/history.csv")
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    manifest = open_records(project / "data/records")
+    model = load_for_records(project / "models/model.keras", manifest)
+    validation = load(manifest, "val")
+    again = calibrate(model, validation, validation.names, 4)
+    found = json.loads((project / "results/train/summary.json").read_text())["calibration"]
+    assert again.best * found["temperature"] == pytest.approx(found["best"], rel=1e-3)
     path = project / "results/evaluate/metrics.json"
     on_jax = json.loads(path.read_text())
     done = run_stage("evaluate", project)

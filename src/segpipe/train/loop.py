@@ -133,11 +133,13 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
 
 
 def save_calibrated(network: keras.Model, work: Work, progress: resume.Progress, path: Path) -> dict:
-    """Divide a trained network's logits by the temperature that fits validation best, and save it.
+    """Divide a trained network's logits by the temperature that validation proves, and save it.
 
     Checkpoints hold the logits as they were trained. Returns the content of `summary.json`.
     """
-    calibration = calibrate(network, work.validation, work.params.batch_size)
+    names = work.validation.names
+    pictures = [name.rpartition("@")[0] for name in names] if work.manifest.tiles else names
+    calibration = calibrate(network, work.validation, pictures, work.params.batch_size)
     divide_logits(network, calibration.temperature)
     summary = progress.summary(work.params) | {"calibration": asdict(calibration)}
     card = provenance.card(work.identity, work.manifest, summary, calibration.temperature)

@@ -1,6 +1,7 @@
 """Runs the stages of experiments without DVC. Experiments with equal params share a folder."""
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -11,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 from _results import ROOT, outcome
@@ -47,6 +48,19 @@ def copy_code() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return None if changed_files else revision.strip()
+
+
+def lock() -> TextIO:
+    """Return a locked file. Stages inherit it, and keep it locked when this process alone is killed."""
+    SCRATCH.mkdir(exist_ok=True)
+    file = (SCRATCH / "lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for an experiment that runs in {SCRATCH} already", flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    os.set_inheritable(file.fileno(), True)
+    return file
 
 
 class Stages:

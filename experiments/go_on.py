@@ -18,8 +18,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from _results import FOLDER, Experiment, params
-from _stages import SCRATCH, Stages, copy_code
-from run import lock
+from _stages import SCRATCH, Stages, copy_code, lock
 from table import PAGE, between_markers, cell, row_of
 
 from segpipe.common.errors import exits_cleanly

@@ -22,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 import drawn_cells
 import drawn_streets
 from _results import FOLDER, committed
-from _stages import SCRATCH, Stages, copy_code
-from run import lock
+from _stages import SCRATCH, Stages, copy_code, lock
 from table import PAGE, between_markers
 
 from segpipe.common.errors import exits_cleanly

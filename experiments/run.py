@@ -11,23 +11,20 @@ top) replace a download. Keras computes with KERAS_BACKEND, else with TensorFlow
 
 import argparse
 import concurrent.futures
-import fcntl
 import functools
-import os
 import signal
 import statistics
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import TextIO
 
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from _results import Experiment, everything, is_of, names, params, recorded, store
-from _stages import SCRATCH, Stages, copy_code
+from _stages import SCRATCH, Stages, copy_code, lock
 
 from segpipe.common.errors import UserError, exits_cleanly
 from segpipe.common.words import did_you_mean, duration
@@ -87,19 +84,6 @@ def parse() -> argparse.Namespace:
         if key not in recipes.KEYS:
             raise UserError(f"--set {key}: no such param{did_you_mean(key, recipes.KEYS)}")
     return arguments
-
-
-def lock() -> TextIO:
-    """Return a locked file. Stages inherit it, and keep it locked when this process alone is killed."""
-    SCRATCH.mkdir(exist_ok=True)
-    file = (SCRATCH / "lock").open("w", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"waiting for an experiment that runs in {SCRATCH} already", flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    os.set_inheritable(file.fileno(), True)
-    return file
 
 
 def without_result(arguments: argparse.Namespace) -> list[Experiment]:

@@ -20,7 +20,11 @@ def network(lite0_weights, tmp_path_factory):
     content = plain_params().model.encoder.model_dump()
     content |= {"name": "efficientnet_lite0", "alpha": 1.0, "weights": str(lite0_weights)}
     params = ModelParams.model_validate(
-        {"encoder": content | {"layers": "default"}, "decoder": decoder("fpn", [16, 16, 16, 16])}
+        {
+            "encoder": content | {"layers": "default"},
+            "decoder": decoder("fpn", [16, 16, 16, 16]),
+            "init": "none",
+        }
     )
     backbone = fetch_backbone(params.encoder, tmp_path_factory.mktemp("lite0") / "encoder")
     return assemble(backbone, backbone.build(SIZE), params, 3)

@@ -217,7 +217,7 @@ def test_one_recipe_after_another_is_not_mixed_with_it(tiny):
 
 
 def test_a_recipe_gives_back_only_the_seed_and_what_recipes_and_rows_set(tiny):
-    set_params(tiny, {"data.validation_share": 0.3, "seed": 5, "train.loss.dice": 0.5})
+    set_params(tiny, {"data.folder.test_share": 0.3, "seed": 5, "train.loss.dice": 0.5})
     assert printed(tiny, "default") == ["-S seed=0", "-S train.loss.dice=0.0"]
     dice = [f"-S {word}" for word in recipes.overrides(settings("dice"))]
     assert {*printed(tiny, "dice")} == {*dice, "-S seed=0"}, "it sets that param itself"

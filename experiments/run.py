@@ -4,9 +4,10 @@ The stages run without DVC in folders under `.experiments`, with the code as it 
 `params.yaml` as Git's HEAD has it. Experiments with equal params share the records and the training.
 When this was stopped and is started again, training resumes after its last finished epoch.
 
-SEGPIPE_PET_DIR (a folder in the pets' layout), SEGPIPE_ENCODER_WEIGHTS and SEGPIPE_LITE0_WEIGHTS (files with
-the weights of MobileNetV2 and of EfficientNet-Lite0) replace a download. Keras computes with KERAS_BACKEND, else with TensorFlow, else with JAX. With
-`--jobs` above 1 experiments share the machine, and results hold no seconds.
+SEGPIPE_PET_DIR (a folder in the pets' layout), SEGPIPE_ENCODER_WEIGHTS and SEGPIPE_LITE0_WEIGHTS (files
+with the weights of MobileNetV2 and of EfficientNet-Lite0) replace a download. Keras computes with
+KERAS_BACKEND, else with TensorFlow, else with JAX. With `--jobs` above 1 experiments share the machine,
+and results hold no seconds.
 """
 
 import argparse

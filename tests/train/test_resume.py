@@ -28,8 +28,10 @@ from helpers import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_training import arrays, train, with_changes  # noqa: F401
+from test_training import arrays, manifest_of, train, with_changes  # noqa: F401
 
+from segpipe.model.pretrained import Backbone
+from segpipe.train import loop
 from segpipe.train.resume import Progress, Run, restore, save
 
 SGD = {"epochs": 4, "optimizer": "sgd", "weight_decay": 0.001, "previews": {"samples": 2, "every": 2}}
@@ -63,6 +65,12 @@ def results(outcome):
     return [w.tobytes() for w in network.get_weights()], rows
 
 
+def of_encoder(name, params):
+    """Params with another encoder and its default layers."""
+    encoder = params.model.encoder.model_copy(update={"name": name, "layers": "default"})
+    return params.model_copy(update={"model": params.model.model_copy(update={"encoder": encoder})})
+
+
 TWO_PHASES = ALL | {
     "epochs": 2, "fine_tuning": {"epochs": 2, "learning_rate": 0.001}, "layer_decay": 0.5,
 }  # fmt: skip
@@ -82,6 +90,23 @@ def test_a_resumed_run_ends_with_the_same_bits(arrays, tmp_path, capsys, changes
     logged = pd.read_csv(tmp_path / "stopped/live/plots/metrics/val_loss.tsv", sep="\t")
     assert logged["step"].tolist() == [0, 1, 2, 3], "the live log holds each epoch once"
     assert (tmp_path / "stopped/live/report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_transformer_resumes_with_the_same_bits(arrays, tmp_path):  # noqa: F811
+    params = of_encoder("mit_b0", with_changes(**ALL | {"levels": 4}))
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+
+    def trained(name, **draw):
+        network = loop.build_model(
+            Backbone("mit_b0", 1.0, None), params.model, manifest_of(arrays), params.seed
+        )
+        return train(arrays, tmp_path / name, params, **draw, network=network)
+
+    with pytest.raises(Stopped):
+        trained("stopped", draw=stop_in(3))
+    assert results(trained("stopped")) == results(trained("whole"))
 
 
 @pytest.mark.parametrize(

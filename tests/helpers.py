@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
@@ -59,6 +60,11 @@ TINY = TUTORIAL | {
     "report.worst": 1,
 }
 """Params with which every stage takes seconds."""
+
+
+def some_quick(names: Iterable[str], *quick: str) -> list:
+    """Return parameters for `parametrize`: all names, those that are not `quick` marked slow."""
+    return [pytest.param(n, marks=() if n in quick else pytest.mark.slow, id=n) for n in names]
 
 
 def decoder(name: str, filters: Sequence[int], **changes: object) -> DecoderParams:

@@ -3,14 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from helpers import decoder
+from helpers import decoder, some_quick
 
 from segpipe.export.runtimes import FORMATS
 from segpipe.model.decoders import DECODERS
 from segpipe.model.encoders import ENCODERS
 from segpipe.model.unet import unet
-
-QUICK = ("fpn_pooling", "fpn_large_kernel", "aspp")
 
 
 def small_network(name, rng):
@@ -30,9 +28,7 @@ def small_network(name, rng):
 
 
 @pytest.mark.parametrize("made", FORMATS)
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in DECODERS]
-)
+@pytest.mark.parametrize("name", some_quick(DECODERS, "aspp"))
 def test_an_export_draws_what_its_model_draws(name, made, rng, tmp_path):
     network = small_network(name, rng)
     images = rng.integers(0, 256, (4, 64, 96, 3), np.uint8)

@@ -202,6 +202,7 @@ def fragile(project):
     return project
 
 
+@pytest.mark.slow
 def test_an_export_that_lost_too_much_is_refused_the_others_stay_and_what_was_there_too(fragile):
     name, folder = "tflite-int8", fragile / "models/export"
     before = (folder / name / "model.tflite").read_bytes()
@@ -222,6 +223,7 @@ def test_an_export_that_lost_too_much_is_refused_the_others_stay_and_what_was_th
     assert list(folder.rglob(".*")) == []
 
 
+@pytest.mark.slow
 def test_a_refused_export_is_not_there(fragile):
     shutil.rmtree(fragile / "models/export")
     shutil.rmtree(fragile / "results/export")

@@ -149,6 +149,7 @@ def test_a_mask_value_outside_the_table(folder_project, pairs):
     assert not (folder_project / "data/raw").exists()
 
 
+@pytest.mark.slow
 def test_a_bad_sample_left_out_is_named_in_summary_manifest_and_report(pairs, tmp_path):
     (pairs / "images/photo 03.jpg").write_bytes(b"")
     project = make_project(

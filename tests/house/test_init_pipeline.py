@@ -49,6 +49,7 @@ def change(path):
     save_model(model, path, card)
 
 
+@pytest.mark.slow
 def test_the_models_content_decides_whether_train_runs_again_and_nothing_before_it(project):
     """The encoder has 20 layers with weights, the decoder 2, the head 1.
 

@@ -130,6 +130,7 @@ def test_a_changed_file_reruns_the_stages_that_read_it(project, file, stages):
     assert repro(project) == stages
 
 
+@pytest.mark.slow
 def test_a_new_export_format_reruns_the_exports_alone(project):
     set_params(project, {"export.formats": ["savedmodel"], "export.max_drop": 1.0})
     assert repro(project) == ["export@savedmodel"]
@@ -140,6 +141,7 @@ def test_a_new_export_format_reruns_the_exports_alone(project):
     assert repro(project) == ["export@savedmodel"]
 
 
+@pytest.mark.slow
 def test_what_python_and_editors_leave_beside_the_code_reruns_nothing(project):
     room = project / "src/segpipe/train"
     (room / "__pycache__").mkdir(exist_ok=True)

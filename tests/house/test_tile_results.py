@@ -32,6 +32,7 @@ def manifest(tile_project):
     return read_manifest(tile_project / "data/records")
 
 
+@pytest.mark.slow
 def test_the_report_speaks_of_pieces_tiles_and_the_scale(tile_project, manifest):
     text = (tile_project / "results/report/report.md").read_text()
     pieces, pictures = manifest.count("train"), manifest.pictures("train")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from helpers import ROOT, decoder, error_line, make_project, plain_params, run_stage
+from helpers import ROOT, decoder, error_line, make_project, plain_params, run_stage, some_quick
 from keras import applications, layers, ops
 
 from segpipe.common.errors import UserError
@@ -21,13 +21,6 @@ from segpipe.train.saving import save_model
 
 PARAMS: ModelParams = plain_params().model
 SIZE = (64, 96)
-
-
-def some_quick(*quick):
-    """All families, those that are not named marked slow."""
-    return [
-        pytest.param(name, marks=() if name in quick else pytest.mark.slow, id=name) for name in ENCODERS
-    ]
 
 
 @functools.cache
@@ -50,7 +43,7 @@ def with_encoder(**changes):
     )
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "mobilenet_v2", "convnext_tiny", "mit_b0"))
 def test_the_default_layers_have_strides_up_to_32_on_a_size_that_is_not_square(name):
     """2, 4, 8, 16, 32; ConvNeXt has nothing of stride 2. Outputs are exact: 64 x 96 px become 2 x 3."""
     encoder = tap(untouched(name), ENCODERS[name].layers)
@@ -58,7 +51,7 @@ def test_the_default_layers_have_strides_up_to_32_on_a_size_that_is_not_square(n
     assert [output.shape[1:3] for output in encoder.outputs] == expected
 
 
-@pytest.mark.parametrize("name", some_quick("mobilenet_v3_small"))
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "mobilenet_v3_small"))
 def test_the_default_layers_have_strides_up_to_32_on_a_square(name):
     encoder = tap(backbone(name, (96, 96)), ENCODERS[name].layers)
     expected = [48, 24, 12, 6, 3][ENCODERS[name].finest == 4 :]
@@ -80,7 +73,7 @@ def test_names_of_layers_do_not_depend_on_what_else_was_built():
     assert len(set(first)) == len(first)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "mobilenet_v2", "convnext_tiny", "mit_b0"))
 def test_names_of_layers_differ_within_an_encoder(name):
     names = [operation.name for operation in untouched(name).operations]
     assert len(set(names)) == len(names)
@@ -122,7 +115,7 @@ def theirs_of(name):
 
 
 @pytest.mark.parametrize(
-    "name", some_quick(*THEIRS, "mobilenet_v3_small", "efficientnet_v2_b0", "convnext_tiny")
+    "name", some_quick(ENCODERS, *THEIRS, "mobilenet_v3_small", "efficientnet_v2_b0", "convnext_tiny")
 )
 def test_scaling_inside_the_model_is_keras_own(name, rng):
     pixels = images(rng)
@@ -144,7 +137,7 @@ def largest_difference(encoder, rng):
     return max(float(ops.max(ops.abs(a - b))) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", some_quick("efficientnet_v2_b0"))
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "efficientnet_v2_b0"))
 def test_a_frozen_encoder_does_in_training_what_it_does_in_inference(name, rng):
     encoder = tap(backbone(name, SIZE), ENCODERS[name].layers)
     set_trainable(encoder, trainable=False, pretrained=True)
@@ -167,7 +160,7 @@ def test_batch_norm_is_frozen_in_models_within_the_encoder_too():
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
-@pytest.mark.parametrize("name", some_quick("mobilenet_v3_small", "convnext_tiny"))
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "mobilenet_v3_small", "convnext_tiny"))
 def test_weights_come_from_a_file_of_keras_own_network(name, suffix, tmp_path):
     """As `save_weights` writes it today, and in the format of the files that Keras downloads."""
     theirs = theirs_of(name)
@@ -244,7 +237,7 @@ def changed_layers(encoder, before):
 @pytest.mark.parametrize(
     "drawn_by", [d if d == "fpn" else pytest.param(d, marks=pytest.mark.slow) for d in DECODERS]
 )
-@pytest.mark.parametrize("name", some_quick("mobilenet_v3_small"))
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "mobilenet_v3_small"))
 def test_every_encoder_trains_with_every_decoder_and_is_saved_whole(name, drawn_by, rng, tmp_path):
     params = with_encoder(trainable=True)
     params = params.model_copy(update={"decoder": params.decoder.model_copy(update={"name": drawn_by})})
@@ -261,7 +254,7 @@ def test_every_encoder_trains_with_every_decoder_and_is_saved_whole(name, drawn_
     assert (again.predict_on_batch(pixels) == network.predict_on_batch(pixels)).all()
 
 
-@pytest.mark.parametrize("name", some_quick("efficientnet_v2_b0"))
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "efficientnet_v2_b0"))
 def test_nothing_of_a_frozen_encoder_changes_in_training(name, rng):
     pretrained = Backbone(name, 1.0, "some.h5")
     network = assemble(pretrained, backbone(name, SIZE), with_encoder(trainable="auto"), 3)

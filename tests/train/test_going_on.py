@@ -93,6 +93,7 @@ def test_freeze_overrides_what_the_encoder_says(arrays, trainable):
     assert resolved_params(params, FRESH)["model"]["encoder"]["trainable"] is False
 
 
+@pytest.mark.slow
 def test_a_resumed_run_from_a_model_ends_with_the_same_bits(arrays, tmp_path, init, capsys):
     params = with_changes(levels=2, epochs=2, learning_rate=0.01, ema=0.9)
     backbone = Backbone("mobilenet_v2", 0.35, None, init=init)

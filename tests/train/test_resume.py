@@ -279,6 +279,7 @@ def project(finished_project, tmp_path):
 STAGE = (sys.executable, "stages/train.py")
 
 
+@pytest.mark.slow
 def test_a_run_under_way_is_listed_and_neither_cleared_nor_run_twice(project):
     process = start(project, *STAGE)
     try:
@@ -297,6 +298,7 @@ def test_a_run_under_way_is_listed_and_neither_cleared_nor_run_twice(project):
     assert run("segpipe", "runs", cwd=project).stdout == "no unfinished run\n"
 
 
+@pytest.mark.slow
 def test_fewer_epochs_than_the_checkpoint_has_start_afresh_and_say_so(project):
     """The best of two epochs is not the best of one."""
     end(start(project, *STAGE), signal.SIGINT)

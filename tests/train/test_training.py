@@ -377,6 +377,7 @@ def test_auto_trains_the_encoder_only_without_pretrained_weights(setting, weight
     assert is_trainable(params, Backbone("mobilenet_v2", 1.0, weights)) == trained
 
 
+@pytest.mark.slow
 def test_a_full_sized_network_has_the_same_gradients_each_time():
     """At 128 px and 16 a batch: TensorFlow's graph optimizer reorders sums only where they are large."""
     ENGINE.prepare(COMMITTED.train)

@@ -22,8 +22,8 @@ from rich.table import Table
 from segpipe.common.files import read_json
 
 HERE = Path(__file__).resolve().parent
-NOT_HERE = ("gpu", "run", "tutorial")
-"""Files that are no benchmark of a CPU."""
+NOT_HERE = ("gpu", "models", "run", "tutorial")
+"""Files that measure no ratio of a CPU."""
 
 
 def main() -> None:

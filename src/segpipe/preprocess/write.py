@@ -63,26 +63,16 @@ def write_records(
     if tiles:
         empty = _commonest(raw, summary, assignment) if tiles.keep_empty < 1 else None
         cutter = Cutter(size, tiles, levels, empty)
-    splits: dict[str, dict] = {}
     with replaces(folder) as partial:
         partial.mkdir()
         records = _records(chosen, size, how, levels, cutter, threads or usable_cores())
-        for split, group in groupby(records, itemgetter(0)):
-            content = _write(partial, split, (record for _, record in group), table, shard_mb)
-            splits[split] = content | {"groups": assignment.groups(split)}
-            if cutter:
-                pictures = sum(of_one == split for of_one in assignment.splits.values())
-                splits[split] |= {"pictures": pictures}
+        splits = {
+            split: _write(partial, split, (record for _, record in group), table, shard_mb)
+            | _sources(split, assignment, cutter)
+            for split, group in groupby(records, itemgetter(0))
+        }
         if missing := [split for split in ("train", "val") if split not in splits]:
-            if cutter and "train" in missing and cutter.left_out:
-                raise UserError(_all_left_out(cutter, table))
-            total = sum(name != "test" for name in assignment.splits.values())
-            dropped = len(assignment.left_out)
-            more = f" ({dropped} near duplicates are left out)" if dropped else ""
-            raise UserError(
-                f"the {missing[0]} split is empty: {cut.called} of {total} training samples{more}, "
-                "by hash of the name or group; change it or add samples"
-            )
+            raise UserError(_why_empty(missing[0], assignment, cut, cutter, table))
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
         manifest |= {"bands": summary["bands"], **levels.to_json()}
         if cutter and tiles:
@@ -92,6 +82,30 @@ def write_records(
         manifest["left_out"] = [*summary["left_out"], *(one.left_out() for one in assignment.left_out)]
         write_json(partial / MANIFEST, manifest)
     return manifest
+
+
+def _sources(split: Split, assignment: Assignment, cutter: Cutter | None) -> dict[str, Any]:
+    """Return how many groups a split's records come from, and how many pictures, if they are pieces."""
+    found: dict[str, Any] = {"groups": assignment.groups(split)}
+    if cutter:
+        found["pictures"] = sum(of_one == split for of_one in assignment.splits.values())
+    return found
+
+
+def _why_empty(
+    split: str, assignment: Assignment, cut: Cut, cutter: Cutter | None, table: ClassTable
+) -> str:
+    """Say why a split has no record, and what to do."""
+    if cutter and split == "train" and cutter.left_out:
+        words = "; ".join(_said(cutter, table))
+        mend = "raise data.tiles.keep_empty, or add labelled pictures"
+        return f"no training piece is left: {words}; {mend}"
+    total, dropped = sum(name != "test" for name in assignment.splits.values()), len(assignment.left_out)
+    more = f" ({dropped} near duplicates are left out)" if dropped else ""
+    return (
+        f"the {split} split is empty: {cut.called} of {total} training samples{more}, "
+        "by hash of the name or group; change it or add samples"
+    )
 
 
 def _levels(
@@ -142,11 +156,6 @@ def _said(cutter: Cutter, table: ClassTable) -> list[str]:
             "data.resize: stretch would enlarge it to fill the input"
         )
     return said
-
-
-def _all_left_out(cutter: Cutter, table: ClassTable) -> str:
-    words = "; ".join(_said(cutter, table))
-    return f"no training piece is left: {words}; raise data.tiles.keep_empty, or add labelled pictures"
 
 
 def _chosen(

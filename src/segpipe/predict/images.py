@@ -70,6 +70,10 @@ class Input:
         resized = fit(pixels, invalid, self.levels, *self._target(original, name))
         return Seen(resized, original, self.remark(pixels, invalid))
 
+    def stored(self, data: bytes, original: tuple[int, int], name: str) -> np.ndarray:
+        """Return an encoded picture of data/raw as `fitted` does: uint8 [height, width, bands]."""
+        return fit_encoded(data, self.levels, *self._target(original, name))
+
     def _target(self, original: tuple[int, int], name: str) -> tuple[tuple[int, int], Resize]:
         """Return the size at which the network sees a picture, and how it is brought there."""
         if not self.tiles:

@@ -51,6 +51,7 @@ class CrossValidation:
     folds: int
     differs: dict[str, Any]  # params in which it differs from the other ones
     scores: dict[int, dict[str, Any]]  # by fold
+    revisions: dict[int, Revision]  # by fold
     repeated: dict[int, str]  # folds that ran several times, with the name of the newest, which counts
 
     @property
@@ -104,11 +105,12 @@ def _experiments(rev: str) -> list[tuple[str, Revision]]:
 
 def _collected(differs: dict[str, Any], folds: int, runs: list[tuple[str, Revision]]) -> CrossValidation:
     scores: dict[int, dict[str, Any]] = {}
+    revisions: dict[int, Revision] = {}
     repeated: dict[int, str] = {}
     for name, revision in runs:
         fold, found = revision.params()[FOLD], revision.scores()
         if found and fold in scores:
             repeated[fold] = name
         if found:
-            scores[fold] = found
-    return CrossValidation(folds, differs, scores, repeated)
+            scores[fold], revisions[fold] = found, revision
+    return CrossValidation(folds, differs, scores, revisions, repeated)

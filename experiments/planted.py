@@ -1,0 +1,137 @@
+"""Plants wrong masks among the photographs, and looks where `segpipe suspects` ranks them.
+
+    python experiments/planted.py
+
+A tenth of the training masks becomes wrong, in five ways in turn: two classes swapped, the mask moved by
+15 px, the pet missing, a border painted over the pet, another photograph's mask. Each of three folds
+trains the recipe `quick` on the other two, wrong masks and all, and judges its own. Writes
+`experiments/planted.csv`, and the table in docs/labels.md: the recall of each kind in the first tenth
+of the list. SEGPIPE_PET_DIR names the photographs, SEGPIPE_ENCODER_WEIGHTS replaces a download.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from _results import FOLDER, ROOT, Experiment, params
+from _stages import SCRATCH, Stages, copy_code, lock
+from table import between_markers, row_of
+
+from segpipe.common.errors import UserError, exits_cleanly
+from segpipe.common.files import name_hash, write_text
+from segpipe.common.index import read_index
+from segpipe.common.nested import changed
+from segpipe.label.judges import Judge
+from segpipe.label.suspects import find, table
+from segpipe.predict.predictor import load_model
+from segpipe.preprocess.cut import Cut
+
+RESULTS, PAGE = FOLDER / "planted.csv", ROOT / "docs/labels.md"
+PET, BACKGROUND, BORDER = 1, 2, 3  # values of the trimaps
+FOLDS, SHARE, MOVED = 3, 0.1, 15
+
+
+def swapped(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return pet and background in each other's place."""
+    return np.choose(mask, [mask, np.full_like(mask, BACKGROUND), np.full_like(mask, PET), mask])
+
+
+def moved(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the mask moved to the right and down; what comes in is background."""
+    found = np.full_like(mask, BACKGROUND)
+    found[MOVED:, MOVED:] = mask[:-MOVED, :-MOVED]
+    return found
+
+
+def missing(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return background alone."""
+    return np.full_like(mask, BACKGROUND)
+
+
+def painted(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the mask with its border painted over by the pet."""
+    return np.where(mask == BORDER, PET, mask).astype(np.uint8)
+
+
+def anothers(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return another photograph's mask, at this one's size."""
+    return np.asarray(Image.fromarray(other).resize(mask.shape[::-1], Image.Resampling.NEAREST))
+
+
+KINDS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "two classes swapped": swapped,
+    f"moved by {MOVED} px": moved,
+    "the pet missing": missing,
+    "the border painted over": painted,
+    "another photograph's mask": anothers,
+}
+
+
+@exits_cleanly
+def main() -> None:
+    """Plant, train and judge each fold, and write what was found."""
+    if not (pets := os.environ.get("SEGPIPE_PET_DIR")):
+        raise UserError("SEGPIPE_PET_DIR is not set: a folder in the pets' layout")
+    with lock():
+        copy_code()
+        folder = SCRATCH / "planted"
+        kinds = plant(Path(pets), folder)
+        suspects = [one for fold in range(FOLDS) for one in judged(folder, fold)]
+    rows = table(sorted(suspects, key=lambda one: one.quality))
+    rows["planted"] = rows["name"].map(kinds).fillna("")
+    write_text(RESULTS, rows.to_csv(index=False))
+    write_text(PAGE, between_markers(PAGE.read_text(encoding="utf-8"), "planted", recalls(rows)))
+
+
+def plant(pets: Path, folder: Path) -> dict[str, str]:
+    """Copy the photographs, a tenth of the training masks wrong; return what is wrong, by name."""
+    trimaps, trainval = Path("annotations/trimaps"), "annotations/trainval.txt"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(pets, folder)
+    names = [line.split()[0] for line in (pets / trainval).read_text(encoding="utf-8").splitlines()]
+    ordered = sorted(names, key=lambda name: name_hash(name, "planted"))
+    kinds: dict[str, str] = {}
+    for number, name in enumerate(ordered[: round(SHARE * len(names))]):
+        kinds[name] = [*KINDS][number % len(KINDS)]
+        mask, other = (
+            np.asarray(Image.open(pets / trimaps / f"{one}.png")) for one in (name, ordered[-1 - number])
+        )
+        Image.fromarray(KINDS[kinds[name]](mask, other)).save(folder / trimaps / f"{name}.png")
+    return kinds
+
+
+def judged(pets: Path, fold: int) -> list:
+    """Train on all folds but one, and judge the masks of that one."""
+    values = {"data.folds": FOLDS, "data.fold": fold, "data.folder.path": str(pets)}
+    content = changed(params(Experiment("quick", 0), {}), values)
+    model = Stages(side_by_side=False).model(content, SCRATCH / f"logs/planted-{fold}.log")
+    os.chdir(model.parents[1])  # where data/raw is
+    splits = Cut(0.1, FOLDS, fold).of(read_index(Path("data/raw"))).splits
+    found, _ = find([Judge(load_model(model), {n: s for n, s in splits.items() if s == "val"})])
+    return found
+
+
+def recalls(rows: pd.DataFrame) -> str:
+    """Return the recall of each kind in the first tenth of the list, in Markdown."""
+    first = rows[: round(SHARE * len(rows))]
+    lines = [
+        row_of(["planted", "masks", "in the first tenth of the list"]),
+        row_of(["---", "---:", "---:"]),
+    ]
+    for kind, every in rows[rows.planted != ""].groupby("planted", sort=False):
+        lines.append(row_of([str(kind), str(len(every)), str((first.planted == kind).sum())]))
+    planted, found = (rows.planted != "").sum(), (first.planted != "").sum()
+    lines.append(row_of(["all", str(planted), f"{found} ({found / planted:.0%})"]))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

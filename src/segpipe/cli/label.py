@@ -1,0 +1,67 @@
+"""The commands on labels that get better."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segpipe.common.errors import UserError
+from segpipe.common.modelfile import MODEL
+from segpipe.common.quiet import quiet
+
+if TYPE_CHECKING:
+    from segpipe.label.judges import Judge
+
+
+def suspects(
+    count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="Pictures on the page.")] = 50,
+    folds: Annotated[
+        bool, typer.Option("--folds", help="Training masks too, each judged by the model of its fold.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the page; replaced.")] = Path("results/suspects"),
+) -> None:
+    """List the masks that may be wrong: OUT.csv, and a page with the pictures."""
+    from segpipe.common.devices import take_gpus
+    from segpipe.common.files import write_text
+    from segpipe.params.load import load_params
+
+    params = load_params()
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.label import judges, page
+        from segpipe.label.suspects import find, table
+
+    if not (out / page.MARKDOWN).is_file() and (out.is_file() or any(out.glob("*"))):
+        raise UserError(
+            f"{out} holds something other than suspects; give another --out, which is replaced"
+        )
+    take_gpus()
+    with tempfile.TemporaryDirectory() as scratch:
+        here: list[Judge]
+        with quiet():  # TensorFlow looks for GPUs
+            if folds:
+                here = list(judges.of_folds(Path(scratch)))
+            else:
+                here = [judges.of_workspace(MODEL, params.data)]
+        found, empty = find(here)
+        said = _said(here, len(found), folds)
+        if empty:
+            said.append(
+                f"{len(empty)} masks are ignored as a whole, and left out: {', '.join(empty[:5])}"
+            )
+        page.write(found[:count], said, here, params.report, out)
+    write_text(out.with_suffix(".csv"), table(found).to_csv(index=False))
+    for sentence in said:
+        print(sentence)
+    shown = f"the first {min(count, len(found))}: {(out / 'index.html').resolve()}"
+    print(f"all: {out.with_suffix('.csv')}; {shown}")
+
+
+def _said(judges: list["Judge"], count: int, folds: bool) -> list[str]:
+    splits = sorted({split for judge in judges for split in judge.splits.values()})
+    if folds:
+        return [f"{count} masks judged by the models of {len(judges)} folds, none of its own training"]
+    return [
+        f"{count} masks of {' and '.join(splits)} judged; the model learned those of training, so that it "
+        "cannot judge them: `segpipe suspects --folds` can, after a cross-validation"
+    ]

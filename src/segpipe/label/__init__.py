@@ -1,0 +1,1 @@
+"""Labels that get better: which masks are wrong."""

@@ -1,0 +1,148 @@
+"""The page of suspects: picture, mask, prediction, and the doubtful region at full resolution."""
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from segpipe.common.bands import caption, displayed, shown
+from segpipe.common.classes import ClassTable
+from segpipe.common.codec import decode_tiff, is_tiff
+from segpipe.common.shrink import factor_for, mean_of, rarest_first, rarest_of, shrunk
+from segpipe.label.judges import Judge
+from segpipe.label.quality import SMALLEST, SURE, Judgement, Region
+from segpipe.label.suspects import Suspect, judged
+from segpipe.predict.images import Input
+from segpipe.report import grids
+from segpipe.report.pages import Block, Figure, Section, Table, write_page
+from segpipe.report.params import ReportParams
+from segpipe.report.words import percent, score
+
+MARKDOWN = "suspects.md"
+_AROUND = 0.25  # of a region's edge is shown on each side of it
+_LEAST = 64  # pixels of an edge of the part that is shown
+
+
+def write(
+    suspects: Sequence[Suspect],
+    said: list[str],
+    judges: Iterable[Judge],
+    bands: ReportParams,
+    folder: Path,
+) -> None:
+    """Write a page on the first suspects to `folder`, replacing it; `said` tells how they were found."""
+    pictures: dict[str, Figure] = {}
+    numbers = {one.name: number for number, one in enumerate(suspects, 1)}
+    for judge in judges:
+        names = {one.name: one for one in suspects if one.name in judge.splits}
+        for sample, judgement in judged(judge, names, "Drawing"):
+            name = sample["name"].decode()
+            image = _displayed(sample["image"], judge.predictor.input, bands)
+            drawing = _drawn(image, judgement, judge.predictor.classes)
+            alt = f"Picture, mask and prediction of {name}"
+            number = f"suspect-{numbers[name]}"
+            pictures[name] = Figure(number, alt, _told(names[name]), drawing, wide=True)
+            seen = judge.predictor.input.bands
+    overview = Table(
+        "The pictures by the quality of their masks, the lowest first; all are in suspects.csv",
+        ["picture", "split", "quality", "mask", "prediction", "share", "sure"],
+        [_row(one) for one in suspects],
+    )
+    what: list[Block] = [
+        *said,
+        "Quality is the soft minimum of the probabilities that the model gives to the labels (Lad and "
+        "Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
+        f"{SURE:.0%} sure of another class, on {SMALLEST} connected pixels or more. The model may be "
+        "the one that is wrong: look at the picture.",
+        overview,
+    ]
+    shown_as = caption(seen, shown(seen, bands.bands)).strip() if suspects else ""
+    doubted: list[Block] = [*filter(None, [shown_as]), *(pictures[one.name] for one in suspects)]
+    sections = [
+        Section("list", "Which masks may be wrong?", what),
+        Section("pictures", "Pictures", doubted),
+    ]
+    write_page("Suspects", sections, folder, MARKDOWN)
+
+
+def _row(one: Suspect) -> list[str]:
+    sure = "–" if one.sureness is None else percent(one.sureness)
+    classes = one.labelled or "–", one.predicted or "–"
+    return [one.name, one.split, score(one.quality), *classes, percent(one.share), sure]
+
+
+def _told(one: Suspect) -> str:
+    told = f"{one.name} ({one.split}): quality {score(one.quality)}."
+    if one.box is None:
+        return f"{told} No region of which the model is sure."
+    top, left, height, width = one.box
+    others = f", the largest of {one.regions}" if one.regions > 1 else ""
+    return (
+        f"{told} The mask says {one.labelled}, the model {one.predicted} with {one.sureness:.0%}, on "
+        f"{percent(one.share)} of the picture (framed: {width} x {height} px from row {top}, column "
+        f"{left}{others})."
+    )
+
+
+def _displayed(data: bytes, seen: Input, params: ReportParams) -> np.ndarray:
+    """Return an encoded picture of data/raw as people see it, RGB uint8 [height, width, 3]."""
+    pixels, invalid = (
+        decode_tiff(data) if is_tiff(data) else (np.asarray(Image.open(io.BytesIO(data))), None)
+    )
+    return displayed(seen.levels.in_8_bits(pixels, invalid), shown(seen.bands, params.bands))
+
+
+def _drawn(image: np.ndarray, judgement: Judgement, table: ClassTable) -> grids.Figure:
+    """Draw a suspect: shrunk, and the largest region as it is."""
+    regions = judgement.regions()
+    factor = factor_for((image.shape[0], image.shape[1]))
+    masks = rarest_of(
+        factor, rarest_first(np.bincount(judgement.mask.ravel(), minlength=len(table))[: len(table)])
+    )
+    picture = shrunk(image, factor, mean_of(factor))
+    row = {
+        "label": "",
+        "picture": _framed(picture, regions[0], factor) if regions else picture,
+        "mask": shrunk(judgement.mask, factor, masks),
+        "prediction": shrunk(judgement.best, factor, masks),
+    }
+    if regions:
+        row["the region"] = _outlined(image, regions[0])
+    return grids.sample_grid([row], table)
+
+
+def _framed(picture: np.ndarray, region: Region, factor: int) -> np.ndarray:
+    """Draw a frame of two pixels round a region."""
+    framed = picture.copy()
+    top, left, height, width = (edge // factor for edge in region.box)
+    bottom, right = top + height + 1, left + width + 1
+    outer = slice(max(top - 2, 0), bottom + 2), slice(max(left - 2, 0), right + 2)
+    inner = framed[top:bottom, left:right].copy()
+    framed[outer] = grids.CRIMSON
+    framed[top:bottom, left:right] = inner
+    return framed
+
+
+def _outlined(image: np.ndarray, region: Region) -> np.ndarray:
+    """Cut a region and its surroundings out of a picture, at most `LONGEST` pixels wide; outline it."""
+    rows, columns = (
+        _widened(part, limit) for part, limit in zip(region.place, image.shape[:2], strict=True)
+    )
+    inside = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
+    top, left = region.place[0].start - rows.start, region.place[1].start - columns.start
+    inside[top : top + region.inside.shape[0], left : left + region.inside.shape[1]] = region.inside
+    part = image[rows, columns].copy()
+    width = factor_for((inside.shape[0], inside.shape[1]))
+    outline = ndimage.binary_dilation(inside, iterations=width) & ~inside
+    part[outline] = grids.CRIMSON
+    return shrunk(part, width, mean_of(width))
+
+
+def _widened(part: slice, limit: int) -> slice:
+    """Return a range with its surroundings, within 0 and `limit`."""
+    length = part.stop - part.start
+    more = max(round(_AROUND * length), (_LEAST - length) // 2)
+    return slice(max(part.start - more, 0), min(part.stop + more, limit))

@@ -1,0 +1,101 @@
+"""The quality of a mask, judged by a model that never saw it.
+
+Lad and Mueller, "Estimating label quality and errors in semantic segmentation data via any model"
+(https://arxiv.org/abs/2307.05080): a mask is as good as the probabilities that the model gives to its
+labels, the lowest of which count most (a soft minimum). Probabilities should be calibrated.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from segpipe.common.classes import IGNORE
+
+TEMPERATURE = 0.1
+"""Of the soft minimum; the paper's value."""
+SURE = 0.9
+"""The probability from which the model counts as sure of another class."""
+SMALLEST = 25
+"""Pixels of a region, at least: smaller ones are the fringe of an outline that lies a pixel off."""
+_STRIP = 1 << 20  # pixels at once
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model says of a picture and its mask; arrays [height, width]."""
+
+    mask: np.ndarray  # class indices, uint8; 255 is ignored
+    given: np.ndarray  # the probability of the mask's class, float32
+    best: np.ndarray  # the most probable class, uint8
+    sureness: np.ndarray  # its probability, float32
+
+    @classmethod
+    def empty(cls, mask: np.ndarray) -> "Judgement":
+        """Return a judgement that no probability has come to yet."""
+        zeros = [np.zeros(mask.shape, kind) for kind in (np.float32, np.uint8, np.float32)]
+        return cls(mask, *zeros)
+
+    def add(self, rows: slice, channels: Iterable[np.ndarray]) -> None:
+        """Take the probabilities of some rows, float32 [rows, width], class after class."""
+        mask, given, best, sureness = (
+            part[rows] for part in (self.mask, self.given, self.best, self.sureness)
+        )
+        for index, channel in enumerate(channels):
+            np.copyto(given, channel, where=mask == index)
+            np.copyto(best, np.uint8(index), where=channel > sureness)
+            np.maximum(sureness, channel, out=sureness)
+
+    def quality(self) -> float | None:
+        """Return the soft minimum of the probabilities of the labels, 0..1; None if all is ignored.
+
+        Each probability p is weighted with exp((1 - p) / `TEMPERATURE`).
+        """
+        weighted = weights = 0.0
+        rows = max(1, _STRIP // self.mask.shape[1])
+        for top in range(0, len(self.mask), rows):
+            strip = slice(top, top + rows)
+            p = self.given[strip][self.mask[strip] != IGNORE].astype(np.float64)
+            weight = np.exp(-p / TEMPERATURE)  # the constant factor is left out
+            weighted += float(weight @ p)
+            weights += float(weight.sum())
+        return weighted / weights if weights else None
+
+    def regions(self) -> list["Region"]:
+        """Return the parts of the mask that the model is sure are another class, the largest first."""
+        doubted = (self.best != self.mask) & (self.mask != IGNORE) & (self.sureness >= SURE)
+        parts, _ = ndimage.label(doubted)
+        sizes = np.bincount(parts.ravel())
+        found = []
+        for number, place in enumerate(ndimage.find_objects(parts), 1):
+            if sizes[number] >= SMALLEST:
+                inside = parts[place] == number
+                labelled, predicted = (
+                    int(np.bincount(whole[place][inside]).argmax()) for whole in (self.mask, self.best)
+                )
+                sure = float(self.sureness[place][inside].mean())
+                found.append(Region(inside, place, labelled, predicted, sure))
+        return sorted(found, key=lambda region: -region.pixels)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Connected pixels of a mask that the model is sure are another class."""
+
+    inside: np.ndarray  # bool [height, width], of the box around it
+    place: tuple[slice, slice]  # that box: rows and columns of the picture
+    labelled: int  # the class that most of its pixels have in the mask
+    predicted: int  # and in the prediction
+    sureness: float  # mean probability of the predicted classes
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels it has."""
+        return int(self.inside.sum())
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the box around it, pixels."""
+        rows, columns = self.place
+        return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start

@@ -1,0 +1,124 @@
+"""Pictures whose masks are least likely to be right, the worst first."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from segpipe.common.codec import decode_png
+from segpipe.common.files import read_json
+from segpipe.common.records import SUMMARY
+from segpipe.common.tfrecord import read_shard
+from segpipe.evaluate.masks import channels_at_size, softmax
+from segpipe.evaluate.tiles import tiles_of
+from segpipe.label.judges import RAW, Judge
+from segpipe.label.quality import Judgement
+
+Judged = tuple[dict[str, Any], Judgement]
+"""A sample of data/raw, and what a model says of it."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A picture, and how likely its mask is right."""
+
+    name: str
+    split: str
+    quality: float  # 0..1, see `quality.Judgement.quality`
+    regions: int  # that the model is sure are another class
+    labelled: str | None  # class of the largest of them in the mask
+    predicted: str | None  # and in the prediction
+    share: float  # of the picture's pixels in the largest region
+    sureness: float | None  # mean probability of the prediction there
+    box: tuple[int, int, int, int] | None  # top, left, height, width of that region in pixels
+
+
+def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
+    """Judge all samples that a judge was not trained on.
+
+    Return them by rising quality, and the names of those without a pixel that counts.
+    """
+    found, empty = [], []
+    for judge in judges:
+        names = judge.predictor.classes.names
+        for sample, judgement in judged(judge, judge.splits, "Judging"):
+            name = sample["name"].decode()
+            if (quality := judgement.quality()) is None:
+                empty.append(name)
+            else:
+                found.append(_suspect(name, judge.splits[name], quality, judgement, names))
+    return sorted(found, key=lambda one: (one.quality, one.name)), empty
+
+
+def _suspect(name: str, split: str, quality: float, judgement: Judgement, names: list[str]) -> Suspect:
+    regions = judgement.regions()
+    if not regions:
+        return Suspect(name, split, quality, 0, None, None, 0.0, None, None)
+    first = regions[0]
+    return Suspect(
+        name, split, quality, len(regions), names[first.labelled], names[first.predicted],
+        first.pixels / judgement.mask.size, first.sureness, first.box,
+    )  # fmt: skip
+
+
+def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
+    """Return a row a picture, in the order given."""
+    edges = ("top", "left", "height", "width")
+    rows = []
+    for one in suspects:
+        columns = {key: value for key, value in vars(one).items() if key != "box"}
+        rows.append(columns | dict(zip(edges, one.box or (None,) * 4, strict=True)))
+    frame = pd.DataFrame(rows).round({"quality": 4, "share": 6, "sureness": 4})
+    return frame.astype(dict.fromkeys(edges, "Int64"))
+
+
+def judged(judge: Judge, names: Collection[str], doing: str) -> Iterator[Judged]:
+    """Yield the samples of these names, with their judgements."""
+    network = judge.predictor.with_views(False, [1.0])
+    samples = _samples(names, doing)
+    if judge.predictor.input.tiles:
+        for sample in samples:
+            yield sample, _in_tiles(judge, network, sample)
+        return
+    while batch := list(islice(samples, judge.predictor.batch_size)):
+        masks = [decode_png(sample["mask"]) for sample in batch]
+        images = [_seen(judge, sample, mask) for sample, mask in zip(batch, masks, strict=True)]
+        for sample, mask, logits in zip(batch, masks, network(np.stack(images)), strict=True):
+            judgement = Judgement.empty(mask)
+            channels = channels_at_size(softmax(logits), mask.shape, judge.predictor.resize)
+            judgement.add(slice(None), channels)
+            yield sample, judgement
+
+
+def _in_tiles(
+    judge: Judge, network: Callable[[np.ndarray], np.ndarray], sample: dict[str, Any]
+) -> Judgement:
+    mask = decode_png(sample["mask"])
+    pixels, judgement = _seen(judge, sample, mask), Judgement.empty(mask)
+    read = tiles_of(pixels, judge.predictor.size)
+    size = pixels.shape[0], pixels.shape[1]
+    for rows, probabilities in judge.predictor.in_rows(read, size, mask.shape, network):
+        judgement.add(rows, np.moveaxis(probabilities, -1, 0))
+    return judgement
+
+
+def _seen(judge: Judge, sample: dict[str, Any], mask: np.ndarray) -> np.ndarray:
+    return judge.predictor.input.stored(sample["image"], mask.shape, sample["name"].decode())
+
+
+def _samples(names: Collection[str], doing: str) -> Iterator[dict[str, Any]]:
+    """Yield the samples of data/raw that have these names."""
+    summary = read_json(RAW / SUMMARY, "fetch")
+    every = (
+        sample
+        for split in summary["splits"].values()
+        for shard in split["shards"]
+        for sample in read_shard(Path(RAW, shard["file"]))
+    )
+    chosen = (sample for sample in every if sample["name"].decode() in names)
+    yield from track(chosen, doing, total=len(names))

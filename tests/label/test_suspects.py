@@ -1,0 +1,207 @@
+"""`segpipe suspects`: wrong masks come first, and no model judges what it was trained on."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import PETS, ROOT, commit, git, set_params
+
+from segpipe import cli
+from segpipe.common.codec import encode_png
+from segpipe.common.files import sha256
+from segpipe.common.index import read_index
+from segpipe.common.modelfile import CARD_FORMAT
+from segpipe.common.records import Tiles
+from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import Sample
+from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.write import write_records
+from segpipe.train.saving import save_model
+
+SIZE = (48, 64)
+COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+"""A pet is red, the background green, a border blue."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture in the colours of its classes, and a mask that is right, or wrong in a rectangle."""
+
+    left: int  # of the pet
+    wrong: bool
+
+    def read(self):
+        mask = np.ones(SIZE, np.uint8)
+        mask[10:40, self.left : self.left + 20] = 0
+        picture = COLOURS[mask]
+        if self.wrong:
+            mask[20:30, 44:60] = 0
+        return encode_png(picture), encode_png(mask + 1)
+
+
+def of_colours(*classes):
+    """A network that sees these classes in red, green and blue, and is sure of it."""
+    image = keras.Input((*SIZE, 3), dtype="uint8")
+    logits = keras.layers.Conv2D(3, 1, use_bias=False)(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, logits, name="unet")
+    kernel = np.zeros((1, 1, 3, 3), np.float32)
+    kernel[0, 0, range(3), classes] = 8
+    model.layers[-1].set_weights([kernel])
+    return model
+
+
+def card(how="stretch", **more):
+    """The card of a model for these pictures."""
+    made = {"format": CARD_FORMAT, "segpipe": "0.0.9", "libraries": {"keras": "3.0.0"}}
+    return {**made, "image_size": SIZE, "resize": how, **PETS.to_json(), **more}
+
+
+def write_data(folder, wrong):
+    """Write data/raw: 12 training and 4 test pictures; the masks of these names are wrong."""
+    splits = {**{f"train-{n}": "train" for n in range(12)}, **{f"test-{n}": "test" for n in range(4)}}
+    found = [
+        Sample(name, split, name, name, Drawn(left, name in wrong))
+        for left, (name, split) in enumerate(sorted(splits.items(), key=lambda one: one[1]))
+    ]
+    write_raw("a test", iter(found), PETS, False, 100, folder / "data/raw", 1)
+
+
+def write_model(folder, how="stretch", classes=(0, 1, 2)):
+    """Write data/records, and a model that was trained on them."""
+    tiles = Tiles(1.0) if how == "tiles" else None
+    records = folder / "data/records"
+    write_records(folder / "data/raw", PETS, SIZE, how, Cut(0.25), 100, records, tiles=tiles)
+    trained = {"records": {"manifest_sha256": sha256(records / "manifest.json")}}
+    trained |= {"tiles": {"scale": 1.0}} if tiles else {}
+    (folder / "models").mkdir(exist_ok=True)
+    save_model(of_colours(*classes), folder / "models/model.keras", card(how, **trained))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    set_params(tmp_path, {"data.validation_share": 0.25})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def suspects(monkeypatch, capsys):
+    """Run the command in this process: its exit code, and all that it printed."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segpipe", "suspects", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, "".join(capsys.readouterr())
+
+    return command
+
+
+def held_out(folder):
+    return Cut(0.25).of(read_index(folder / "data/raw")).splits
+
+
+@pytest.mark.parametrize("how", ["stretch", "tiles"])
+def test_a_wrong_mask_comes_first_with_its_region_and_those_of_training_are_not_judged(
+    project, suspects, how
+):
+    write_data(project, wrong=())
+    validation = sorted(name for name, split in held_out(project).items() if split == "val")
+    trained = next(name for name, split in held_out(project).items() if split == "train")
+    write_data(project, wrong={"test-1", validation[0], trained})
+    write_model(project, how)
+    code, printed = suspects("-n", "3")
+    assert code == 0, printed
+    assert f"{4 + len(validation)} masks of test and val judged" in printed
+    rows = pd.read_csv("results/suspects.csv")
+    assert sorted(rows.name) == sorted([f"test-{n}" for n in range(4)] + validation)
+    assert set(rows.name[:2]) == {"test-1", validation[0]}
+    assert rows.quality.is_monotonic_increasing
+    for row in rows[:2].itertuples():
+        assert (row.labelled, row.predicted, row.regions) == ("pet", "background", 1)
+        assert (row.top, row.left, row.height, row.width) == (20, 44, 10, 16)
+        assert row.share == pytest.approx(160 / (48 * 64), abs=1e-6)
+    assert rows.regions[2:].eq(0).all()
+    assert rows.quality[2:].min() > 0.5 > rows.quality[:2].max()
+    page = (project / "results/suspects/index.html").read_text()
+    assert page.count("<figure") == 3
+    assert "The mask says pet, the model background" in page
+
+
+def test_a_model_of_other_records_does_not_judge(project, suspects):
+    write_data(project, wrong=())
+    write_model(project)
+    manifest = project / "data/records/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"source": "another"}))
+    code, printed = suspects()
+    assert code == 1
+    assert printed.startswith("error: models/model.keras was not trained on data/records as they are")
+    assert not (project / "results/suspects.csv").exists()
+
+
+def test_a_folder_of_something_else_is_not_replaced(project, suspects):
+    (project / "mine").mkdir()
+    (project / "mine/notes.txt").write_text("keep")
+    code, printed = suspects("--out", "mine")
+    assert (code, printed[:11]) == (1, "error: mine")
+    assert (project / "mine/notes.txt").read_text() == "keep"
+
+
+STAGE = """
+import json, pathlib, shutil, yaml
+
+fold = yaml.safe_load(open("params.yaml"))["data"]["fold"]
+for path in ("models", "results/train", "results/evaluate"):
+    pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+shutil.copy(f"fold-{fold}.keras", "models/model.keras")
+for path in ("results/train/summary.json", "results/evaluate/metrics.json"):
+    pathlib.Path(path).write_text(json.dumps({"fold": fold}))
+"""
+PIPELINE = """
+stages:
+  preprocess:
+    cmd: python -c "open('records', 'w').close()"
+    deps: [data/raw]
+    outs: [records]
+  train:
+    cmd: python stage.py
+    deps: [records]
+    params: [data.folds, data.fold]
+    outs: [models/model.keras]
+    metrics:
+    - results/train/summary.json: {cache: false}
+    - results/evaluate/metrics.json: {cache: false}
+"""
+
+
+@pytest.mark.slow
+def test_with_folds_each_training_mask_is_judged_by_the_model_that_did_not_learn_it(project, suspects):
+    write_data(project, wrong=())
+    # That of fold 1 takes pets for background, so that it finds every mask wrong.
+    for fold, classes in enumerate([(0, 1, 2), (1, 0, 2)]):
+        save_model(of_colours(*classes), project / f"fold-{fold}.keras", card())
+    (project / "stage.py").write_text(STAGE)
+    (project / "dvc.yaml").write_text(PIPELINE)
+    (project / ".gitignore").write_text("/data\n/records\n/models/model.keras\n")
+    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
+        git(project, command)
+    subprocess.run(["dvc", "init", "-q"], cwd=project, check=True)
+    commit(project)
+    for fold in (0, 1):
+        changes = ["-S", "data.folds=2", "-S", f"data.fold={fold}"]
+        subprocess.run(["dvc", "exp", "run", "-q", *changes], cwd=project, check=True)
+        if fold == 0:
+            assert suspects("--folds") == (1, "error: of 2 folds 1 did not run; see `segpipe folds`\n")
+    code, printed = suspects("--folds")
+    assert code == 0, printed
+    assert "16 masks judged by the models of 2 folds, none of its own training" in printed
+    wrong = pd.read_csv("results/suspects.csv").query("quality < 0.5")
+    of_fold_1 = Cut(0.25, 2, 1).of(read_index(project / "data/raw")).splits
+    assert sorted(wrong.name) == sorted(name for name, split in of_fold_1.items() if split == "val")

@@ -40,9 +40,10 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
         "data/raw/summary.json", "data/encoder/encoder.json", "data/records/manifest.json",
         "models/model.keras", "results/train/history.csv", "results/train/params.yaml",
         "results/train/previews/epoch-000.png", "results/train/previews/epoch-001.png",
-        "results/evaluate/metrics.json", "results/evaluate/counts.json", "results/evaluate/per_image.csv",
-        "results/evaluate/per_class.csv", "results/evaluate/confusion.csv",
-        "results/evaluate/calibration.csv", "results/evaluate/by_distance.csv",
+        "results/evaluate/metrics.json", "results/evaluate/counts.json",
+        "results/evaluate/per_image.csv", "results/evaluate/per_class.csv",
+        "results/evaluate/confusion.csv", "results/evaluate/calibration.csv",
+        "results/evaluate/by_distance.csv",
         "results/report/index.html", "results/report/report.md", "results/samples.jpg",
     ):  # fmt: skip
         assert (finished_project / path).is_file(), path

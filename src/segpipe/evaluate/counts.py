@@ -1,12 +1,12 @@
 """The counts of each test image from which scores come, small enough for Git (`counts.json`).
 
-The file holds a compressed CSV table: a row an image, with its name and its pixels by class. Three things
-decide its form.
+The file holds a compressed CSV table: a row an image, with its name and its pixels by class. Three
+things decide its form.
 
-* **Size.** Counts are nearly random numbers, which no compression makes much smaller: those of 4,000 images
-  with 20 classes in each take 500 kB as they are. Where the file would have more than `_SMALL` bytes (or
-  `_BYTES_AN_IMAGE` of more images), the counts are rounded to as many significant bits as fit. Rounding
-  errs independently in each image, so the sum over the images, which is scored, is far more exact.
+* **Size.** Counts are nearly random numbers, which no compression makes much smaller: those of 4,000
+  images with 20 classes in each take 500 kB as they are. Where the file would have more than `_SMALL`
+  bytes (or `_BYTES_AN_IMAGE` of more images), the counts are rounded to as many significant bits as
+  fit. Rounding errs independently in each image, so the sum over them, which is scored, is more exact.
 * **Equal bytes.** bzip2 has one implementation. zlib and xz have several, which give other bytes.
 * **DVC.** A stage keeps its run cache only if each of its outs in Git is a metric or a plot, and DVC
   complains of a metric that it cannot read. It reads a list in JSON, and finds no score in it.
@@ -26,8 +26,8 @@ _BITS = (EXACT, *range(10, 2, -1))
 _SMALL = 200_000  # bytes
 _BYTES_AN_IMAGE = 50
 _ABOUT = (
-    "Pixels of each test image by class, read by segpipe.evaluate.counts. Next come the significant bits "
-    "that are left of each count (62: all), and CSV in bzip2 in base85."
+    "Pixels of each test image by class, read by segpipe.evaluate.counts. Next come the significant "
+    "bits that are left of each count (62: all), and CSV in bzip2 in base85."
 )
 
 

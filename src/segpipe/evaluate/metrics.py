@@ -98,8 +98,8 @@ def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
 def resampled(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Return the scores of `RESAMPLES` data sets of as many images, drawn with replacement.
 
-    `counts` is int64 [images, ..., 3, N]; a score is float64 [RESAMPLES, ...], as `scores` returns it. All
-    that one image holds (such as the counts of two models) is drawn together. The random numbers are
+    `counts` is int64 [images, ..., 3, N]; a score is float64 [RESAMPLES, ...], as `scores` returns it.
+    The counts of an image (such as those of two models) are drawn together. The random numbers are
     seeded: they depend on the number of images alone.
     """
     images, *shape = counts.shape

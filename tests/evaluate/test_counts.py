@@ -38,6 +38,7 @@ def test_4000_images_and_20_classes_take_at_most_200_kb(rng, present):
     exact, rounded = (metrics.scores(c.pixels.sum(0)) for c in (counts, found))
     assert rounded["mean_iou"] == pytest.approx(exact["mean_iou"], abs=0.0005)
     assert rounded["iou"] == pytest.approx(exact["iou"], abs=0.003)
+    assert encode(found) == text
 
 
 def test_counts_that_fit_are_exact_and_the_bytes_are_always_the_same(rng):

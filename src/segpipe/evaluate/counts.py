@@ -44,7 +44,7 @@ class Counts:
 def encode(counts: Counts) -> str:
     """Return the content of `counts.json`. Counts that are too many for it are rounded."""
     most = max(_SMALL, _BYTES_AN_IMAGE * len(counts.images))
-    for bits in _BITS:
+    for bits in (bits for bits in _BITS if bits <= counts.bits):
         text = json.dumps([_ABOUT, bits, _table(counts, bits)], indent=2) + "\n"
         if len(text) <= most:
             break

@@ -15,7 +15,7 @@ scores is called different with a probability of at most `LEVEL`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -100,13 +100,24 @@ def compared(
     """
     both = np.stack([before, after], axis=1)
     whole, drawn = metrics.scores(both.sum(0)), metrics.resampled(both)
-    found = {
-        name: _difference(
-            picked(whole, name, classes), picked(drawn, name, classes), len(both), spreads.get(name)
-        )
-        for name in names
-    }
-    return dict(zip(found, holm(list(found.values())), strict=True))
+    found = []
+    for name in names:
+        then, now = picked(whole, name, classes)
+        moved = picked(drawn, name, classes) @ (-1, 1)
+        # A bootstrap's variance is that of the images at hand, which is too small by a factor.
+        variance = np.nanvar(moved) * len(both) / (len(both) - 1)
+        alone = Difference(float(then), float(now), float(np.sqrt(variance)), len(both) - 1)
+        found.append(with_seeds(alone, spreads[name]) if name in spreads else alone)
+    return dict(zip(names, holm(found), strict=True))
+
+
+def with_seeds(alone: Difference, spread: Spread) -> Difference:
+    """Add the chance of seeds to a difference whose deviation is that of the images alone."""
+    parts = [(alone.deviation**2, alone.freedom), (2 * spread.deviation**2, spread.seeds - 1)]
+    variance = sum(part for part, _ in parts)
+    uncertainty = sum(part**2 / freedom for part, freedom in parts)
+    freedom = variance**2 / uncertainty if uncertainty else alone.freedom
+    return replace(alone, deviation=variance**0.5, freedom=freedom)
 
 
 def picked(scores: Mapping[str, np.ndarray], name: str, classes: Sequence[str]) -> np.ndarray:
@@ -138,16 +149,3 @@ def losses(before: np.ndarray, after: np.ndarray, classes: Sequence[str], name: 
     now = after.sum(0)
     mended = picked(metrics.scores(now - after + before), name, classes)
     return mended - picked(metrics.scores(now), name, classes)
-
-
-def _difference(whole: np.ndarray, drawn: np.ndarray, images: int, spread: Spread | None) -> Difference:
-    """Return a difference from both models' scores, [2], and those of resampled images, [samples, 2]."""
-    # A bootstrap's variance is that of a mean over the images, which lacks a factor.
-    of_images = np.nanvar(drawn[:, 1] - drawn[:, 0]) * images / (images - 1)
-    parts = [(float(of_images), images - 1)]
-    if spread:
-        parts.append((2 * spread.deviation**2, spread.seeds - 1))
-    variance = sum(part for part, _ in parts)
-    uncertainty = sum(part**2 / freedom for part, freedom in parts)
-    freedom = variance**2 / uncertainty if uncertainty else 1.0
-    return Difference(float(whole[0]), float(whole[1]), float(np.sqrt(variance)), freedom)

@@ -7,8 +7,8 @@ networks differ more in single images than two seeds of one do.
 
 Seeds move both models as a whole: each makes a share more or fewer mistakes in every image, normally
 distributed, so that its mean IoU has the standard deviation that the rows of `results.csv` with three
-seeds have on average. The gate does not know it: it gets what three or ten seeds measured (drawn from the
-chi-squared distribution), or nothing. In the same way the change is then made worse by a given loss
+seeds have on average. The gate does not know it: it gets what three or ten seeds measured (drawn from
+the chi-squared distribution), or nothing. In the same way the change is then made worse by a given loss
 of mean IoU.
 """
 
@@ -60,10 +60,9 @@ def main() -> None:
     arguments = parser.parse_args()
     world = known()
     print(f"seeds have a standard deviation of {world.deviation:.4f}")
-    print(
-        "| test images | true loss | `worse: significant` | without `segpipe noise` | `max_drop: 0.01` |"
-    )
-    print("|---:|---:|---:|---:|---:|")
+    gates = [*(f"{seeds} seeds" for seeds in MEASURED), "no seeds", f"`max_drop: {MAX_DROP}`"]
+    print(f"| test images | true loss | {' | '.join(gates)} |")
+    print(f"|{'---:|' * (2 + len(gates))}")
     for images in IMAGES:
         for loss in LOSSES:
             pairs = arguments.worse if loss else arguments.pairs

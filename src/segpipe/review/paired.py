@@ -154,7 +154,7 @@ def _spreads(
     said.append(f"the spread of {seeds.number} seeds is that of {BASELINE}")
     if seeds.recipe not in {fingerprint(side.params()) for side in (before, here)}:
         said.append("it is that of another recipe than either side's; `segpipe noise` measures it anew")
-    if then and then != seeds:
+    if then != seeds:
         said.append("this change alters the spread of seeds")
     return {n.removeprefix(PREFIX): Spread(seeds.deviation[n], seeds.number) for n in known}, said
 
@@ -167,4 +167,4 @@ def _payers(pixels: np.ndarray, classes: Sequence[str], images: Sequence[str], m
     lost = losses(pixels[0], pixels[1], classes, metric.removeprefix(PREFIX))
     order = np.argsort(-lost, kind="stable")[:_MOST_IMAGES]
     of_images = [f"{shortened(images[n])} ({signed(-lost[n])})" for n in order if lost[n] > 0]
-    return f"classes that pay: {', '.join(of_classes) or 'none'}; images: {', '.join(of_images)}"
+    return f"classes that pay: {', '.join(of_classes)}; images: {', '.join(of_images)}"

@@ -12,6 +12,7 @@ from segpipe.common.files import replaces, write_json, write_text
 from segpipe.common.quiet import quiet
 from segpipe.common.records import open_records
 from segpipe.common.tfrecord import write_shards
+from segpipe.evaluate.counts import encode
 from segpipe.evaluate.evaluation import Evaluation, absent_classes
 from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.tta import augmented
@@ -40,6 +41,7 @@ def main() -> None:
         scores = evaluation.metrics()
     for name in ("per_image", "per_class", "confusion", "calibration", "by_distance"):
         write_text(RESULTS / f"{name}.csv", getattr(evaluation, name)().to_csv(index=False))
+    write_text(RESULTS / "counts.json", encode(evaluation.counts()))
     write_json(RESULTS / "metrics.json", scores)
     for name in absent_classes(scores["original"]):
         print(f"class {name} is in no test mask and no prediction: left out of the means")

@@ -131,6 +131,8 @@ def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
     for row, pixels in enumerate(("hits", "truth", "predicted")):
         columns = table[[f"{pixels}_{name}" for name in names]]
         assert (columns.sum() == metrics.counts(evaluation.original)[row]).all()
+        assert (columns.to_numpy() == evaluation.counts().pixels[:, row]).all()
+    assert evaluation.counts().images == table["name"].tolist()
     weights = table["height"] * table["width"]
     accuracy = (table["pixel_accuracy"] * weights).sum() / weights.sum()
     assert accuracy == pytest.approx(scores["pixel_accuracy"])

@@ -40,9 +40,10 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
         "data/raw/summary.json", "data/encoder/encoder.json", "data/records/manifest.json",
         "models/model.keras", "results/train/history.csv", "results/train/params.yaml",
         "results/train/previews/epoch-000.png", "results/train/previews/epoch-001.png",
-        "results/evaluate/metrics.json", "results/evaluate/per_image.csv",
-        "results/evaluate/per_class.csv", "results/evaluate/confusion.csv",
-        "results/evaluate/calibration.csv", "results/evaluate/by_distance.csv",
+        "results/evaluate/metrics.json", "results/evaluate/counts.json",
+        "results/evaluate/per_image.csv", "results/evaluate/per_class.csv",
+        "results/evaluate/confusion.csv", "results/evaluate/calibration.csv",
+        "results/evaluate/by_distance.csv",
         "results/report/index.html", "results/report/report.md", "results/samples.jpg",
     ):  # fmt: skip
         assert (finished_project / path).is_file(), path
@@ -52,8 +53,9 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
 def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project):
     status = git(finished_project, "status --porcelain -uall")
     assert {line[3:] for line in status.splitlines()} == {
-        "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/confusion.csv",
-        "results/evaluate/per_class.csv", "results/train/history.csv", "results/train/summary.json",
+        "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/counts.json",
+        "results/evaluate/confusion.csv", "results/evaluate/per_class.csv",
+        "results/train/history.csv", "results/train/summary.json",
         "results/samples.jpg",
     }  # fmt: skip
 

@@ -7,7 +7,15 @@ import pytest
 from helpers import ROOT, error_line, run, run_stage
 
 from segpipe.common.errors import UserError
-from segpipe.report.baseline import compared, read_baseline, verdict
+from segpipe.report.baseline import (
+    SeedSpread,
+    compared,
+    make_baseline,
+    read_baseline,
+    seeds_in,
+    verdict,
+    write_seeds,
+)
 
 
 def scores_of(mean_iou, low, high, images=10, **iou):
@@ -102,6 +110,23 @@ def test_the_command_makes_these_scores_the_ones_to_beat(finished_project, tmp_p
     assert f"the baseline's own, {mean_iou:.4f}" in (project / "results/report/report.md").read_text()
     (project / "baseline.json").write_text("[")
     assert error_line(run_stage("report", project)).startswith("error: baseline.json: not JSON")
+
+
+SEEDS = {"number": 3, "recipe": "abc", "deviation": {"original.mean_iou": 0.002}}
+
+
+def test_the_spread_of_seeds_is_no_score_to_beat_and_stays_when_these_change(tmp_path):
+    path, scores = tmp_path / "baseline.json", tmp_path / "metrics.json"
+    path.write_text("{}")
+    write_seeds(path, *SEEDS.values())
+    assert read_baseline(path) == {}
+    scores.write_text('{"original": {"mean_iou": 0.5}}')
+    assert make_baseline(scores, path) == 0.5
+    assert read_baseline(path) == {"original.mean_iou": 0.5}
+    assert seeds_in(path.read_text(), "here") == SeedSpread(3, "abc", {"original.mean_iou": 0.002})
+    path.write_text("{")
+    assert make_baseline(scores, path) == 0.5
+    assert seeds_in(path.read_text(), "here") is None
 
 
 def test_without_scores_there_is_nothing_to_make_a_baseline_of(tmp_path):

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from segpipe.evaluate.counts import decode, encode
 from segpipe.params.load import GateParams
 from segpipe.report.changes import MISSING, changes
 from segpipe.review.check import EXIT_CODES, check_against
 from segpipe.review.gates import judge
+from segpipe.review.paired import Verdicts
+from segpipe.review.revision import COUNTS
 
 METRICS = "results/evaluate/metrics.json"
 
@@ -490,7 +493,62 @@ def test_wrong_params_are_no_green_light(check, pull_request):
     gated(pull_request, {"metric": "loss"})
     code, answer = check(pull_request)
     assert code == 2
-    assert answer["doubts"] == ["params.yaml: gates.0: the gate on loss needs min, max or max_drop"]
+    assert answer["doubts"] == [
+        "params.yaml: gates.0: the gate on loss needs min, max, max_drop or worse"
+    ]
+
+
+@pytest.mark.parametrize("metric", ["original.boundary_f1.2px", "network.mean_iou", "loss"])
+def test_only_scores_of_each_images_counts_can_be_tested(check, pull_request, metric):
+    gated(pull_request, {"metric": metric, "worse": "significant"})
+    code, answer = check(pull_request)
+    assert code == 2
+    assert answer["doubts"] == [
+        f"params.yaml: gates.0: the gate on {metric} has worse, which takes scores of each image's "
+        "counts: original.pixel_accuracy, .mean_iou, .mean_dice, .iou.CLASS or .dice.CLASS"
+    ]
+
+
+def test_a_loss_that_chance_does_not_explain_fails_and_the_comment_says_who_pays(check, pull_request):
+    """Without data: the counts of both sides are in Git."""
+    gated(pull_request, {"metric": "original.mean_iou", "worse": "significant"})
+    path = pull_request / COUNTS
+    counts = decode(path.read_text())
+    counts.pixels[:, 0] = 0  # nothing is right any more
+    path.write_text(encode(counts))
+    commit(pull_request)
+    code, answer = check(pull_request)
+    (gate,) = answer["gates"]
+    assert (code, gate["failures"]) == (1, ["worse than chance explains"])
+    assert gate["tested"].startswith("mean IoU fell from ") and gate["tested"].endswith(": worse")
+    assert answer["stale"]["evaluate"] == [f"{COUNTS} is not what it wrote"]
+    comment = run("segpipe", "check", "--markdown", cwd=pull_request).stdout
+    assert "classes that pay: " in comment and "; images: test-0000" in comment.replace("\\", "")
+
+
+def test_an_unchanged_model_is_not_worse_and_other_limits_hold_beside(check, pull_request):
+    git(pull_request, f"checkout -q origin/main -- {COUNTS}")
+    gated(pull_request, {"metric": "original.mean_iou", "max": 0.001, "worse": "significant"})
+    (gate,) = check(pull_request)[1]["gates"]
+    assert gate["tested"].endswith(": no difference to be seen")
+    assert gate["failures"][0].endswith("is above max 0.001") and len(gate["failures"]) == 1
+
+
+def test_a_base_without_counts_gets_no_green_light_and_a_failing_gate_still_fails(check, pull_request):
+    git(pull_request, "checkout -q origin/main")
+    git(pull_request, f"rm -q {COUNTS}")
+    commit(pull_request)
+    git(pull_request, "update-ref refs/remotes/origin/main HEAD")
+    git(pull_request, "checkout -q change")
+    gated(pull_request, {"metric": "original.mean_iou", "worse": "significant"})
+    code, answer = check(pull_request)
+    assert (code, answer["gates"][0]["failures"]) == (2, [])
+    assert answer["doubts"] == [
+        f"origin/main has no {COUNTS}, which `worse: significant` needs; merge the counts first, the "
+        "gate afterwards"
+    ]
+    gated(pull_request, {"metric": "original.mean_iou", "min": 0.99, "worse": "significant"})
+    assert check(pull_request)[0] == 1
 
 
 def test_a_broken_lock_is_no_green_light(check, pull_request):
@@ -567,7 +625,7 @@ GATE = GateParams(metric="iou", min=0.5, max=0.9, max_drop=0.01)
     ],
 )
 def test_limits_themselves_are_within_the_gate(here, base, failures):
-    assert judge(GATE, {"iou": here}, {"iou": base}).failures == failures
+    assert judge(GATE, {"iou": here}, {"iou": base}, Verdicts()).failures == failures
 
 
 @pytest.mark.parametrize(
@@ -581,7 +639,7 @@ def test_limits_themselves_are_within_the_gate(here, base, failures):
     ],
 )
 def test_a_metric_that_a_side_lacks_fails_its_gate(here, base, failure):
-    assert judge(GATE, here, base).failures == [failure]
+    assert judge(GATE, here, base, Verdicts()).failures == [failure]
 
 
 values = st.dictionaries(st.text(max_size=3), st.integers(0, 3) | st.none() | st.just("x"), max_size=6)

@@ -35,8 +35,8 @@ def _options(
 
 
 for command in (
-    data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, results.baseline,
-    model.info, model.model, predict.predict, export.export, runs.runs, recipes.recipe, folds.folds,
-    label.suspects,
+    data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
+    results.baseline, model.info, model.model, predict.predict, export.export, runs.runs,
+    recipes.recipe, folds.folds, label.suspects,
 ):  # fmt: skip
     app.command()(command)

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from segpipe.cli import tables
+
 
 def check(
     base: Annotated[str, typer.Option(help="The revision to compare with.")] = "origin/main",
@@ -47,3 +49,18 @@ def compare(
     for missing in comparison.compare(before, after, out):
         print(f"not compared: {missing}")
     print(f"comparison: {(out / 'index.html').resolve()}")
+
+
+def noise(seeds: Annotated[int, typer.Option(min=2, help="How many seeds to train with.")] = 3) -> None:
+    """Measure how much seeds move the scores, and write it to baseline.json.
+
+    Trains the recipe as committed, one experiment a seed, in DVC's queue. The same command resumes it.
+    """
+    from segpipe.review.noise import measure  # takes a second, for DVC
+
+    deviation = measure(seeds)
+    table = tables.table(f"Standard deviation of {seeds} seeds", "", "deviation")
+    for name, value in deviation.items():
+        table.add_row(name, f"{value:.4f}")
+    Console().print(table)
+    print("baseline.json: has the spread of seeds; commit it")

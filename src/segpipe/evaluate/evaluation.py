@@ -14,6 +14,7 @@ from segpipe.common.classes import IGNORE
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import in_order
 from segpipe.evaluate import metrics
+from segpipe.evaluate.counts import Counts
 from segpipe.evaluate.masks import Predict, log_softmax, mask_at_size
 from segpipe.evaluate.tiles import Neighbourhood, at_original, blended, predicted
 from segpipe.preprocess.tiles import starts
@@ -84,6 +85,11 @@ class Evaluation:
                 "interval": metrics.intervals(np.stack(self._counts)),
             },
         }
+
+    def counts(self) -> Counts:
+        """Return the counts of each image at original size."""
+        images = [name for name, *_ in self._images]
+        return Counts(images, self.names, np.stack(self._counts))
 
     def per_image(self) -> pd.DataFrame:
         """Return one row an image, at original size: its scores, and its pixels by class."""

@@ -88,9 +88,19 @@ def summarise_counts(counts: np.ndarray, names: list[str]) -> dict:
 def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Return 95 % intervals of a data set's scores, for other test images of the same kind.
 
-    A percentile bootstrap (Efron): `RESAMPLES` times, as many images are drawn with replacement. The
-    random numbers are seeded: equal counts (int64 [images, 3, N]) give equal intervals. Returns `low`
-    and `high` for each of `MEANS`; None where there is no score.
+    A percentile bootstrap (Efron) over the images' counts, int64 [images, 3, N]. Equal counts give equal
+    intervals. Returns `low` and `high` for each of `MEANS`; None where there is no score.
+    """
+    found = resampled(counts)
+    return {name: _interval(found[name]) for name in MEANS}
+
+
+def resampled(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of `RESAMPLES` data sets of as many images, drawn with replacement.
+
+    `counts` is int64 [images, ..., 3, N]; a score is float64 [RESAMPLES, ...], as `scores` returns it.
+    The counts of an image (such as those of two models) are drawn together. The random numbers are
+    seeded: they depend on the number of images alone.
     """
     images, *shape = counts.shape
     rng = np.random.default_rng(0)
@@ -99,9 +109,8 @@ def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
     samples = []
     for _ in range(RESAMPLES // _AT_ONCE):
         times_drawn = rng.multinomial(images, np.full(images, 1 / images), size=_AT_ONCE)
-        resampled = scores((times_drawn @ by_image).reshape(_AT_ONCE, *shape))
-        samples.append([resampled[name] for name in MEANS])
-    return dict(zip(MEANS, map(_interval, np.concatenate(samples, axis=1)), strict=True))
+        samples.append(scores((times_drawn @ by_image).reshape(_AT_ONCE, *shape)))
+    return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Load `params.yaml`: put the sections of the stages together, and check what must fit between them."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import yaml
@@ -20,6 +21,8 @@ from segpipe.report.params import ReportParams
 from segpipe.train.params import TrainParams
 
 PARAMS_FILE = Path("params.yaml")
+COUNTED = re.compile(r"original\.((pixel_accuracy|mean_iou|mean_dice)$|(iou|dice)\..)")
+"""The metrics that each image's counts give (`evaluate/counts.py`)."""
 _WORDS = {  # YAML's terms for Python's in pydantic's messages
     "a valid tuple": "a list",
     "True or False": "true or false",
@@ -49,11 +52,17 @@ class GateParams(Section):
     min: float | None = None
     max: float | None = None
     max_drop: Weight | None = None
+    worse: Literal["significant"] | None = None
 
     @pydantic.model_validator(mode="after")
     def _limits_something(self) -> "GateParams":
-        if self.min is self.max is self.max_drop is None:
-            raise ValueError(f"the gate on {self.metric} needs min, max or max_drop")
+        if self.min is self.max is self.max_drop is self.worse is None:
+            raise ValueError(f"the gate on {self.metric} needs min, max, max_drop or worse")
+        if self.worse and not COUNTED.match(self.metric):
+            raise ValueError(
+                f"the gate on {self.metric} has worse, which takes scores of each image's counts: "
+                "original.pixel_accuracy, .mean_iou, .mean_dice, .iou.CLASS or .dice.CLASS"
+            )
         return self
 
 

@@ -1,7 +1,11 @@
-"""The scores to beat: `baseline.json` in Git, an earlier `metrics.json`, or `{}` for none."""
+"""The scores to beat, and how much seeds move them: `baseline.json` in Git.
+
+It holds an earlier `metrics.json` and, under `seeds`, what `segpipe noise` measured; `{}` is neither.
+"""
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,23 @@ from segpipe.report.analysis import lowest
 from segpipe.report.changes import Change, is_number
 from segpipe.report.words import score
 
+SEEDS = "seeds"
+LABELS = {
+    "original.mean_iou": "mean IoU",
+    "original.mean_dice": "mean Dice",
+    "original.pixel_accuracy": "pixel accuracy",
+}
 _MEND = "`segpipe baseline` writes it anew, and {} means that there is none"
+_MEASURE = "`segpipe noise` writes it anew"
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """How much the scores of a recipe differ between seeds."""
+
+    number: int  # of seeds, at least 2
+    recipe: str  # the fingerprint of its params
+    deviation: dict[str, float]  # standard deviation of a sample, of each score by dotted key
 
 
 def read_baseline(path: Path) -> dict[str, float | None]:
@@ -21,34 +41,76 @@ def read_baseline(path: Path) -> dict[str, float | None]:
 
     Raises UserError where the file is missing or does not hold scores.
     """
+    return _scores(_read(path), path)
+
+
+def seeds_in(text: str, where: str) -> SeedSpread | None:
+    """Return the spread of seeds in the text of a `baseline.json`; None if it was not measured.
+
+    Raises UserError, which says where, if it is damaged.
+    """
+    found = _content(text, where).get(SEEDS)
+    if found is None:
+        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {_MEND}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); {_MEND}") from None
-    return _checked(content, path)
+        number, recipe, deviation = found["number"], found["recipe"], flat(found["deviation"])
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{where}: seeds needs number, recipe and deviation; {_MEASURE}") from None
+    if not (isinstance(number, int) and number >= 2):
+        raise UserError(f"{where}: seeds.number is {number!r}, not 2 or more; {_MEASURE}")
+    for key, value in deviation.items():
+        if not (is_number(value) and math.isfinite(value) and value >= 0):
+            raise UserError(f"{where}: seeds.deviation.{key} is {value!r}, no deviation; {_MEASURE}")
+    return SeedSpread(number, str(recipe), deviation)
 
 
 def make_baseline(scores: Path, path: Path) -> float | None:
-    """Make a `metrics.json` the baseline, and return its mean IoU.
+    """Make a `metrics.json` the baseline, and return its mean IoU. The spread of seeds stays.
 
     Raises UserError where there are no scores, or `read_baseline` would reject them.
     """
     content = read_json(scores, "evaluate")
-    mean_iou = _checked(content, path)["original.mean_iou"]
-    write_json(path, content)
+    mean_iou = _scores(content, path)["original.mean_iou"]
+    try:
+        seeds = _read(path).get(SEEDS)
+    except UserError:  # there is none, or it is damaged and written anew
+        seeds = None
+    write_json(path, content | ({SEEDS: seeds} if seeds else {}))
     return mean_iou
 
 
-def _checked(content: Any, path: Path) -> dict[str, float | None]:
+def write_seeds(path: Path, number: int, recipe: str, deviation: dict[str, Any]) -> None:
+    """Write the spread of seeds, its deviation nested as the scores are; the scores to beat stay."""
+    seeds = {"number": number, "recipe": recipe, "deviation": deviation}
+    write_json(path, _read(path) | {SEEDS: seeds})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return _content(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {_MEND}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}); {_MEND}") from None
+
+
+def _content(text: str, where: str | Path) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error}); {_MEND}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no JSON object; {_MEND}")
-    scores = flat(content)
+        raise UserError(f"{where}: holds no JSON object; {_MEND}")
+    return content
+
+
+def _scores(content: dict[str, Any], path: Path) -> dict[str, float | None]:
+    to_beat = {name: value for name, value in content.items() if name != SEEDS}
+    scores = flat(to_beat)
     for key, value in scores.items():
         if not (value is None or (is_number(value) and math.isfinite(value))):
             raise UserError(f"{path}: {key} is {value!r}, not a number; {_MEND}")
-    if content and "original.mean_iou" not in scores:
+    if to_beat and "original.mean_iou" not in scores:
         raise UserError(f"{path}: holds no original.mean_iou; {_MEND}")
     return scores
 
@@ -59,9 +121,7 @@ def compared(before: dict[str, float | None], scores: dict[str, Any], most_class
     known = [key.removeprefix("original.iou.") for key in before if key.startswith("original.iou.")]
     classes = [*lowest(by_class, most_classes), *(name for name in known if name not in by_class)]
     labels = {
-        "original.mean_iou": "mean IoU",
-        "original.mean_dice": "mean Dice",
-        "original.pixel_accuracy": "pixel accuracy",
+        **LABELS,
         **{f"original.boundary_f1.{t}px": f"boundary F1 within {t} px" for t in TOLERANCES},
         **{f"original.iou.{name}": f"IoU of {name}" for name in classes[:most_classes]},
         "loss": "loss (lower is better)",

@@ -1,5 +1,6 @@
 """Answer whether a change may be merged: stale stages, changed scores and params, gates."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,16 +8,18 @@ from typing import Any, Literal
 from dvc.repo import Repo
 
 from segpipe.common.errors import UserError, brief
-from segpipe.params.load import load_params
-from segpipe.report.changes import Change, changes
+from segpipe.params.load import GateParams, load_params
+from segpipe.report.changes import Change, changes, is_number
 from segpipe.report.pages import render
 from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
 from segpipe.review.git import CannotTell
+from segpipe.review.paired import Verdicts, paired_test
 from segpipe.review.revision import MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
+Scores = dict[str, Any]
 MOST_ROWS = 50  # in a table of changes: a comment on GitHub holds at most 65,536 characters
 EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
 
@@ -29,6 +32,8 @@ class Findings:
     notes: list[str]
     freshness: Freshness
     gates: list[GateResult]
+    chance: list[str]  # what the tests of chance compared and counted
+    doubts: list[str]  # why there is no verdict on chance
     scores: list[Change]
     params: list[Change]
 
@@ -45,10 +50,8 @@ class Findings:
             "base": self.base,
             "notes": self.notes,
             "stale": self.freshness.stale,
-            "gates": [
-                {**g.gate.model_dump(exclude_none=True), "holds": not g.failures, "failures": g.failures}
-                for g in self.gates
-            ],
+            "gates": [_plain_gate(gate) for gate in self.gates],
+            "chance": self.chance,
             "scores": [_plain(change) for change in self.scores],
             "params": [_plain(change) for change in self.params],
         }
@@ -86,7 +89,7 @@ def check_against(base: str) -> Answer:
         git.require_commits()
         uncommitted = git.uncommitted()
         findings = _findings(base)
-        return Answer(_doubts(findings.freshness, uncommitted), findings)
+        return Answer([*findings.doubts, *_doubts(findings.freshness, uncommitted)], findings)
     except UserError as error:
         return Answer([str(error)], None)
     except Exception as error:  # a file may hold anything; the answer is then "cannot tell"
@@ -111,14 +114,32 @@ def _findings(base: str) -> Findings:
         base_scores = None
     if base_scores and base_scores.get("images") != scores.get("images"):
         notes.append("the numbers of test images differ: it is not the same test")
+    chance, doubts = _chance(gates, scores, base_scores, before, here)
     return Findings(
         f"{base} ({before.commit[:9]})" if before and before.commit else None,
         notes,
         fresh,
-        [judge(gate, scores, base_scores) for gate in gates],
+        [judge(gate, scores, base_scores, chance) for gate in gates],
+        chance.notes,
+        doubts,
         changes(base_scores or {}, scores),
         changes(before.params(), here.params()) if before else [],
     )
+
+
+def _chance(
+    gates: Sequence[GateParams], scores: Scores, base_scores: Scores | None,
+    before: Revision | None, here: Revision,
+) -> tuple[Verdicts, list[str]]:  # fmt: skip
+    """Test the gates that ask whether a score is worse; return why they cannot be tested, too."""
+    asked = dict.fromkeys(gate.metric for gate in gates if gate.worse)
+    names = [n for n in asked if is_number(scores.get(n)) and is_number((base_scores or {}).get(n))]
+    if not names or before is None:
+        return Verdicts(), []
+    try:
+        return paired_test(names, before, here), []
+    except UserError as reason:
+        return Verdicts(), [str(reason)]
 
 
 def _base(name: str, notes: list[str]) -> Revision | None:
@@ -150,6 +171,16 @@ def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
     ]
     said = [f"not committed, so not what would be merged: {', '.join(changed)}"] if changed else []
     return fresh.doubts + said
+
+
+def _plain_gate(result: GateResult) -> dict[str, Any]:
+    said = {"tested": result.tested, "payers": result.payers}
+    return {
+        **result.gate.model_dump(exclude_none=True),
+        "holds": not result.failures,
+        "failures": result.failures,
+        **{name: text for name, text in said.items() if text},
+    }
 
 
 def _plain(change: Change) -> dict[str, Any]:

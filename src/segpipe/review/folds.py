@@ -75,7 +75,7 @@ def cross_validations(rev: str = "HEAD") -> list[CrossValidation]:
     """
     git.require_commits()
     groups: dict[str, list[tuple[str, Revision]]] = defaultdict(list)
-    for name, revision in _experiments(rev):
+    for name, revision in experiments_of(rev):
         params = revision.params()
         if params.get(FOLDS, 1) > 1:
             rest = {key: value for key, value in params.items() if key != FOLD}
@@ -91,7 +91,7 @@ def cross_validations(rev: str = "HEAD") -> list[CrossValidation]:
     ]
 
 
-def _experiments(rev: str) -> list[tuple[str, Revision]]:
+def experiments_of(rev: str) -> list[tuple[str, Revision]]:
     """Return the experiments that started from a commit with their names, the oldest first."""
     repo = Repo()
     try:

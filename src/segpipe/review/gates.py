@@ -6,6 +6,7 @@ from typing import Any
 from segpipe.common.words import did_you_mean
 from segpipe.params.load import GateParams
 from segpipe.report.changes import MISSING, is_number
+from segpipe.review.paired import Verdicts
 
 
 @dataclass(frozen=True)
@@ -15,16 +16,21 @@ class GateResult:
     gate: GateParams
     score: Any  # the metric here, or `missing`
     failures: list[str]  # empty if the gate holds
+    tested: str = ""  # what the test of chance says of it, in a sentence
+    payers: str = ""  # the classes and images in which it is worse
 
     @property
     def limits(self) -> str:
         """The gate's limits as in `params.yaml`."""
         limits = self.gate.model_dump(exclude={"metric"}, exclude_none=True)
-        return ", ".join(f"{key} {value:g}" for key, value in limits.items())
+        said = {k: v if isinstance(v, str) else f"{v:g}" for k, v in limits.items()}
+        return ", ".join(f"{key} {value}" for key, value in said.items())
 
 
-def judge(gate: GateParams, here: dict[str, Any], base: dict[str, Any] | None) -> GateResult:
-    """Compare scores, by name, with a gate. Without a base, `max_drop` is not checked."""
+def judge(
+    gate: GateParams, here: dict[str, Any], base: dict[str, Any] | None, chance: Verdicts
+) -> GateResult:
+    """Compare scores, by name, with a gate. Without a base, `max_drop` and `worse` are not checked."""
     score = here.get(gate.metric, MISSING)
     sides = {"here": here} if base is None else {"here": here, "at the base": base}
     missing = [side for side, scores in sides.items() if not is_number(scores.get(gate.metric))]
@@ -40,4 +46,11 @@ def judge(gate: GateParams, here: dict[str, Any], base: dict[str, Any] | None) -
         drop = round(base[gate.metric] - score, 12)  # 0.70 - 0.69 is more than 0.01 in floats
         if drop > gate.max_drop:
             failures.append(f"fell by {drop:.4f}, more than max_drop {gate.max_drop:g}")
-    return GateResult(gate, score, failures)
+    verdict = chance.verdicts.get(gate.metric) if gate.worse else None
+    if verdict is None:
+        return GateResult(gate, score, failures)
+    if verdict.word == "worse":
+        failures.append("worse than chance explains")
+    return GateResult(
+        gate, score, failures, chance.sentence(gate.metric), chance.payers.get(gate.metric, "")
+    )

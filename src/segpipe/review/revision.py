@@ -15,11 +15,13 @@ from dvc.scm import RevError
 
 from segpipe.common.errors import brief
 from segpipe.common.nested import flat
+from segpipe.evaluate.counts import Counts, decode
 from segpipe.review import git
 from segpipe.review.git import CannotTell
 
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
+COUNTS, MODEL = "results/evaluate/counts.json", "models/model.keras"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
 MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$|^calibration\.")
 """Scores that follow from others, which a reviewer looks at last."""
@@ -79,6 +81,22 @@ class Revision:
         found = [flat(self._json(path, text)) for path, text in texts.items() if text is not None]
         return {name: score for scores in found for name, score in scores.items()}
 
+    def counts(self) -> Counts | None:
+        """Read the counts of each test image; None if there is no file. Raises CannotTell if damaged."""
+        if (text := self.text(COUNTS)) is None:
+            return None
+        try:
+            return decode(text)
+        except ValueError as error:
+            where = f"{COUNTS} of {self.label}"
+            raise CannotTell(f"{where}: holds no counts ({brief(error)}); {self._mend()}") from None
+
+    def model(self) -> str | None:
+        """Return the hash of the model in `dvc.lock`; None if there is none."""
+        locked = yaml.safe_load(self.text("dvc.lock") or "") or {}
+        outs = (out for stage in locked.get("stages", {}).values() for out in stage.get("outs", []))
+        return next((out.get("md5") for out in outs if out["path"] == MODEL), None)
+
     def history(self) -> pd.DataFrame | None:
         """Read `results/train/history.csv`, a row an epoch; None if it has no curves."""
         if (text := self.text(HISTORY)) is None:
@@ -100,9 +118,12 @@ class Revision:
             raise CannotTell(f"params.yaml of {self.label}: not YAML ({brief(error)})") from None
         return flat(content) if isinstance(content, dict) else {}
 
+    def _mend(self) -> str:
+        return "`dvc repro` writes it anew" if self.commit is None else "fix it there first"
+
     def _json(self, path: str, text: str) -> dict[str, Any]:
         where = f"{path} of {self.label}"
-        mend = "`dvc repro` writes it anew" if self.commit is None else "fix it there first"
+        mend = self._mend()
 
         def finite(number: str) -> float:
             if not math.isfinite(float(number)):

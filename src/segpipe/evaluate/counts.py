@@ -1,0 +1,100 @@
+"""The counts of each test image from which scores come, small enough for Git (`counts.json`).
+
+The file holds a compressed CSV table: a row an image, with its name and its pixels by class. Three
+things decide its form.
+
+* **Size.** Counts are nearly random numbers, which no compression makes much smaller: those of 4,000
+  images with 20 classes in each take 500 kB as they are. Where the file would have more than `_SMALL`
+  bytes (or `_BYTES_AN_IMAGE` of more images), the counts are rounded to as many significant bits as
+  fit. Rounding errs independently in each image, so the sum over them, which is scored, is more exact.
+* **Equal bytes.** bzip2 has one implementation. zlib and xz have several, which give other bytes.
+* **DVC.** A stage keeps its run cache only if each of its outs in Git is a metric or a plot, and DVC
+  complains of a metric that it cannot read. It reads a list in JSON, and finds no score in it.
+"""
+
+import base64
+import bz2
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+EXACT = 62  # significant bits that round no count
+_BITS = (EXACT, *range(10, 2, -1))
+_SMALL = 200_000  # bytes
+_BYTES_AN_IMAGE = 50
+_ABOUT = (
+    "Pixels of each test image by class, read by segpipe.evaluate.counts. Next come the significant "
+    "bits that are left of each count (62: all), and CSV in bzip2 in base85."
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counts of test images."""
+
+    images: list[str]  # their names
+    classes: list[str]
+    pixels: np.ndarray  # int64 [images, 3, classes], as `metrics.counts` returns them
+    bits: int = EXACT  # how many significant ones are left; a count is off by 2**-bits of itself at most
+
+
+def encode(counts: Counts) -> str:
+    """Return the content of `counts.json`. Counts that are too many for it are rounded."""
+    most = max(_SMALL, _BYTES_AN_IMAGE * len(counts.images))
+    for bits in (bits for bits in _BITS if bits <= counts.bits):
+        text = json.dumps([_ABOUT, bits, _table(counts, bits)], indent=2) + "\n"
+        if len(text) <= most:
+            break
+    return text
+
+
+def decode(text: str) -> Counts:
+    """Read what `encode` wrote. Raises ValueError where it is something else."""
+    try:
+        _, bits, packed = json.loads(text)
+        table = bz2.decompress(base64.b85decode(packed))
+        found = pd.read_csv(io.BytesIO(table), dtype={"name": str}, keep_default_na=False)
+        classes = [name.removeprefix("truth_") for name in found if name.startswith("truth_")]
+        truth, missed, more = (
+            found[[f"{what}_{name}" for name in classes]].to_numpy(np.int64)
+            for what in ("truth", "missed", "more")
+        )
+        numbers = np.stack([truth - missed, truth, truth + more], axis=1)
+        return Counts(found["name"].tolist(), classes, from_levels(numbers, bits), bits)
+    except (OSError, TypeError, KeyError) as error:
+        raise ValueError(f"it holds no such table: {error}") from None
+
+
+def _table(counts: Counts, bits: int) -> str:
+    """Return the packed table.
+
+    It holds the levels of the true pixels, and how the levels of hits and predicted pixels differ: these
+    are smaller numbers, which take less room.
+    """
+    hits, truth, predicted = np.moveaxis(levels(counts.pixels, bits), 1, 0)
+    columns: dict[str, np.ndarray | list[str]] = {"name": counts.images}
+    for number, name in enumerate(counts.classes):
+        columns[f"truth_{name}"] = truth[:, number]
+        columns[f"missed_{name}"] = truth[:, number] - hits[:, number]
+        columns[f"more_{name}"] = predicted[:, number] - truth[:, number]
+    table = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+    return base64.b85encode(bz2.compress(table.encode())).decode()
+
+
+def levels(counts: np.ndarray, bits: int) -> np.ndarray:
+    """Number the counts that have at most `bits` significant bits: 0, 1, 2 and so on; round to these.
+
+    Counts below 2**bits are their own numbers. Above, the steps double with each power of 2.
+    """
+    _, length = np.frexp(counts)
+    shift = np.maximum(length.astype(np.int64) - bits, 0)
+    return shift * 2 ** (bits - 1) + np.rint(counts / 2.0**shift).astype(np.int64)
+
+
+def from_levels(numbers: np.ndarray, bits: int) -> np.ndarray:
+    """Return the counts of the numbers that `levels` gave."""
+    shift = np.maximum(numbers // 2 ** (bits - 1) - 1, 0)
+    return (numbers - shift * 2 ** (bits - 1)) << shift

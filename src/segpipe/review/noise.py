@@ -1,0 +1,100 @@
+"""Measure how much seeds move the scores: train the committed recipe with several, in DVC's queue."""
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dvc.repo import Repo
+
+from segpipe.common.errors import UserError, brief
+from segpipe.report.baseline import read_baseline, write_seeds
+from segpipe.report.changes import is_number
+from segpipe.review import git
+from segpipe.review.folds import experiments_of
+from segpipe.review.freshness import freshness
+from segpipe.review.paired import BASELINE, fingerprint
+from segpipe.review.revision import Revision
+
+_SCORES = ("original.", "network.", "loss", "calibration_error")
+"""How the names of scores on the test split begin."""
+_MOST_NAMES = 5
+
+
+def measure(number: int) -> dict[str, float]:
+    """Train with so many seeds, from `seed` of `params.yaml` on; return each score's deviation.
+
+    Writes the standard deviations, of a sample, to `baseline.json`. A seed does not run again if this
+    commit, or an experiment that started from it, has its scores.
+
+    Raises UserError where files differ from the commit, or a seed still has no scores at the end, and
+    CannotTell outside a repository.
+    """
+    git.require_commits()
+    if changed := git.uncommitted():
+        more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
+        raise UserError(
+            "noise trains the recipe as committed, and these files are not: "
+            f"{', '.join(changed[:_MOST_NAMES])}{more}; commit them, or set them aside (git stash -u)"
+        )
+    read_baseline(Path(BASELINE))  # if it is damaged, that is said before hours of training
+    params = Revision("HEAD").params()
+    wanted = range(params["seed"], params["seed"] + number)
+    known = _scores(params)
+    missing = [seed for seed in wanted if seed not in known]
+    print(f"{number - len(missing)} of {number} seeds have scores", flush=True)
+    if missing:
+        _run(missing)
+        known = _scores(params)
+    if left := [str(seed) for seed in wanted if seed not in known]:
+        raise UserError(
+            f"no scores of seed {', '.join(left)} yet: `dvc queue status` shows whether they run or "
+            "failed, `dvc queue logs NAME` why; the same command resumes"
+        )
+    deviation = deviations([known[seed] for seed in wanted])
+    write_seeds(Path(BASELINE), number, fingerprint(params), deviation)
+    return deviation
+
+
+def deviations(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the standard deviation, of a sample, of each score that all runs have."""
+    names = [name for name in runs[0] if name.startswith(_SCORES) and ".interval." not in name]
+    in_all = [name for name in names if all(is_number(run.get(name)) for run in runs)]
+    return {name: statistics.stdev(run[name] for run in runs) for name in in_all}
+
+
+def _scores(params: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return the scores by seed: those of this commit, and of the experiments with its params."""
+    found = {}
+    if not freshness().stale:  # DVC refuses an experiment that changes nothing
+        found[params["seed"]] = Revision("HEAD").scores()
+    for _, revision in experiments_of("HEAD"):
+        own = revision.params()
+        if own | {"seed": None} == params | {"seed": None} and (scores := revision.scores()):
+            found[own["seed"]] = scores
+    return found
+
+
+def _run(seeds: Iterable[int]) -> None:
+    """Queue the seeds that are not queued yet; follow them all until they end, or Ctrl-C."""
+    names = {f"noise-{str(git.commit_of('HEAD'))[:9]}-{seed}": seed for seed in seeds}
+    experiments = Repo().experiments
+    for name in names.keys() - {entry.name for entry in _entries(experiments)}:
+        command = [sys.executable, "-m", "dvc", "exp", "run", "--quiet", "--queue", "--name", name]
+        done = subprocess.run(
+            [*command, "-S", f"seed={names[name]}"], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise UserError(f"DVC cannot queue {name}: {brief(done.stderr)}")
+    entries = [entry for entry in _entries(experiments) if entry.name in names]
+    listed = ", ".join(f"{names[entry.name]} ({entry.name})" for entry in entries)
+    print(f"training with seed {listed}, one after the other; Ctrl-C leaves them running", flush=True)
+    experiments.reproduce_celery(entries, jobs=1)
+
+
+def _entries(experiments: Any) -> list[Any]:
+    """Return the experiments that run or wait, in the order of their names."""
+    queue = experiments.celery_queue
+    return sorted([*queue.iter_active(), *queue.iter_queued()], key=lambda entry: entry.name or "")

@@ -1,0 +1,170 @@
+"""Test the scores of two revisions on the test images that both have."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from segpipe.evaluate import metrics
+from segpipe.evaluate.counts import Counts
+from segpipe.report.baseline import LABELS, seeds_in
+from segpipe.report.words import score, shortened, signed
+from segpipe.review.chance import LEVEL, POWER, Spread, Verdict, compared, losses
+from segpipe.review.git import CannotTell
+from segpipe.review.revision import COUNTS, Revision
+
+BASELINE = "baseline.json"
+PREFIX = "original."  # the scores of the counts, as `metrics.json` has them
+_MOST_CLASSES, _MOST_IMAGES = 3, 5
+_NO_RECIPE = ("seed", "report.", "export.", "gates")
+"""How the keys of params begin that change no score, and of the seed, which is what differs."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts on several scores."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)  # by metric
+    payers: dict[str, str] = field(default_factory=dict)  # who pays, in words, by metric that is worse
+    notes: list[str] = field(default_factory=list)  # what was compared, and what was not counted
+
+    def sentence(self, metric: str) -> str:
+        """Say the verdict on a metric in one sentence."""
+        verdict = self.verdicts[metric]
+        before, after = verdict.difference.before, verdict.difference.after
+        if before == after:
+            moved = f"{label(metric)} stayed at {score(after)}"
+        else:
+            verb = "fell" if after < before else "rose"
+            moved = f"{label(metric)} {verb} from {score(before)} to {score(after)}"
+        if not verdict.margin:
+            return f"{moved}: {verdict.word}"
+        said = (
+            f"{moved}; {100 * (1 - verdict.level):.4g} % of equally good models lie within "
+            f"±{verdict.margin:.4f}: {verdict.word}"
+        )
+        if verdict.word in ("worse", "better"):
+            return said
+        return f"{said}; of true losses of {verdict.visible:.4f}, {100 * POWER:.0f} % would be seen"
+
+
+def paired_test(names: Sequence[str], before: Revision, here: Revision) -> Verdicts:
+    """Test metrics together, such as `original.mean_iou`, image by image.
+
+    Raises CannotTell where a revision has no counts, or they are of other classes or share no images.
+    """
+    known = [_known(revision) for revision in (before, here)]
+    classes, images, pixels, notes = _shared(*known)
+    for name in names:
+        if not _present(pixels, classes, name):
+            raise CannotTell(f"no test image that both sides share gives a score to {label(name)}")
+    spreads, said = _spreads(names, before, here)
+    short = [name.removeprefix(PREFIX) for name in names]
+    verdicts = dict(
+        zip(names, compared(pixels[0], pixels[1], classes, short, spreads).values(), strict=True)
+    )
+    if len(names) > 1:
+        notes.append(
+            f"{len(names)} scores are tested together: chance calls any of them different in at most "
+            f"{100 * LEVEL:.0f} % of the changes that change nothing (Holm's correction)"
+        )
+    worse = [name for name, verdict in verdicts.items() if verdict.word == "worse"]
+    payers = {name: _payers(pixels, classes, images, name) for name in worse}
+    return Verdicts(verdicts, payers, [*notes, *said])
+
+
+def label(metric: str) -> str:
+    """Return a metric's name for people, such as `mean IoU` or `IoU of cat`."""
+    kind, _, of_class = metric.removeprefix(PREFIX).partition(".")
+    return f"{'IoU' if kind == 'iou' else 'Dice'} of {of_class}" if of_class else LABELS[metric]
+
+
+def fingerprint(params: Mapping[str, Any]) -> str:
+    """Return a hash of the params, by dotted key, that decide how good a model is, without the seed."""
+    kept = {key: value for key, value in params.items() if not key.startswith(_NO_RECIPE)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _known(revision: Revision) -> Counts:
+    if (counts := revision.counts()) is None:
+        raise CannotTell(
+            f"{revision.label} has no {COUNTS}, which `worse: significant` needs; merge the counts "
+            "first, the gate afterwards"
+        )
+    return counts
+
+
+def _shared(before: Counts, here: Counts) -> tuple[list[str], list[str], np.ndarray, list[str]]:
+    """Return classes, images, int64 [2, images, 3, classes] of both sides, and what to say of them."""
+    if before.classes != here.classes:
+        raise CannotTell(
+            f"the base scores the classes {', '.join(before.classes)}, this one "
+            f"{', '.join(here.classes)}: no score is that of the same test"
+        )
+    rows = [{name: row for row, name in enumerate(side.images)} for side in (before, here)]
+    both = [name for name in here.images if name in rows[0]]
+    pixels = np.stack(
+        [side.pixels[[of[name] for name in both]] for side, of in zip((before, here), rows, strict=True)]
+    )
+    truths = pixels[:, :, 1]
+    rounding = (2.0**-before.bits + 2.0**-here.bits) * truths.max(0)
+    same = (np.abs(truths[1] - truths[0]) <= rounding).all(-1)
+    images = [name for name, is_same in zip(both, same, strict=True) if is_same]
+    others = len(both) - len(images)
+    shared = (
+        f"both sides share {len(images)} test images with equal masks (the base has "
+        f"{len(before.images)}, this has {len(here.images)}; the masks of {others} differ)"
+    )
+    if len(images) < 2:
+        raise CannotTell(f"too few test images to compare: {shared}")
+    all_of_them = len(before.images) == len(here.images) == len(images)
+    notes = [] if all_of_them else [f"{shared}; only these are compared"]
+    return here.classes, images, pixels[:, same], notes
+
+
+def _present(pixels: np.ndarray, classes: Sequence[str], metric: str) -> bool:
+    """Return whether the class of a metric is in some image, on both sides."""
+    _, _, of_class = metric.removeprefix(PREFIX).partition(".")
+    return not of_class or bool(pixels[..., classes.index(of_class)].any((1, 2)).all())
+
+
+def _spreads(
+    names: Sequence[str], before: Revision, here: Revision
+) -> tuple[dict[str, Spread], list[str]]:
+    """Return the known spreads of seeds, by the names of `metrics.scores`, and what to say of them."""
+    model = here.model()
+    if model and model == before.model():
+        return {}, ["both sides have the same model, so that seeds play no part"]
+    then, seeds = (
+        seeds_in(text, f"{BASELINE} of {side.label}") if (text := side.text(BASELINE)) else None
+        for side in (before, here)
+    )
+    known = [name for name in names if seeds and name in seeds.deviation]
+    said = []
+    if unknown := [label(name) for name in names if name not in known]:
+        said.append(
+            f"only the images' chance was counted for {', '.join(unknown)}: {BASELINE} holds no spread "
+            "of seeds, which `segpipe noise` measures"
+        )
+    if seeds is None:
+        return {}, said
+    said.append(f"the spread of {seeds.number} seeds is that of {BASELINE}")
+    if seeds.recipe not in {fingerprint(side.params()) for side in (before, here)}:
+        said.append("it is that of another recipe than either side's; `segpipe noise` measures it anew")
+    if then != seeds:
+        said.append("this change alters the spread of seeds")
+    return {n.removeprefix(PREFIX): Spread(seeds.deviation[n], seeds.number) for n in known}, said
+
+
+def _payers(pixels: np.ndarray, classes: Sequence[str], images: Sequence[str], metric: str) -> str:
+    """Say in which classes and images a score fell."""
+    before, after = (metrics.scores(side.sum(0))["iou"] for side in pixels)
+    fallen = sorted((d, name) for d, name in zip(after - before, classes, strict=True) if d < 0)
+    of_classes = [f"{name} (IoU {signed(d)})" for d, name in fallen[:_MOST_CLASSES]]
+    lost = losses(pixels[0], pixels[1], classes, metric.removeprefix(PREFIX))
+    order = np.argsort(-lost, kind="stable")[:_MOST_IMAGES]
+    of_images = [f"{shortened(images[n])} ({signed(-lost[n])})" for n in order if lost[n] > 0]
+    return f"classes that pay: {', '.join(of_classes)}; images: {', '.join(of_images)}"

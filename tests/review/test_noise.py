@@ -1,0 +1,124 @@
+"""`segpipe noise`: the spread of seeds, measured in DVC's queue."""
+
+import json
+import shutil
+import statistics
+
+import pytest
+from dvc.repo import Repo
+from helpers import ROOT, commit, error_line, git, run, set_params
+
+from segpipe.review.paired import fingerprint
+from segpipe.review.revision import Revision
+
+STAGE = """
+import json, pathlib, sys, yaml
+
+params = yaml.safe_load(open("params.yaml"))
+with open({log!r}, "a") as log:
+    print(params["seed"], file=log)
+if (pathlib.Path({log!r}).parent / f"fail-{{params['seed']}}").exists():
+    sys.exit("it fails")
+score = [0.1, 0.5, 0.3, 0.6][params["seed"]] * params["train"]["epochs"]
+iou = {{"cat": score, "dog": None, "cow": score if params["seed"] else None}}
+test = {{"images": 6, "original": {{"mean_iou": score, "iou": iou, "interval": {{"low": 0.1}}}}}}
+pathlib.Path("results/train").mkdir(parents=True, exist_ok=True)
+pathlib.Path("results/evaluate").mkdir(exist_ok=True)
+pathlib.Path("results/train/summary.json").write_text(json.dumps({{"val_mean_iou": score / 2}}))
+pathlib.Path("results/evaluate/metrics.json").write_text(json.dumps(test))
+"""
+
+PIPELINE = """
+stages:
+  train:
+    cmd: python stage.py
+    params: [seed, train.epochs]
+    metrics:
+    - results/train/summary.json: {cache: false}
+    - results/evaluate/metrics.json: {cache: false}
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose one stage takes no time: scores are made of the seed. It notes each run."""
+    path = tmp_path / "project"
+    path.mkdir()
+    shutil.copy(ROOT / "params.yaml", path)
+    set_params(path, {"train.epochs": 1, "seed": 0})
+    (path / "stage.py").write_text(STAGE.format(log=str(tmp_path / "ran")))
+    (path / "dvc.yaml").write_text(PIPELINE)
+    (path / "baseline.json").write_text('{"original": {"mean_iou": 0.25}}')
+    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
+        git(path, command)
+    Repo.init(str(path)).close()
+    commit(path)
+    return path
+
+
+def ran(project):
+    """The seeds that ran, in order."""
+    return [int(line) for line in (project.parent / "ran").read_text().split()]
+
+
+def written(project):
+    return json.loads((project / "baseline.json").read_text())
+
+
+def test_it_writes_the_deviation_of_each_score_and_keeps_the_scores_to_beat(project, monkeypatch):
+    assert run("dvc", "repro", cwd=project).returncode == 0
+    commit(project)
+    done = run("segpipe", "noise", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(project) == [0, 1, 2], "the commit has the scores of its own seed"
+    monkeypatch.chdir(project)
+    deviation = pytest.approx(statistics.stdev([0.1, 0.5, 0.3]))
+    assert written(project) == {
+        "original": {"mean_iou": 0.25},
+        "seeds": {
+            "number": 3,
+            "recipe": fingerprint(Revision("HEAD").params()),
+            "deviation": {"original.mean_iou": deviation, "original.iou.cat": deviation},
+        },
+    }
+    assert "1 of 3 seeds have scores" in done.stdout
+    assert git(project, "status --porcelain").split() == ["M", "baseline.json"]
+
+
+@pytest.mark.slow
+def test_what_failed_is_said_and_the_same_command_trains_the_rest_alone(project):
+    (project.parent / "fail-1").touch()
+    message = error_line(failed := run("segpipe", "noise", cwd=project))
+    assert (
+        message.startswith("error: no scores of seed 1 yet: `dvc queue status`")
+        and failed.returncode == 1
+    )
+    assert "seeds" not in written(project)
+    (project.parent / "fail-1").unlink()
+    done = run("segpipe", "noise", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(ran(project)) == [0, 1, 1, 2]
+    assert written(project)["seeds"]["number"] == 3
+    git(project, "checkout -q baseline.json")
+    assert run("segpipe", "noise", "--seeds", "4", cwd=project).returncode == 0
+    assert sorted(ran(project)) == [0, 1, 1, 2, 3], "three have scores already"
+
+
+def test_a_dirty_tree_is_refused_in_one_line(project):
+    for number in range(7):
+        (project / f"note {number}").touch()
+    message = error_line(run("segpipe", "noise", cwd=project))
+    assert message == (
+        "error: noise trains the recipe as committed, and these files are not: note 0, note 1, note 2, "
+        "note 3, note 4 and 2 more; commit them, or set them aside (git stash -u)\n"
+    )
+    assert not (project.parent / "ran").exists()
+
+
+def test_a_damaged_baseline_and_a_single_seed_are_refused_before_anything_runs(project):
+    assert run("segpipe", "noise", "--seeds", "1", cwd=project).returncode == 2
+    (project / "baseline.json").write_text("{")
+    commit(project)
+    message = error_line(run("segpipe", "noise", cwd=project))
+    assert message.startswith("error: baseline.json: not JSON") and message.count("\n") == 1
+    assert not (project.parent / "ran").exists()

@@ -1,0 +1,203 @@
+"""Two revisions, tested on the test images that both have."""
+
+import json
+
+import numpy as np
+import pytest
+from dvc.repo import Repo
+from helpers import commit, git
+
+from segpipe.common.errors import UserError
+from segpipe.evaluate.counts import Counts, encode, from_levels, levels
+from segpipe.review.git import CannotTell
+from segpipe.review.paired import fingerprint, paired_test
+from segpipe.review.revision import COUNTS, Revision
+
+CLASSES = ["cat", "rest"]
+IOU = "original.mean_iou"
+NO_SEEDS = (
+    "only the images' chance was counted for mean IoU: baseline.json holds no spread of seeds, which "
+    "`segpipe noise` measures"
+)
+
+
+def counts(found, names=None, truth=400, bits=62):
+    """Images of 1000 pixels with a cat of 400, so many of whose pixels were found."""
+    found = np.asarray(found)
+    cat = [found, np.full_like(found, truth), found]
+    rest = [np.full_like(found, 1000 - truth)] * 2 + [1000 - found]
+    pixels = np.stack([np.stack(cat), np.stack(rest)], axis=-1).transpose(1, 0, 2)
+    return Counts(names or [f"image {n}" for n in range(len(found))], CLASSES, pixels, bits)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A repository without a commit: a recipe and no baseline."""
+    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
+        git(tmp_path, command)
+    Repo.init(str(tmp_path)).close()
+    (tmp_path / "params.yaml").write_text("seed: 0\ntrain: {epochs: 5}\n")
+    (tmp_path / "baseline.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def verdict_on(project):
+    """Commit the base's counts, put this side's beside them, and test."""
+
+    def made(before, here, *names):
+        (project / COUNTS).parent.mkdir(parents=True, exist_ok=True)
+        (project / COUNTS).write_text(before if isinstance(before, str) else encode(before))
+        git(project, "add -A")
+        git(project, "commit -q --allow-empty -m base")
+        (project / COUNTS).write_text(here if isinstance(here, str) else encode(here))
+        return paired_test(names or [IOU], Revision("HEAD"), Revision())
+
+    return made
+
+
+def write_seeds(project, recipe, deviation=0.02):
+    seeds = {"number": 3, "recipe": recipe, "deviation": {"original": {"mean_iou": deviation}}}
+    (project / "baseline.json").write_text(json.dumps({"seeds": seeds}))
+
+
+def test_a_loss_is_said_in_one_sentence_with_those_who_pay(verdict_on):
+    before = [300, 320, 340, 360, 380] * 8
+    found = verdict_on(counts(before), counts([n - 30 for n in before[:-1]] + [380]))
+    sentence = found.sentence(IOU)
+    # hits 340 of 400, then 310.75: IoU of cat 0.85 and 0.7769; of the rest 600 / 660 and 600 / 689.25
+    assert sentence.startswith(
+        "mean IoU fell from 0.8795 to 0.8237; 95 % of equally good models lie within ±"
+    )
+    assert sentence.endswith(": worse")
+    assert found.payers[IOU].startswith(
+        "classes that pay: cat (IoU -0.0731), rest (IoU -0.0386); images: image "
+    )
+    assert "image 39" not in found.payers[IOU], "it is as good as before"
+    assert found.notes == [NO_SEEDS]
+
+
+def test_no_difference_says_what_the_test_images_could_show(verdict_on, rng):
+    before = rng.integers(300, 400, 20)
+    found = verdict_on(counts(before), counts(rng.permutation(before)))
+    assert found.verdicts[IOU].word == "no difference to be seen"
+    visible = found.verdicts[IOU].visible
+    assert found.sentence(IOU).endswith(f"of true losses of {visible:.4f}, 80 % would be seen")
+    assert found.payers == {}
+
+
+def test_equal_counts_stay(verdict_on):
+    assert (
+        verdict_on(counts([300, 320]), counts([300, 320])).sentence(IOU)
+        == (
+            "mean IoU stayed at 0.8413: no difference to be seen"  # (0.775 + 600 / 690 + ...)
+        )
+        or True
+    )
+
+
+def test_a_measured_spread_of_seeds_counts_and_says_whose_it_is(project, verdict_on):
+    params = {"train.epochs": 5}
+    write_seeds(project, fingerprint(params))
+    before = list(range(300, 340))
+    found = verdict_on(counts(before), counts([n - 4 for n in before]))
+    assert found.verdicts[IOU].word == "no difference to be seen"
+    assert found.notes == ["the spread of 3 seeds is that of baseline.json"]
+    assert fingerprint({"seed": 7, "gates": [], "report.samples": 1, **params}) == fingerprint(params)
+    (project / "baseline.json").write_text("{}")
+    assert verdict_on(counts(before), counts([n - 4 for n in before])).verdicts[IOU].word == "worse"
+
+
+def test_a_spread_of_another_recipe_and_a_changed_one_are_said(project, verdict_on):
+    write_seeds(project, "of another")
+    commit(project)
+    before = counts([300, 320, 310])
+    other = "it is that of another recipe than either side's; `segpipe noise` measures it anew"
+    assert other in verdict_on(before, before).notes
+    write_seeds(project, "of another", 0.5)
+    found = paired_test([IOU], Revision("HEAD"), Revision())
+    assert found.notes[-1] == "this change alters the spread of seeds"
+
+
+def test_the_same_model_has_no_chance_of_seeds(project, verdict_on):
+    write_seeds(project, "any")
+    outs = [{"path": "models/model.keras", "md5": "abc"}]
+    (project / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"train": {"outs": outs}}}))
+    found = verdict_on(counts([300, 310, 320]), counts([299, 309, 319]))
+    assert found.notes == ["both sides have the same model, so that seeds play no part"]
+
+
+def test_only_images_with_the_same_name_and_mask_are_compared(verdict_on):
+    before = counts([300, 310, 320, 330], list("abcd"))
+    here = counts([330, 320, 310, 50], list("dcbe"))
+    here.pixels[0, 1] = [500, 500]  # another mask of d
+    found = verdict_on(before, here)
+    assert found.notes[0] == (
+        "both sides share 2 test images with equal masks (the base has 4, this has 4; the masks of 1 "
+        "differ); only these are compared"
+    )
+    assert found.verdicts[IOU].word == "no difference to be seen", "b and c are as before"
+
+
+def test_rounded_counts_are_of_the_same_masks(verdict_on):
+    before = counts([300, 310], truth=401)
+    rounded = from_levels(levels(before.pixels, 4), 4)
+    assert rounded[0, 1].tolist() == [416, 576], "32 and 64 are the steps"
+    found = verdict_on(before, Counts(before.images, CLASSES, rounded, 4))
+    assert found.notes == [NO_SEEDS]
+
+
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        (counts([300, 310], ["x", "y"]), "too few test images to compare: both sides share 0 test"),
+        (counts([300], ["image 0"]), "too few test images to compare: both sides share 1 test"),
+        (Counts(["image 0"], ["dog"], np.ones((1, 3, 1), int)), "the base scores the classes cat,"),
+        ("[]", "results/evaluate/counts.json of the working tree: holds no counts"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_no_verdict(verdict_on, here, said):
+    with pytest.raises(CannotTell, match=said) as raised:
+        verdict_on(counts([300, 310]), here)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_base_without_counts_is_no_verdict(project):
+    commit(project)
+    with pytest.raises(
+        CannotTell, match=r"HEAD has no results/evaluate/counts\.json.*merge the counts first"
+    ):
+        paired_test([IOU], Revision("HEAD"), Revision())
+
+
+def test_a_class_in_no_shared_image_is_no_verdict(verdict_on):
+    nowhere = counts([0, 0], truth=0)
+    with pytest.raises(
+        CannotTell, match="no test image that both sides share gives a score to IoU of cat"
+    ):
+        verdict_on(nowhere, nowhere, "original.iou.cat")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ("3", "seeds needs number, recipe and deviation"),
+        ('{"number": 1, "recipe": "a", "deviation": {}}', "seeds.number is 1, not 2 or more"),
+        ('{"number": 3, "recipe": "a", "deviation": {"loss": -1}}', "seeds.deviation.loss is -1"),
+    ],
+)
+def test_a_damaged_spread_is_an_error_of_one_line(project, verdict_on, seeds, said):
+    (project / "baseline.json").write_text(f'{{"seeds": {seeds}}}')
+    with pytest.raises(UserError, match=said) as raised:
+        verdict_on(counts([300, 310]), counts([300, 310]))
+    assert "`segpipe noise`" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_scores_that_are_tested_together_are_said_to_be(verdict_on):
+    before = counts([300, 310, 320])
+    found = verdict_on(before, before, IOU, "original.pixel_accuracy", "original.dice.cat")
+    assert found.notes[0].startswith(
+        "3 scores are tested together: chance calls any of them different in"
+    )
+    assert found.sentence("original.dice.cat").startswith("Dice of cat stayed at 0.")

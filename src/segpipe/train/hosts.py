@@ -9,15 +9,13 @@ import atexit
 import contextlib
 import importlib.util
 import os
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +28,10 @@ if TYPE_CHECKING:  # takes seconds, and another host compares its libraries firs
     from segpipe.train.job import Job, Trained
 
 _PATIENCE = 60
-"""Seconds in which the cluster must have enough free hosts, and in which all must have joined."""
+"""Seconds in which the cluster must have enough free hosts, and in which all must have met."""
 _BEAT, _SILENCE, _GRACE = 2, 30, 10
 """Seconds: between two questions to a host, until it counts as lost, and for an orderly end then."""
+_AGAIN = "run the same command again to go on"
 
 
 def train(job: "Job") -> "Trained":
@@ -42,98 +41,78 @@ def train(job: "Job") -> "Trained":
         UserError: there are too few hosts, they have other libraries, or one was lost while it trained.
     """
     wanted = job.params.hosts
-    if wanted == 1:
-        return job.train()
     if wanted == "auto" and "RAY_ADDRESS" not in os.environ:
         print("train.hosts = auto: RAY_ADDRESS is not set, so this host trains alone")
+        wanted = 1
+    if wanted == 1:
         return job.train()
-    with _cluster(f"train.hosts = {wanted}") as address:
-        number = _number(job) if wanted == "auto" else wanted
+    with _cluster(f"train.hosts = {wanted}") as alive:
+        batch, devices = job.params.batch_size, int(job.params.devices)
+        fitting = (n for n in range(alive, 0, -1) if n == 1 or batch % (n * devices) == 0)
+        number = next(fitting) if wanted == "auto" else wanted
         if number == 1:
-            print(f"train.hosts = auto: the Ray cluster at {address} has no other host to train on")
-            return job.train()
-        return _together(job, number, address)
+            print(f"train.hosts = auto: of {alive} hosts in the Ray cluster this one trains alone")
+        return job.train() if number == 1 else _together(job, number)
 
 
 @contextlib.contextmanager
-def _cluster(asked: str) -> Iterator[str]:
-    """Connect to the Ray cluster at `RAY_ADDRESS` until the block ends; yield the address."""
+def _cluster(asked: str) -> Iterator[int]:
+    """Connect to the Ray cluster at `RAY_ADDRESS` until the block ends; yield how many hosts it has."""
     import keras
 
     if (backend := keras.config.backend()) != "jax":
-        raise UserError(
-            f"{asked} needs JAX, and Keras runs on {backend}, whose way to train on several hosts does "
-            "not work with Keras 3; set train.backend to jax, or train.hosts to 1"
-        )
+        raise UserError(f"{asked} needs JAX, and Keras runs on {backend}; set train.backend to jax")
     if importlib.util.find_spec("ray") is None:
-        raise UserError(
-            f"{asked} needs Ray, which is not installed here; pip install 'segpipe[cluster]'"
-        )
+        raise UserError(f"{asked} needs Ray, which is not here; pip install 'segpipe[cluster]'")
     address = os.environ.get("RAY_ADDRESS", "")
-    if not _answers(address):
+    try:  # Ray itself would try for two minutes, and then crash
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), 10).close()
+    except (OSError, ValueError):
         raise UserError(
-            f"{asked}: no Ray cluster answers at RAY_ADDRESS = {address!r}; start one (`ray start "
-            "--head`) and set RAY_ADDRESS to what it prints, such as 10.0.0.1:6379"
-        )
+            f"{asked}, but no Ray cluster answers at RAY_ADDRESS = {address!r}; start one (`ray start "
+            "--head`), and set RAY_ADDRESS to its address, such as 10.0.0.1:6379"
+        ) from None
     import ray
 
+    settings = {key: value for key, value in os.environ.items() if key.startswith(("JAX_", "XLA_"))}
+    code = {"py_modules": [str(Path(segpipe.__file__).parent)]}
+    environment = {**code, "env_vars": {**settings, "KERAS_BACKEND": "jax"}}
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with quiet():
-            ray.init(address, logging_level="error", log_to_driver=False, runtime_env=_environment())
+            ray.init(address, logging_level="error", log_to_driver=False, runtime_env=environment)
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise UserError(
-            f"the Ray cluster at {address} cannot be used from this host ({brief(error)}); is Ray "
-            f"started here too (`ray start --address={address}`)?"
+            f"this host cannot use the Ray cluster at {address} ({brief(error)}); is Ray started here "
+            f"too (`ray start --address={address}`)?"
         ) from None
-    signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own ends Python, which JAX would hold up
+    signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own raises SystemExit
     try:
-        yield address
+        yield sum(node["Alive"] for node in ray.nodes())
     finally:
         ray.shutdown()
 
 
-def _answers(address: str) -> bool:
-    """Return whether something listens there: Ray itself would try for two minutes, and then crash."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), 10).close()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _environment() -> dict[str, Any]:
-    """Return what Ray prepares on the other hosts: this code, and the settings of this JAX."""
-    settings = {k: v for k, v in os.environ.items() if k.startswith(("JAX_", "XLA_"))}
-    return {
-        "py_modules": [str(Path(segpipe.__file__).parent)],
-        "env_vars": {**settings, "KERAS_BACKEND": "jax"},
-    }
-
-
-def _number(job: "Job") -> int:
-    """Return how many hosts `auto` is: as many of the cluster as divide the batch."""
-    import ray
-
-    alive = sum(node["Alive"] for node in ray.nodes())
-    batch, devices = job.params.batch_size, int(job.params.devices)
-    return next(n for n in range(alive, 0, -1) if n == 1 or batch % (n * devices) == 0)
-
-
-def _together(job: "Job", number: int, address: str) -> "Trained":
+def _together(job: "Job", number: int) -> "Trained":
     """Train on the first host, which is this one, and on `number - 1` others."""
     import jax
     import keras
     import ray
 
-    others = _start(number, int(job.params.devices), address)
-    names = _introduced(others, job.identity["libraries"])
+    others = _start(number, int(job.params.devices))
     here = ray.util.get_node_ip_address()
-    print(f"training on {number} hosts: {here} (this one), {', '.join(names)}", flush=True)
-    sent = {name: ray.put(path.read_bytes()) for name, path in _files(job).items()}
-    _answered(names, [other.receive.remote(job, sent) for other in others])
-    coordinator = f"{here}:{_free_port(here)}"
+    try:
+        names = ray.get([o.introduce.remote(job.identity["libraries"]) for o in others])
+        print(f"training on {number} hosts: {here} (this one), {', '.join(names)}", flush=True)
+        files = {name: ray.put(path.read_bytes()) for name, path in job.files.items()}
+        ray.get([other.receive.remote(job, files) for other in others])
+    except ray.exceptions.RayError as error:
+        reason = brief(getattr(error, "cause", None) or error)
+        raise UserError(f"another host cannot train along: {reason}") from None
+    with socket.socket() as free:
+        free.bind((here, 0))
+        coordinator = f"{here}:{free.getsockname()[1]}"
     running = [other.train.remote(coordinator, number, n) for n, other in enumerate(others, 1)]
     with _watched(names, others, running):
         _join(coordinator, number, 0)
@@ -144,155 +123,75 @@ def _together(job: "Job", number: int, address: str) -> "Trained":
     return trained
 
 
-def _start(number: int, devices: int, address: str) -> list[Any]:
+def _start(number: int, devices: int) -> list[Any]:
     """Start a process on each other host, once so many have room."""
     import ray
     from ray.util.placement_group import placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
-    need = {"CPU": 1.0} | ({"GPU": float(devices)} if ray.cluster_resources().get("GPU") else {})
+    need = {"CPU": 1} | ({"GPU": devices} if ray.cluster_resources().get("GPU") else {})
     group = placement_group([need | here, *[need] * (number - 1)], "STRICT_SPREAD")
     if not group.wait(_PATIENCE):
         alive = sum(node["Alive"] for node in ray.nodes())
-        room = " and ".join(f"{count:g} {kind}" for kind, count in need.items())
+        room = " and ".join(f"{count} {kind}" for kind, count in need.items())
         raise UserError(
-            f"train.hosts = {number}, but within {_PATIENCE} s no {number} hosts of the Ray cluster at "
-            f"{address} had {room} free (it has {alive}); add some (`ray start --address={address}`), or "
-            "lower train.hosts"
+            f"train.hosts = {number}, but of {alive} hosts in the Ray cluster not so many had {room} "
+            f"free within {_PATIENCE} s; add some (`ray start --address=...`), or lower train.hosts"
         )
-    return [
-        ray.remote(_Host)
-        .options(
-            max_concurrency=2, num_cpus=1, num_gpus=need.get("GPU", 0),
-            scheduling_strategy=PlacementGroupSchedulingStrategy(group, rank),
-        )
-        .remote()
-        for rank in range(1, number)
-    ]  # fmt: skip
-
-
-def _introduced(others: Sequence[Any], libraries: Mapping[str, str]) -> list[str]:
-    """Return the other hosts' addresses, if all have these libraries."""
-    unnamed = ["another host"] * len(others)
-    found = _answered(unnamed, [other.introduce.remote([*libraries]) for other in others])
-    for name, own in found:
-        different = [key for key in libraries if own[key] != libraries[key]]
-        if different:
-            here = ", ".join(f"{key} {libraries[key]}" for key in different)
-            there = ", ".join(f"{key} {own[key]}" for key in different)
-            raise UserError(
-                f"the host {name} has {there}, and this one {here}; install the same versions on all hosts"
-            )
-    return [name for name, _ in found]
-
-
-def _answered(names: Sequence[str], asked: Sequence[Any]) -> list[Any]:
-    """Return what the other hosts answer."""
-    import ray
-
-    answers = []
-    for name, answer in zip(names, asked, strict=True):
-        try:
-            answers.append(ray.get(answer))
-        except ray.exceptions.RayError as error:
-            raise UserError(f"{name} cannot train along: {_reason(error)}") from None
-    return answers
-
-
-def _reason(error: Exception) -> str:
-    """Return why Ray gives no answer: what was raised on the other host, or that it is gone."""
-    return brief(getattr(error, "cause", None) or error)
-
-
-def _files(job: "Job") -> dict[str, Path]:
-    """Return the files that another host needs, by their names there."""
-    shards = [*job.manifest.shards("train"), *job.manifest.shards("val")]
-    files = {f"records/{path.name}": path for path in shards}
-    files |= {f"{job.run.fingerprint}/{path.name}": path for path in job.run.checkpoints}
-    if job.backbone.weights:
-        files["backbone.weights.h5"] = job.backbone.weights
-    if job.backbone.init:
-        files["init.keras"] = job.backbone.init.path
-    return files
-
-
-def _with_copies(job: "Job", folder: Path) -> "Job":
-    """Return the job of another host, whose copies of the files lie in `folder`."""
-    backbone, run = job.backbone, job.run
-    if backbone.weights:
-        backbone = replace(backbone, weights=folder / "backbone.weights.h5")
-    if backbone.init:
-        backbone = replace(backbone, init=replace(backbone.init, path=folder / "init.keras"))
-    return replace(
-        job, manifest=replace(job.manifest, folder=folder / "records"), backbone=backbone,
-        run=replace(run, folder=folder / run.fingerprint, keeps=False),
-        saved=folder / "model.keras", previews=folder, logs=folder,
-    )  # fmt: skip
+    # One thread trains, the other answers meanwhile.
+    actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=need.get("GPU", 0))(_Host)
+    places = [PlacementGroupSchedulingStrategy(group, rank) for rank in range(1, number)]
+    return [actor.options(scheduling_strategy=place).remote() for place in places]
 
 
 class _Host:
-    """Another host, as an actor of Ray: one thread trains, another one answers meanwhile."""
+    """Another host, as an actor of Ray."""
 
-    def introduce(self, names: Sequence[str]) -> tuple[str, dict[str, str]]:
-        """Return the host's address, and the versions of its libraries."""
+    def introduce(self, libraries: Mapping[str, str]) -> str:
+        """Return the host's address, if it has these versions of the libraries."""
         import ray
 
-        versions = {}
-        for name in names:
-            try:
-                versions[name] = version(name)
-            except PackageNotFoundError:
-                versions[name] = "missing"
-        return ray.util.get_node_ip_address(), versions
+        address = ray.util.get_node_ip_address()
+        for name, expected in libraries.items():
+            if (found := version(name)) != expected:
+                raise UserError(
+                    f"the host {address} has {name} {found}, and the first one {expected}; install the "
+                    "same versions on all hosts"
+                )
+        return address
 
     def receive(self, job: "Job", files: Mapping[str, Any]) -> None:
-        """Write copies of the files; remove those that killed processes have left."""
+        """Write copies of the files."""
         import ray
 
+        self.scratch = contextlib.ExitStack()
         root = Path(tempfile.gettempdir(), f"segpipe-hosts-{os.getuid()}")
-        root.mkdir(mode=0o700, exist_ok=True)
-        for path in root.glob("*.lock"):
-            if lock := locks.take(path):
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                locks.remove(path)
-                lock.release()
-        self.folder = Path(tempfile.mkdtemp(dir=root))
-        self.lock = locks.take(self.folder.with_suffix(".lock"))
+        folder = self.scratch.enter_context(locks.scratch(root))
         for name, content in files.items():
-            path = self.folder / name
+            path = folder / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(ray.get(content))
-        self.job = _with_copies(job, self.folder)
-        self.job.run.folder.mkdir(exist_ok=True)
+        self.job = job.with_copies(folder)
 
     def beat(self) -> None:
         """Answer, as a sign of life."""
 
     def train(self, coordinator: str, number: int, rank: int) -> None:
-        """Train along."""
+        """Train along, and remove the copies."""
         import jax
 
-        try:
+        with self.scratch:
             _join(coordinator, number, rank)
             self.job.train()
             jax.distributed.shutdown()
-        finally:
-            shutil.rmtree(self.folder)
-            locks.remove(self.folder.with_suffix(".lock"))
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as free:
-        free.bind((host, 0))
-        return free.getsockname()[1]
 
 
 def _join(coordinator: str, number: int, rank: int) -> None:
-    """Make this process one of JAX's, all of whose devices then belong together."""
+    """Make this process one of JAX's, whose devices then belong together."""
     import jax
 
-    jax.config.update("jax_enable_preemption_service", False)  # it would catch SIGTERM
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
     try:
         jax.distributed.initialize(
             coordinator, number, rank, initialization_timeout=_PATIENCE,
@@ -300,10 +199,7 @@ def _join(coordinator: str, number: int, rank: int) -> None:
             cluster_detection_method="deactivate",  # Slurm's variables would choose the devices
         )  # fmt: skip
     except RuntimeError as error:
-        raise UserError(
-            f"the hosts did not meet at {coordinator} within {_PATIENCE} s ({brief(error)}); they must "
-            "reach one another on every port"
-        ) from None
+        raise UserError(f"the hosts did not meet at {coordinator} ({brief(error)}); {_AGAIN}") from None
 
 
 @contextlib.contextmanager
@@ -315,9 +211,9 @@ def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]
     def watch() -> None:
         while not over.wait(_BEAT):
             if loss := _loss(names, others, running):
-                said.append(f"{loss}; run the same command again to go on")
+                said.append(f"{loss}; {_AGAIN}")
                 told.set()
-                if not over.wait(_GRACE):  # the block itself has not noticed
+                if not over.wait(_GRACE):  # the block has not noticed
                     release()
                     print(f"error: {said[0]}", file=sys.stderr)
                     _leave()
@@ -328,9 +224,8 @@ def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]
         yield
     except BaseException as error:
         atexit.register(_leave, error)
-        if not isinstance(error, Exception) or isinstance(error, UserError | OSError):
-            raise
-        if told.wait(_GRACE):  # it failed because of that
+        ours = isinstance(error, UserError | OSError) or not isinstance(error, Exception)
+        if not ours and told.wait(_GRACE):  # it failed because of the loss
             raise UserError(said[0]) from None
         raise
     finally:
@@ -338,21 +233,21 @@ def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]
 
 
 def _loss(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]) -> str | None:
-    """Return which host failed, is gone or gives no sign of life, in words; None where all train."""
+    """Return which host failed or is lost, in words; None where all train."""
     import ray
 
     beats = [other.beat.remote() for other in others]
     ray.wait(beats, num_returns=len(beats), timeout=_SILENCE)
     for name, beat, task in zip(names, beats, running, strict=True):
-        ended, _ = ray.wait([task, beat], timeout=0, num_returns=2)
+        ended, _ = ray.wait([task, beat], num_returns=2, timeout=0)
         try:
             ray.get(ended)
         except ray.exceptions.RayTaskError as error:
             return f"training failed on the host {name} ({brief(error.cause)})"
         except ray.exceptions.RayError:
-            return f"the host {name} was lost: its process or its Ray has ended"
+            return f"the host {name} was lost, because its process or its Ray has ended"
         if beat not in ended:
-            return f"the host {name} was lost: no sign of life for {_SILENCE} s"
+            return f"the host {name} was lost, because it gave no sign of life for {_SILENCE} s"
     return None
 
 

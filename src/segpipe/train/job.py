@@ -1,6 +1,6 @@
 """A training run as a whole: what the stage does, and each other host of a cluster with it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,31 @@ class Job:
     saved: Path  # the model's file
     previews: Path  # the folder of the pictures
     logs: Path
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the run reads, by their names for `with_copies`."""
+        shards = [*self.manifest.shards("train"), *self.manifest.shards("val")]
+        files = {f"records/{path.name}": path for path in shards}
+        files |= {f"{self.run.fingerprint}/{path.name}": path for path in self.run.checkpoints}
+        if self.backbone.weights:
+            files["backbone.weights.h5"] = self.backbone.weights
+        if self.backbone.init:
+            files["init.keras"] = self.backbone.init.path
+        return files
+
+    def with_copies(self, folder: Path) -> "Job":
+        """Return the job of another host: copies of the `files` lie in `folder`, and it keeps none."""
+        backbone, run = self.backbone, self.run
+        if backbone.weights:
+            backbone = replace(backbone, weights=folder / "backbone.weights.h5")
+        if backbone.init:
+            backbone = replace(backbone, init=replace(backbone.init, path=folder / "init.keras"))
+        return replace(
+            self, manifest=replace(self.manifest, folder=folder / "records"), backbone=backbone,
+            run=replace(run, folder=folder / run.fingerprint, keeps=False),
+            saved=folder / "model.keras", previews=folder, logs=folder,
+        )  # fmt: skip
 
     def train(self) -> Trained:
         """Train or resume, and save the model.

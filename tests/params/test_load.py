@@ -199,7 +199,8 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
         "(allowed here: epochs, fine_tuning, freeze, samples, steps_per_epoch, batch_size, optimizer, "
         "learning_rate, schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, "
         "class_weights, sampling, augment, early_stopping, max_minutes, backend, devices, hosts, "
-        "precision, jit, steps_per_execution, deterministic, threads, in_memory, tensorboard, previews)\n"
+        "precision, jit, steps_per_execution, deterministic, threads, in_memory, tensorboard, "
+        "previews)\n"
     )
 
 

@@ -273,9 +273,7 @@ def test_other_versions_on_another_host_are_an_error(cluster, project, tmp_path)
     message = error_line(run_stage("train", project, **cluster.variables))
     cluster.stop(OTHER)
     cluster.start(OTHER)
-    assert message.startswith(
-        f"error: another host cannot train along: the host {OTHER} has keras 1.2.3, and the first one "
-    )
+    assert message.startswith(f"error: another host cannot train along: {OTHER} has keras 1.2.3, not ")
     assert message.count("\n") == 1
 
 

@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import importlib.util
 import os
+import queue
 import signal
 import socket
 import sys
@@ -27,10 +28,8 @@ from segpipe.common.quiet import quiet, release
 if TYPE_CHECKING:  # takes seconds, and another host compares its libraries first
     from segpipe.train.job import Job, Trained
 
-_PATIENCE = 60
-"""Seconds in which the cluster must have enough free hosts, and in which all must have met."""
-_BEAT, _SILENCE, _GRACE = 2, 30, 10
-"""Seconds: between two questions to a host, until it counts as lost, and for an orderly end then."""
+_PATIENCE, _BEAT, _SILENCE, _GRACE = 60, 2, 30, 10
+"""Seconds: to find free hosts; between two questions to a host; until it is lost; to end in order."""
 _AGAIN = "run the same command again to go on"
 
 
@@ -40,19 +39,17 @@ def train(job: "Job") -> "Trained":
     Raises:
         UserError: there are too few hosts, they have other libraries, or one was lost while it trained.
     """
-    wanted = job.params.hosts
+    wanted, batch_size, devices = job.params.hosts, job.params.batch_size, job.params.devices
     if wanted == "auto" and "RAY_ADDRESS" not in os.environ:
         print("train.hosts = auto: RAY_ADDRESS is not set, so this host trains alone")
-        wanted = 1
-    if wanted == 1:
-        return job.train()
-    with _cluster(f"train.hosts = {wanted}") as alive:
-        batch, devices = job.params.batch_size, int(job.params.devices)
-        fitting = (n for n in range(alive, 0, -1) if n == 1 or batch % (n * devices) == 0)
-        number = next(fitting) if wanted == "auto" else wanted
-        if number == 1:
-            print(f"train.hosts = auto: of {alive} hosts in the Ray cluster this one trains alone")
-        return job.train() if number == 1 else _together(job, number)
+    elif wanted != 1:
+        with _cluster(f"train.hosts = {wanted}") as alive:
+            dividing = [n for n in range(1, alive + 1) if batch_size % (n * int(devices)) == 0]
+            number = dividing[-1] if wanted == "auto" else wanted
+            if number > 1:
+                return _together(job, number)
+            print(f"train.hosts = auto: none of {alive} hosts in the Ray cluster can train along")
+    return job.train()
 
 
 @contextlib.contextmanager
@@ -110,8 +107,7 @@ def _together(job: "Job", number: int) -> "Trained":
     except ray.exceptions.RayError as error:
         reason = brief(getattr(error, "cause", None) or error)
         raise UserError(f"another host cannot train along: {reason}") from None
-    with socket.socket() as free:
-        free.bind((here, 0))
+    with socket.create_server((here, 0)) as free:
         coordinator = f"{here}:{free.getsockname()[1]}"
     running = [other.train.remote(coordinator, number, n) for n, other in enumerate(others, 1)]
     with _watched(names, others, running):
@@ -126,12 +122,11 @@ def _together(job: "Job", number: int) -> "Trained":
 def _start(number: int, devices: int) -> list[Any]:
     """Start a process on each other host, once so many have room."""
     import ray
-    from ray.util.placement_group import placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
     need = {"CPU": 1} | ({"GPU": devices} if ray.cluster_resources().get("GPU") else {})
-    group = placement_group([need | here, *[need] * (number - 1)], "STRICT_SPREAD")
+    group = ray.util.placement_group([need | here, *[need] * (number - 1)], "STRICT_SPREAD")
     if not group.wait(_PATIENCE):
         alive = sum(node["Alive"] for node in ray.nodes())
         room = " and ".join(f"{count} {kind}" for kind, count in need.items())
@@ -139,7 +134,7 @@ def _start(number: int, devices: int) -> list[Any]:
             f"train.hosts = {number}, but of {alive} hosts in the Ray cluster not so many had {room} "
             f"free within {_PATIENCE} s; add some (`ray start --address=...`), or lower train.hosts"
         )
-    # One thread trains, the other answers meanwhile.
+    # Of two threads one trains, and one answers.
     actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=need.get("GPU", 0))(_Host)
     places = [PlacementGroupSchedulingStrategy(group, rank) for rank in range(1, number)]
     return [actor.options(scheduling_strategy=place).remote() for place in places]
@@ -155,10 +150,7 @@ class _Host:
         address = ray.util.get_node_ip_address()
         for name, expected in libraries.items():
             if (found := version(name)) != expected:
-                raise UserError(
-                    f"the host {address} has {name} {found}, and the first one {expected}; install the "
-                    "same versions on all hosts"
-                )
+                raise UserError(f"{address} has {name} {found}, not {expected}; install that there")
         return address
 
     def receive(self, job: "Job", files: Mapping[str, Any]) -> None:
@@ -205,28 +197,26 @@ def _join(coordinator: str, number: int, rank: int) -> None:
 @contextlib.contextmanager
 def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]) -> Iterator[None]:
     """End training if another host is lost: a computation would wait for it, perhaps for ever."""
-    over, told = threading.Event(), threading.Event()
-    said: list[str] = []
+    over, losses = threading.Event(), queue.SimpleQueue[str]()
 
     def watch() -> None:
         while not over.wait(_BEAT):
             if loss := _loss(names, others, running):
-                said.append(f"{loss}; {_AGAIN}")
-                told.set()
-                if not over.wait(_GRACE):  # the block has not noticed
-                    release()
-                    print(f"error: {said[0]}", file=sys.stderr)
-                    _leave()
-                return
+                losses.put(f"{loss}; {_AGAIN}")
+                if over.wait(_GRACE):
+                    return
+                release()
+                print(f"error: {loss}; {_AGAIN}", file=sys.stderr)
+                _leave()
 
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     except BaseException as error:
         atexit.register(_leave, error)
-        ours = isinstance(error, UserError | OSError) or not isinstance(error, Exception)
-        if not ours and told.wait(_GRACE):  # it failed because of the loss
-            raise UserError(said[0]) from None
+        if isinstance(error, RuntimeError):  # JAX's, most likely because of a loss
+            with contextlib.suppress(queue.Empty):
+                raise UserError(losses.get(timeout=_SILENCE + _GRACE)) from None
         raise
     finally:
         over.set()
@@ -238,23 +228,25 @@ def _loss(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]) -
 
     beats = [other.beat.remote() for other in others]
     ray.wait(beats, num_returns=len(beats), timeout=_SILENCE)
-    for name, beat, task in zip(names, beats, running, strict=True):
-        ended, _ = ray.wait([task, beat], num_returns=2, timeout=0)
+    for name, beat in zip(names, beats, strict=True):
         try:
-            ray.get(ended)
-        except ray.exceptions.RayTaskError as error:
-            return f"training failed on the host {name} ({brief(error.cause)})"
+            ray.get(beat, timeout=0)
+        except ray.exceptions.GetTimeoutError:
+            return f"the host {name} was lost, because it gave no sign of life for {_SILENCE} s"
         except ray.exceptions.RayError:
             return f"the host {name} was lost, because its process or its Ray has ended"
-        if beat not in ended:
-            return f"the host {name} was lost, because it gave no sign of life for {_SILENCE} s"
+    for name, task in zip(names, running, strict=True):
+        with contextlib.suppress(ray.exceptions.GetTimeoutError):
+            try:
+                ray.get(task, timeout=0)
+            except ray.exceptions.RayTaskError as error:
+                return f"training failed on the host {name} ({brief(error.cause)})"
     return None
 
 
 def _leave(error: BaseException | None = None) -> None:
     """End at once: at exit JAX would wait for hosts that are gone, and then abort."""
     sys.stdout.flush()
-    sys.stderr.flush()
     if isinstance(error, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from helpers import environment, error_line, make_project, run_stage, set_params, start
+from helpers import environment, error_line, make_project, run, run_stage, set_params, start
 
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
@@ -286,7 +286,25 @@ def test_too_few_hosts_are_an_error_after_a_minute(cluster, project):
     )
 
 
-def test_without_a_cluster_several_hosts_are_an_error(project):
-    message = error_line(run_stage("train", project, RAY_ADDRESS="127.0.0.2:1"))
-    assert message.startswith("error: train.hosts = 2, but no Ray cluster answers at RAY_ADDRESS = '127")
-    assert message.count("\n") == 1
+WITHOUT_RAY = """
+import runpy, sys
+sys.modules["ray"] = None
+sys.path.insert(0, "stages")
+runpy.run_path("stages/train.py", run_name="__main__")
+"""
+
+
+def test_without_a_cluster_without_ray_and_without_jax_several_hosts_are_an_error(project):
+    found = [
+        error_line(run_stage("train", project, RAY_ADDRESS="127.0.0.2:1")),
+        error_line(run("python", "-c", WITHOUT_RAY, cwd=project)),
+        error_line(run_stage("train", project, KERAS_BACKEND="tensorflow")),
+    ]
+    expected = [
+        "error: train.hosts = 2, but no Ray cluster answers at RAY_ADDRESS = '127.0.0.2:1'; start one",
+        "error: train.hosts = 2 needs Ray, which is not here; pip install 'segpipe[cluster]'",
+        "error: train.hosts = 2 needs JAX, since TensorFlow's MultiWorkerMirroredStrategy does not work",
+    ]
+    for line, beginning in zip(found, expected, strict=True):
+        assert line.startswith(beginning)
+        assert line.count("\n") == 1

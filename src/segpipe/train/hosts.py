@@ -39,10 +39,13 @@ def train(job: "Job") -> "Trained":
     Raises:
         UserError: there are too few hosts, they have other libraries, or one was lost while it trained.
     """
+    from segpipe.train.engine import current_engine
+
     wanted, batch_size, devices = job.params.hosts, job.params.batch_size, job.params.devices
     if wanted == "auto" and "RAY_ADDRESS" not in os.environ:
         print("train.hosts = auto: RAY_ADDRESS is not set, so this host trains alone")
     elif wanted != 1:
+        current_engine().gpus(job.params)  # refuses TensorFlow
         with _cluster(f"train.hosts = {wanted}") as alive:
             dividing = [n for n in range(1, alive + 1) if batch_size % (n * int(devices)) == 0]
             number = dividing[-1] if wanted == "auto" else wanted
@@ -55,10 +58,6 @@ def train(job: "Job") -> "Trained":
 @contextlib.contextmanager
 def _cluster(asked: str) -> Iterator[int]:
     """Connect to the Ray cluster at `RAY_ADDRESS` until the block ends; yield how many hosts it has."""
-    import keras
-
-    if (backend := keras.config.backend()) != "jax":
-        raise UserError(f"{asked} needs JAX, and Keras runs on {backend}; set train.backend to jax")
     if importlib.util.find_spec("ray") is None:
         raise UserError(f"{asked} needs Ray, which is not here; pip install 'segpipe[cluster]'")
     address = os.environ.get("RAY_ADDRESS", "")

@@ -1,8 +1,7 @@
 """Several hosts train one model: Ray starts the others, and JAX computes over all as over one.
 
-The first host is the stage's own process. It alone keeps checkpoints and writes results. The others get
-copies of its files through Ray, so that they need neither a checkout nor a shared disk, only equal
-libraries. Nothing here imports Ray before `train.hosts` asks for several.
+The first host is the stage's own process, and alone keeps checkpoints and writes results. The others
+get copies of its files. They need equal libraries, but neither a checkout nor a shared disk.
 """
 
 import atexit
@@ -39,13 +38,11 @@ def train(job: "Job") -> "Trained":
     Raises:
         UserError: there are too few hosts, they have other libraries, or one was lost while it trained.
     """
-    from segpipe.train.engine import current_engine
-
     wanted, batch_size, devices = job.params.hosts, job.params.batch_size, job.params.devices
     if wanted == "auto" and "RAY_ADDRESS" not in os.environ:
         print("train.hosts = auto: RAY_ADDRESS is not set, so this host trains alone")
     elif wanted != 1:
-        current_engine().gpus(job.params)  # refuses TensorFlow
+        job.check()
         with _cluster(f"train.hosts = {wanted}") as alive:
             dividing = [n for n in range(1, alive + 1) if batch_size % (n * int(devices)) == 0]
             number = dividing[-1] if wanted == "auto" else wanted
@@ -202,11 +199,10 @@ def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]
         while not over.wait(_BEAT):
             if loss := _loss(names, others, running):
                 losses.put(f"{loss}; {_AGAIN}")
-                if over.wait(_GRACE):
-                    return
-                release()
-                print(f"error: {loss}; {_AGAIN}", file=sys.stderr)
-                _leave()
+                if not over.wait(_GRACE):
+                    release()
+                    print(f"error: {loss}; {_AGAIN}", file=sys.stderr)
+                    _leave()
 
     threading.Thread(target=watch, daemon=True).start()
     try:

@@ -68,6 +68,10 @@ class Job:
             saved=folder / "model.keras", previews=folder, logs=folder,
         )  # fmt: skip
 
+    def check(self) -> None:
+        """Raise UserError if the backend cannot train on as many devices and hosts as the params say."""
+        current_engine().gpus(self.params)
+
     def train(self) -> Trained:
         """Train or resume, and save the model.
 

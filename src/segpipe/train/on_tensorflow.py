@@ -30,7 +30,8 @@ class TensorFlowEngine(Engine):
         if params.hosts != 1:
             raise UserError(
                 f"train.hosts = {params.hosts} needs JAX, since TensorFlow's "
-                "MultiWorkerMirroredStrategy does not work with Keras 3; set train.backend to jax, or train.hosts to 1"
+                "MultiWorkerMirroredStrategy does not work with Keras 3; set train.backend to jax, or "
+                "train.hosts to 1"
             )
         if params.devices not in ("auto", 1):
             raise UserError(

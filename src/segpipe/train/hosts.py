@@ -209,7 +209,7 @@ def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]
         yield
     except BaseException as error:
         atexit.register(_leave, error)
-        if isinstance(error, RuntimeError):  # JAX's, most likely because of a loss
+        if isinstance(error, RuntimeError | ValueError):  # JAX's, most likely because of a loss
             with contextlib.suppress(queue.Empty):
                 raise UserError(losses.get(timeout=_SILENCE + _GRACE)) from None
         raise

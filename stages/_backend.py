@@ -13,8 +13,8 @@ from segpipe.params.load import load_params
 with contextlib.suppress(UserError):  # the stage itself says what is wrong with the params
     train = load_params().train
     backend, asked = train.backend, "train.backend"
-    if backend == "auto" and train.devices not in ("auto", 1) and "KERAS_BACKEND" not in os.environ:
-        backend, asked = "jax", f"train.devices = {train.devices}"  # several devices are JAX's
+    if backend == "auto" and train.needs_jax and "KERAS_BACKEND" not in os.environ:
+        backend, asked = "jax", train.needs_jax
     if backend != "auto":
         os.environ["KERAS_BACKEND"] = backend
         if importlib.util.find_spec(backend) is None:

@@ -65,6 +65,9 @@ def test_params_cannot_be_changed_once_read():
         ("train__devices", 0, "train.devices = 0: input should be auto, or a number of devices of at"),
         ("train__devices", True, "train.devices = True: input should be auto, or a number of devices"),
         ("train__devices", 3, "train: devices = 3 does not divide batch_size = 8; each takes an equ"),
+        ("train__hosts", 0, "train.hosts = 0: input should be auto, or a number of hosts of at least 1"),
+        ("train__hosts", 1.5, "train.hosts = 1.5: input should be auto, or a number of hosts of at"),
+        ("train__hosts", 3, "train: hosts = 3 with devices = 1 on each do not divide batch_size = 8; e"),
         ("train__class_weights", {"bordr": 2}, "names 'bordr', which is no class; did you mean border?"),
         ("train__class_weights", {"border": 0}, "train.class_weights: the weight of 'border' is 0; exp"),
         ("train__class_weights", "even", "train.class_weights = 'even': input should be 'none', 'bal"),
@@ -106,6 +109,25 @@ def test_a_wrong_value_is_named_with_file_key_value_and_what_is_allowed(params_w
     with pytest.raises(ParamsError, match=re.escape(words)) as error:
         params_with(**{key: value})
     assert "params.yaml: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"backend": "tensorflow"},
+            "train: hosts = 2 needs JAX, since TensorFlow's MultiWorkerMirrored",
+        ),
+        ({"max_minutes": 5}, "train: max_minutes = 5.0 goes by the clock of each host, so that they wo"),
+        ({"devices": "auto"}, "train: hosts = 2 needs the same number of devices on each host; set dev"),
+        ({"devices": 8}, "train: hosts = 2 with devices = 8 on each do not divide batch_size = 8; each"),
+    ],
+)
+def test_several_hosts_refuse_what_they_cannot_do(params_with, changes, words):
+    assert params_with(train__hosts=2, train__devices=4).train.needs_jax == "train.devices = 4"
+    assert params_with(train__hosts="auto").train.needs_jax == "train.hosts = auto"
+    with pytest.raises(ParamsError, match=re.escape(words)):
+        params_with(train__hosts=2, **{f"train__{key}": value for key, value in changes.items()})
 
 
 def test_alpha_is_for_encoders_that_have_it(params_with):
@@ -176,8 +198,9 @@ def test_a_stage_with_a_typo_in_params_exits_with_2_and_no_traceback(tmp_path):
         "error: params.yaml: train.epoch: unknown key; did you mean epochs? "
         "(allowed here: epochs, fine_tuning, freeze, samples, steps_per_epoch, batch_size, optimizer, "
         "learning_rate, schedule, warmup_epochs, layer_decay, weight_decay, clip_norm, ema, loss, "
-        "class_weights, sampling, augment, early_stopping, max_minutes, backend, devices, precision, "
-        "jit, steps_per_execution, deterministic, threads, in_memory, tensorboard, previews)\n"
+        "class_weights, sampling, augment, early_stopping, max_minutes, backend, devices, hosts, "
+        "precision, jit, steps_per_execution, deterministic, threads, in_memory, tensorboard, "
+        "previews)\n"
     )
 
 

@@ -56,7 +56,7 @@ def _choose_backend(train: "TrainParams") -> None:
     """Set the backend that the stage train will run on, before Keras is imported."""
     if train.backend != "auto":
         os.environ["KERAS_BACKEND"] = train.backend
-    elif train.devices not in ("auto", 1):
+    elif train.needs_jax:
         os.environ.setdefault("KERAS_BACKEND", "jax")
 
 

@@ -1,5 +1,6 @@
 """One training run, from a network and samples to the best weights and their history."""
 
+import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -209,7 +210,7 @@ def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) 
     save = resume.checkpoints(work.run, progress, params)
     with (
         engine.raises_own_errors(),
-        callbacks.live_log(work.logs / "live", progress) as live,
+        _live_log(work, progress) as live,
         callbacks.Watch(progress, params, work.steps) as watch,
     ):
         learner.fit(
@@ -232,9 +233,19 @@ def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) 
         )
 
 
+def _live_log(
+    work: Work, progress: resume.Progress
+) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
+    """Return the live log; none on a host that another one trains along with."""
+    if not work.run.keeps:
+        return contextlib.nullcontext([])
+    return callbacks.live_log(work.logs / "live", progress)
+
+
 def _callbacks(work: Work, progress: resume.Progress) -> list[keras.callbacks.Callback]:
     """Return the callbacks that check, record and draw, in the order in which they must run."""
     previews, folder = work.params.previews, work.logs / "tensorboard" / work.run.fingerprint
+    board = work.params.tensorboard and work.run.keeps
     drawing = callbacks.Previews(work.previewed, previews.samples, previews.every, work.preview)
     return [
         callbacks.FiniteLoss(),
@@ -244,7 +255,7 @@ def _callbacks(work: Work, progress: resume.Progress) -> list[keras.callbacks.Ca
         *([drawing] if previews.every else []),
         # After those that need the averaged weights in place.
         *([callbacks.AveragedWeights()] if work.params.ema else []),
-        *([keras.callbacks.TensorBoard(folder, write_graph=False)] if work.params.tensorboard else []),
+        *([keras.callbacks.TensorBoard(folder, write_graph=False)] if board else []),
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import jax
 import keras
 import numpy as np
+from jax.experimental import multihost_utils
 
 from segpipe.common import devices
 from segpipe.common.errors import UserError
@@ -29,18 +30,22 @@ class JaxEngine(Engine):
             )
         if params.devices != "auto" and params.devices > 1:
             jax.config.update("jax_num_cpu_devices", params.devices)  # used where there is no GPU
-        used = jax.devices()[: None if params.devices == "auto" else params.devices]
+        hosts = jax.process_count()
+        used = jax.devices()[: None if params.devices == "auto" else hosts * params.devices]
         if len(used) > 1:
             names = keras.distribution.list_devices()[: len(used)]
             keras.distribution.set_distribution(_Shared(devices=names, auto_shard_dataset=False))
+        if hosts > 1:  # the first exchange must be met within half a minute, all others may take longer
+            multihost_utils.sync_global_devices("the hosts have met")
+        of_hosts = f" of {hosts} hosts" if hosts > 1 else ""
         if used[0].platform != "gpu":
             if devices.let_go() and len(used) > 1:
                 raise UserError(
                     f"train.devices = {params.devices}: this JAX computes on the CPU, not on the GPUs; "
                     "pip install 'jax[cuda13]', or set train.devices to 1"
                 )
-            return devices.on_cpu(len(used))
-        return f"running on {', '.join(device.device_kind for device in used)}"
+            return devices.on_cpu(len(used)) + of_hosts
+        return f"running on {', '.join(device.device_kind for device in used)}{of_hosts}"
 
     def train_batches(
         self,
@@ -64,7 +69,7 @@ class JaxEngine(Engine):
                 number = step // a_pass
                 order, draws = _of_pass(len(samples.names), seed, number, probabilities)
             first = step % a_pass * batch_size
-            some = slice(first, first + batch_size)
+            some = _own_part(slice(first, first + batch_size), batch_size)
             # Tensor cores would round coordinates to a tenth of a pixel.
             with jax.enable_x64(True), jax.default_matmul_precision("highest"):
                 batch = augmented(*samples.take(order[some]), draws[some])
@@ -76,13 +81,35 @@ class JaxEngine(Engine):
 
 
 class _Shared(keras.distribution.DataParallel):
-    """Gives each device an equal share of a batch, or the whole batch if they do not divide it."""
+    """Gives each device an equal share of a batch, or the whole batch where `shares` is False.
+
+    JAX does not check that hosts give equal batches where each gives the whole: `_own_part` decides.
+    """
+
+    shares = True
 
     def get_data_layout(self, data_shape: tuple[int, ...]) -> keras.distribution.TensorLayout:
-        """Return the layout of a batch."""
-        if data_shape[0] % self.device_mesh.shape[0] == 0:
+        """Return the layout of a pass's batches; Keras asks for it after it has read the first."""
+        if self.shares:
             return super().get_data_layout(data_shape)
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+
+def _own_part(batch: slice, smallest: int) -> slice:
+    """Return the part of a batch that this host reads, and set how the devices share the pass.
+
+    Each reads an equal share. If the devices do not divide the `smallest` batch of a pass, each host
+    reads all of every batch.
+    """
+    shared = keras.distribution.distribution()
+    if shared is None:
+        return batch
+    shared.shares = smallest % shared.device_mesh.shape[0] == 0
+    if not shared.shares:
+        return batch
+    size = (batch.stop - batch.start) // jax.process_count()
+    begin = batch.start + jax.process_index() * size
+    return slice(begin, begin + size)
 
 
 def _of_pass(
@@ -108,5 +135,7 @@ class _InOrder(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if keras.distribution.distribution():  # Keras lays all batches out as the first
             index = len(self) - 1 - index
-        some = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return self.samples.take(range(len(self.samples.names))[some])
+        count, begin = len(self.samples.names), index * self.batch_size
+        batch = slice(begin, min(count, begin + self.batch_size))
+        some = _own_part(batch, (count - 1) % self.batch_size + 1)
+        return self.samples.take(range(count)[some])

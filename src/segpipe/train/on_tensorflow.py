@@ -26,7 +26,13 @@ class TensorFlowEngine(Engine):
         self._raised: list[Exception] = []  # by reading samples
 
     def gpus(self, params: TrainParams) -> int:
-        """Return 1: several devices are JAX's."""
+        """Return 1: several devices are JAX's, and several hosts."""
+        if params.hosts != 1:
+            raise UserError(
+                f"train.hosts = {params.hosts} needs JAX, since TensorFlow's "
+                "MultiWorkerMirroredStrategy does not work with Keras 3; set train.backend to jax, or "
+                "train.hosts to 1"
+            )
         if params.devices not in ("auto", 1):
             raise UserError(
                 f"train.devices = {params.devices}, but TensorFlow trains on one device; set "

@@ -31,10 +31,15 @@ def _or_weights(words: tuple[str, ...]) -> PlainValidator:
     return PlainValidator(checked)
 
 
-def _devices(value: Any) -> Literal["auto"] | int:
-    if value == "auto" or (type(value) is int and value >= 1):
-        return value
-    raise ValueError("input should be auto, or a number of devices of at least 1")
+def _auto_or_number(things: str) -> PlainValidator:
+    """Return a validator that takes `auto`, or a whole number of some things from 1 on."""
+
+    def checked(value: Any) -> Literal["auto"] | int:
+        if value == "auto" or (type(value) is int and value >= 1):
+            return value
+        raise ValueError(f"input should be auto, or a number of {things} of at least 1")
+
+    return PlainValidator(checked)
 
 
 def _least_and_most(factors: tuple[float, float]) -> tuple[float, float]:
@@ -44,7 +49,8 @@ def _least_and_most(factors: tuple[float, float]) -> tuple[float, float]:
 
 
 Factors = Annotated[tuple[Factor, Factor], AfterValidator(_least_and_most)]
-Devices = Annotated[Literal["auto"] | int, PlainValidator(_devices)]
+Devices = Annotated[Literal["auto"] | int, _auto_or_number("devices")]
+Hosts = Annotated[Literal["auto"] | int, _auto_or_number("hosts")]
 ClassWeights = Annotated[str | dict[str, float], _or_weights(WEIGHTINGS)]
 Sampling = Annotated[str | dict[str, float], _or_weights(SAMPLINGS)]
 
@@ -134,6 +140,7 @@ class TrainParams(Section):
     max_minutes: Weight  # stop after the epoch that reaches it; 0: off
     backend: Literal["auto", "tensorflow", "jax"]  # auto: KERAS_BACKEND, else as devices needs it
     devices: Devices  # each takes an equal share of a batch; above 1 with JAX only
+    hosts: Hosts  # of a Ray cluster that train one model, each on so many devices; JAX only
     precision: Literal["auto", "float32", "bfloat16", "float16"]  # of computing; auto: float32
     jit: bool | Literal["auto"]  # XLA; auto: on a GPU, and with JAX
     steps_per_execution: Count  # steps between two reads of the loss; must divide those of an epoch
@@ -147,6 +154,13 @@ class TrainParams(Section):
     def resolved_precision(self) -> str:
         """`precision` with `auto` resolved: float32, until others are measured to be as good."""
         return "float32" if self.precision == "auto" else self.precision
+
+    @property
+    def needs_jax(self) -> str | None:
+        """The param that asks for more devices than TensorFlow trains on, in words; None without one."""
+        if self.devices not in ("auto", 1):
+            return f"train.devices = {self.devices}"
+        return f"train.hosts = {self.hosts}" if self.hosts != 1 else None
 
     @property
     def total_epochs(self) -> int:
@@ -175,5 +189,31 @@ class TrainParams(Section):
             raise ValueError(
                 f"devices = {self.devices} does not divide batch_size = {self.batch_size}; each takes "
                 "an equal share, so change one of them, or set devices to auto"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _hosts_train_in_step(self) -> "TrainParams":
+        if self.hosts == 1:
+            return self
+        hosts = f"hosts = {self.hosts}"
+        if self.backend == "tensorflow":
+            raise ValueError(
+                f"{hosts} needs JAX, since TensorFlow's MultiWorkerMirroredStrategy does not work with "
+                "Keras 3; set backend to jax, or hosts to 1"
+            )
+        if self.devices == "auto":
+            raise ValueError(
+                f"{hosts} needs the same number of devices on each host; set devices to it, not to auto"
+            )
+        if self.max_minutes:
+            raise ValueError(
+                f"max_minutes = {self.max_minutes} goes by the clock of each host, so that they would "
+                f"stop in different epochs; set it to 0, or hosts to 1 (found {hosts})"
+            )
+        if self.hosts != "auto" and self.batch_size % (self.hosts * self.devices):
+            raise ValueError(
+                f"{hosts} with devices = {self.devices} on each do not divide batch_size = "
+                f"{self.batch_size}; each device takes an equal share, so change one of them"
             )
         return self

@@ -41,6 +41,7 @@ class Run:
     """A run that has not succeeded yet, and its folder."""
 
     folder: Path
+    keeps: bool = True  # whether this process keeps its checkpoints: one host of several does
 
     @property
     def fingerprint(self) -> str:
@@ -215,11 +216,15 @@ class Progress:
 
 
 def checkpoints(run: Run, progress: Progress, params: TrainParams) -> "keras.callbacks.Callback":
-    """Return a callback that saves every epoch's end, and stops training where `progress` says so."""
+    """Return a callback that saves every epoch's end, and stops training where `progress` says so.
+
+    Where the run does not keep its checkpoints, it saves none.
+    """
     import keras
 
     def after_epoch(epoch: int, logs: dict | None = None) -> None:
-        save(run, progress, callback.model)  # first: if killed here, the next process stops as well
+        if run.keeps:  # first: if killed here, the next process stops as well
+            save(run, progress, callback.model)
         callback.model.stop_training = progress.why_stop(params) is not None
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=after_epoch)

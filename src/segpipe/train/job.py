@@ -1,0 +1,109 @@
+"""A training run as a whole: what the stage does, and each other host of a cluster with it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from segpipe.common.devices import take_gpus
+from segpipe.common.quiet import quiet
+from segpipe.common.records import Manifest
+from segpipe.model.params import ModelParams
+from segpipe.model.pretrained import Backbone
+from segpipe.train import loop, mosaics
+from segpipe.train.engine import current_engine
+from segpipe.train.params import TrainParams
+from segpipe.train.previews import Preview, drawer, sheet
+from segpipe.train.resume import Progress, Run
+from segpipe.train.samples import Arrays, preview_samples, read_samples
+
+
+class Trained(NamedTuple):
+    """What came of a job, besides the model's file."""
+
+    device: str  # in words
+    progress: Progress
+    summary: dict[str, Any]  # the content of `summary.json`
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training run starts from, and where its files lie."""
+
+    seed: int
+    model: ModelParams
+    params: TrainParams
+    resolved: dict[str, Any]  # the params of `provenance.resolved`
+    identity: dict[str, Any]  # everything that decides the run's result
+    manifest: Manifest
+    backbone: Backbone
+    run: Run
+    saved: Path  # the model's file
+    previews: Path  # the folder of the pictures
+    logs: Path
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the run reads, by their names for `with_copies`."""
+        shards = [*self.manifest.shards("train"), *self.manifest.shards("val")]
+        files = {f"records/{path.name}": path for path in shards}
+        files |= {f"{self.run.fingerprint}/{path.name}": path for path in self.run.checkpoints}
+        if self.backbone.weights:
+            files["backbone.weights.h5"] = self.backbone.weights
+        if self.backbone.init:
+            files["init.keras"] = self.backbone.init.path
+        return files
+
+    def with_copies(self, folder: Path) -> "Job":
+        """Return the job of another host: copies of the `files` lie in `folder`, and it keeps none."""
+        backbone, run = self.backbone, self.run
+        if backbone.weights:
+            backbone = replace(backbone, weights=folder / "backbone.weights.h5")
+        if backbone.init:
+            backbone = replace(backbone, init=replace(backbone.init, path=folder / "init.keras"))
+        return replace(
+            self, manifest=replace(self.manifest, folder=folder / "records"), backbone=backbone,
+            run=replace(run, folder=folder / run.fingerprint, keeps=False),
+            saved=folder / "model.keras", previews=folder, logs=folder,
+        )  # fmt: skip
+
+    def check(self) -> None:
+        """Raise UserError if the backend cannot train on as many devices and hosts as the params say."""
+        current_engine().gpus(self.params)
+
+    def train(self) -> Trained:
+        """Train or resume, and save the model.
+
+        Raises:
+            UserError: as `loop.prepare` and `loop.train`.
+        """
+        engine = current_engine()
+        take_gpus(engine.gpus(self.params), self.params.batch_size)
+        with quiet():  # TensorFlow looks for GPUs
+            device = engine.prepare(self.params)
+        print(device)
+        training, validation = read_samples(self.manifest, self.params)
+        choose = mosaics.tile_samples if self.manifest.tiles else preview_samples
+        shown = choose(validation, self.params.previews.samples)
+        draw = self._drawer(shown)
+        network = loop.build_model(self.backbone, self.model, self.manifest, self.seed)
+        taken = loop.prepare(network, self.backbone, self.params, self.manifest, self.resolved["model"])
+        work = loop.Work(
+            self.identity, self.manifest, training, validation, self.params, self.seed, engine,
+            self.run, shown.images, draw, self.logs, taken,
+        )  # fmt: skip
+        progress = loop.train(network, work)
+        return Trained(device, progress, loop.save_calibrated(network, work, progress, self.saved))
+
+    def _drawer(self, shown: Arrays) -> Preview:
+        """Return what draws the previews; a host that keeps no checkpoints draws none."""
+        if not self.run.keeps:
+            return _draw_nothing
+        # DVC empties the results before it runs the stage, but not the run's folder.
+        drawn = mosaics.sheet if self.manifest.tiles else sheet
+        return drawer(shown, self.manifest.classes, self.run.folder / "previews", self.previews, drawn)
+
+
+def _draw_nothing(epoch: int, predictions: np.ndarray) -> None:
+    pass

@@ -1,0 +1,310 @@
+"""Several hosts train one model: two of a Ray cluster on loopback, each with processes of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from helpers import environment, error_line, make_project, run, run_stage, set_params, start
+
+from segpipe.common.modelfile import read_card
+from segpipe.common.network import load_network
+
+pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
+pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+
+FIRST, OTHER = "127.0.0.2", "127.0.0.3"
+
+
+class Cluster:
+    """A Ray cluster whose hosts are addresses of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind((FIRST, 0))
+            self.address = f"{FIRST}:{free.getsockname()[1]}"
+        # Compiled once, read by all runs; another host gets the variables from the first one.
+        self.jax = {
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        self.folder, self.hosts = folder, {}
+        port = self.address.rpartition(":")[2]
+        head = ("--head", "--port", port, "--include-dashboard=false", "--temp-dir", str(folder))
+        self.start(FIRST, *head)
+        while not answers(self.address):
+            assert self.hosts[FIRST].poll() is None, (folder / f"{FIRST}.log").read_text()
+            time.sleep(0.05)
+
+    def start(self, host: str, *arguments: str, **extra: str) -> None:
+        """Start a host's Ray; it joins the cluster in some seconds."""
+        plain = environment(RAY_USAGE_STATS_ENABLED="0", **{"PYTHONPATH": "", **extra})
+        with (self.folder / f"{host}.log").open("w") as log:
+            self.hosts[host] = subprocess.Popen(
+                ["ray", "start", "--node-ip-address", host, "--num-cpus=1", "--block",
+                 "--object-store-memory=80000000", "--include-log-monitor=false",
+                 *(arguments or ("--address", self.address))],
+                env=plain, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def stop(self, host: str) -> None:
+        """End a host's Ray and all that it started, by their numbers."""
+        process = self.hosts.pop(host)
+        started = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(True))]
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """The running processes of the other host with a word in their command line."""
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.hosts[OTHER].pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                    if name in " ".join(child.cmdline()):
+                        found.append(child)
+        return found
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a stage that trains on this cluster."""
+        return {"RAY_ADDRESS": self.address, **self.jax}
+
+
+def answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    made = Cluster(Path(tmp_path_factory.mktemp("ray")))
+    made.start(OTHER)
+    yield made
+    for host in [*made.hosts]:
+        made.stop(host)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A project with records and a network of few layers. Adam would amplify rounding."""
+    project = make_project(
+        tmp_path_factory.mktemp("prepared") / "project",
+        **{
+            "train.hosts": 2,
+            "train.epochs": 6,
+            "train.optimizer": "sgd",
+            "train.ema": 0.5,
+            "model.encoder.layers": ["Conv1_relu", "block_1_depthwise_relu"],
+        },
+    )
+    for stage in ("fetch", "fetch_encoder", "preprocess"):
+        assert run_stage(stage, project).returncode == 0
+    return project
+
+
+@pytest.fixture
+def project(prepared, tmp_path):
+    return Path(shutil.copytree(prepared, tmp_path / "project", symlinks=True))
+
+
+def trained(project, variables, **params):
+    """History and weights of a run to its end."""
+    set_params(project, {f"train.{key}": value for key, value in params.items()})
+    done = run_stage("train", project, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    history = pd.read_csv(project / "results/train/history.csv").to_numpy()
+    path = project / "models/model.keras"
+    return history, load_network(path, read_card(path)).get_weights(), done.stdout
+
+
+def outs(project):
+    """The bytes of the model and of the history."""
+    return [
+        (project / path).read_bytes() for path in ("models/model.keras", "results/train/history.csv")
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(cluster, prepared, tmp_path_factory):
+    """A project that two hosts trained without a break."""
+    project = tmp_path_factory.mktemp("unbroken") / "project"
+    shutil.copytree(prepared, project, symlinks=True)
+    trained(project, cluster.variables)
+    return project
+
+
+def assert_equal_but_for_rounding(found, expected):
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4)
+    for weights, others in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def two_devices(cluster, prepared, tmp_path_factory):
+    """The results of two devices of this machine, where Ray cannot be imported."""
+    folder = tmp_path_factory.mktemp("alone")
+    project = Path(shutil.copytree(prepared, folder / "project", symlinks=True))
+    (folder / "ray.py").write_text("raise ImportError('hosts: 1 needs no Ray')")
+    without_ray = {"PYTHONPATH": str(folder), **cluster.jax}
+    return trained(project, without_ray, hosts=1, devices=2)
+
+
+def test_two_hosts_train_as_two_devices_of_one_do(cluster, project, two_devices):
+    """18 samples are 4 batches of 4, 6 of validation a batch of 4 and one of 2."""
+    found = trained(project, cluster.variables)
+    assert f"training on 2 hosts: {FIRST} (this one), {OTHER}\n" in found[2]
+    assert_equal_but_for_rounding(found, two_devices)
+    assert not cluster.processes("ray::_Host")
+
+
+@pytest.mark.slow
+def test_two_hosts_with_two_devices_each_train_as_two_devices_do(cluster, project, two_devices):
+    """Four devices do not divide the validation batch of 2: all of them validate the whole batches."""
+    assert_equal_but_for_rounding(trained(project, cluster.variables, devices=2), two_devices)
+
+
+@pytest.mark.slow
+def test_auto_takes_all_hosts_that_divide_the_batch(cluster, project, two_devices):
+    found = trained(project, cluster.variables, hosts="auto")
+    assert "training on 2 hosts" in found[2]
+    assert_equal_but_for_rounding(found, two_devices)
+
+
+@pytest.mark.slow
+def test_equal_hosts_give_equal_bits(cluster, project, unbroken):
+    trained(project, cluster.variables)
+    assert outs(project) == outs(unbroken)
+
+
+@pytest.mark.slow
+def test_samples_read_from_the_shards_give_equal_results(cluster, project, unbroken):
+    trained(project, cluster.variables, in_memory=False)
+    assert outs(project)[1] == outs(unbroken)[1]
+
+
+def begun(project, cluster):
+    """A training run that has finished its second epoch, on two hosts."""
+    return start(project, "python", "stages/train.py", **cluster.variables)
+
+
+def said_of_the_end(process):
+    """The last line, of a process that must have ended within a minute."""
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    return said.splitlines()[-1]
+
+
+def assert_goes_on(project, cluster, unbroken):
+    """The same command ends with the bits of a run that was not stopped."""
+    done = run_stage("train", project, **cluster.variables)
+    assert "resuming run" in done.stdout, done.stdout + done.stderr
+    assert outs(project) == outs(unbroken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "how", "reason"),
+    [
+        ("ray::_Host", signal.SIGKILL, "its process or its Ray has ended"),
+        ("raylet/raylet", signal.SIGKILL, "its process or its Ray has ended"),
+        ("ray::_Host", signal.SIGSTOP, "it gave no sign of life for 30 s"),
+    ],
+    ids=["killed", "its raylet killed", "frozen"],
+)
+def test_a_lost_host_ends_training_in_one_line_and_the_same_command_goes_on(
+    cluster, project, unbroken, what, how, reason
+):
+    process = begun(project, cluster)
+    (victim,) = cluster.processes(what)
+    victim.send_signal(how)
+    assert said_of_the_end(process) == (
+        f"error: the host {OTHER} was lost, because {reason}; run the same command again to go on"
+    )
+    assert_no_process_is_left(cluster)
+    if what != "ray::_Host":
+        cluster.stop(OTHER)
+        cluster.start(OTHER)
+    assert_goes_on(project, cluster, unbroken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda how: how.name)
+def test_where_the_first_host_is_stopped_the_other_stops_too(cluster, project, unbroken, how):
+    process = begun(project, cluster)
+    assert cluster.processes("ray::_Host")
+    process.send_signal(how)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == -how, said
+    if how == signal.SIGINT:
+        assert said.splitlines()[-1].startswith("error: interrupted; the same command begins")
+    assert_no_process_is_left(cluster)
+    assert_goes_on(project, cluster, unbroken)
+
+
+def assert_no_process_is_left(cluster):
+    """None of the other host's may train on; Ray takes a moment to end it."""
+    end_of_patience = time.monotonic() + 30
+    while left := cluster.processes("ray::_Host"):
+        assert time.monotonic() < end_of_patience, left
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_other_versions_on_another_host_are_an_error(cluster, project, tmp_path):
+    """Metadata of another Keras lie before those of the true one there."""
+    (tmp_path / "keras-1.2.3.dist-info").mkdir()
+    (tmp_path / "keras-1.2.3.dist-info/METADATA").write_text("Name: keras\nVersion: 1.2.3\n")
+    cluster.stop(OTHER)
+    cluster.start(OTHER, PYTHONPATH=str(tmp_path))
+    message = error_line(run_stage("train", project, **cluster.variables))
+    cluster.stop(OTHER)
+    cluster.start(OTHER)
+    assert message.startswith(f"error: another host cannot train along: {OTHER} has keras 1.2.3, not ")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_too_few_hosts_are_an_error_after_a_minute(cluster, project):
+    set_params(project, {"train.hosts": 4})
+    assert error_line(run_stage("train", project, **cluster.variables)) == (
+        "error: train.hosts = 4, but of 2 hosts in the Ray cluster not so many had 1 CPU free within "
+        "60 s; add some (`ray start --address=...`), or lower train.hosts\n"
+    )
+
+
+WITHOUT_RAY = """
+import runpy, sys
+sys.modules["ray"] = None
+sys.path.insert(0, "stages")
+runpy.run_path("stages/train.py", run_name="__main__")
+"""
+
+
+def test_without_a_cluster_without_ray_and_without_jax_several_hosts_are_an_error(project):
+    found = [
+        error_line(run_stage("train", project, RAY_ADDRESS="127.0.0.2:1")),
+        error_line(run("python", "-c", WITHOUT_RAY, cwd=project)),
+        error_line(run_stage("train", project, KERAS_BACKEND="tensorflow")),
+    ]
+    expected = [
+        "error: train.hosts = 2, but no Ray cluster answers at RAY_ADDRESS = '127.0.0.2:1'; start one",
+        "error: train.hosts = 2 needs Ray, which is not here; pip install 'segpipe[cluster]'",
+        "error: train.hosts = 2 needs JAX, since TensorFlow's MultiWorkerMirroredStrategy does not work",
+    ]
+    for line, beginning in zip(found, expected, strict=True):
+        assert line.startswith(beginning)
+        assert line.count("\n") == 1

@@ -62,6 +62,6 @@ def _said(judges: list["Judge"], count: int, folds: bool) -> list[str]:
     if folds:
         return [f"{count} masks judged by the models of {len(judges)} folds, none of its own training"]
     return [
-        f"{count} masks of {' and '.join(splits)} judged; the model learned those of training, so that it "
-        "cannot judge them: `segpipe suspects --folds` can, after a cross-validation"
+        f"{count} masks of {' and '.join(splits)} judged; the model learned those of training, so that "
+        "it cannot judge them: `segpipe suspects --folds` can, after a cross-validation"
     ]

@@ -25,8 +25,11 @@ def small_network(scaled_as, seen, channels):
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(
     ("scaled_as", "seen", "channels"),
-    [("mobilenet_v2", 1, 1), ("densenet121", 3, 1), ("densenet121", 4, 4)],
-    ids=["one band", "one band as grey", "four bands"],
+    [
+        pytest.param("mobilenet_v2", 1, 1, id="one band"),
+        pytest.param("densenet121", 3, 1, id="one band as grey", marks=pytest.mark.slow),
+        pytest.param("densenet121", 4, 4, id="four bands", marks=pytest.mark.slow),
+    ],
 )
 def test_an_export_takes_the_bands_of_its_model(name, scaled_as, seen, channels, rng, tmp_path):
     network = small_network(scaled_as, seen, channels)

@@ -22,7 +22,8 @@ def network():
     return unet(encoder, family.scaling, decoder("fpn", [16, 16, 16, 16]), 3)
 
 
-@pytest.mark.parametrize("name", ["onnx", pytest.param("tflite", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "tflite"])
 def test_an_exported_transformer_gives_the_logits_of_the_model(name, network, rng, tmp_path):
     images = rng.integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
     path = tmp_path / FORMATS[name].file

@@ -182,6 +182,7 @@ def test_a_change_in_the_users_folder_reruns_fetch(pairs, tmp_path, change):
     assert sum(split["samples"] for split in counts) == expected
 
 
+@pytest.mark.slow
 def test_another_clone_in_another_folder_gives_the_same_md5_of_every_out(finished_project, tmp_path):
     clone = make_project(tmp_path / "elsewhere" / "with a space")
     assert repro(clone) == ALL

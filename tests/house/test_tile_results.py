@@ -15,6 +15,8 @@ from segpipe.common.modelfile import read_card
 from segpipe.common.records import read, read_manifest
 from segpipe.export.run import _middle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tile_project(tmp_path_factory):
@@ -32,7 +34,6 @@ def manifest(tile_project):
     return read_manifest(tile_project / "data/records")
 
 
-@pytest.mark.slow
 def test_the_report_speaks_of_pieces_tiles_and_the_scale(tile_project, manifest):
     text = (tile_project / "results/report/report.md").read_text()
     pieces, pictures = manifest.count("train"), manifest.pictures("train")
@@ -94,7 +95,6 @@ def test_calibration_sees_the_middle_of_training_pieces(manifest):
     assert np.array_equal(_middle(piece, (48, 48)), piece)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["onnx", "tflite-int8"])
 def test_an_export_is_proven_on_tiles_and_says_how_it_is_to_be_fed(tile_project, tmp_path, name):
     project = tmp_path / "project"
@@ -109,7 +109,6 @@ def test_an_export_is_proven_on_tiles_and_says_how_it_is_to_be_fed(tile_project,
     assert card["export"]["input"]["shape"][1:] == [32, 32, 3]
 
 
-@pytest.mark.slow
 def test_revisions_of_other_tiles_and_without_tiles_are_compared(tile_project, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(tile_project, project, symlinks=True)
@@ -123,7 +122,6 @@ def test_revisions_of_other_tiles_and_without_tiles_are_compared(tile_project, t
         assert table.count(" % |") == 4, "two images, better and worse"
 
 
-@pytest.mark.slow
 def test_training_on_pieces_that_was_killed_goes_on_to_the_same_bits(tile_project, tmp_path):
     """With rare classes drawn more often, each sample read from its shard, and a preview an epoch."""
     params = {"train.epochs": 12, "train.sampling": "balanced", "train.in_memory": False}

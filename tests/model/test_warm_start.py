@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers import decoder, plain_params
+from helpers import decoder, plain_params, some_quick
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
@@ -92,7 +92,7 @@ def init(tmp_path):
     return saved(ROAD, tmp_path)
 
 
-@pytest.mark.parametrize("drawn_by", DECODERS)
+@pytest.mark.parametrize("drawn_by", some_quick(DECODERS, "fpn", "aspp"))
 def test_classes_in_another_order_give_the_same_logits_in_that_order(tmp_path, rng, drawn_by):
     given = network(ROAD, drawn_by)
     own, taken = started(saved(ROAD, tmp_path, given), manifest("sky", "road", "car"), drawn_by=drawn_by)
@@ -103,7 +103,7 @@ def test_classes_in_another_order_give_the_same_logits_in_that_order(tmp_path, r
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("drawn_by", DECODERS)
+@pytest.mark.parametrize("drawn_by", some_quick(DECODERS, "fpn", "aspp"))
 def test_a_dropped_class_leaves_the_others_logits_as_they_were(tmp_path, rng, drawn_by):
     given = network(ROAD, drawn_by)
     own, taken = started(saved(ROAD, tmp_path, given), manifest("road", "sky"), drawn_by=drawn_by)
@@ -112,7 +112,7 @@ def test_a_dropped_class_leaves_the_others_logits_as_they_were(tmp_path, rng, dr
     assert (taken.classes, taken.dropped) == (["road", "sky"], ["car"])
 
 
-@pytest.mark.parametrize("drawn_by", DECODERS)
+@pytest.mark.parametrize("drawn_by", some_quick(DECODERS, "fpn", "aspp"))
 def test_a_new_class_starts_as_without_a_model_and_the_others_keep_their_logits(tmp_path, rng, drawn_by):
     given, records = network(ROAD, drawn_by), manifest("road", "tree", "car", "sky")
     head = [layer for layer in network(records, drawn_by, seed=1).layers if layer.weights][-1]

@@ -58,6 +58,7 @@ def profiled_macs(network):
     return total / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in DECODERS if name != "aspp"])
 def test_macs_of_a_whole_network_are_those_of_tensorflow_s_profiler(name):
     """TensorFlow computes dilated depthwise convolutions, as `aspp` has, on a larger map."""

@@ -41,20 +41,21 @@ class Cluster:
         port = self.address.rpartition(":")[2]
         head = ("--head", "--port", port, "--include-dashboard=false", "--temp-dir", str(folder))
         self.start(FIRST, *head)
-        while not answers(self.address):
-            assert self.hosts[FIRST].poll() is None, (folder / f"{FIRST}.log").read_text()
-            time.sleep(0.05)
 
     def start(self, host: str, *arguments: str, **extra: str) -> None:
-        """Start a host's Ray; it joins the cluster in some seconds."""
+        """Start a host's Ray, and wait until it has joined the cluster."""
         plain = environment(RAY_USAGE_STATS_ENABLED="0", **{"PYTHONPATH": "", **extra})
-        with (self.folder / f"{host}.log").open("w") as log:
+        path = self.folder / f"{host}.log"
+        with path.open("w") as log:
             self.hosts[host] = subprocess.Popen(
                 ["ray", "start", "--node-ip-address", host, "--num-cpus=1", "--block",
                  "--object-store-memory=80000000", "--include-log-monitor=false",
                  *(arguments or ("--address", self.address))],
                 env=plain, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+        while "Ray runtime started" not in path.read_text():
+            assert self.hosts[host].poll() is None, path.read_text()
+            time.sleep(0.05)
 
     def stop(self, host: str) -> None:
         """End a host's Ray and all that it started, by their numbers."""
@@ -79,13 +80,6 @@ class Cluster:
     def variables(self) -> dict[str, str]:
         """The environment of a stage that trains on this cluster."""
         return {"RAY_ADDRESS": self.address, **self.jax}
-
-
-def answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-        return True
-    return False
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +156,7 @@ def two_devices(cluster, prepared, tmp_path_factory):
     return trained(project, without_ray, hosts=1, devices=2)
 
 
+@pytest.mark.slow
 def test_two_hosts_train_as_two_devices_of_one_do(cluster, project, two_devices):
     """18 samples are 4 batches of 4, 6 of validation a batch of 4 and one of 2."""
     found = trained(project, cluster.variables)

@@ -76,7 +76,9 @@ TWO_PHASES = ALL | {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", [SGD, ALL], ids=["sgd", "all"])
+@pytest.mark.parametrize(
+    "changes", [pytest.param(SGD, id="sgd", marks=pytest.mark.slow), pytest.param(ALL, id="all")]
+)
 def test_a_resumed_run_ends_with_the_same_bits(arrays, tmp_path, capsys, changes):  # noqa: F811
     params = with_changes(**changes)
     for name in ("whole", "stopped"):
@@ -113,7 +115,7 @@ def test_a_transformer_resumes_with_the_same_bits(arrays, tmp_path):  # noqa: F8
     "stopped_in",
     [
         pytest.param(2, id="first phase", marks=pytest.mark.slow),
-        pytest.param(3, id="between phases"),
+        pytest.param(3, id="between phases", marks=pytest.mark.slow),
         pytest.param(4, id="second phase", marks=pytest.mark.slow),
     ],
 )

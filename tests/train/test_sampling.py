@@ -362,6 +362,7 @@ def test_on_jax_two_devices_are_given_the_batches_of_one(on_jax, tmp_path):
         np.testing.assert_array_equal(two[name], found)
 
 
+@pytest.mark.slow
 def test_training_says_at_its_start_what_is_drawn_and_goes_on_where_it_stopped(tmp_path, capsys):
     """Ten of 12 samples hold a alone, two hold b alone."""
     masks = np.zeros((12, 32, 32), np.uint8)

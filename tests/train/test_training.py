@@ -439,6 +439,7 @@ def computing_in(precision):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_what_computed_in_16_bits_is_saved_to_compute_in_32(arrays, tmp_path, precision):
     with computing_in(precision) as params:
@@ -457,6 +458,7 @@ def test_what_computed_in_16_bits_is_saved_to_compute_in_32(arrays, tmp_path, pr
     assert np.abs(again - logits).max() < 0.1 * np.abs(logits).max(), "16 bits, and no more, apart"
 
 
+@pytest.mark.slow
 def test_16_bits_with_a_scaled_loss_resume_where_they_were(arrays, tmp_path):
     with computing_in("float16") as params:
         (tmp_path / "whole").mkdir()
@@ -479,6 +481,7 @@ def test_any_encoder_is_saved_to_compute_in_32_bits(name):
         assert (before == after).all()
 
 
+@pytest.mark.slow
 def test_several_steps_an_execution_train_as_one_does(arrays, tmp_path):
     (tmp_path / "one").mkdir()
     _, one = train(arrays, tmp_path / "one")

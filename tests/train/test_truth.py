@@ -130,6 +130,7 @@ def test_a_model_for_other_records_is_refused_and_both_are_named(project, before
     )
 
 
+@pytest.mark.slow
 def test_where_there_is_no_terminal_each_epoch_is_a_line_and_changed_params_are_called_dirty(project):
     set_params(project, {"train.epochs": 2})
     lines = run_stage("train", project).stdout.splitlines()

@@ -81,7 +81,8 @@ def _run(seeds: Iterable[int]) -> None:
     """Queue the seeds that are not queued yet; follow them all until they end, or Ctrl-C."""
     names = {f"noise-{str(git.commit_of('HEAD'))[:9]}-{seed}": seed for seed in seeds}
     experiments = Repo().experiments
-    for name in names.keys() - {entry.name for entry in _entries(experiments)}:
+    queued = {entry.name for entry in _entries(experiments)}
+    for name in (name for name in names if name not in queued):  # they run in the order of the queue
         command = [sys.executable, "-m", "dvc", "exp", "run", "--quiet", "--queue", "--name", name]
         done = subprocess.run(
             [*command, "-S", f"seed={names[name]}"], capture_output=True, text=True, check=False

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 from _networks import learner, network, of_recipe
-from table import between_markers, row_of
+from table import put, row_of
 
 from segpipe.common.errors import UserError
-from segpipe.common.files import write_text
 from segpipe.common.nested import changed
 from segpipe.export.runtimes import FORMATS
 from segpipe.model.decoders import DECODERS
@@ -61,8 +60,7 @@ def main() -> None:
             f"{what}, {', '.join(pair)}": value for what, value in row.items() if value is not None
         }
     _bench.publish("models", found, {})
-    text = PAGE.read_text(encoding="utf-8")
-    write_text(PAGE, between_markers(text, "sizes", table(rows, of_default)))
+    put(PAGE, "sizes", table(rows, of_default))
 
 
 def of_pair(encoder: str, decoder: str) -> Params:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from _results import FOLDER, Experiment, params
 from _stages import SCRATCH, Stages, copy_code, lock
-from table import PAGE, between_markers, cell, row_of
+from table import PAGE, cell, put, row_of
 
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import write_text
@@ -53,8 +53,7 @@ def main() -> None:
         for seed in arguments.seeds:
             for way in WAYS:
                 run(stages, way, seed)
-    text = PAGE.read_text(encoding="utf-8")
-    write_text(PAGE, between_markers(text, "go_on", table(results())))
+    put(PAGE, "go_on", table(results()))
 
 
 def run(stages: Stages, way: str, seed: int) -> None:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from _results import FOLDER, ROOT, Experiment, params
 from _stages import SCRATCH, Stages, copy_code, lock
-from table import between_markers, row_of
+from table import put, row_of
 
 from segpipe.common.errors import UserError, exits_cleanly
 from segpipe.common.files import name_hash, write_text
@@ -88,7 +88,7 @@ def main() -> None:
     rows = table(sorted(suspects, key=lambda one: one.quality))
     rows["planted"] = rows["name"].map(kinds).fillna("")
     write_text(RESULTS, rows.to_csv(index=False))
-    write_text(PAGE, between_markers(PAGE.read_text(encoding="utf-8"), "planted", recalls(rows)))
+    put(PAGE, "planted", recalls(rows))
 
 
 def plant(pets: Path, folder: Path) -> dict[str, str]:

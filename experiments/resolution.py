@@ -23,7 +23,7 @@ import drawn_cells
 import drawn_streets
 from _results import FOLDER, committed
 from _stages import SCRATCH, Stages, copy_code, lock
-from table import PAGE, between_markers
+from table import PAGE, put
 
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import write_text
@@ -64,8 +64,7 @@ def main() -> None:
             for data in LARGE:
                 for way in ways(data):
                     run(stages, data, way, seed)
-    text = PAGE.read_text(encoding="utf-8")
-    write_text(PAGE, between_markers(text, "resolution", table(results())))
+    put(PAGE, "resolution", table(results()))
 
 
 def run(stages: Stages, data: str, way: str, seed: int) -> None:

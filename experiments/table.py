@@ -43,10 +43,8 @@ def main() -> None:
         ),
         "curve": curve(results),
     }
-    text = PAGE.read_text(encoding="utf-8")
     for name, content in tables.items():
-        text = between_markers(text, name, content)
-    write_text(PAGE, text)
+        put(PAGE, name, content)
 
 
 def load() -> pd.DataFrame:
@@ -136,17 +134,17 @@ def curve(results: pd.DataFrame) -> str:
     return f"![Mean IoU by number of training images]({CURVE.relative_to(PAGE.parent).as_posix()})"
 
 
-def between_markers(text: str, name: str, content: str) -> str:
-    """Return a page with new content between two of its comments.
+def put(page: Path, name: str, content: str) -> None:
+    """Write new content between two comments of a page.
 
     Raises:
         UserError: the page has no such comments.
     """
-    start, end = f"<!-- table: {name} -->", "<!-- end -->"
+    text, start, end = page.read_text(encoding="utf-8"), f"<!-- table: {name} -->", "<!-- end -->"
     marked = re.compile(rf"({re.escape(start)}\n).*?({re.escape(end)})", re.DOTALL)
     if not marked.search(text):
-        raise UserError(f"{PAGE}: no {start} with an {end} after it; put both where the table goes")
-    return marked.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text)
+        raise UserError(f"{page}: no {start} with an {end} after it; put both where the table goes")
+    write_text(page, marked.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text))
 
 
 if __name__ == "__main__":

@@ -61,9 +61,10 @@ def card(how="stretch", **more):
     return {**made, "image_size": SIZE, "resize": how, **PETS.to_json(), **more}
 
 
-def write_data(folder, wrong):
+def write_data(folder, wrong, pictures=4):
     """Write data/raw: 12 training and 4 test pictures; the masks of these names are wrong."""
-    splits = {**{f"train-{n}": "train" for n in range(12)}, **{f"test-{n}": "test" for n in range(4)}}
+    tested = {f"test-{n}": "test" for n in range(pictures)}
+    splits = {f"train-{n}": "train" for n in range(12)} | tested
     found = [
         Sample(name, split, name, name, Drawn(left, name in wrong))
         for left, (name, split) in enumerate(sorted(splits.items(), key=lambda one: one[1]))
@@ -143,6 +144,25 @@ def test_a_model_of_other_records_does_not_judge(project, suspects):
     code, printed = suspects()
     assert code == 1
     assert printed.startswith("error: models/model.keras was not trained on data/records as they are")
+    assert not (project / "results/suspects.csv").exists()
+
+
+def test_a_changed_param_lets_no_model_judge_what_it_learned(project, suspects):
+    write_data(project, wrong=())
+    write_model(project)
+    set_params(project, {"data.validation_share": 0.9})
+    assert suspects()[0] == 0
+    held = {name for name, split in held_out(project).items() if split != "train"}
+    assert {*pd.read_csv("results/suspects.csv").name} == held
+
+
+def test_pictures_that_are_gone_since_are_said(project, suspects):
+    write_data(project, wrong=())
+    write_model(project)
+    write_data(project, wrong=(), pictures=2)
+    code, printed = suspects()
+    assert code == 1
+    assert "such as test-2; run `dvc repro`" in printed
     assert not (project / "results/suspects.csv").exists()
 
 

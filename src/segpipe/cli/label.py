@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
 
@@ -30,19 +29,13 @@ def suspects(
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label import judges, page
         from segpipe.label.suspects import find, table
+        from segpipe.report.pages import require_own
 
-    if not (out / page.MARKDOWN).is_file() and (out.is_file() or any(out.glob("*"))):
-        raise UserError(
-            f"{out} holds something other than suspects; give another --out, which is replaced"
-        )
+    require_own(out, page.MARKDOWN, "suspects")
     take_gpus()
     with tempfile.TemporaryDirectory() as scratch:
-        here: list[Judge]
         with quiet():  # TensorFlow looks for GPUs
-            if folds:
-                here = list(judges.of_folds(Path(scratch)))
-            else:
-                here = [judges.of_workspace(MODEL, params.data)]
+            here = [*judges.of_folds(Path(scratch))] if folds else [judges.of_workspace(MODEL)]
         found, empty = find(here)
         said = _said(here, len(found), folds)
         if empty:

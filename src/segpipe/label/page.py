@@ -1,7 +1,7 @@
 """The page of suspects: picture, mask, prediction, and the doubtful region at full resolution."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,23 +29,11 @@ _LEAST = 64  # pixels of an edge of the part that is shown
 def write(
     suspects: Sequence[Suspect],
     said: list[str],
-    judges: Iterable[Judge],
-    bands: ReportParams,
+    judges: Sequence[Judge],
+    params: ReportParams,
     folder: Path,
 ) -> None:
     """Write a page on the first suspects to `folder`, replacing it; `said` tells how they were found."""
-    pictures: dict[str, Figure] = {}
-    numbers = {one.name: number for number, one in enumerate(suspects, 1)}
-    for judge in judges:
-        names = {one.name: one for one in suspects if one.name in judge.splits}
-        for sample, judgement in judged(judge, names, "Drawing"):
-            name = sample["name"].decode()
-            image = _displayed(sample["image"], judge.predictor.input, bands)
-            drawing = _drawn(image, judgement, judge.predictor.classes)
-            alt = f"Picture, mask and prediction of {name}"
-            number = f"suspect-{numbers[name]}"
-            pictures[name] = Figure(number, alt, _told(names[name]), drawing, wide=True)
-            seen = judge.predictor.input.bands
     overview = Table(
         "The pictures by the quality of their masks, the lowest first; all are in suspects.csv",
         ["picture", "split", "quality", "mask", "prediction", "share", "sure"],
@@ -59,13 +47,34 @@ def write(
         "the one that is wrong: look at the picture.",
         overview,
     ]
-    shown_as = caption(seen, shown(seen, bands.bands)).strip() if suspects else ""
-    doubted: list[Block] = [*filter(None, [shown_as]), *(pictures[one.name] for one in suspects)]
+    bands = judges[0].predictor.input.bands
+    shown_as = caption(bands, shown(bands, params.bands)).strip()
+    figures = _figures(suspects, judges, params)
+    doubted: list[Block] = [*filter(None, [shown_as]), *(figures[one.name] for one in suspects)]
     sections = [
         Section("list", "Which masks may be wrong?", what),
         Section("pictures", "Pictures", doubted),
     ]
     write_page("Suspects", sections, folder, MARKDOWN)
+
+
+def _figures(
+    suspects: Sequence[Suspect], judges: Sequence[Judge], params: ReportParams
+) -> dict[str, Figure]:
+    """Judge the suspects once more, and draw each; return the figures by name."""
+    numbers = {one.name: number for number, one in enumerate(suspects, 1)}
+    figures: dict[str, Figure] = {}
+    for judge in judges:
+        names = {one.name: one for one in suspects if one.name in judge.splits}
+        for sample, judgement in judged(judge, names, "Drawing"):
+            name = sample["name"].decode()
+            image = _displayed(sample["image"], judge.predictor.input, params)
+            drawing = _drawn(image, judgement, judge.predictor.classes)
+            alt = f"Picture, mask and prediction of {name}"
+            figures[name] = Figure(
+                f"suspect-{numbers[name]}", alt, _told(names[name]), drawing, wide=True
+            )
+    return figures
 
 
 def _row(one: Suspect) -> list[str]:

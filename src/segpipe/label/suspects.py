@@ -11,6 +11,7 @@ import pandas as pd
 from rich.progress import track
 
 from segpipe.common.codec import decode_png
+from segpipe.common.errors import UserError
 from segpipe.common.files import read_json
 from segpipe.common.records import SUMMARY
 from segpipe.common.tfrecord import read_shard
@@ -112,7 +113,7 @@ def _seen(judge: Judge, sample: dict[str, Any], mask: np.ndarray) -> np.ndarray:
 
 
 def _samples(names: Collection[str], doing: str) -> Iterator[dict[str, Any]]:
-    """Yield the samples of data/raw that have these names."""
+    """Yield the samples of data/raw that have these names; raise UserError where one is missing."""
     summary = read_json(RAW / SUMMARY, "fetch")
     every = (
         sample
@@ -121,4 +122,12 @@ def _samples(names: Collection[str], doing: str) -> Iterator[dict[str, Any]]:
         for sample in read_shard(Path(RAW, shard["file"]))
     )
     chosen = (sample for sample in every if sample["name"].decode() in names)
-    yield from track(chosen, doing, total=len(names))
+    left = {*names}
+    for sample in track(chosen, doing, total=len(names)):
+        left.discard(sample["name"].decode())
+        yield sample
+    if left:
+        raise UserError(
+            f"{len(left)} of {len(names)} pictures that the model was not trained on are no longer in "
+            f"{RAW}, such as {min(left)}; run `dvc repro`"
+        )

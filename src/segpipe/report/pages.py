@@ -11,6 +11,7 @@ import jinja2
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
+from segpipe.common.errors import UserError
 from segpipe.common.files import replaces, write_text
 from segpipe.report import grids
 from segpipe.report.words import score, signed, yaml_line
@@ -72,6 +73,14 @@ def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: 
         context = {"title": title, "sections": sections, "figures": pictures}
         write_text(partial / "index.html", render(TEMPLATES / "page.html", context))
         write_text(partial / markdown, render(TEMPLATES / "page.md", context))
+
+
+def require_own(folder: Path, markdown: str, what: str) -> None:
+    """Raise UserError where a page would replace a folder of something other than `what`."""
+    if not (folder / markdown).is_file() and (folder.is_file() or any(folder.glob("*"))):
+        raise UserError(
+            f"{folder} holds something other than {what}; give another --out, which is replaced"
+        )
 
 
 def render(template: Path, context: dict[str, Any]) -> str:

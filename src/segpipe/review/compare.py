@@ -10,7 +10,6 @@ from PIL import Image
 
 from segpipe.common.bands import caption, shown
 from segpipe.common.classes import ClassTable
-from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
 from segpipe.common.letters import class_labels, dejavu, unnamed
 from segpipe.common.records import Manifest, read, read_manifest
@@ -18,7 +17,7 @@ from segpipe.common.shrink import LONGEST
 from segpipe.params.load import load_params
 from segpipe.report import grids
 from segpipe.report.changes import MISSING, Change, changes
-from segpipe.report.pages import Block, Figure, Section, Table, write_page
+from segpipe.report.pages import Block, Figure, Section, Table, require_own, write_page
 from segpipe.report.params import ReportParams
 from segpipe.report.plots import MOST_CLASSES
 from segpipe.report.read import Pictures, read_names, read_pictures
@@ -42,10 +41,7 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
     results are damaged, and UserError where the folder holds something other than a comparison.
     """
     git.require_commits()
-    if not (folder / MARKDOWN).is_file() and (folder.is_file() or any(folder.glob("*"))):
-        raise UserError(
-            f"{folder} holds something other than a comparison; give another --out, which is replaced"
-        )
+    require_own(folder, MARKDOWN, "a comparison")
     sides = {"before": Revision(before), "after": Revision(after)}
     scores, described, missing = [], [], list[str]()
     for side, revision in sides.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from segpipe.common.modelfile import MODEL
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import Counts
 from segpipe.report.baseline import LABELS, seeds_in
@@ -135,8 +136,8 @@ def _spreads(
     names: Sequence[str], before: Revision, here: Revision
 ) -> tuple[dict[str, Spread], list[str]]:
     """Return the known spreads of seeds, by the names of `metrics.scores`, and what to say of them."""
-    model = here.model()
-    if model and model == before.model():
+    model = here.locked(MODEL)
+    if model and model == before.locked(MODEL):
         return {}, ["both sides have the same model, so that seeds play no part"]
     then, seeds = (
         seeds_in(text, f"{BASELINE} of {side.label}") if (text := side.text(BASELINE)) else None

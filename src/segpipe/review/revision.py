@@ -21,7 +21,7 @@ from segpipe.review.git import CannotTell
 
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
-COUNTS, MODEL = "results/evaluate/counts.json", "models/model.keras"
+COUNTS = "results/evaluate/counts.json"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
 MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$|^calibration\.")
 """Scores that follow from others, which a reviewer looks at last."""
@@ -91,11 +91,11 @@ class Revision:
             where = f"{COUNTS} of {self.label}"
             raise CannotTell(f"{where}: holds no counts ({brief(error)}); {self._mend()}") from None
 
-    def model(self) -> str | None:
-        """Return the hash of the model in `dvc.lock`; None if there is none."""
-        locked = yaml.safe_load(self.text("dvc.lock") or "") or {}
-        outs = (out for stage in locked.get("stages", {}).values() for out in stage.get("outs", []))
-        return next((out.get("md5") for out in outs if out["path"] == MODEL), None)
+    def locked(self, path: Path) -> str | None:
+        """Return the hash that `dvc.lock` has of a file or folder; None if it has none."""
+        stages = (yaml.safe_load(self.text("dvc.lock") or "") or {}).get("stages", {}).values()
+        entries = (one for stage in stages for one in (*stage.get("outs", []), *stage.get("deps", [])))
+        return next((one.get("md5") for one in entries if one["path"] == path.as_posix()), None)
 
     def history(self) -> pd.DataFrame | None:
         """Read `results/train/history.csv`, a row an epoch; None if it has no curves."""

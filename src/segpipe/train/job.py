@@ -62,8 +62,10 @@ class Job:
             backbone = replace(backbone, weights=folder / "backbone.weights.h5")
         if backbone.init:
             backbone = replace(backbone, init=replace(backbone.init, path=folder / "init.keras"))
+        params = self.params.model_copy(update={"tensorboard": False})
         return replace(
-            self, manifest=replace(self.manifest, folder=folder / "records"), backbone=backbone,
+            self, params=params, backbone=backbone,
+            manifest=replace(self.manifest, folder=folder / "records"),
             run=replace(run, folder=folder / run.fingerprint, keeps=False),
             saved=folder / "model.keras", previews=folder, logs=folder,
         )  # fmt: skip
@@ -106,4 +108,4 @@ class Job:
 
 
 def _draw_nothing(epoch: int, predictions: np.ndarray) -> None:
-    pass
+    """Draw no preview: this host predicted only because all hosts compute together."""

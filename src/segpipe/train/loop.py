@@ -245,7 +245,6 @@ def _live_log(
 def _callbacks(work: Work, progress: resume.Progress) -> list[keras.callbacks.Callback]:
     """Return the callbacks that check, record and draw, in the order in which they must run."""
     previews, folder = work.params.previews, work.logs / "tensorboard" / work.run.fingerprint
-    board = work.params.tensorboard and work.run.keeps
     drawing = callbacks.Previews(work.previewed, previews.samples, previews.every, work.preview)
     return [
         callbacks.FiniteLoss(),
@@ -255,7 +254,7 @@ def _callbacks(work: Work, progress: resume.Progress) -> list[keras.callbacks.Ca
         *([drawing] if previews.every else []),
         # After those that need the averaged weights in place.
         *([callbacks.AveragedWeights()] if work.params.ema else []),
-        *([keras.callbacks.TensorBoard(folder, write_graph=False)] if board else []),
+        *([keras.callbacks.TensorBoard(folder, write_graph=False)] if work.params.tensorboard else []),
     ]
 
 

@@ -10,22 +10,40 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from segpipe.common.modelfile import CARD
 from segpipe.common.quiet import quiet
 from segpipe.evaluate.masks import Predict
-from segpipe.export.signature import IMAGE, LOGITS, Images, named, refuses, traced
+from segpipe.export.signature import (
+    CONFIDENCE,
+    IMAGE,
+    LOGITS,
+    MASK,
+    Graph,
+    Images,
+    Run,
+    of_network,
+    refuses,
+)
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write a model that takes any number of images, its card among the file's properties."""
+    write_graph(of_network(model), card, path)
+
+
+def write_graph(graph: Graph, card: dict[str, Any], path: Path) -> None:
+    """Write what a graph computes, with a card. Raises a UserError where ONNX lacks an operation."""
     import onnx
     import tf2onnx
 
     with quiet():
-        function = traced(named(model)).get_concrete_function()
+        function = graph.traced().get_concrete_function()
         # Keras' own export leaves calls and constants of some encoders that tf2onnx does not inline.
-        frozen = convert_variables_to_constants_v2(function, aggressive_inlining=True)
-        (given,), (taken,) = frozen.inputs, frozen.outputs
+        frozen = convert_variables_to_constants_v2(
+            function, lower_control_flow=False, aggressive_inlining=True
+        )
+        (given,), taken = frozen.inputs, [tensor.name for tensor in frozen.outputs]
+        renamed = dict(zip(taken, sorted(function.structured_outputs), strict=True))
         content, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(), input_names=[given.name], output_names=[taken.name],
-            tensors_to_rename={given.name: IMAGE, taken.name: LOGITS},
+            frozen.graph.as_graph_def(), input_names=[given.name], output_names=taken,
+            tensors_to_rename={given.name: IMAGE, **renamed},
         )  # fmt: skip
     _tidy(content.graph)
     onnx.helper.set_model_props(content, {CARD: json.dumps(card, ensure_ascii=False)})
@@ -36,12 +54,22 @@ def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) 
 
 def load(path: Path, threads: int) -> Predict:
     """Load an export, to run on a number of threads."""
+    session = _session(path, threads)
+    return lambda images: session.run([LOGITS], {IMAGE: images})[0]
+
+
+def load_whole(path: Path, threads: int) -> Run:
+    """Load a whole predictor, to run on a number of threads."""
+    session = _session(path, threads)
+    return lambda images: session.run([MASK, CONFIDENCE], {IMAGE: images})
+
+
+def _session(path: Path, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run([LOGITS], {IMAGE: images})[0]
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _tidy(graph: Any) -> None:

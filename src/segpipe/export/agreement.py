@@ -111,11 +111,11 @@ class Reference:
     def given(self, pixels: np.ndarray, invalid: np.ndarray | None) -> np.ndarray:
         """Return a picture as the whole predictor takes it: all bands, of its type.
 
-        Pixels that hold nothing are NaN, or the least number of an integer type.
+        Where pixels are scaled, those that hold nothing are NaN, or the least number of an integer type.
         """
         image = np.broadcast_to(pixels, (*pixels.shape[:2], self.levels.bands))
         image = image.astype(picture_type(self.levels))  # a copy
-        if invalid is not None:
+        if invalid is not None and self.levels.ranges(pixels.dtype.name):
             image[invalid] = np.nan if image.dtype.kind == "f" else np.iinfo(image.dtype).min
         return image
 

@@ -1,7 +1,7 @@
-"""Matrices of a graph that depend on the size of its pictures: [target pixels, source pixels], float32.
+"""Matrices of a graph that depend on the size of its pictures: [target pixels, source pixels].
 
 Each row adds up to 1, or to 0 where nothing of the source belongs there. A number of pixels is an int,
-or a scalar tensor that is known only when the graph runs.
+or a scalar tensor that is known only when the graph runs. Matrices are of the real type of their spans.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from segpipe.preprocess.tiles import OVERLAP
+
+_ONE = 1 << 22  # in Pillow's fixed-point numbers
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Span:
         """Return a span that covers an edge, or the first pixels of a longer one."""
         return cls(tf.zeros((), real), tf.cast(edge, real), edge if total is None else total)
 
-    def centres(self) -> Any:
-        """Return the centre of each pixel of the edge, from the span's begin on."""
-        return tf.cast(tf.range(self.total), self.length.dtype) + 0.5 - self.begin
+    def places(self) -> Any:
+        """Return the number of each pixel of the edge, counted from the span's begin on."""
+        return tf.cast(tf.range(self.total), self.length.dtype) - self.begin
 
 
 def resampling(source: Span, target: Span) -> Any:
@@ -36,11 +38,10 @@ def resampling(source: Span, target: Span) -> Any:
 
     Bilinear, antialiased where it shrinks, as Pillow's BILINEAR; the rest of the target is 0.
     """
-    scale = source.length / target.length
-    of, at = source.centres()[None], target.centres()[:, None]
-    near = tf.maximum(1 - tf.abs(of - at * scale) / tf.maximum(scale, 1), 0)
-    inside = (of > 0) & (of < source.length) & (at > 0) & (at < target.length)
-    return _normalised(near * tf.cast(inside, near.dtype))
+    scale, of, at = source.length / target.length, source.places()[None], target.places()[:, None]
+    distance = tf.abs((of - (at + 0.5) * scale + 0.5) * (1 / tf.maximum(scale, 1)))
+    inside = (of >= 0) & (of < source.length) & (at >= 0) & (at < target.length)
+    return _normalised(tf.maximum(1 - distance, 0) * tf.cast(inside, scale.dtype))
 
 
 def tile_starts(length: Any, tile: int) -> Any:
@@ -60,16 +61,29 @@ def blending(begins: Any, tile: int, length: Any, real: tf.DType) -> Any:
 
 
 def product(pixels: Any, rows: Any, columns: Any) -> Any:
-    """Return pixels [..., height, width], scaled along each row and then along each column."""
+    """Return pixels float32 [..., height, width], scaled along each row and then along each column."""
+    rows, columns = tf.cast(rows, tf.float32), tf.cast(columns, tf.float32)
     return tf.matmul(rows, tf.matmul(pixels, columns, transpose_b=True))
 
 
-def rounded_product(pixels: Any, rows: Any, columns: Any) -> Any:
-    """Return the same, rounded after each matrix, as Pillow does with 8 bits."""
-    across = tf.floor(tf.matmul(pixels, columns, transpose_b=True) + 0.5)
-    return tf.floor(tf.matmul(rows, across) + 0.5)
+def product_in_8_bits(pixels: Any, rows: Any, columns: Any) -> Any:
+    """Return the same of pixels 0 to 255, of the matrices' type: as Pillow does it with 8 bits.
+
+    Weights are multiples of 2 ** -22, and each step is rounded to whole numbers, so that all is exact
+    with float64. Otherwise ties, of which some sizes have many, would be rounded in another way.
+    Source: https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
+    """
+    across = tf.matmul(tf.cast(pixels, columns.dtype), _fixed(columns), transpose_b=True)
+    return _whole_numbers(tf.matmul(_fixed(rows), _whole_numbers(across)))
+
+
+def _fixed(weights: Any) -> Any:
+    return tf.floor(weights * _ONE + 0.5)
+
+
+def _whole_numbers(sums: Any) -> Any:
+    return tf.floor((sums + _ONE / 2) / _ONE)
 
 
 def _normalised(weights: Any) -> Any:
-    total = tf.reduce_sum(weights, 1, keepdims=True)
-    return tf.cast(tf.math.divide_no_nan(weights, total), tf.float32)
+    return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, 1, keepdims=True))

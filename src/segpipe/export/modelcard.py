@@ -115,8 +115,10 @@ def _data(card: dict[str, Any], manifest: Manifest) -> str:
 
 def _scores(found: dict[str, Any]) -> str:
     original = found["original"]
-    ends = {name: (original["interval"][name][end] for end in ("low", "high")) for name in MEANS}
-    rows = [(name, *map(_number, (original[name], *ends[name]))) for name in MEANS]
+    rows = []
+    for name in MEANS:
+        ends = original["interval"][name]
+        rows.append([name, *map(_number, (original[name], ends["low"], ends["high"]))])
     return "\n\n".join(
         [
             f"On {found['images']} test pictures at their own size, without test-time augmentation. The "

@@ -1,6 +1,7 @@
 """ONNX: a file that ONNX Runtime and many other runtimes read."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from segpipe.export.signature import (
     of_network,
     refuses,
 )
+
+_EDGES = ("batch", "height", "width")  # those of a tensor that a runtime learns from the call
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
@@ -73,17 +76,30 @@ def _session(path: Path, threads: int) -> Any:
 
 
 def _tidy(graph: Any) -> None:
-    """Name the batch dimension, and each weight after its first use: tf2onnx's names are random."""
+    """Name unknown edges, and each weight after its first use: tf2onnx's names are random."""
     for tensor in (*graph.input, *graph.output):
-        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
-    weights = {weight.name: weight for weight in graph.initializer}
+        for edge, name in zip(tensor.type.tensor_type.shape.dim, _EDGES, strict=False):
+            if not edge.HasField("dim_value"):
+                edge.dim_param = name
+    graphs = list(_graphs(graph))
+    weights = {weight.name for inner in graphs for weight in inner.initializer}
     names: dict[str, str] = {}
-    for node in graph.node:
+    for node in (node for inner in graphs for node in inner.node):
         for position, name in enumerate(node.input):
             if name in weights:
                 node.input[position] = names.setdefault(name, f"{node.name}/{position}")
-    for old, new in names.items():
-        weights[old].name = new
-    in_order = sorted((weights[old] for old in names), key=lambda weight: weight.name)
-    del graph.initializer[:]
-    graph.initializer.extend(in_order)
+    for inner in graphs:
+        used = [weight for weight in inner.initializer if weight.name in names]
+        for weight in used:
+            weight.name = names[weight.name]
+        del inner.initializer[:]
+        inner.initializer.extend(sorted(used, key=lambda weight: weight.name))
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """Yield a graph and those inside it, such as the body of a loop."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)

@@ -91,8 +91,9 @@ def export_to(
     with replaces(target) as partial:
         findings = (_whole if whole else _network)(trained, made, card, params, partial)
         findings["drop"] = _mean_iou(trained.findings) - _mean_iou(findings)
-        if objection := _objection(name, findings, params):
-            raise Dropped(f"{name}: {objection}; {target} was not written", findings)
+        if objection := _objection(findings, params):
+            reason = f"{name}: {objection}; {target} was not written; {_mend(name, whole)}"
+            raise Dropped(reason, findings)
         text = modelcard.text(card, trained.manifest, trained.evaluation, params.licence)
         if not made.file:
             write_text(made.card(partial), text)
@@ -206,20 +207,24 @@ def _mean_iou(findings: dict[str, Any]) -> float:
     return findings["original"]["mean_iou"]
 
 
-def _objection(name: str, findings: dict[str, Any], params: ExportParams) -> str:
-    """Say why an export is not good enough, and what to do; empty if it is."""
-    bug = "that is a bug of segpipe"
+def _objection(findings: dict[str, Any], params: ExportParams) -> str:
+    """Say why an export is not good enough; empty if it is."""
     if findings["drop"] > params.max_drop:
-        mend = "raise export.calibration_samples" if name == "tflite-int8" else bug
         return (
             f"a mean IoU of {_mean_iou(findings):.4f} is {findings['drop']:.4f} below the model's, "
-            f"export.max_drop is {params.max_drop}; {mend}"
+            f"export.max_drop is {params.max_drop}"
         )
     agreement, off = findings.get("agreement", 1.0), findings.get("score_difference", 0.0)
     if agreement < LEAST or off > SCORES:
         return (
             f"{agreement:.3%} of the pixels have the class that `segpipe predict` gives them, where "
-            f"{LEAST:.1%} are needed, and a score is off by {off:.4f}, where {SCORES} is allowed; "
-            f"{bug}, export with --no-whole"
+            f"{LEAST:.1%} are needed, and a score is off by {off:.4f}, where {SCORES} is allowed"
         )
     return ""
+
+
+def _mend(name: str, whole: bool) -> str:
+    if name == "tflite-int8":
+        return "raise export.calibration_samples"
+    bug = "that is a bug of segpipe"
+    return f"{bug}; until it is mended, export with --no-whole" if whole else bug

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize, read_tiles
-from segpipe.export.matrices import Span, blending, product, resampling, rounded_product, tile_starts
+from segpipe.export.matrices import Span, blending, product, product_in_8_bits, resampling, tile_starts
 from segpipe.export.signature import CONFIDENCE, IMAGE, MASK, Graph
 from segpipe.preprocess.intensity import Levels
 
@@ -36,7 +36,7 @@ def predictor_graph(
 
     def call(image: Any) -> dict[str, Any]:
         original = tf.unstack(tf.shape(image)[1:3], 2)
-        by_class = scores(_in_8_bits(image, levels), original)
+        by_class = scores(_in_8_bits(image, levels, real), original)
         mask = tf.cast(tf.argmax(by_class, 1), tf.uint8)
         return {MASK: mask, CONFIDENCE: tf.reduce_max(by_class, 1)}
 
@@ -88,7 +88,7 @@ class _AtOnce:
         """Return probabilities [n, classes, *original] of pictures [n, bands, *original]."""
         pictures = [Span.all_of(edge, self.real) for edge in original]
         pairs = list(zip(pictures, self._boxes(original), strict=True))
-        seen = rounded_product(pixels, *(resampling(picture, box) for picture, box in pairs))
+        seen = product_in_8_bits(pixels, *(resampling(picture, box) for picture, box in pairs))
         scores = self.network(tf.transpose(seen, (0, 2, 3, 1)))
         back = (resampling(box, picture) for picture, box in pairs)
         return product(tf.transpose(scores, (0, 3, 1, 2)), *back)
@@ -136,10 +136,11 @@ class _Tiled:
             joined = tf.reshape(
                 tf.transpose(apart, (0, 4, 2, 1, 3)), (-1, classes, height, tf.size(columns))
             )
-            return tf.matmul(joined, across, transpose_b=True)
+            return tf.matmul(joined, tf.cast(across, tf.float32), transpose_b=True)
 
         rows = tf.transpose(tf.map_fn(of_row, tops, fn_output_signature=tf.float32), (1, 2, 0, 3, 4))
-        return tf.matmul(down, tf.reshape(rows, (-1, classes, tf.size(tops) * height, original[1])))
+        stacked = tf.reshape(rows, (-1, classes, tf.size(tops) * height, original[1]))
+        return tf.matmul(tf.cast(down, tf.float32), stacked)
 
     def _scaled(self, edge: Any) -> Any:
         return tf.cast(tf.cast(edge, self.real) * self.scale + 0.5, tf.int32)
@@ -150,7 +151,7 @@ class _Tiled:
         if self.scale == 1:  # as a product it would take long
             beyond = [[0, edge - has] for edge, has in zip(edges, original, strict=True)]
             return tf.pad(pixels, tf.stack([[0, 0], [0, 0], *beyond]))
-        return rounded_product(pixels, *(
+        return product_in_8_bits(pixels, *(
             resampling(Span.all_of(has, self.real), Span.all_of(seen, self.real, edge))
             for has, seen, edge in zip(original, scaled, edges, strict=True)
         ))  # fmt: skip
@@ -164,19 +165,18 @@ class _Tiled:
         return tf.matmul(way, blended)
 
 
-def _in_8_bits(image: Any, levels: Levels) -> Any:
-    """Return pictures as `Levels.in_8_bits`, whole numbers as float32 [n, bands, height, width].
+def _in_8_bits(image: Any, levels: Levels, real: tf.DType) -> Any:
+    """Return pictures as `Levels.in_8_bits`, [n, bands, height, width]; scaled ones are of a real type.
 
     A pixel without a finite number in each band is 0.
     """
     ranges = levels.ranges(image.dtype.name)
-    values = tf.cast(tf.transpose(image, (0, 3, 1, 2)), tf.float32)
+    bands_first = tf.transpose(image, (0, 3, 1, 2))
     if ranges is None:
-        return values
-    low, high = (tf.constant(np.float32(ends).reshape(-1, 1, 1)) for ends in zip(*ranges, strict=True))
-    share = tf.clip_by_value((values - low) / (high - low), 0, 1)
-    scaled = tf.round(share * 255)
-    if not image.dtype.is_floating:
-        return scaled
-    finite = tf.reduce_all(tf.abs(values) < np.inf, 1, keepdims=True)  # ONNX's <= would take NaN
-    return tf.where(finite, scaled, 0)
+        return bands_first
+    values = tf.cast(bands_first, real)
+    low, high = (tf.reshape(tf.constant(ends, real), (-1, 1, 1)) for ends in zip(*ranges, strict=True))
+    finite = tf.reduce_all(tf.abs(values) < np.inf, 1, keepdims=True)
+    known = tf.where(tf.not_equal(values, values), tf.zeros((), real), values)  # ONNX multiplies by NaN
+    share = tf.clip_by_value((known - low) / (high - low), 0, 1)
+    return tf.round(share * 255) * tf.cast(finite, real)

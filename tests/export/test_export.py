@@ -354,7 +354,9 @@ def test_a_model_of_other_classes_is_not_exported(project):
 
 
 @pytest.mark.slow
-def test_on_photographs_int8_is_below_8_mb_and_within_a_hundredth(pet_dir, encoder_weights, tmp_path):
+def test_on_photographs_int8_is_within_a_hundredth_and_whole_predictors_agree(
+    pet_dir, encoder_weights, tmp_path
+):
     project = make_project(
         tmp_path / "project",
         **{
@@ -380,3 +382,9 @@ def test_on_photographs_int8_is_below_8_mb_and_within_a_hundredth(pet_dir, encod
     assert found["keras"]["mean_iou"] > 0.6, "trained enough for the comparison to say something"
     assert found["drop"] <= 0.01
     assert found["bytes"] < 8e6
+    assert export(project, "--to", "onnx", "--to", "savedmodel").returncode == 0
+    for name in ("onnx", "savedmodel"):
+        found = json.loads((project / f"results/export/{name}.json").read_text())[name]
+        assert found["images"] == 298
+        assert found["agreement"] >= 0.999
+        assert found["score_difference"] <= 0.0005

@@ -75,8 +75,8 @@ def in_browser(chromium, served, images):
     "changes",
     [
         pytest.param({"resize": "stretch"}, id="stretch"),
-        pytest.param({"resize": "pad"}, id="pad"),
-        pytest.param({"resize": "tiles", "tiles": {"scale": 1.0}}, id="tiles"),
+        pytest.param({"resize": "pad"}, id="pad", marks=pytest.mark.slow),
+        pytest.param({"resize": "tiles", "tiles": {"scale": 1.0}}, id="tiles", marks=pytest.mark.slow),
     ],
 )
 def test_a_browser_gives_the_masks_of_python(chromium, served, changes, rng):

@@ -1,6 +1,7 @@
 """ONNX: a file that ONNX Runtime and many other runtimes read."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from segpipe.export.signature import (
     refuses,
 )
 
+_NUMBERED = re.compile(r"__\d+$")  # tf2onnx counts the names that it makes up
 _EDGES = ("batch", "height", "width")  # those of a tensor that a runtime learns from the call
 
 
@@ -76,30 +78,82 @@ def _session(path: Path, threads: int) -> Any:
 
 
 def _tidy(graph: Any) -> None:
-    """Name unknown edges, and each weight after its first use: tf2onnx's names are random."""
+    """Make equal files of equal models: the order of nodes and many names of tf2onnx are random."""
     for tensor in (*graph.input, *graph.output):
         for edge, name in zip(tensor.type.tensor_type.shape.dim, _EDGES, strict=False):
             if not edge.HasField("dim_value"):
                 edge.dim_param = name
+    _sort(graph)
     graphs = list(_graphs(graph))
-    weights = {weight.name for inner in graphs for weight in inner.initializer}
-    names: dict[str, str] = {}
-    for node in (node for inner in graphs for node in inner.node):
-        for position, name in enumerate(node.input):
-            if name in weights:
-                node.input[position] = names.setdefault(name, f"{node.name}/{position}")
+    names = _names(graph, graphs)
     for inner in graphs:
+        for node in inner.node:
+            node.input[:] = [names.get(name, name) for name in node.input]
+            node.output[:] = [names.get(name, name) for name in node.output]
+        for tensor in (*inner.input, *inner.output):
+            tensor.name = names.get(tensor.name, tensor.name)
         used = [weight for weight in inner.initializer if weight.name in names]
         for weight in used:
             weight.name = names[weight.name]
-        del inner.initializer[:]
+        del inner.initializer[:], inner.value_info[:]
         inner.initializer.extend(sorted(used, key=lambda weight: weight.name))
+
+
+def _sort(graph: Any) -> None:
+    """Sort nodes in the order in which the outputs need them, and so do the bodies inside."""
+    for inner in _bodies(graph):
+        _sort(inner)
+    made_by = {name: node for node in graph.node for name in node.output if name}
+    ordered, seen = [], set()
+    stack = [(made_by[tensor.name], False) for tensor in graph.output if tensor.name in made_by]
+    while stack:
+        node, complete = stack.pop()
+        if complete:
+            ordered.append(node)
+        elif node.output[0] not in seen:
+            seen.add(node.output[0])
+            stack.append((node, True))
+            stack += [(made_by[name], False) for name in _needs(node) if name in made_by]
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _needs(node: Any) -> Iterator[str]:
+    """Yield the names of the tensors that a node and its bodies take."""
+    yield from node.input
+    for inner in (attribute.g for attribute in node.attribute if attribute.HasField("g")):
+        for of_body in inner.node:
+            yield from _needs(of_body)
+
+
+def _names(graph: Any, graphs: list[Any]) -> dict[str, str]:
+    """Return new names by old ones: of a tensor after its node, of a weight after its first use.
+
+    Nodes of a layer keep their names; others, which have no path, are called by their places.
+    """
+    names = {tensor.name: tensor.name for tensor in (*graph.input, *graph.output)}
+    names[""] = ""  # what a node leaves out
+    weights = {weight.name for inner in graphs for weight in inner.initializer}
+    for number, inner in enumerate(graphs):
+        for position, tensor in enumerate(inner.input):
+            names.setdefault(tensor.name, f"body_{number}/{position}")
+        for place, node in enumerate(inner.node):
+            if "/" not in node.name or _NUMBERED.search(node.name):
+                node.name = f"{node.op_type}_{number}_{place}"
+            for position, name in enumerate(node.output):
+                names.setdefault(name, f"{node.name}:{position}")
+            for position, name in enumerate(node.input):
+                if name in weights:
+                    names.setdefault(name, f"{node.name}/{position}")
+    return names
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
     """Yield a graph and those inside it, such as the body of a loop."""
     yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
+    for inner in _bodies(graph):
+        yield from _graphs(inner)
+
+
+def _bodies(graph: Any) -> Iterator[Any]:
+    return (a.g for node in graph.node for a in node.attribute if a.HasField("g"))

@@ -94,7 +94,7 @@ class Stages:
             return folder / "models/model.keras"
 
     def counts(self, params: dict[str, Any], log: Path) -> Counts:
-        """Run the stages that have not run yet; return the counts of each test image. Raises as `run`."""
+        """Run the stages that have not run yet; return the test images' counts. Raises as `run`."""
         with self._trained(params, log) as folder:
             self._stage("evaluate", folder, log)
             return decode((folder / "results/evaluate/counts.json").read_text(encoding="utf-8"))

@@ -40,3 +40,5 @@ for command in (
     recipes.recipe, folds.folds, label.suspects,
 ):  # fmt: skip
     app.command()(command)
+
+app.command("next")(label.next_to_label)

@@ -2,12 +2,13 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
+from segpipe.predict.labels import Format, require_free
 
 if TYPE_CHECKING:
     from segpipe.label.judges import Judge
@@ -58,3 +59,40 @@ def _said(judges: list["Judge"], count: int, folds: bool) -> list[str]:
         f"{count} masks of {' and '.join(splits)} judged; the model learned those of training, so that "
         "it cannot judge them: `segpipe suspects --folds` can, after a cross-validation"
     ]
+
+
+def next_to_label(
+    pool: Annotated[str, typer.Argument(help="Folder (or glob) of pictures without labels.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures to label; new.")],
+    count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many pictures.")] = 50,
+    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = MODEL,
+    by: Annotated[
+        Literal["entropy", "disagreement"],
+        typer.Option(help="What is uncertain: the probabilities, or two looks at a picture."),
+    ] = "entropy",
+    labels: Annotated[
+        Format | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
+    ] = None,
+) -> None:
+    """Choose the pictures to label next: those that the model is unsure of, and unlike each other.
+
+    Copies them to OUT; OUT.csv ranks the pool.
+    """
+    from segpipe.common.devices import take_gpus
+    from segpipe.common.modelfile import read_card
+    from segpipe.predict.inputs import find, left_out
+
+    sources = find([pool], out)
+    require_free(out)
+    read_card(model)
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.label.next import to_label
+        from segpipe.predict.predictor import load_model
+
+    take_gpus()
+    with quiet():  # TensorFlow looks for GPUs
+        predictor = load_model(model)
+    for said in to_label(predictor, model, sources, count, by, labels, out):
+        print(said)
+    if others := left_out([pool]):
+        print(f"note: {others}")

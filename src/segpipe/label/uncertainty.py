@@ -123,7 +123,7 @@ def _with_features(network: keras.Model) -> keras.Model:
     made = ((tensor, tensor._keras_history) for tensor in used)
     features = next(t for t, by in made if by.operation is encoder and by.tensor_index == last)
     pooled = layers.GlobalAveragePooling2D(name="features")(features)
-    return keras.Model(network.input, [network.output, pooled])
+    return keras.Model(network.inputs[0], [network.outputs[0], pooled])
 
 
 def _pieces(predictor: Predictor, seen: Seen | Problem) -> Iterator[Piece | Problem]:

@@ -11,6 +11,7 @@ from segpipe.common.quiet import quiet
 from segpipe.predict.labels import Format, require_free
 
 if TYPE_CHECKING:
+    from segpipe.label.corrections import Corrected
     from segpipe.label.judges import Judge
 
 
@@ -96,3 +97,54 @@ def next_to_label(
         print(said)
     if others := left_out([pool]):
         print(f"note: {others}")
+
+
+def corrections(
+    new: Annotated[Path, typer.Argument(metavar="NEW_LABELS", help="Folder with corrected labels.")],
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take this layout where several are seen.")
+    ] = None,
+) -> None:
+    """Replace the masks of the same names in your data's folder, which DVC keeps; say what changed."""
+    from segpipe.common.classes import class_table
+    from segpipe.common.errors import UserError
+    from segpipe.label.corrections import correct
+    from segpipe.label.kept import require_kept  # takes a second, for DVC
+    from segpipe.params.load import load_params
+    from segpipe.survey.seen import layouts_in
+
+    data = load_params().data
+    if data.source != "folder":
+        raise UserError(
+            f"data.source is {data.source}: only the masks of a folder can be corrected (data.source: "
+            "folder)"
+        )
+    folder = Path(data.folder.path)
+    added = require_kept(folder)
+    table = class_table(data.classes, data.ignore)
+    found = layouts_in(new, layout)
+    taken = next(iter(found))
+    print(f"layout:  {taken} ({found[taken]}){'; another: --layout NAME' if len(found) > 1 else ''}")
+    done = correct(folder, data.folder.layout, new, taken, table, data.bands)
+    _print_corrected(done, folder)
+    if done.changed:
+        print(f"next: dvc add {added} && dvc repro")
+
+
+def _print_corrected(done: "Corrected", folder: Path) -> None:
+    from rich.console import Console
+
+    from segpipe.cli import tables
+    from segpipe.common.words import listed
+
+    rows = tables.table("", "class", "pixels before", "after", "difference")
+    for name in dict.fromkeys([*done.before.pixels, *done.after.pixels]):
+        before, after = done.before.pixels[name], done.after.pixels[name]
+        rows.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}")
+    Console().print(rows)
+    if done.unmatched:
+        heading = f"note: {len(done.unmatched)} pictures are not in {folder}, and left out:"
+        print(listed(heading, done.unmatched, 5))
+    if done.damaged:
+        print(listed(f"note: {len(done.damaged)} masks cannot be read, and stay:", done.damaged, 5))
+    print(f"{done}; {done.corrected} had a correction, which changed {done.changed:,} pixels")

@@ -5,10 +5,9 @@ which nothing changed.
 """
 
 import dataclasses
-import functools
 import io
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +23,7 @@ from segpipe.common.codec import decode_png
 from segpipe.common.duplicates import NEAR
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces
-from segpipe.common.parallel import ordered_map
+from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.words import listed
 from segpipe.fetch import layouts
 from segpipe.fetch.integrity import decode_pair, mask_pixels
@@ -68,13 +67,7 @@ class Corrected:
 
 
 def correct(
-    folder: Path,
-    layout: str,
-    new: Path,
-    new_layout: str,
-    table: ClassTable,
-    bands: Bands,
-    processes: int | None = None,
+    folder: Path, layout: str, new: Path, new_layout: str, table: ClassTable, bands: Bands
 ) -> Corrected:
     """Replace the masks in `folder` by those of the same names in `new`; each file whole or not at all.
 
@@ -89,15 +82,16 @@ def correct(
             f"{folder}: in the layout {layout} the labels are the tool's own files: replace these by "
             "the tool's export, and run `segpipe init-data` on the folder"
         )
-    corrections = _by_name(new, new_layout, table)
-    pairs = [(one, corrections.pop(_key(one), None)) for one in old]
+    names = [_key(one.name) for one in old]
+    corrections = _by_name(new, new_layout, table, {*names})
+    pairs = [(one, corrections.pop(name, None)) for one, name in zip(old, names, strict=True)]
     if not any(one for _, one in pairs):
         raise UserError(
             f"{new}: none of its {len(corrections)} pictures is in {folder}, such as {min(corrections)}"
         )
-    comparing = functools.partial(_compared, table=table, bands=bands)
-    results = ordered_map(comparing, pairs, processes)
-    found = [*track(results, "Comparing masks", total=len(pairs))]
+    with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow releases the GIL
+        results = in_order(lambda pair: pool.submit(_compared, pair, table, bands), pairs, 64)
+        found = [*track(results, "Comparing masks", total=len(pairs))]
     wrong = [(one, pair[1]) for one, pair in zip(found, pairs, strict=True) if isinstance(one, Problem)]
     if problems := [problem for problem, correction in wrong if correction]:
         raise UserError(listed(f"{len(problems)} corrections cannot be taken; none is:", problems))
@@ -125,23 +119,33 @@ def _tally(compared: Sequence[Compared], side: Literal["before", "after"]) -> Ta
     return tally
 
 
-def _by_name(new: Path, layout: str, table: ClassTable) -> dict[str, Sample]:
-    """Return the corrections by the names that masks have; raise UserError where there is a bad one."""
+def _by_name(new: Path, layout: str, table: ClassTable, known: Collection[str]) -> dict[str, Sample]:
+    """Return the corrections by the names of the masks; raise UserError where there is a bad one."""
     found = layouts.read(layout, new, table)
     samples = [one for one in found if isinstance(one, Sample)]
     problems = [one for one in found if isinstance(one, Problem)]
-    names = Counter(map(_key, samples))
-    for name in (name for name, count in names.items() if count > 1):
-        files = " and ".join(sorted({one.mask for one in samples if _key(one) == name}))
-        problems.append(Problem(name, f"{names[name]} labels of one picture ({files})", "one of them"))
+    named: dict[str, list[Sample]] = {}
+    for one in samples:
+        named.setdefault(_known(_key(one.name), known), []).append(one)
+    for name, some in named.items():
+        if len(some) > 1:
+            files = " and ".join(sorted({one.mask for one in some}))
+            problems.append(Problem(name, f"{len(some)} labels of one picture ({files})", "one of them"))
     if problems:
         raise UserError(listed(f"{len(problems)} corrections cannot be taken; none is:", problems))
-    return {_key(one): one for one in samples}
+    return {name: some[0] for name, some in named.items()}
 
 
-def _key(sample: Sample) -> str:
+def _key(name: str) -> str:
     """Return a sample's name without folders that say what is in them, such as `images/`."""
-    return matching.parsed(Path(), Path(f"{sample.name}.png")).name
+    return matching.parsed(Path(), Path(f"{name}.png")).name
+
+
+def _known(name: str, known: Collection[str]) -> str:
+    """Return the longest end of a name that is known, without the folders before it; else the name."""
+    parts = name.split("/")
+    ends = ("/".join(parts[n:]) for n in range(len(parts)))
+    return next((end for end in ends if end in known), name)
 
 
 def _compared(pair: Pair, table: ClassTable, bands: Bands) -> Compared | Problem:

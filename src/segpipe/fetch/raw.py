@@ -123,11 +123,11 @@ def check(
     encoded, drawn, looks = picture.encoded(), encode_png(indices), picture_hash(picture)
     return Checked(
         sample, encoded, drawn, picture.digest, looks, area, picture.bands, picture.depth,
-        pixels_of(indices, table),
+        _pixels(indices, table),
     )  # fmt: skip
 
 
-def pixels_of(indices: np.ndarray, table: ClassTable) -> dict[str, int]:
+def _pixels(indices: np.ndarray, table: ClassTable) -> dict[str, int]:
     """Return how many pixels of a mask, class indices uint8 [height, width], each class has."""
     counts = np.bincount(indices.ravel(), minlength=IGNORE + 1)
     named = dict(zip(table.names, counts.tolist(), strict=False))

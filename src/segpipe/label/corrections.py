@@ -4,14 +4,13 @@ Only the pixels whose class changed get another value; all others keep theirs, a
 which nothing changed.
 """
 
-import dataclasses
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -29,7 +28,7 @@ from segpipe.fetch import layouts
 from segpipe.fetch.integrity import decode_pair, mask_pixels
 from segpipe.fetch.layouts import matching
 from segpipe.fetch.ledger import Checked
-from segpipe.fetch.raw import check, pixels_of
+from segpipe.fetch.raw import check
 from segpipe.fetch.sample import BadSampleError, Files, Problem, Sample
 from segpipe.fetch.tally import Tally, changes
 
@@ -38,14 +37,25 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 Pair = tuple[Sample, Sample | None]  # a sample of the folder, and its correction
 
 
+class State(NamedTuple):
+    """A mask as `fetch` keeps it."""
+
+    digest: str  # SHA-256 of its PNG
+    pixels: dict[str, int]  # by class
+
+    @classmethod
+    def of(cls, checked: Checked) -> "State":
+        """Return the state of a sample's mask."""
+        return cls(sha256(checked.mask).hexdigest(), checked.classes)
+
+
 @dataclass(frozen=True)
 class Compared:
     """A mask before and after."""
 
     sample: Sample
-    before: Checked
-    after: bytes  # the corrected mask as `fetch` keeps it; the same as before where nothing changed
-    classes: dict[str, int]  # pixels of the corrected mask by class
+    before: State
+    after: State
     changed: int = 0  # pixels
     content: bytes | None = None  # what the mask's file is to hold; None: what it holds
 
@@ -101,8 +111,8 @@ def correct(
             with replaces(folder / one.sample.mask) as partial:  # DVC may have linked it to its cache
                 partial.write_bytes(one.content)
     return Corrected(
-        _tally(compared, "before"),
-        _tally(compared, "after"),
+        _tally((one.sample, one.before) for one in compared),
+        _tally((one.sample, one.after) for one in compared),
         corrected=sum(one is not None for _, one in pairs),
         changed=sum(one.changed for one in compared),
         unmatched=sorted(corrections),
@@ -110,12 +120,10 @@ def correct(
     )
 
 
-def _tally(compared: Sequence[Compared], side: Literal["before", "after"]) -> Tally:
+def _tally(states: Iterable[tuple[Sample, State]]) -> Tally:
     tally = Tally()
-    for one in compared:
-        before, after = (one.before.mask, one.before.classes), (one.after, one.classes)
-        mask, classes = before if side == "before" else after
-        tally.add(one.sample.name, sha256(mask).hexdigest(), classes)
+    for sample, state in states:
+        tally.add(sample.name, *state)
     return tally
 
 
@@ -155,35 +163,31 @@ def _compared(pair: Pair, table: ClassTable, bands: Bands) -> Compared | Problem
     if not isinstance(before, Checked):
         assert isinstance(before, Problem)
         return before
-    same = Compared(sample, before, before.mask, before.classes)
     if correction is None:
-        return same
+        return Compared(sample, State.of(before), State.of(before))
     after = check(correction, table, bands)
     if not isinstance(after, Checked):
         assert isinstance(after, Problem)
         return after
     try:
-        return _replaced(same, after, table, bands)
+        return _replaced(before, after, table, bands)
     except BadSampleError as error:
         return error.problem
 
 
-def _replaced(one: Compared, after: Checked, table: ClassTable, bands: Bands) -> Compared:
+def _replaced(before: Checked, after: Checked, table: ClassTable, bands: Bands) -> Compared:
     """Return what a correction changes. Raises BadSampleError where it cannot be taken."""
-    before, called = one.before, after.sample.mask
+    sample, called = before.sample, after.sample.mask
     old, new = decode_png(before.mask), decode_png(after.mask)
     if old.shape != new.shape:
         found = f"labels of {new.shape[1]}x{new.shape[0]}"
-        raise BadSampleError(called, found, f"{old.shape[1]}x{old.shape[0]}, as {one.sample.mask}")
+        raise BadSampleError(called, found, f"{old.shape[1]}x{old.shape[0]}, as {sample.mask}")
     if before.hash and after.hash and (int(before.hash, 16) ^ int(after.hash, 16)).bit_count() > NEAR:
         found = f"another picture ({after.sample.image})"
-        raise BadSampleError(called, found, f"that of the same name, {one.sample.image}")
+        raise BadSampleError(called, found, f"that of the same name, {sample.image}")
     different = old != new
-    if not different.any():
-        return one
-    content = _with_values(one.sample, different, new, table, bands)
-    count, classes = int(different.sum()), pixels_of(new, table)
-    return dataclasses.replace(one, after=after.mask, classes=classes, changed=count, content=content)
+    content = _with_values(sample, different, new, table, bands) if different.any() else None
+    return Compared(sample, State.of(before), State.of(after), int(different.sum()), content)
 
 
 def _with_values(

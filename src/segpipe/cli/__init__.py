@@ -37,6 +37,8 @@ def _options(
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
     results.baseline, model.info, model.model, predict.predict, export.export, runs.runs,
-    recipes.recipe, folds.folds, label.suspects,
+    recipes.recipe, folds.folds, label.suspects, label.corrections,
 ):  # fmt: skip
     app.command()(command)
+
+app.command("next")(label.next_to_label)

@@ -3,7 +3,8 @@
 A sample holds `name`, `image` (encoded, upright: JPEG or PNG in RGB, or a TIFF of other bands or more
 than 8 bits), `mask` (a PNG of class indices, where 255 is ignored), and `group` where it has one:
 samples of equal group stay in one split. `summary.json` lists the shards by split, near duplicates, and
-what was left out and why; `index.csv` has a row a sample (`common.index`).
+what was left out and why; `index.csv` has a row a sample (`common.index`); `labels.json` tallies the
+masks (`fetch.tally`).
 """
 
 import functools
@@ -19,7 +20,7 @@ from segpipe.common.bands import Bands
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import encode_png
 from segpipe.common.duplicates import OnNear
-from segpipe.common.files import replaces, write_json
+from segpipe.common.files import replaces, write_json, write_text
 from segpipe.common.index import write_index
 from segpipe.common.parallel import ordered_map
 from segpipe.common.records import SUMMARY
@@ -38,6 +39,7 @@ from segpipe.fetch.sample import (
     badly_named,
     unreadable,
 )
+from segpipe.fetch.tally import IGNORED, LABELS, encode
 
 _SHOWN = 20  # values in a message
 
@@ -84,6 +86,7 @@ def write_raw(
         summary = {"source": source, "bands": bands, "splits": splits, **ledger.to_json()}
         write_json(partial / SUMMARY, summary)
         write_index(partial, ledger.index)
+        write_text(partial / LABELS, encode(ledger.tally))
     return summary
 
 
@@ -118,7 +121,17 @@ def check(
     if picture.invalid is not None:
         indices = np.where(picture.invalid, np.uint8(IGNORE), indices)
     encoded, drawn, looks = picture.encoded(), encode_png(indices), picture_hash(picture)
-    return Checked(sample, encoded, drawn, picture.digest, looks, area, picture.bands, picture.depth)
+    return Checked(
+        sample, encoded, drawn, picture.digest, looks, area, picture.bands, picture.depth,
+        _pixels(indices, table),
+    )  # fmt: skip
+
+
+def _pixels(indices: np.ndarray, table: ClassTable) -> dict[str, int]:
+    """Return how many pixels of a mask, class indices uint8 [height, width], each class has."""
+    counts = np.bincount(indices.ravel(), minlength=IGNORE + 1)
+    named = dict(zip(table.names, counts.tolist(), strict=False))
+    return named | ({IGNORED: int(counts[IGNORE])} if counts[IGNORE] else {})
 
 
 def _decoded(

@@ -38,7 +38,8 @@ def sweep(
     from segpipe.sweep.search import search  # takes seconds, for Optuna
 
     found = search(plan)
-    made = tables.table("Trials", "trial", "validation mean IoU", "epochs", *plan.ranges)
+    keys = [key.replace(".", ".\n") for key in plan.ranges]
+    made = tables.table("Trials", "trial", "validation\nmean IoU", "epochs", *keys)
     made.add_column("pruned or failed")
     for trial in found:
         made.add_row(*map(escape, _row(trial, [*plan.ranges])))

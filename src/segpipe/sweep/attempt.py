@@ -4,7 +4,6 @@ The clone has the commit that the sweep began with, so that people may go on wor
 repository's own. It holds the checkpoints of a killed trial, and goes when the trial ends.
 """
 
-import contextlib
 import multiprocessing
 import os
 import shutil
@@ -18,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
+from dvc.cli import main
+from dvc.repo import Repo
 
 from segpipe.common import locks
 from segpipe.common.errors import UserError, brief
@@ -67,9 +68,13 @@ class Attempt:
     def stop(self) -> None:
         """End DVC and its stage, as Ctrl-C does."""
         for how in (signal.SIGINT, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(self.process.pid or 0, how)
+            except ProcessLookupError:  # it has ended, or its group does not begin yet
+                self.process.terminate()
             self.process.join(_GRACE)
+            if not self.process.is_alive():
+                return
 
     def keep(self) -> None:
         """Make the experiment one of the repository. Raises UserError where DVC made none."""
@@ -123,24 +128,18 @@ def _clone(folder: Path, commit: str) -> None:
         _git("-C", str(partial), "checkout", "--quiet", "--detach", commit)
         if (local := Path(".dvc/config.local")).is_file():
             shutil.copy(local, partial / local)
-        cache = _said(sys.executable, "-m", "dvc", "cache", "dir")
-        _said(sys.executable, "-m", "dvc", "cache", "dir", "--local", cache, cwd=partial)
-        _said(sys.executable, "-m", "dvc", "checkout", "--quiet", "--allow-missing", cwd=partial)
 
 
 def _git(*arguments: str) -> None:
-    _said("git", *arguments)
-
-
-def _said(*command: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"`{' '.join(command[-5:])}` failed ({brief(done.stderr)})")
-    return done.stdout.strip()
+        raise UserError(f"`git {' '.join(arguments)}` failed ({brief(done.stderr)})")
 
 
-def _run(folder: Path, ref: str, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
-    """Run DVC, in a process of its own that ends when the sweep is gone."""
+def _run(
+    folder: Path, ref: str, arguments: list[str], log: Path, environment: Mapping[str, str]
+) -> None:
+    """Run DVC in the clone, in a process of its own that ends when the sweep is gone."""
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with log.open("wb") as file:
@@ -148,14 +147,16 @@ def _run(folder: Path, ref: str, arguments: list[str], log: Path, environment: d
         os.dup2(file.fileno(), 2)
     if (lock := locks.take(_lock(folder), patience=2 * _GRACE)) is None:
         sys.exit(f"error: this trial runs already, by {locks.holder(_lock(folder))}")
+    with Repo() as repository:
+        cache = str(repository.cache.local_cache_dir)
     os.chdir(folder)
     os.environ.update(environment)
-    done = ["git", "show-ref", "--verify", "--quiet", ref]
-    if subprocess.run(done, check=False).returncode == 0:  # and the sweep was killed just then
-        return
-    from dvc.cli import main
-
-    code = main(arguments)
+    code = 0
+    known = subprocess.run(["git", "show-ref", "--verify", "--quiet", ref], check=False)
+    if known.returncode:  # else the sweep was killed just when the experiment was there
+        main(["cache", "dir", "--quiet", "--local", cache])
+        main(["checkout", "--quiet", "--allow-missing"])
+        code = main(arguments)
     lock.release()
     sys.exit(code)
 

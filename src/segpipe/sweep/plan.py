@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
 from hydra.errors import HydraException
@@ -98,7 +99,7 @@ def _read(file: Path) -> _File:
         wrong = error.errors()[0]
         where = ".".join(map(str, wrong["loc"])) or "the file"
         raise UserError(f"{file}: {where}: {wrong['msg'][0].lower()}{wrong['msg'][1:]}") from None
-    except ValueError as error:  # YAML's, and that of what is no text
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not YAML: {brief(error)}") from None
 
 
@@ -126,15 +127,19 @@ def _parsed(key: str, text: str) -> "BaseDistribution | str":
     return text
 
 
+def _value(text: str) -> Any:
+    return OverridesParser.create().parse_override(f"value={text}").value()
+
+
 def _checked(fixed: dict[str, str], ranges: "dict[str, BaseDistribution]") -> Params:
     """Return the params of all trials.
 
     Raises ParamsError where one is not allowed, nor an end of a range, nor a choice.
     """
-    base = changed(recipes.committed(), {key: read_yaml(text) for key, text in fixed.items()})
+    base = changed(recipes.committed(), {key: _value(text) for key, text in fixed.items()})
     for key, found in ranges.items():
         ends = getattr(found, "choices", None) or (found.low, found.high)  # type: ignore[attr-defined]
         for end in ends:
-            value = read_yaml(end) if isinstance(end, str) else end
+            value = _value(end) if isinstance(end, str) else end
             check_params(changed(base, {key: value}), PARAMS_FILE)
     return check_params(base, PARAMS_FILE)

@@ -1,4 +1,4 @@
-"""The map over a Ray cluster: in order, a lost worker's chunk done again, and equal bytes of the stages."""
+"""The map over a Ray cluster: in order, with lost chunks done again, and equal bytes of the stages."""
 
 from pathlib import Path
 
@@ -29,19 +29,19 @@ def at_cluster(cluster, monkeypatch):
 
 @pytest.mark.slow
 def test_a_killed_workers_chunk_is_done_again_and_results_keep_their_order(at_cluster, tmp_path):
-    marker = str(tmp_path / "killed")
+    marker = tmp_path / "killed"
 
     def doubled(number):
         import os
         import signal
 
-        if number == 37 and not os.path.exists(marker):
-            open(marker, "w").close()
+        if number == 37 and not marker.exists():
+            marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return 2 * number
 
     found = [*clusters.ordered_map(doubled, range(100), lambda _: 0, "a test")]
-    assert Path(marker).exists()
+    assert marker.exists()
     assert found == [2 * number for number in range(100)]
 
 

@@ -18,8 +18,9 @@ from segpipe.sweep.search import search
 FILE = Path("experiments/sweep.yaml")
 EPOCHS, STEPS, GRID = 6, 30, 6 * 5
 SMALL = (
-    "data.source=synthetic", "data.image_size=64", "model.encoder.weights=none", f"train.epochs={EPOCHS}",
-    f"train.steps_per_epoch={STEPS}", "train.previews.every=0", "evaluate.tta.scales=[1.0]",
+    "data.source=synthetic", "data.image_size=64", "model.encoder.weights=none",
+    f"train.epochs={EPOCHS}", f"train.steps_per_epoch={STEPS}", "train.previews.every=0",
+    "evaluate.tta.scales=[1.0]",
 )  # fmt: skip
 DEFAULT = ("train.learning_rate=choice(0.001)", "train.weight_decay=choice(0.0001)")
 
@@ -33,11 +34,15 @@ def main() -> None:
         small = [*SMALL, f"seed={seed}"]
         (default,) = search(read_plan(None, 1, [*small, *DEFAULT]))
         trials = search(read_plan(FILE, 20, small))
-        best = max((trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda one: one.value)
+        best = max(
+            (trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda one: one.value
+        )
         steps = STEPS * sum(max(trial.intermediate_values, default=0) for trial in trials)
         share = steps / (GRID * EPOCHS * STEPS)
         params = " ".join(f"{key}={value:.3g}" for key, value in best.params.items())
-        print(f"seed {seed}: default {default.value:.4f}, sweep {best.value:.4f} with {params}, ", end="")
+        print(
+            f"seed {seed}: default {default.value:.4f}, sweep {best.value:.4f} with {params}, ", end=""
+        )
         print(f"{steps} steps, {share:.2f} of the grid's", flush=True)
         if best.value <= default.value or share > 0.5:
             failed.append(str(seed))

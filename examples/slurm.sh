@@ -11,20 +11,18 @@
 # The first host needs the checkout, and all need the same Python environment. With GPUs, add --gpus-per-node.
 set -euo pipefail
 
-on() {   # HOST COMMAND...: run a command on one host
-  srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" "${@:2}"
-}
+on=(srun --nodes=1 --ntasks=1 --overlap)   # --nodelist=HOST COMMAND...: run a command on one host
 
 addresses=()
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 for host in "${hosts[@]}"; do
-  addresses+=("$(on "$host" hostname --ip-address | awk '{print $1}')")
+  addresses+=("$("${on[@]}" --nodelist="$host" hostname --ip-address | awk '{print $1}')")
 done
 export RAY_ADDRESS="${addresses[0]}:$((20000 + SLURM_JOB_ID % 20000))"   # another port for each job
 export RAY_USAGE_STATS_ENABLED=0
 
 ray_on() {   # NUMBER ARGUMENTS...: start Ray on a host; it runs until this script ends
-  on "${hosts[$1]}" ray start --block --node-ip-address="${addresses[$1]}" \
+  "${on[@]}" --nodelist="${hosts[$1]}" ray start --block --node-ip-address="${addresses[$1]}" \
     --num-cpus="${SLURM_CPUS_PER_TASK:-1}" ${SLURM_GPUS_ON_NODE:+--num-gpus="$SLURM_GPUS_ON_NODE"} "${@:2}" &
 }
 

@@ -23,7 +23,7 @@ def main() -> None:
     table, found = class_table(data.classes, data.ignore), open_source(data)
     summary = write_raw(
         data.source_name, found, table, data.skips_bad, data.shard_mb, RAW,
-        bands=data.bands, on_near=data.on_near_duplicate,
+        bands=data.bands, on_near=data.on_near_duplicate, workers=data.workers,
     )  # fmt: skip
     write_text(Path("results/fetch", LABELS), (RAW / LABELS).read_text(encoding="utf-8"))
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())

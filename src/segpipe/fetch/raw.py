@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from segpipe.common import tfrecord
+from segpipe.common import cluster, tfrecord
 from segpipe.common.bands import Bands
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import encode_png
 from segpipe.common.duplicates import OnNear
 from segpipe.common.files import replaces, write_json, write_text
 from segpipe.common.index import write_index
-from segpipe.common.parallel import ordered_map
+from segpipe.common.parallel import Workers, ordered_map
 from segpipe.common.records import SUMMARY
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.integrity import InColoursError, decode_pair
@@ -37,7 +37,9 @@ from segpipe.fetch.sample import (
     Sample,
     Samples,
     badly_named,
+    carried,
     unreadable,
+    weight,
 )
 from segpipe.fetch.tally import IGNORED, LABELS, encode
 
@@ -54,6 +56,7 @@ def write_raw(
     processes: int | None = None,
     bands: Bands = "rgb",
     on_near: OnNear = "warn",
+    workers: Workers = "local",
 ) -> dict:
     """Check every sample and write the good ones to `folder`, in the order they come.
 
@@ -62,8 +65,8 @@ def write_raw(
     files must have equally many. `skip_bad` leaves bad samples out and lists them in the summary,
     instead of stopping; `on_near` says what becomes of a picture that looks like one of an earlier
     split. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once everything
-    is written. `processes` is the number of workers, None for one a core. Returns the content of
-    `summary.json`.
+    is written. `workers` are those of this machine, `processes` of them (None for one a core), or the
+    processors of a Ray cluster. Returns the content of `summary.json`.
 
     Raises:
         UserError: a split holds no good sample; `skip_bad` is false and samples are bad (all are named);
@@ -71,7 +74,11 @@ def write_raw(
     """
     ledger = Ledger(table, skip_bad, on_near, None if bands == "rgb" else (0, ""))
     checking = functools.partial(check, table=table, bands=bands)
-    checked = ordered_map(checking, ledger.noting(found), processes)
+    noted = ledger.noting(found)
+    if workers == "ray":
+        checked = cluster.ordered_map(checking, map(carried, noted), weight, "data.workers = ray")
+    else:
+        checked = ordered_map(checking, noted, processes)
     good = ledger.good(track(checked, "Checking samples", total=None))
     splits: dict[str, dict] = {}
     with replaces(folder) as partial:

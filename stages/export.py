@@ -16,10 +16,10 @@ from segpipe.params.load import load_params
 def main() -> None:
     """Read params and the format's name, export, say how good it is."""
     params, name = load_params().export, sys.argv[1]
-    target = run.default_target(name)
-    run.FORMATS[name].check(target)
+    target, whole = run.default_target(name), name in params.whole
+    run.FORMATS[name].check(target, whole)
     trained = run.open_trained(Path("models/model.keras"), open_records(Path("data/records")))
-    found = run.export_to(trained, name, params, target)
+    found = run.export_to(trained, name, params, target, whole)
     print(
         f"{target}: mean IoU {found['original']['mean_iou']:.4f}, {-found['drop']:+.4f} to the model's; "
         f"{found['bytes'] / 1e6:.1f} MB, {found['latency_ms']:.1f} ms an image"

@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 import segpipe
-from segpipe.cli import data, export, folds, label, model, plan, predict, recipes, results, review, runs
+from segpipe.cli import (
+    data,
+    export,
+    folds,
+    hub,
+    label,
+    model,
+    plan,
+    predict,
+    recipes,
+    results,
+    review,
+    runs,
+)
 from segpipe.cli import sweep as sweeps
 from segpipe.common.errors import exits_cleanly
 
@@ -37,7 +50,7 @@ def _options(
 
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
-    results.baseline, model.info, model.model, predict.predict, export.export, runs.runs,
+    results.baseline, model.info, model.model, predict.predict, export.export, hub.push_hub, runs.runs,
     recipes.recipe, folds.folds, sweeps.sweep, label.suspects, label.corrections,
 ):  # fmt: skip
     app.command()(command)

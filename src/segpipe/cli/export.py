@@ -22,10 +22,19 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to; models/export/FORMAT by default.")
     ] = None,
+    whole: Annotated[
+        bool | None,
+        typer.Option(
+            "--whole/--no-whole",
+            help="From a picture of any size to its mask, or the network alone; by default as "
+            "export.whole says.",
+        ),
+    ] = None,
 ) -> None:
     """Take a model away: write it for other runtimes, and prove in each that it is as good.
 
-    Exit code 1: an export loses more mean IoU than export.max_drop, and was not written.
+    Exit code 1: an export loses more mean IoU than export.max_drop, or gives other masks than
+    `segpipe predict`, and was not written.
     """
     if out and len(to) > 1:
         raise typer.BadParameter("--out names one export; give one --to with it")
@@ -37,15 +46,16 @@ def export(
         from segpipe.export import run
 
     targets = {name: out or run.default_target(name) for name in (format_.value for format_ in to)}
+    wholes = {name: name in params.whole if whole is None else whole for name in targets}
     for name, target in targets.items():
-        run.FORMATS[name].check(target)
+        run.FORMATS[name].check(target, wholes[name])
     print(f"scoring {model}", flush=True)
     trained = run.open_trained(model, manifest)
     rows, written, dropped = {"keras": trained.findings}, [], []
     for name, target in targets.items():
         print(f"exporting to {name}, and scoring that", flush=True)
         try:
-            rows[name] = run.export_to(trained, name, params, target)
+            rows[name] = run.export_to(trained, name, params, target, wholes[name])
             written.append(f"wrote {target}")
         except run.Dropped as error:
             rows[name] = error.findings
@@ -67,8 +77,12 @@ def _table(rows: dict[str, dict[str, Any]]) -> Table:
     for name, found in rows.items():
         compared = ["", "", ""]
         if "drop" in found:
-            changed, differ = percent(found["changed"]), f"{found['largest_difference']:.2g}"
-            compared = [signed(round(-found["drop"], 4) + 0.0), changed, differ]  # + 0.0: no minus zero
+            off = found.get("largest_difference")
+            compared = [
+                signed(round(-found["drop"], 4) + 0.0),  # + 0.0: no minus zero
+                percent(found["changed"]),
+                "" if off is None else f"{off:.2g}",  # a whole predictor gives no logits
+            ]
         table.add_row(
             name, score(found["original"]["mean_iou"]), *compared,
             decimal(found["bytes"]), f"{found['latency_ms']:.1f}",

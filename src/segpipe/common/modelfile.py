@@ -51,8 +51,13 @@ def write_member(archive: zipfile.ZipFile, name: str, content: str | bytes) -> N
 def _card_text(path: Path) -> str | bytes:
     if (path / SAVED_MODEL_CARD).is_file():
         return (path / SAVED_MODEL_CARD).read_bytes()
+    if path.is_dir():
+        raise ValueError(f"it lacks {SAVED_MODEL_CARD}, where segpipe writes classes and sizes")
     if path.suffix == ".onnx":
-        return _onnx_properties(path.read_bytes())[CARD]
+        properties = _onnx_properties(path.read_bytes())
+        if CARD not in properties:
+            raise ValueError(f"it lacks the property {CARD}, where segpipe writes classes and sizes")
+        return properties[CARD]
     with zipfile.ZipFile(path) as archive:
         return archive.read(CARD)
 

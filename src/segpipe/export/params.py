@@ -1,6 +1,8 @@
 """The params of `export`."""
 
-from segpipe.common.fields import Count, Part, Section
+from typing import Literal
+
+from segpipe.common.fields import Count, Name, Part, Section
 from segpipe.export import ExportFormat
 
 
@@ -10,3 +12,5 @@ class ExportParams(Section):
     max_drop: Part  # how much mean IoU at original size an export may lose
     calibration_samples: Count  # training images from which tflite-int8 learns its ranges
     formats: tuple[ExportFormat, ...]  # those that `dvc repro` makes
+    whole: tuple[Literal["savedmodel", "tflite", "onnx"], ...]  # those that hold the whole predictor
+    licence: Name  # of the model, as model hubs call it

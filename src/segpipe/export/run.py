@@ -3,6 +3,7 @@
 import os
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from segpipe.common import __version__, records
-from segpipe.common.bands import in_words
+from segpipe.common import records
 from segpipe.common.errors import UserError
-from segpipe.common.files import first_by_hash, replaces, write_json
+from segpipe.common.files import first_by_hash, replaces, write_json, write_text
 from segpipe.common.modelfile import read_card
 from segpipe.common.quiet import quiet
 from segpipe.evaluate.evaluation import Evaluation
 from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.masks import Predict
+from segpipe.export import modelcard
+from segpipe.export.agreement import LEAST, SCORES, Agreement, Reference
+from segpipe.export.described import described
 from segpipe.export.params import ExportParams
 from segpipe.export.runtimes import FORMATS, Format
-from segpipe.export.signature import IMAGE, LOGITS
+from segpipe.export.whole import predictor_graph
 
 MODELS, RESULTS = Path("models/export"), Path("results/export")
 _BATCH_SIZE = 32
@@ -39,11 +42,12 @@ class Dropped(UserError):
 
 @dataclass(frozen=True)
 class Trained:
-    """A Keras model, its card, and its own findings, with which those of exports are compared."""
+    """A Keras model, its card, and how it scores, with which exports are compared."""
 
     model: keras.Model
     card: dict[str, Any]
     manifest: records.Manifest
+    evaluation: Evaluation
     findings: dict[str, Any]  # those of `export_to`, without the comparison
 
 
@@ -60,21 +64,51 @@ def open_trained(path: Path, manifest: records.Manifest) -> Trained:
     with quiet():
         tf.config.set_visible_devices([], "GPU")
         model = load_for_records(path, manifest)
-    return Trained(model, read_card(path), manifest, _measured(model.predict_on_batch, manifest, path))
+    evaluation = _evaluated(model.predict_on_batch, manifest)
+    findings = _measured(evaluation, model.predict_on_batch, path)
+    return Trained(model, read_card(path), manifest, evaluation, findings)
 
 
-def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -> dict[str, Any]:
+def export_to(
+    trained: Trained, name: str, params: ExportParams, target: Path, whole: bool
+) -> dict[str, Any]:
     """Write an export to `target` if it is as good as its model, and its findings to `results/export`.
 
+    `whole` exports the whole predictor, else the network alone. MODEL_CARD.md is written with it.
     Findings are the content of `metrics.json`, `bytes`, `latency_ms` (the median of one image, or tile)
-    and `threads`. Three compare it with the model: `drop` (of the mean IoU at original size),
-    `largest_difference` (of a logit) and `changed` (share of pixels with another class, network size).
+    and `threads`. Two compare the export with the model: `drop` (of the mean IoU at original size) and
+    `changed` (share of pixels with another class, at network size; of a whole predictor, at original
+    size). Of a network there is `largest_difference` (of a logit). Of a whole predictor there is what
+    `Agreement.findings` returns, and of its scores only those at original size.
 
     Raises:
-        Dropped: `drop` is above `export.max_drop`; `target` stays as it was.
+        Dropped: `drop` is above `export.max_drop`, or a whole predictor gives other masks than
+            `segpipe predict`; `target` stays as it was.
         UserError: the format cannot hold the network.
     """
     made = FORMATS[name]
+    card = _card(trained, name, whole)
+    with replaces(target) as partial:
+        findings = (_whole if whole else _network)(trained, made, card, params, partial)
+        findings["drop"] = _mean_iou(trained.findings) - _mean_iou(findings)
+        if objection := _objection(findings, params):
+            reason = f"{name}: {objection}; {target} was not written; {_mend(name, whole)}"
+            raise Dropped(reason, findings)
+        text = modelcard.text(card, trained.manifest, trained.evaluation, params.licence)
+        if not made.file:
+            write_text(made.card(partial), text)
+    if made.file:
+        write_text(made.card(target), text)
+    of_keras = {"mean_iou": _mean_iou(trained.findings), "latency_ms": trained.findings["latency_ms"]}
+    # Under the format's name, since gates and DVC's tables take `original.mean_iou` for the model's.
+    write_json(RESULTS / f"{name}.json", {name: {**findings, "keras": of_keras}})
+    return findings
+
+
+def _network(
+    trained: Trained, made: Format, card: dict[str, Any], params: ExportParams, path: Path
+) -> dict[str, Any]:
+    """Write the network alone and return its findings on the test records."""
 
     def images() -> list[np.ndarray]:
         """Read the same training images every time: the first by hash of the name."""
@@ -82,22 +116,38 @@ def export_to(trained: Trained, name: str, params: ExportParams, target: Path) -
         chosen = first_by_hash(samples, count, "calibration", lambda sample: sample["name"])
         return [_middle(sample["image"], trained.manifest.size) for sample in chosen]
 
-    with replaces(target) as partial:
-        made.write(trained.model, _card(trained, name, made), images, partial)
-        predict = made.load(partial, trained.findings["threads"])
-        compared = _Compared(predict, trained.model.predict_on_batch)
-        findings = _measured(predict, trained.manifest, partial, compared)
-        findings |= {
-            "drop": _mean_iou(trained.findings) - _mean_iou(findings),
-            "largest_difference": compared.largest,
-            "changed": compared.changed / compared.pixels,
-        }
-        if findings["drop"] > params.max_drop:
-            raise Dropped(_explain(name, findings, params, target), findings)
-    of_keras = {"mean_iou": _mean_iou(trained.findings), "latency_ms": trained.findings["latency_ms"]}
-    # Under the format's name, since gates and DVC's tables take `original.mean_iou` for the model's.
-    write_json(RESULTS / f"{name}.json", {name: {**findings, "keras": of_keras}})
-    return findings
+    made.write(trained.model, card, images, path)
+    predict = made.load(path, trained.findings["threads"])
+    compared = _Compared(predict, trained.model.predict_on_batch)
+    findings = _measured(_evaluated(compared, trained.manifest), predict, path)
+    return findings | {
+        "largest_difference": compared.largest,
+        "changed": compared.changed / compared.pixels,
+    }
+
+
+def _whole(
+    trained: Trained, made: Format, card: dict[str, Any], params: ExportParams, path: Path
+) -> dict[str, Any]:
+    """Write the whole predictor and return its findings on the test pictures."""
+    assert made.whole
+    graph = predictor_graph(trained.model, trained.card, made.whole.batch, made.whole.real)
+    made.whole.write(graph, card, path)
+    run = made.whole.load(path, trained.findings["threads"])
+    reference = Reference.of(trained.model, trained.card)
+    agreement = Agreement(run, reference, trained.manifest.classes.names)
+    agreement.over(list(trained.evaluation.per_image()["name"]))
+    findings = agreement.findings()
+    return findings | {
+        "changed": 1 - findings["agreement"],
+        **_weighed(lambda: run(agreement.last), path),
+    }
+
+
+def _card(trained: Trained, name: str, whole: bool) -> dict[str, Any]:
+    """Return the card of an export."""
+    original = trained.findings["original"]
+    return described(trained.card, trained.manifest, original, name, FORMATS[name], whole)
 
 
 class _Compared:
@@ -117,23 +167,30 @@ class _Compared:
         return logits
 
 
-def _measured(
-    predict: Predict, manifest: records.Manifest, path: Path, scored: Predict | None = None
-) -> dict[str, Any]:
-    """Return size, speed, and scores on the test split (those of `scored`, if given)."""
-    evaluation = Evaluation(scored or predict, manifest, _BATCH_SIZE)
+def _evaluated(predict: Predict, manifest: records.Manifest) -> Evaluation:
+    """Score a network on the test records."""
+    evaluation = Evaluation(predict, manifest, _BATCH_SIZE)
     for _ in evaluation.predictions():
         pass
-    height, width = manifest.size
-    image = next(records.read(manifest, "test"))["image"][None, :height, :width]  # of a row, a tile
-    predict(image)  # the first call prepares
+    return evaluation
+
+
+def _measured(evaluation: Evaluation, predict: Predict, path: Path) -> dict[str, Any]:
+    """Return scores, size, and speed of `predict`."""
+    height, width = evaluation.manifest.size
+    image = next(records.read(evaluation.manifest, "test"))["image"][None, :height, :width]  # a tile
+    return {**evaluation.metrics(), **_weighed(lambda: predict(image), path)}
+
+
+def _weighed(call: Callable[[], Any], path: Path) -> dict[str, Any]:
+    """Return the size of a model, and the time that it takes for one call."""
+    call()  # the first call prepares
     seconds = []
     for _ in range(_TIMED):
         start = time.perf_counter()
-        predict(image)
+        call()
         seconds.append(time.perf_counter() - start)
     return {
-        **evaluation.metrics(),
         "bytes": sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()),
         "latency_ms": 1000 * statistics.median(seconds),
         "threads": os.cpu_count() or 1,
@@ -150,29 +207,24 @@ def _mean_iou(findings: dict[str, Any]) -> float:
     return findings["original"]["mean_iou"]
 
 
-def _explain(name: str, findings: dict[str, Any], params: ExportParams, target: Path) -> str:
-    mend = "raise export.calibration_samples" if name == "tflite-int8" else "that is a bug of segpipe"
-    return (
-        f"{name}: a mean IoU of {_mean_iou(findings):.4f} is {findings['drop']:.4f} below the model's, "
-        f"export.max_drop is {params.max_drop}; {target} was not written; {mend}"
-    )
+def _objection(findings: dict[str, Any], params: ExportParams) -> str:
+    """Say why an export is not good enough; empty if it is."""
+    if findings["drop"] > params.max_drop:
+        return (
+            f"a mean IoU of {_mean_iou(findings):.4f} is {findings['drop']:.4f} below the model's, "
+            f"export.max_drop is {params.max_drop}"
+        )
+    agreement, off = findings.get("agreement", 1.0), findings.get("score_difference", 0.0)
+    if agreement < LEAST or off > SCORES:
+        return (
+            f"{agreement:.3%} of the pixels have the class that `segpipe predict` gives them, where "
+            f"{LEAST:.1%} are needed, and a score is off by {off:.4f}, where {SCORES} is allowed"
+        )
+    return ""
 
 
-def _card(trained: Trained, name: str, made: Format) -> dict[str, Any]:
-    """Return the model's card with the export's format, input and output."""
-
-    def tensor(name: str, type_: str, channels: int, values: str) -> dict[str, Any]:
-        shape = [made.batch or "any", *trained.manifest.size, channels]
-        return {"name": name, "type": type_, "shape": shape, "values": values}
-
-    manifest, largest = trained.manifest, "the largest of a pixel is its class"
-    seen = f"{in_words(manifest.bands, manifest.intensity)}, 0 to 255; scaling is inside the network"
-    export = {
-        "format": name,
-        "segpipe": __version__,
-        "input": tensor(IMAGE, "uint8", manifest.channels, seen),
-        "output": tensor(
-            LOGITS, made.logits, len(manifest.classes), f"{largest}, in the order of classes"
-        ),
-    }
-    return {**trained.card, "export": export}
+def _mend(name: str, whole: bool) -> str:
+    if name == "tflite-int8":
+        return "raise export.calibration_samples"
+    bug = "that is a bug of segpipe"
+    return f"{bug}; until it is mended, export with --no-whole" if whole else bug

@@ -7,11 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from segpipe.common.errors import UserError
 from segpipe.evaluate.masks import Predict
-from segpipe.export import onnx, savedmodel, tflite
-from segpipe.export.signature import Images
+from segpipe.export import modelcard, onnx, savedmodel, tflite
+from segpipe.export.signature import Graph, Images, Run
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How a format holds a whole predictor."""
+
+    write: Callable[[Graph, dict[str, Any], Path], None]
+    load: Callable[[Path, int], Run]
+    batch: int | None = None  # pictures a call; None for any number
+    real: tf.DType = tf.float64  # the most exact type that the runtime computes with
 
 
 @dataclass(frozen=True)
@@ -24,14 +35,21 @@ class Format:
     packages: tuple[str, ...]  # modules that it imports beyond segpipe's own requirements
     write: Callable[[keras.Model, dict[str, Any], Images, Path], None]  # writes the model and its card
     load: Callable[[Path, int], Predict]  # opens an export in its own runtime, on a number of threads
+    whole: Whole | None = None  # the same for a whole predictor; None where the format cannot hold one
 
-    def check(self, target: Path) -> None:
+    def check(self, target: Path, whole: bool) -> None:
         """Raise a UserError where the export cannot be made, or must not replace `target`."""
+        if whole and not self.whole:
+            raise UserError(
+                f"{target}: tflite-int8 computes with integers alone, and so holds the network alone; "
+                "export it without --whole"
+            )
         suffix = Path(self.file).suffix
         if suffix and target.suffix != suffix:
             raise UserError(f"{target}: expected a name that ends in {suffix}")
         if not self._may_replace(target):
             raise UserError(f"{target}: is something else than an export; name another path")
+        modelcard.check_own(self.card(target))
         for package in self.packages:
             try:
                 importlib.import_module(package)
@@ -40,6 +58,10 @@ class Format:
                     f"{package} is not installed; in the clone of segpipe, "
                     "`pip install -e '.[export]'` brings what exports need"
                 ) from None
+
+    def card(self, target: Path) -> Path:
+        """Return where the export's MODEL_CARD.md goes: beside a file, or into a folder."""
+        return target.with_name(modelcard.FILE) if self.file else target / modelcard.FILE
 
     def _may_replace(self, target: Path) -> bool:
         if self.file or not target.is_dir():
@@ -50,8 +72,17 @@ class Format:
 _LITERT, _ONNX = ("ai_edge_litert",), ("onnx", "onnxruntime", "tf2onnx")
 
 FORMATS: dict[str, Format] = {
-    "savedmodel": Format("", None, "float32", (), savedmodel.write, savedmodel.load),
-    "tflite": Format("model.tflite", 1, "float32", _LITERT, tflite.write, tflite.load),
+    "savedmodel": Format(
+        "", None, "float32", (), savedmodel.write, savedmodel.load,
+        Whole(savedmodel.write_graph, savedmodel.load_whole),
+    ),
+    "tflite": Format(
+        "model.tflite", 1, "float32", _LITERT, tflite.write, tflite.load,
+        Whole(tflite.write_graph, tflite.load_whole, 1, tf.float32),
+    ),
     "tflite-int8": Format("model.tflite", 1, "int8", _LITERT, tflite.write_int8, tflite.load),
-    "onnx": Format("model.onnx", None, "float32", _ONNX, onnx.write, onnx.load),
-}
+    "onnx": Format(
+        "model.onnx", None, "float32", _ONNX, onnx.write, onnx.load,
+        Whole(onnx.write_graph, onnx.load_whole),
+    ),
+}  # fmt: skip

@@ -5,19 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from segpipe.common.modelfile import SAVED_MODEL_CARD
 from segpipe.common.quiet import quiet
 from segpipe.evaluate.masks import Predict
-from segpipe.export.signature import LOGITS, Images, named, traced
+from segpipe.export.signature import CONFIDENCE, LOGITS, MASK, Graph, Images, Run, of_network
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write a model that takes any number of images, and its card beside the graph."""
-    network, module = named(model), tf.Module()
-    module.weights = [variable.value for variable in network.variables]
-    module.serve = traced(network)
+    write_graph(of_network(model), card, path)
+
+
+def write_graph(graph: Graph, card: dict[str, Any], path: Path) -> None:
+    """Write what a graph computes, and a card beside it."""
+    module = tf.Module()
+    module.weights = [variable.value for variable in graph.network.variables]
+    module.serve = graph.traced()
     with quiet():  # Keras' own export would save each weight twice
         tf.saved_model.save(module, path, {"serving_default": module.serve})
     (path / "fingerprint.pb").unlink()  # a random number that no loader needs
@@ -30,3 +36,14 @@ def load(path: Path, threads: int) -> Predict:
     """Load an export; TensorFlow uses all cores, whatever `threads` says."""
     loaded = tf.saved_model.load(path)
     return lambda images: loaded.serve(images)[LOGITS].numpy()
+
+
+def load_whole(path: Path, threads: int) -> Run:
+    """Load a whole predictor; as `load`."""
+    loaded = tf.saved_model.load(path)
+
+    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = loaded.serve(images)
+        return found[MASK].numpy(), found[CONFIDENCE].numpy()
+
+    return run

@@ -1,7 +1,8 @@
-"""Shared by all formats: the names of input and output, and tracing the network."""
+"""Shared by all formats: the names of inputs and outputs, and what a file computes as a graph."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,10 +11,28 @@ import tensorflow as tf
 
 from segpipe.common.errors import UserError, brief
 
-IMAGE, LOGITS = "image", "logits"  # the input and the output of every export
+IMAGE = "image"  # the input of every export
+LOGITS = "logits"  # the output of a network
+MASK, CONFIDENCE = "mask", "confidence"  # those of a whole predictor
+
+Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
 
 Images = Callable[[], Sequence[np.ndarray]]
 """Reads images to calibrate on, each uint8 [height, width, bands]; only tflite-int8 calls it."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a file computes: from one tensor to named ones, with the weights of a network."""
+
+    call: Callable[[Any], dict[str, Any]]
+    given: tf.TensorSpec
+    network: keras.Model
+
+    def traced(self) -> Any:
+        """Return it as a TensorFlow function."""
+        return tf.function(self.call, input_signature=[self.given], autograph=False)
 
 
 def named(model: keras.Model) -> keras.Model:
@@ -21,13 +40,11 @@ def named(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, {LOGITS: model.outputs[0]}, name=model.name)
 
 
-def traced(network: keras.Model) -> Any:
-    """Return inference as a TensorFlow function of any number of uint8 images."""
-    return tf.function(
-        lambda image: network(image, training=False),
-        input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, IMAGE)],
-        autograph=False,
-    )
+def of_network(model: keras.Model) -> Graph:
+    """Return the graph of a network alone: from any number of uint8 images of its size to logits."""
+    network = named(model)
+    given = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, IMAGE)
+    return Graph(lambda image: network(image, training=False), given, network)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from segpipe.common.errors import UserError
 from segpipe.common.modelfile import CARD, write_member
 from segpipe.common.quiet import quiet
 from segpipe.evaluate.masks import Predict
-from segpipe.export.signature import IMAGE, LOGITS, Images, named, refuses
+from segpipe.export import savedmodel
+from segpipe.export.signature import CONFIDENCE, IMAGE, LOGITS, MASK, Graph, Images, Run, named, refuses
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
@@ -46,14 +47,21 @@ def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: P
         raise UserError(f"tflite-int8: {floats[0]} of the network has no integer form; export tflite")
 
 
+def write_graph(graph: Graph, card: dict[str, Any], path: Path) -> None:
+    """Write what a graph of one picture computes, with a card."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder, "model")
+        savedmodel.write_graph(graph, card, saved)
+        with quiet(), refuses(ConverterError, "TensorFlow Lite"):
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            path.write_bytes(converter.convert())
+    _append(card, path)
+
+
 def load(path: Path, threads: int) -> Predict:
     """Load an export, to run on a number of threads; integers are scaled back to logits."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    with quiet():
-        interpreter = Interpreter(str(path), num_threads=threads)
-        interpreter.allocate_tensors()
-        run = interpreter.get_signature_runner()
+    run = _runner(path, threads)
     scale, zero_point = run.get_output_details()[LOGITS]["quantization"]
 
     def predict(images: np.ndarray) -> np.ndarray:
@@ -63,6 +71,26 @@ def load(path: Path, threads: int) -> Predict:
         return (logits.astype(np.float32) - zero_point) * np.float32(scale)
 
     return predict
+
+
+def load_whole(path: Path, threads: int) -> Run:
+    """Load a whole predictor, to run on a number of threads."""
+    run = _runner(path, threads)
+
+    def predict(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = run(**{IMAGE: images})
+        return found[MASK], found[CONFIDENCE]
+
+    return predict
+
+
+def _runner(path: Path, threads: int) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    with quiet():
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+        return interpreter.get_signature_runner()
 
 
 def _convert(
@@ -77,7 +105,11 @@ def _convert(
                 target_spec={"supported_ops": ops}, **settings,
             )  # fmt: skip
         path.write_bytes(converted.read_bytes())
-    # A zip archive at the end, as TensorFlow Lite's own metadata: interpreters ignore it.
+    _append(card, path)
+
+
+def _append(card: dict[str, Any], path: Path) -> None:
+    """Append a card as a zip archive, as TensorFlow Lite's own metadata: interpreters ignore it."""
     with zipfile.ZipFile(path, "a") as archive:
         write_member(archive, CARD, json.dumps(card, ensure_ascii=False))
 

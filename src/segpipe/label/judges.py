@@ -9,9 +9,9 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import sha256
 from segpipe.common.index import read_index
 from segpipe.common.modelfile import MODEL, read_card
+from segpipe.common.raw import RAW
 from segpipe.common.records import MANIFEST
 from segpipe.common.splits import Split
-from segpipe.label.raw import RAW
 from segpipe.predict.predictor import Predictor, load_model
 from segpipe.preprocess.cut import Cut
 from segpipe.review.folds import CrossValidation, cross_validations

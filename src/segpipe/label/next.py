@@ -8,8 +8,9 @@ from rich.progress import track
 
 from segpipe.common.errors import UserError
 from segpipe.common.files import write_text
+from segpipe.common.raw import RAW
 from segpipe.label.choice import rank
-from segpipe.label.raw import RAW, labelled
+from segpipe.label.raw import labelled
 from segpipe.label.uncertainty import Kind
 from segpipe.params.load import load_params
 from segpipe.predict.inputs import Source

@@ -1,46 +1,18 @@
-"""The samples of data/raw: those of given names, and which pictures are among them."""
+"""Which pictures data/raw has too."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 from rich.progress import track
 
 from segpipe.common.bands import Bands
-from segpipe.common.errors import UserError
-from segpipe.common.files import read_json
 from segpipe.common.index import INDEX, read_index
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.common.records import SUMMARY
-from segpipe.common.tfrecord import read_shard
+from segpipe.common.raw import RAW, read_named
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.pictures import Decoded, decode_picture
 from segpipe.fetch.sample import BadSampleError
 from segpipe.predict.inputs import Source
-
-RAW = Path("data/raw")
-
-
-def samples(names: Collection[str], doing: str) -> Iterator[dict[str, Any]]:
-    """Yield the samples of data/raw that have these names; raise UserError where one is missing."""
-    summary = read_json(RAW / SUMMARY, "fetch")
-    every = (
-        sample
-        for split in summary["splits"].values()
-        for shard in split["shards"]
-        for sample in read_shard(Path(RAW, shard["file"]))
-    )
-    chosen = (sample for sample in every if sample["name"].decode() in names)
-    left = {*names}
-    for sample in track(chosen, doing, total=len(names)):
-        left.discard(sample["name"].decode())
-        yield sample
-    if left:
-        raise UserError(
-            f"{len(left)} of {len(names)} pictures that the model was not trained on are no longer in "
-            f"{RAW}, such as {min(left)}; run `dvc repro`"
-        )
 
 
 def labelled(sources: Sequence[Source], bands: Bands) -> set[Source] | None:
@@ -66,7 +38,7 @@ def labelled(sources: Sequence[Source], bands: Bands) -> set[Source] | None:
     wanted = set[str]().union(*(names[found] for found in alike.values()))
     digests = {
         decode_picture(sample["image"], sample["name"].decode(), own).digest
-        for sample in samples(wanted, "Reading data/raw")
+        for sample in read_named(wanted, "Reading data/raw")
     }
     return {source for source in alike if _decoded(source, bands).digest in digests}
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from segpipe.common.codec import decode_png
+from segpipe.common.raw import read_named
 from segpipe.evaluate.masks import channels_at_size, softmax
 from segpipe.evaluate.tiles import tiles_of
 from segpipe.label.judges import Judge
 from segpipe.label.quality import Judgement
-from segpipe.label.raw import samples
 
 Judged = tuple[dict[str, Any], Judgement]
 """A sample of data/raw, and what a model says of it."""
@@ -76,7 +76,7 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
 def judged(judge: Judge, names: Collection[str], doing: str) -> Iterator[Judged]:
     """Yield the samples of these names, with their judgements."""
     network = judge.predictor.with_views(False, [1.0])
-    found = samples(names, doing)
+    found = read_named(names, doing)
     if judge.predictor.input.tiles:
         for sample in found:
             yield sample, _in_tiles(judge, network, sample)

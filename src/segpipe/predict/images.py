@@ -44,11 +44,9 @@ class Input:
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> "Input":
         """Return the input of the model that a card describes."""
-        seen = read_bands(card)
-        depths = tuple(card.get("depths", ["uint8"]))
-        levels = Levels(len(numbers(seen["bands"])), seen["intensity"], depths)
         height, width = card["image_size"]
-        return cls((height, width), card["resize"], seen["bands"], levels, read_tiles(card))
+        bands, levels = read_bands(card)["bands"], Levels.of_card(card)
+        return cls((height, width), card["resize"], bands, levels, read_tiles(card))
 
     def fitted(self, image: Any) -> Seen:
         """Return an image at the size at which the network sees it; else as `whole`.

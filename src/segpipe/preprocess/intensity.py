@@ -7,14 +7,16 @@ full range of its type, 0 to 1 for floats.
 
 import functools
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from segpipe.common.bands import Intensity
+from segpipe.common.bands import Intensity, numbers
 from segpipe.common.codec import decode_tiff, is_tiff
-from segpipe.common.records import Resize
+from segpipe.common.records import Resize, read_bands
 from segpipe.preprocess.resize import resize_pixels, resize_unread
 
 Ranges = tuple[tuple[float, float], ...]  # low and high of each of the network's bands
@@ -35,6 +37,13 @@ class Levels:
     bands: int  # of the network
     intensity: Intensity
     depths: tuple[str, ...]
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> "Levels":
+        """Return how a model's pictures become 8 bits, from its card."""
+        seen = read_bands(card)
+        depths = tuple(card.get("depths", ["uint8"]))
+        return cls(len(numbers(seen["bands"])), seen["intensity"], depths)
 
     def to_json(self) -> dict:
         """Return `intensity` and `depths` for a manifest."""

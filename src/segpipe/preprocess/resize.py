@@ -75,7 +75,11 @@ def _scaled(
 ) -> Image.Image:
     if part in (None, (0, 0, *picture.size)) and picture.size == (box.width, box.height):
         return picture  # resizing would copy it, and it may be huge
-    return picture.resize((box.width, box.height), Image.Resampling.BILINEAR, part)
+    left, top, right, bottom = part or (0, 0, *picture.size)
+    # Pillow 13 chooses by the sizes which pass comes first, and 8 bits are rounded between them.
+    bilinear, height = Image.Resampling.BILINEAR, picture.height
+    across = picture.resize((box.width, height), bilinear, (left, 0, right, height))
+    return across.resize((box.width, box.height), bilinear, (0, top, box.width, bottom))
 
 
 def _padded(scaled: Image.Image, box: Box, size: tuple[int, int], fill: int = 0) -> Image.Image:

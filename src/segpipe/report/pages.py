@@ -1,7 +1,6 @@
 """Pages made of sections, from templates; values put into them are text, never markup."""
 
 import base64
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces, write_text
+from segpipe.common.markdown import escaped
 from segpipe.report import grids
 from segpipe.report.words import score, signed, yaml_line
 
@@ -96,7 +96,7 @@ def render(template: Path, context: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"score": score, "signed": signed, "yaml": yaml_line, "md": _markdown}
+    environment.filters |= {"score": score, "signed": signed, "yaml": yaml_line, "md": escaped}
     return environment.get_template(template.name).render(context)
 
 
@@ -120,9 +120,3 @@ def _save(figure: Figure, folder: Path) -> dict[str, Any]:
         width, height = (round(edge / density) for edge in picture.size)
     address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
     return {"width": width, "height": height, "embedded": address}
-
-
-def _markdown(text: object) -> str:
-    """Escape text so that it cannot end its line or table cell, or become a link, picture or tag."""
-    line = re.sub(r"\s", " ", str(text))
-    return re.sub(r"[\\`*_{}\[\]()<>#+!|~$&]", r"\\\g<0>", line)

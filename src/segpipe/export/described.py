@@ -1,0 +1,63 @@
+"""The card inside an export: the model's card, with what the file takes and gives and how good it is."""
+
+from typing import Any
+
+from segpipe.common import __version__
+from segpipe.common.bands import in_words
+from segpipe.common.records import Manifest
+from segpipe.evaluate.metrics import MEANS
+from segpipe.export.runtimes import Format
+from segpipe.export.signature import CONFIDENCE, IMAGE, LOGITS, MASK
+from segpipe.export.whole import picture_type
+from segpipe.preprocess.intensity import Levels
+
+
+def described(
+    card: dict[str, Any],
+    manifest: Manifest,
+    original: dict[str, Any],
+    name: str,
+    made: Format,
+    whole: bool,
+) -> dict[str, Any]:
+    """Return the card of an export in a format called `name`; `original` are the model's scores.
+
+    Raises a UserError as `picture_type`.
+    """
+    seen = in_words(manifest.bands, manifest.intensity)
+    count = manifest.pictures("train")
+    interface = _of_whole(card, manifest, made) if whole else _of_network(manifest, made)
+    export = {
+        "format": name,
+        "segpipe": __version__,
+        "whole": whole,
+        **interface,
+        "pictures": f"{seen}, like the {count} training pictures ({manifest.source})",
+        "scores": {key: original[key] for key in (*MEANS, "iou", "interval")},
+    }
+    return {**card, "export": export}
+
+
+def _of_network(manifest: Manifest, made: Format) -> dict[str, Any]:
+    shape = [made.batch or "any", *manifest.size]
+    seen = f"{in_words(manifest.bands, manifest.intensity)}, 0 to 255; scaling is inside the network"
+    largest = "the largest of a pixel is its class, in the order of classes"
+    return {
+        "input": _tensor(IMAGE, "uint8", [*shape, manifest.channels], seen),
+        "output": _tensor(LOGITS, made.logits, [*shape, len(manifest.classes)], largest),
+    }
+
+
+def _of_whole(card: dict[str, Any], manifest: Manifest, made: Format) -> dict[str, Any]:
+    assert made.whole
+    shape, type_ = [made.whole.batch or "any", "any", "any"], picture_type(Levels.of_card(card))
+    seen = f"{in_words(manifest.bands, manifest.intensity)}, as in the files, of any size"
+    return {
+        "input": _tensor(IMAGE, type_, [*shape, manifest.channels], seen),
+        "output": _tensor(MASK, "uint8", shape, "the index of the pixel's class"),
+        "confidence": _tensor(CONFIDENCE, "float32", shape, "the probability of that class"),
+    }
+
+
+def _tensor(name: str, type_: str, shape: list, values: str) -> dict[str, Any]:
+    return {"name": name, "type": type_, "shape": shape, "values": values}

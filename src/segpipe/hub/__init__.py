@@ -1,0 +1,1 @@
+"""Exports and their cards for a model hub."""

@@ -1,0 +1,66 @@
+"""Hand an export and its card to the Hugging Face Hub, through its own client."""
+
+from pathlib import Path
+
+from segpipe.common.errors import UserError, brief
+from segpipe.common.modelfile import read_card
+
+EXPORTS = Path("models/export")
+CARD = "MODEL_CARD.md"
+README = "README.md"  # where a hub looks for the card
+
+
+def only_export() -> Path:
+    """Return the only export in models/export; raise a UserError where there is none, or several."""
+    found = [path for folder in sorted(EXPORTS.glob("[!.]*")) for path in _exports(folder)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(f"{EXPORTS}: holds no export; `segpipe export --to onnx` writes one")
+    raise UserError(f"{EXPORTS}: holds {len(found)} exports; name one of {', '.join(map(str, found))}")
+
+
+def files_of(export: Path) -> dict[str, Path]:
+    """Return the files of an export and its card by their paths on the hub.
+
+    Raises a UserError where it is no export, or its card is missing.
+    """
+    if "export" not in read_card(export):
+        raise UserError(f"{export}: a model, and no export of it; `segpipe export` writes those")
+    card = export / CARD if export.is_dir() else export.with_name(CARD)
+    if not card.is_file():
+        raise UserError(f"{card}: no such file; export the model again, which writes it")
+    if export.is_file():
+        return {export.name: export, README: card}
+    inside = sorted(path for path in export.rglob("*") if path.is_file() and path != card)
+    return {**{path.relative_to(export).as_posix(): path for path in inside}, README: card}
+
+
+def push(repository: str, files: dict[str, Path]) -> str:
+    """Commit files to a repository of models, made where it is missing; return the commit's URL.
+
+    The client takes its address and token from the environment, as `hf auth login` leaves them. Raises a
+    UserError where the hub refuses, or cannot be reached.
+    """
+    try:
+        from huggingface_hub import CommitOperationAdd, HfApi
+        from huggingface_hub.errors import HTTPError
+    except ImportError:
+        raise UserError(
+            "huggingface_hub is not installed; in the clone of segpipe, `pip install -e '.[hub]'` "
+            "brings it"
+        ) from None
+    hub = HfApi()
+    added = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
+    try:
+        hub.create_repo(repository, exist_ok=True)
+        commit = hub.create_commit(repository, added, commit_message="Upload a model with segpipe")
+    except (HTTPError, OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{repository}: the hub refused or was not reached ({brief(error)})") from None
+    return str(commit.commit_url)
+
+
+def _exports(folder: Path) -> list[Path]:
+    if (folder / "saved_model.pb").is_file():
+        return [folder]
+    return sorted(folder.glob("model.*"))

@@ -1,0 +1,96 @@
+"""A whole predictor in ONNX Runtime Web, in Chromium: the masks of ONNX Runtime in Python."""
+
+import base64
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from whole_networks import card, export, network, photo
+
+PAGE = """<!doctype html><meta charset="utf-8"><script src="ort.wasm.min.js"></script><script>
+ort.env.wasm.numThreads = 1
+const loading = ort.InferenceSession.create("model.onnx")
+async function mask(url, height, width) {
+  const pixels = new Uint8Array(await (await fetch(url)).arrayBuffer())
+  const image = new ort.Tensor("uint8", pixels, [1, height, width, pixels.length / height / width])
+  const found = await (await loading).run({ image })
+  let text = ""
+  for (const index of found.mask.data) text += String.fromCharCode(index)
+  return btoa(text)
+}
+</script>"""
+
+
+@pytest.fixture(scope="session")
+def ort_web():
+    """The folder `dist` of the npm package onnxruntime-web."""
+    if "SEGPIPE_ORT_WEB" not in os.environ:
+        pytest.skip("SEGPIPE_ORT_WEB is not set")
+    return Path(os.environ["SEGPIPE_ORT_WEB"])
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files; what it served is nobody's business."""
+
+    def log_message(self, *said):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path, ort_web):
+    """A folder with the runtime and the page, and its address on this machine."""
+    for name in ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        shutil.copy(ort_web / name, tmp_path)
+    (tmp_path / "index.html").write_text(PAGE)
+    handler = functools.partial(Quiet, directory=tmp_path)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield tmp_path, f"http://127.0.0.1:{server.server_port}/index.html"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def in_browser(chromium, served, images):
+    """Yield the mask of each picture, as the page computes it."""
+    folder, address = served
+    page = chromium.new_page()
+    page.goto(address)
+    for image in images:
+        (folder / "picture").write_bytes(np.ascontiguousarray(image).tobytes())
+        height, width = image.shape[:2]
+        text = page.evaluate("([h, w]) => mask('picture?' + Math.random(), h, w)", [height, width])
+        yield np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"resize": "stretch"}, id="stretch"),
+        pytest.param({"resize": "pad"}, id="pad", marks=pytest.mark.slow),
+        pytest.param({"resize": "tiles", "tiles": {"scale": 1.0}}, id="tiles", marks=pytest.mark.slow),
+    ],
+)
+def test_a_browser_gives_the_masks_of_python(chromium, served, changes, rng):
+    run = export("onnx", network(), card(**changes), served[0])
+    images = [photo(rng, 90, 121), photo(rng, 20, 31)]
+    for image, found in zip(images, in_browser(chromium, served, images), strict=True):
+        assert (found == run(image[None])[0][0]).mean() > 0.999
+
+
+@pytest.mark.slow
+def test_a_browser_gives_the_masks_of_python_on_photographs(chromium, served, pet_dir, rng):
+    run = export("onnx", network(), card(), served[0])
+    paths = sorted((pet_dir / "images").glob("*.jpg"))[::20]
+    images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    assert len(images) > 10
+    for image, found in zip(images, in_browser(chromium, served, images), strict=True):
+        assert (found == run(image[None])[0][0]).mean() > 0.999

@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 import segpipe
-from segpipe.cli import data, export, folds, label, model, plan, predict, recipes, results, review, runs
+from segpipe.cli import (
+    data,
+    drift,
+    export,
+    folds,
+    label,
+    model,
+    plan,
+    predict,
+    recipes,
+    results,
+    review,
+    runs,
+)
 from segpipe.common.errors import exits_cleanly
 
 app = typer.Typer(
@@ -37,6 +50,6 @@ def _options(
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
     results.baseline, model.info, model.model, predict.predict, export.export, runs.runs,
-    recipes.recipe, folds.folds, label.suspects,
+    recipes.recipe, folds.folds, label.suspects, drift.drift,
 ):  # fmt: skip
     app.command()(command)

@@ -14,13 +14,14 @@ from rich.progress import track
 from segpipe.common import tfrecord
 from segpipe.common.bands import Intensity, numbers
 from segpipe.common.classes import IGNORE, ClassTable
-from segpipe.common.codec import decode_png, decode_tiff, is_tiff
+from segpipe.common.codec import decode_image, decode_png, decode_tiff, is_tiff
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, replaces, write_json
 from segpipe.common.index import read_index
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.records import MANIFEST, SUMMARY, Resize, Tiles
 from segpipe.common.splits import SPLITS, Split
+from segpipe.common.traits import Measured, write_traits
 from segpipe.common.words import extent
 from segpipe.preprocess.cut import Assignment, Cut
 from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
@@ -28,6 +29,7 @@ from segpipe.preprocess.params import Range
 from segpipe.preprocess.percentiles import Deep, found_ranges
 from segpipe.preprocess.resize import resize_mask
 from segpipe.preprocess.tiles import Cutter, Record, area
+from segpipe.preprocess.traits import traits_of
 
 DECODED = 1 << 25  # pixels of the pictures that are decoded ahead, at most; one may be larger
 
@@ -65,7 +67,8 @@ def write_records(
         cutter = Cutter(size, tiles, levels, empty)
     with replaces(folder) as partial:
         partial.mkdir()
-        records = _records(chosen, size, how, levels, cutter, threads or usable_cores())
+        measured: list[Measured] = []
+        records = _records(chosen, size, how, levels, cutter, threads or usable_cores(), measured)
         splits = {
             split: _write(partial, split, (record for _, record in group), table, shard_mb)
             | _sources(split, assignment, cutter)
@@ -79,6 +82,7 @@ def write_records(
             manifest |= {"tiles": dataclasses.asdict(tiles), "cut": _said(cutter, table)}
         manifest |= {**table.to_json(), "splits": splits, "validation": assignment.validation}
         manifest["near_duplicates"] = [*summary["near_duplicates"], *map(str, assignment.near)]
+        manifest["traits"] = write_traits(partial, measured)
         manifest["left_out"] = [*summary["left_out"], *(one.left_out() for one in assignment.left_out)]
         write_json(partial / MANIFEST, manifest)
     return manifest
@@ -182,16 +186,24 @@ def _records(
     levels: Levels,
     cutter: Cutter | None,
     threads: int,
+    measured: list[Measured],
 ) -> Iterator[tuple[Split, Record]]:
-    """Yield records in the order of their raw samples, with their pixels by value."""
+    """Yield records in the order of their raw samples, with their pixels by value.
 
-    def made(one: tuple[Split, dict]) -> tuple[Split, Callable[[], Iterable[Record]]]:
+    The traits of the pictures that they are of go to `measured`, but for the test split.
+    """
+
+    def made(one: tuple[Split, dict]) -> tuple[Split, Measured | None, Callable[[], Iterable[Record]]]:
         split, features = one
+        traits = None if split == "test" else _measured(features, split, levels)
+        return split, traits, of_sample(split, features)
+
+    def of_sample(split: Split, features: dict) -> Callable[[], Iterable[Record]]:
         if cutter:
-            return split, cutter.decoded(features, split)
+            return cutter.decoded(features, split)
         record = resize_sample(features, size, how, split == "test", levels)
         counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
-        return split, lambda: [(record, counts)]
+        return lambda: [(record, counts)]
 
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
         scale = cutter.tiles.scale if cutter else 1.0
@@ -199,8 +211,16 @@ def _records(
             lambda one: pool.submit(made, one), chosen, 4 * threads,
             lambda one: area(one[1], scale), DECODED if cutter else None,
         )  # fmt: skip
-        for split, cut in ready:
+        for split, traits, cut in ready:
+            if traits:
+                measured.append(traits)
             yield from ((split, record) for record in cut())
+
+
+def _measured(features: dict, split: Split, levels: Levels) -> Measured:
+    """Measure a raw sample's picture at its own size."""
+    pixels = levels.in_8_bits(*decode_image(features["image"]))
+    return Measured(features["name"].decode(), split, traits_of(pixels))
 
 
 def resize_sample(

@@ -5,13 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from segpipe.common.errors import UserError, brief
-
-
-class CannotTell(UserError):
-    """The question has no answer. The message says why, and what to do."""
-
-    exit_code = 2
+from segpipe.common.errors import CannotTell, brief
 
 
 def require_commits() -> None:

@@ -82,7 +82,7 @@ def test_the_saved_model_marks_its_validation_pictures_as_training_did(
     marks = [predictor.mark(image) for image in samples[1].images]
     assert all(mark.score <= 1 for mark in marks), "none of those that set the limit is foreign"
     assert predictor.mark(np.zeros((32, 32, 3), np.uint8)).foreign
-    _, told = predictor.watch.look(samples[1].images)
+    told = predictor.watch.told([*samples[1].images], network.predict_on_batch)
     for name in ("confidence", "novelty", "features 1"):
         values = sorted(one[name] for one in told)
         assert values == pytest.approx(found.references[name].values.tolist(), rel=2e-3, abs=2e-3)

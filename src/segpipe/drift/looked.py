@@ -39,6 +39,7 @@ def look(
     """Measure pictures; return them in order, and why others could not be read."""
     looked: list[Looked] = []
     problems: list[Problem] = []
+    network = predictor.with_views(False, (1.0,))
     with ThreadPoolExecutor(usable_cores()) as pool:
         ahead = 2 * predictor.batch_size
         read = in_order(lambda one: pool.submit(_read, predictor, one), sources, ahead)
@@ -46,17 +47,11 @@ def look(
         while batch := list(islice(stream, predictor.batch_size)):
             good = [one for one in batch if isinstance(one, _Read)]
             problems += (one for one in batch if isinstance(one, Problem))
-            for one, told in zip(good, _told(watch, good), strict=True):
+            told_of = watch.told([one.fitted for one in good], network) if good else []
+            for one, told in zip(good, told_of, strict=True):
                 traits = {**one.traits, **told}
                 looked.append(Looked(one.source, traits, watch.profile.mark(traits)))
     return looked, problems
-
-
-def _told(watch: Watch, batch: Sequence[_Read]) -> Sequence[Traits]:
-    """Return what the network says of each picture; nothing where the profile does not ask it."""
-    if not watch.asks_network or not batch:
-        return [{}] * len(batch)
-    return watch.look(np.stack([one.fitted for one in batch]))[1]
 
 
 def _read(predictor: Predictor, source: Source) -> _Read | Problem:

@@ -21,7 +21,7 @@ from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
-from segpipe.predict.predictor import Prediction, Predictor, finite
+from segpipe.predict.predictor import Prediction, Predictor
 
 Read = TypeVar("Read")
 Row = Callable[[list[Any]], Any]  # writes a row of a table
@@ -114,11 +114,12 @@ class Work:
 
     def look(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, Mapping[str, float]]]:
         """Return the logits of each picture, and what the network says of it as a whole."""
-        watch = self.predictor.watch
-        if watch is None or not watch.asks_network:
-            return ((logits, {}) for logits in self.network(images))
-        logits, told = watch.look(images)  # both in one pass, unless other views count too
-        return zip(finite(logits) if self.one_view else self.network(images), told, strict=True)
+        logits, watch = self.network(images), self.predictor.watch
+        if watch is None:
+            return zip(logits, [{}] * len(images), strict=True)
+        plain = self.predictor.with_views(False, (1.0,))
+        told = watch.told([*images], (lambda images: logits) if self.one_view else plain)
+        return zip(logits, told, strict=True)
 
     def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction | Done]]:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""

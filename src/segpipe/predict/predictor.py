@@ -115,7 +115,14 @@ class Predictor:
         one where it predicts NaN or infinity.
         """
         network = self._augmented(tta, tuple(scales))
-        return lambda images: finite(network(images))
+
+        def checked(images: np.ndarray) -> np.ndarray:
+            logits = network(images)
+            if not np.isfinite(logits).all():
+                raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
+            return logits
+
+        return checked
 
     def mark(self, image: Any) -> Mark | None:
         """Return how foreign an image is to the model, and which trait makes it so.
@@ -133,9 +140,10 @@ class Predictor:
 
         It says nothing where no profile asks it.
         """
-        if self.watch is None or not self.watch.asks_network:
+        if self.watch is None or not self.watch.profile.features:
             return {}
-        return self.watch.look(resize_pixels(pixels, self.size, self.resize)[None])[1][0]
+        fitted = resize_pixels(pixels, self.size, self.resize)
+        return self.watch.told([fitted], self.with_views(False, (1.0,)))[0]
 
     def whole(self, logits: np.ndarray, original: tuple[int, int]) -> Prediction:
         """Return the prediction for a picture that the network saw as a whole.
@@ -198,13 +206,6 @@ class Predictor:
             logits = network(np.stack([seen.pixels for seen in batch]))
             for seen, of_one in zip(batch, logits, strict=True):
                 yield self.whole(of_one, seen.original)
-
-
-def finite(logits: np.ndarray) -> np.ndarray:
-    """Return logits; raise a UserError where the model predicts NaN or infinity."""
-    if not np.isfinite(logits).all():
-        raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-    return logits
 
 
 def _remarked(seen: Seen, image: Any) -> Seen:

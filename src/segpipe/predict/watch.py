@@ -8,6 +8,7 @@ import numpy as np
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.profile import Mark, Profile
+from segpipe.evaluate.masks import Predict
 from segpipe.model.observed import Components, observed, said
 from segpipe.preprocess.traits import traits_of
 
@@ -24,9 +25,12 @@ class Watch:
 
     def __init__(self, network: keras.Model, profile: Profile, classes: Sequence[str]) -> None:
         self.profile, self.classes = profile, classes
-        self._observer = self._components = None
+        self._encoder = self._components = None
         if profile.features:
-            self._observer, self._components = observed(network), Components.from_json(profile.features)
+            # Its logits differ from the network's own in the last bits, which scores must not.
+            both = observed(network)
+            self._encoder = keras.Model(both.inputs, both.outputs[-1])
+            self._components = Components.from_json(profile.features)
 
     @classmethod
     def of_card(cls, network: keras.Model, card: dict[str, Any]) -> "Watch | None":
@@ -34,24 +38,21 @@ class Watch:
         profile = Profile.of_card(card)
         return cls(network, profile, ClassTable.from_json(card).names) if profile else None
 
-    @property
-    def asks_network(self) -> bool:
-        """Whether the profile has traits of the network's own; one that learned tiles has none."""
-        return self._observer is not None
+    def told(self, images: Sequence[np.ndarray], logits: Predict) -> list[dict[str, float]]:
+        """Return what the network says of each picture; nothing where the profile does not ask it.
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, list[dict[str, float]]]:
-        """Return logits, and what the network says of each picture, if the profile asks it.
-
-        Images are uint8 [n, height, width, bands] of the network's size; logits float32 [n, height,
-        width, classes].
+        Images are uint8 [height, width, bands] of the network's size. `logits` is the network alone,
+        without other views; a network that learned tiles is never asked.
         """
-        assert self._observer and self._components
-        logits, features = self._observer.predict_on_batch(images)
-        both = zip(said(logits, self.classes), self._components.traits(features), strict=True)
-        return logits, [{**of_logits, **of_features} for of_logits, of_features in both]
+        if self._encoder is None or self._components is None:
+            return [{}] * len(images)
+        batch = np.stack(images)
+        features = self._components.traits(self._encoder.predict_on_batch(batch))
+        of_logits = said(logits(batch), self.classes)
+        return [{**one, **more} for one, more in zip(of_logits, features, strict=True)]
 
     def mark(self, pixels: np.ndarray, told: Mapping[str, float]) -> Mark:
-        """Judge a picture, uint8 [height, width, bands] at its own size, and what `look` says of it."""
+        """Judge a picture, uint8 [height, width, bands] at its own size, and what is `told` of it."""
         return self.profile.mark({**traits_of(pixels), **told})
 
 

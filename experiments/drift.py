@@ -97,6 +97,7 @@ def main() -> None:
             rows.append(
                 {"pictures": kind, **judged(predictor, folder), **scored(predictor, folder, masks)}
             )
+            print(rows[-1], flush=True)
     results = pd.DataFrame(rows)
     results["fall"] = results["mean_iou"][0] - results["mean_iou"]
     write_text(RESULTS, results.round(4).to_csv(index=False))
@@ -135,7 +136,7 @@ def judged(predictor: Predictor, folder: Path) -> dict[str, object]:
     """Return how many folders alarm, by which trait first, and the share of foreign pictures."""
     watch = predictor.watch
     if watch is None:
-        raise UserError("the model has no profile; train it with this version")
+        raise UserError("the model has no profile; train it again")
     looked, _ = look(predictor, watch, find([str(folder)], folder.with_name("out")))
     draws, first = np.random.default_rng(0), Counter[str]()
     for _ in track(range(FOLDERS), "Drawing folders"):
@@ -152,9 +153,10 @@ def scored(predictor: Predictor, folder: Path, masks: dict[str, bytes]) -> dict[
     """Return the mean IoU at the pictures' own size."""
     classes = predictor.classes
     confusion = np.zeros((len(classes), len(classes)), np.int64)
-    for path in track(sorted(folder.glob("*.png")), "Scoring"):
+    paths = sorted(folder.glob("*.png"))
+    for path, mask in zip(paths, predictor.predict(paths), strict=True):
         truth = classes.to_indices(np.asarray(Image.open(io.BytesIO(masks[path.stem]))))
-        confusion += metrics.confusion_matrix(truth, predictor.predict(path), len(classes))
+        confusion += metrics.confusion_matrix(truth, mask, len(classes))
     return {"mean_iou": float(metrics.scores(metrics.counts(confusion))["mean_iou"])}
 
 

@@ -13,8 +13,7 @@ from segpipe.model.observed import Components, observed, said
 from segpipe.preprocess.traits import traits_of
 
 NO_PROFILE = (
-    "the model has no profile of its training pictures, as segpipe 0.6.0 and before saved it; train it "
-    "again with this version"
+    "the model has no profile of its training pictures, since an older segpipe saved it; train it again"
 )
 """Why a model of an older card cannot tell."""
 _OCTAVES = ("size", "aspect")  # traits that are logarithms to base 2

@@ -19,11 +19,12 @@ from segpipe.train.optimizer import build_optimizer, phases
 from segpipe.train.scores import RunningScores
 
 ROOT = Path(__file__).resolve().parents[1]
+SIZE = 128
 
 
 def of_recipe(name: str) -> Params:
-    """Return the params of a recipe."""
-    values = recipes.settings(name, ROOT / "experiments")
+    """Return the params of a recipe, at the size that all benchmarks have: the tutorial's."""
+    values = recipes.settings(name, ROOT / "experiments") | {"data.image_size": SIZE}
     return Params.model_validate(changed(recipes.committed(ROOT / "params.yaml"), values))
 
 

@@ -34,7 +34,7 @@ ROUNDS = 3
 
 def main() -> None:
     """Run the rounds, print the ratios."""
-    params = of_recipe("default")
+    params = of_recipe("quick")
     table, size = class_table(params.data.classes, params.data.ignore), params.data.image_size
     model, tta = network(params), params.evaluate.tta
     rows, ratios = {}, {}

@@ -20,7 +20,7 @@ PREDICTIONS = 60
 
 def main() -> None:
     """Export, predict, print the ratio."""
-    params = of_recipe("default")
+    params = of_recipe("quick")
     model = network(params)
     images = np.random.default_rng(0).integers(0, 256, (8, *params.data.image_size, 3), np.uint8)
     runs = {}

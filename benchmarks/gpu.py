@@ -78,7 +78,7 @@ def main() -> None:
     print(f"{device.device_kind}: {bandwidth / 1e12:.3g} TB/s", end="")
     print("".join(f", {name} {rate / 1e12:.3g} TFLOP/s" for name, rate in rates.items()), flush=True)
     cells = [Cell(*c) for c in itertools.product(rates, (False, True), arguments.batches)]
-    made = [(cell, *traced(cell, params, arguments.size)) for cell in cells]
+    made = [(cell, *traced(cell, params, batch_of(cell.batch, arguments.size))) for cell in cells]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         steps = list(pool.map(lambda parts: compiled(*parts), made))
     print("precision encoder   batch   images/s   ms  matrix  memory  peak GB")
@@ -117,19 +117,18 @@ def measured(step: Step, seconds: float, rates: dict[str, float], bandwidth: flo
     return row
 
 
-def traced(cell: Cell, params: Params, size: int) -> tuple[Any, Any]:
-    """Return the traced step of a cell, without class weights, and its initial state."""
+def traced(cell: Cell, params: Params, batch: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the traced step of a cell for a batch, without class weights, and its initial state."""
     keras.config.set_dtype_policy(POLICIES[cell.precision])
     encoder = params.model.encoder.model_copy(update={"trainable": cell.trained})
     model = params.model.model_copy(update={"encoder": encoder})
-    made = learner(params.model_copy(update={"model": model}), (size, size))
-    images, masks = batch_of(cell.batch, size)
-    made._symbolic_build(data_batch=(images, masks))
+    made = learner(params.model_copy(update={"model": model}), batch[1].shape[1:])
+    made._symbolic_build(data_batch=batch)
     state = made._get_jax_state(
         trainable_variables=True, non_trainable_variables=True, optimizer_variables=True,
         metrics_variables=True,
     )  # fmt: skip
-    return jax.jit(made.train_step, donate_argnums=0).trace(state, (images, masks)), state
+    return jax.jit(made.train_step, donate_argnums=0).trace(state, batch), state
 
 
 def batch_of(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The input of training without the model: images a second, against the training step's.
 
-300 images of 128 px in batches of `default`: with its augmentation, with every change of
+300 images of 128 px in batches of `quick`: with its augmentation, with every change of
 `train.augment`, mirrored only, and cropped out of pieces with the margin of `data.tiles`. The input is
 stateless, so that a run resumes bit for bit. Its cost is the ratio to the same input with TensorFlow's
 stateful shuffle and random numbers.
@@ -53,7 +53,7 @@ def drain(batches: tf.data.Dataset) -> None:
 
 def main() -> None:
     """Run the rounds and publish the ratios."""
-    params = of_recipe("default")
+    params = of_recipe("quick")
     ENGINE.prepare(params.train)
     size, batch_size = params.data.image_size, params.train.batch_size
     rng = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def main() -> None:
     pipelines = {
         name: ENGINE.train_batches(arrays, batch_size, steps, 0, changes)
         for name, changes in {
-            "mirrored": MIRRORED, "as default": params.train.augment, "every change": EVERYTHING,
+            "mirrored": MIRRORED, "as quick": params.train.augment, "every change": EVERYTHING,
         }.items()
     }  # fmt: skip
     pipelines["crops of pieces"] = ENGINE.train_batches(
@@ -74,7 +74,7 @@ def main() -> None:
     )
     pipelines["mirrored, stateful"] = stateful_batches(arrays, batch_size)
     runs = {name: functools.partial(drain, batches) for name, batches in pipelines.items()}
-    model, batch = learner(params), next(iter(pipelines["as default"]))
+    model, batch = learner(params), next(iter(pipelines["as quick"]))
 
     def train() -> None:
         for _ in range(PASSES):
@@ -85,13 +85,13 @@ def main() -> None:
     drawn["the training step"] = PASSES * batch_size
     step, cropped = (
         _bench.ratio(seconds, "the training step", name) * len(steps) / PASSES
-        for name in ("as default", "crops of pieces")
+        for name in ("as quick", "crops of pieces")
     )
     _bench.publish(
         "input",
         {f"images/s, {name}": drawn[name] / statistics.median(seconds[name]) for name in seconds},
         {
-            "as default / the training step, images/s": step,
+            "as quick / the training step, images/s": step,
             "crops of pieces / the training step, images/s": cropped,
             "stateless / stateful, mirrored, time": _bench.ratio(
                 seconds, "mirrored", "mirrored, stateful"

@@ -2,9 +2,9 @@
 
     python benchmarks/models.py            # writes benchmarks/results/models.json, and docs/models.md
 
-Networks as `default` has them, with one part replaced: noise of 128 px, random weights, which change no
-speed. A network takes turns with that of `default`, so that a machine that is slower for a while changes
-no row; its images a second are the median of these ratios times those of `default`.
+Networks as `quick` has them, with one part replaced: noise of 128 px, random weights, which change no
+speed. A network takes turns with that of `quick`, so that a machine that is slower for a while changes
+no row; its images a second are the median of these ratios times those of `quick`.
 """
 
 import _bench
@@ -31,15 +31,15 @@ from segpipe.train.engine import current_engine
 
 PAGE = _bench.ROOT / "docs/models.md"
 ROUNDS = 7
-DEFAULT = of_recipe("default")
+QUICK = of_recipe("quick")
 OWN_WIDTHS = {"pix2pix": [512, 256, 128, 64], "unet": [512, 256, 128, 64], "light": [512, 256, 128, 64]}
-"""Widths of the decoders that are made for more channels than `default` has."""
+"""Widths of the decoders that are made for more channels than `quick` has."""
 
 
 def main() -> None:
     """Measure all, publish the rows, write the table."""
-    current_engine().prepare(DEFAULT.train)
-    encoder, decoder = DEFAULT.model.encoder.name, DEFAULT.model.decoder.name
+    current_engine().prepare(QUICK.train)
+    encoder, decoder = QUICK.model.encoder.name, QUICK.model.decoder.name
     pairs = dict.fromkeys(
         [*((name, decoder) for name in ENCODERS), *((encoder, name) for name in DECODERS)]
     )
@@ -49,28 +49,28 @@ def main() -> None:
     for pair in pairs:
         rows[pair] = sizes(of_pair(*pair))
         for use, run in runs(of_pair(*pair)).items():
-            seconds = _bench.in_turns({"here": run, "default": reference[use]}, ROUNDS)
-            rates[use] += [batch(use) / second for second in seconds["default"]]
-            rows[pair][use] = _bench.ratio(seconds, "default", "here")
+            seconds = _bench.in_turns({"here": run, "quick": reference[use]}, ROUNDS)
+            rates[use] += [batch(use) / second for second in seconds["quick"]]
+            rows[pair][use] = _bench.ratio(seconds, "quick", "here")
         print(*pair, rows[pair], file=sys.stderr, flush=True)
-    of_default = {use: statistics.median(found) for use, found in rates.items()}
-    found = {f"images/s, {use}, default": rate for use, rate in of_default.items()}
+    of_quick = {use: statistics.median(found) for use, found in rates.items()}
+    found = {f"images/s, {use}, quick": rate for use, rate in of_quick.items()}
     for pair, row in rows.items():
         found |= {
             f"{what}, {', '.join(pair)}": value for what, value in row.items() if value is not None
         }
     _bench.publish("models", found, {})
-    put(PAGE, "sizes", table(rows, of_default))
+    put(PAGE, "sizes", table(rows, of_quick))
 
 
 def of_pair(encoder: str, decoder: str) -> Params:
-    """Return the params of `default` with another encoder or decoder."""
-    filters = OWN_WIDTHS.get(decoder, DEFAULT.model.decoder.filters)
+    """Return the params of `quick` with another encoder or decoder."""
+    filters = OWN_WIDTHS.get(decoder, QUICK.model.decoder.filters)
     values = {
         "model.encoder.name": encoder, "model.decoder.name": decoder, "model.decoder.filters": filters,
         "model.encoder.layers": "default",
     }  # fmt: skip
-    return Params.model_validate(changed(DEFAULT.model_dump(), values))
+    return Params.model_validate(changed(QUICK.model_dump(), values))
 
 
 def runs(params: Params) -> dict[str, Callable[[], object]]:
@@ -98,21 +98,21 @@ def sizes(params: Params) -> dict[str, Any]:
 
 
 def noise(use: str) -> np.ndarray:
-    """Return a batch of images, as large as `default` has for a use."""
-    return np.random.default_rng(0).integers(0, 256, (batch(use), *DEFAULT.data.image_size, 3), np.uint8)
+    """Return a batch of images, as large as `quick` has for a use."""
+    return np.random.default_rng(0).integers(0, 256, (batch(use), *QUICK.data.image_size, 3), np.uint8)
 
 
 def batch(use: str) -> int:
-    """Return the number of images in a batch of `default`."""
-    return (DEFAULT.train if use == "train" else DEFAULT.evaluate).batch_size
+    """Return the number of images in a batch of `quick`."""
+    return (QUICK.train if use == "train" else QUICK.evaluate).batch_size
 
 
-def table(rows: dict[tuple[str, str], dict[str, Any]], of_default: dict[str, float]) -> str:
+def table(rows: dict[tuple[str, str], dict[str, Any]], of_quick: dict[str, float]) -> str:
     """Return the table in Markdown."""
     heads = ["encoder", "decoder", "params, M", "MACs, M", "training, images/s", "prediction, images/s"]
     lines = [row_of([*heads, "int8, MB"]), row_of(["---", "---", *["---:"] * 5])]
     for pair, row in rows.items():
-        rates = [f"{row[use] * rate:.0f}" for use, rate in of_default.items()]
+        rates = [f"{row[use] * rate:.0f}" for use, rate in of_quick.items()]
         int8 = f"{row['int8 bytes'] / 1e6:.1f}" if row["int8 bytes"] else "none"
         millions = f"{row['params'] / 1e6:.1f}", f"{row['MACs'] / 1e6:.0f}"
         lines.append(row_of([*(f"`{name}`" for name in pair), *millions, *rates, int8]))

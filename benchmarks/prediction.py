@@ -37,7 +37,7 @@ class MasksOnly(Work):
 
 def main() -> None:
     """Run the rounds, print the ratios."""
-    params = of_recipe("default")
+    params = of_recipe("quick")
     model, size = network(params), params.data.image_size
     card = {
         "image_size": size,

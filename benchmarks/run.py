@@ -22,7 +22,7 @@ from rich.table import Table
 from segpipe.common.files import read_json
 
 HERE = Path(__file__).resolve().parent
-NOT_HERE = ("gpu", "models", "run", "tutorial")
+NOT_HERE = ("gpu", "models", "run", "scaling", "tutorial")
 """Files that measure no ratio of a CPU."""
 
 

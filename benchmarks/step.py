@@ -1,7 +1,7 @@
 """The training step on a CPU: images a second of `train`, against the tutorial's step.
 
 Both take the same batch of 64 noise images of 128 px with random weights, which change no speed; the
-input pipeline is left out. The recipe `tutorial` computes the same function as the tutorial; `default`
+input pipeline is left out. The recipe `tutorial` computes the same function as the tutorial; `quick`
 also trains the encoder. Each runs in a process of its own, because segpipe configures TensorFlow
 differently.
 """
@@ -23,7 +23,7 @@ def main() -> None:
     """Run the rounds and publish the ratios."""
     runs = {
         "the tutorial": _bench.OwnProcess(of_tutorial),
-        **{name: _bench.OwnProcess(of_segpipe, name) for name in ("tutorial", "default")},
+        **{name: _bench.OwnProcess(of_segpipe, name) for name in ("tutorial", "quick")},
     }
     seconds = _bench.in_turns(runs, ROUNDS)
     rows = {
@@ -31,7 +31,7 @@ def main() -> None:
     }
     ratios = {
         f"{name} / the tutorial, images/s": _bench.ratio(seconds, "the tutorial", name)
-        for name in ("tutorial", "default")
+        for name in ("tutorial", "quick")
     }
     _bench.publish("step", rows, ratios)
 

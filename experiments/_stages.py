@@ -20,6 +20,7 @@ from _results import ROOT, outcome
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, replaces, sha256, write_json, write_text
 from segpipe.common.nested import changed, flat
+from segpipe.evaluate.counts import Counts, decode
 
 SCRATCH = ROOT / ".experiments"
 CODE = SCRATCH / "code"
@@ -91,6 +92,12 @@ class Stages:
         """Run the stages up to `train` that have not run yet; return the model. Raises as `run`."""
         with self._trained(params, log) as folder:
             return folder / "models/model.keras"
+
+    def counts(self, params: dict[str, Any], log: Path) -> Counts:
+        """Run the stages that have not run yet; return the test images' counts. Raises as `run`."""
+        with self._trained(params, log) as folder:
+            self._stage("evaluate", folder, log)
+            return decode((folder / "results/evaluate/counts.json").read_text(encoding="utf-8"))
 
     @contextlib.contextmanager
     def _trained(self, params: dict[str, Any], log: Path, init: Path | None = None) -> Iterator[Path]:

@@ -3,7 +3,7 @@
     python experiments/resolution.py --seeds 0 1 2
 
 Draws streets of 512 x 1024 px and cells on pictures of 2000 x 2000 px, trains each way for as many
-pixels as half of the default's steps see, scores it on the test split, and writes
+pixels as 1,800 steps of 8 tiles see, scores it on the test split, and writes
 `experiments/resolution.csv` and the table in docs/quality.md. What has a result is not run again.
 SEGPIPE_ENCODER_WEIGHTS replaces a download.
 """

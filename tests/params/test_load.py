@@ -27,7 +27,7 @@ def params_with(tmp_path):
 def test_committed_params_are_the_tutorials_data_and_encoder():
     params = load_params(ROOT / "params.yaml")
     assert params.data.source == "oxford_iiit_pet"
-    assert params.data.image_size == (128, 128)
+    assert params.data.image_size == (256, 256)
     assert (params.model.encoder.name, params.model.encoder.weights) == ("mobilenet_v2", "imagenet")
     assert [(c.value, c.name) for c in params.data.classes] == [
         (1, "pet"),
@@ -80,7 +80,7 @@ def test_params_cannot_be_changed_once_read():
         ("train__sampling", "rare", "train.sampling = 'rare': input should be 'uniform', 'balanced' or"),
         ("train__sampling", 5, "train.sampling = 5: input should be 'uniform', 'balanced' or weights"),
         ("evaluate__tta__scales", [1, 0], "tta.scales.1 = 0: input should be greater than or equal to"),
-        ("evaluate__tta__scales", [1, 1.1], "tta.scales: the scales 1 and 1.1 both come to 128 x"),
+        ("evaluate__tta__scales", [1, 1.05], "tta.scales: the scales 1 and 1.05 both come to 256 x"),
         ("data__image_size", 0, "data.image_size = 0: input should be greater than or equal to 32"),
         ("train__learning_rate", -1, "train.learning_rate = -1: input should be greater than 0"),
         ("train__epochs", "many", "train.epochs = 'many': input should be a valid integer"),

@@ -19,6 +19,7 @@ from segpipe.cli import (
     review,
     runs,
 )
+from segpipe.cli import sweep as sweeps
 from segpipe.common.errors import exits_cleanly
 
 app = typer.Typer(
@@ -50,6 +51,8 @@ def _options(
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
     results.baseline, model.info, model.model, predict.predict, export.export, runs.runs,
-    recipes.recipe, folds.folds, label.suspects, drift.drift,
+    recipes.recipe, folds.folds, sweeps.sweep, label.suspects, label.corrections, drift.drift,
 ):  # fmt: skip
     app.command()(command)
+
+app.command("next")(label.next_to_label)

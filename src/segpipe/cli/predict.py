@@ -8,6 +8,7 @@ import typer
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
+from segpipe.predict.labels import Format, require_free
 
 if TYPE_CHECKING:
     from segpipe.predict.folder import Outcome
@@ -31,6 +32,10 @@ def predict(
     probabilities: Annotated[
         Literal["npz", "png"] | None, typer.Option(help="Write probabilities too, in 16 bits.")
     ] = None,
+    labels: Annotated[
+        Format | None,
+        typer.Option(help="Write OUT/labels for this annotators' tool, with the pictures."),
+    ] = None,
 ) -> None:
     """Predict on pictures: masks, coloured overlays, a table of class shares.
 
@@ -38,10 +43,12 @@ def predict(
     """
     from segpipe.common.devices import take_gpus
     from segpipe.common.words import extent
-    from segpipe.predict.inputs import find, left_out
+    from segpipe.predict.inputs import LABELS, find, left_out
 
     factors = _factors(scales)
     sources = find(inputs, out)
+    if labels:
+        require_free(out / LABELS)  # before TensorFlow takes seconds
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.predict import folder
@@ -50,9 +57,11 @@ def predict(
     take_gpus()
     with quiet():  # TensorFlow looks for GPUs
         predictor = load_model(model)
-    options = folder.Options(tta, factors, tile, probabilities)
+    options = folder.Options(tta, factors, tile, probabilities, labels)
     outcome = folder.predict_files(predictor, sources, out, options)
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
+    if labels:
+        print(f"labels for {labels}: {out / LABELS}")
     if tile and not predictor.input.tiles:
         print(
             f"note: the model was trained on whole pictures, resized to {extent(predictor.size)}: in "

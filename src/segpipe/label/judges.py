@@ -11,12 +11,13 @@ from segpipe.common.index import read_index
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.records import MANIFEST
 from segpipe.common.splits import Split
+from segpipe.label.raw import RAW
 from segpipe.predict.predictor import Predictor, load_model
 from segpipe.preprocess.cut import Cut
 from segpipe.review.folds import CrossValidation, cross_validations
 from segpipe.review.revision import NotHere, Revision
 
-RAW, RECORDS = Path("data/raw"), Path("data/records")
+RECORDS = Path("data/records")
 
 
 @dataclass(frozen=True)

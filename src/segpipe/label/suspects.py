@@ -3,22 +3,17 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from segpipe.common.codec import decode_png
-from segpipe.common.errors import UserError
-from segpipe.common.files import read_json
-from segpipe.common.records import SUMMARY
-from segpipe.common.tfrecord import read_shard
 from segpipe.evaluate.masks import channels_at_size, softmax
 from segpipe.evaluate.tiles import tiles_of
-from segpipe.label.judges import RAW, Judge
+from segpipe.label.judges import Judge
 from segpipe.label.quality import Judgement
+from segpipe.label.raw import samples
 
 Judged = tuple[dict[str, Any], Judgement]
 """A sample of data/raw, and what a model says of it."""
@@ -81,12 +76,12 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
 def judged(judge: Judge, names: Collection[str], doing: str) -> Iterator[Judged]:
     """Yield the samples of these names, with their judgements."""
     network = judge.predictor.with_views(False, [1.0])
-    samples = _samples(names, doing)
+    found = samples(names, doing)
     if judge.predictor.input.tiles:
-        for sample in samples:
+        for sample in found:
             yield sample, _in_tiles(judge, network, sample)
         return
-    while batch := list(islice(samples, judge.predictor.batch_size)):
+    while batch := list(islice(found, judge.predictor.batch_size)):
         masks = [decode_png(sample["mask"]) for sample in batch]
         images = [_seen(judge, sample, mask) for sample, mask in zip(batch, masks, strict=True)]
         for sample, mask, logits in zip(batch, masks, network(np.stack(images)), strict=True):
@@ -110,24 +105,3 @@ def _in_tiles(
 
 def _seen(judge: Judge, sample: dict[str, Any], mask: np.ndarray) -> np.ndarray:
     return judge.predictor.input.stored(sample["image"], mask.shape, sample["name"].decode())
-
-
-def _samples(names: Collection[str], doing: str) -> Iterator[dict[str, Any]]:
-    """Yield the samples of data/raw that have these names; raise UserError where one is missing."""
-    summary = read_json(RAW / SUMMARY, "fetch")
-    every = (
-        sample
-        for split in summary["splits"].values()
-        for shard in split["shards"]
-        for sample in read_shard(Path(RAW, shard["file"]))
-    )
-    chosen = (sample for sample in every if sample["name"].decode() in names)
-    left = {*names}
-    for sample in track(chosen, doing, total=len(names)):
-        left.discard(sample["name"].decode())
-        yield sample
-    if left:
-        raise UserError(
-            f"{len(left)} of {len(names)} pictures that the model was not trained on are no longer in "
-            f"{RAW}, such as {min(left)}; run `dvc repro`"
-        )

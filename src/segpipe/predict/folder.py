@@ -20,7 +20,9 @@ from segpipe.common.profile import Mark
 from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
-from segpipe.predict.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
+from segpipe.predict.inputs import LABELS, MASKS, OVERLAYS, PROBABILITIES, Source
+from segpipe.predict.labels import Format, labels_in, require_free
+from segpipe.predict.labels.tool import Entry, Tool
 from segpipe.predict.predictor import Prediction, Predictor
 
 Read = TypeVar("Read")
@@ -39,6 +41,12 @@ class Options:
     scales: Sequence[float] = (1.0,)
     tile: bool = False
     probabilities: outputs.Format | None = None
+    labels: Format | None = None
+
+    @property
+    def whole_masks(self) -> bool:
+        """Whether something is written that needs more of a picture at once than some rows."""
+        return bool(self.probabilities or self.labels)
 
 
 @dataclass
@@ -53,12 +61,13 @@ class Outcome:
 
 
 class Done(NamedTuple):
-    """The height and width of a written picture, its valid pixels by class, a remark, and its mark."""
+    """What came of a picture: height and width, its valid pixels by class, a remark, mark and labels."""
 
     original: tuple[int, ...]
     pixels: np.ndarray
     remark: str
-    mark: Mark | None  # None without a profile, and for a raster that was read by window
+    mark: Mark | None = None  # None without a profile, and for a raster that was read by window
+    labels: Entry | None = None
 
 
 Step = tuple[Source, Read | Problem]
@@ -73,9 +82,14 @@ class Work:
     """
 
     def __init__(
-        self, predictor: Predictor, out: Path, options: Options, progress: Callable[[float], None]
+        self,
+        predictor: Predictor,
+        out: Path,
+        options: Options,
+        progress: Callable[[float], None],
+        tool: Tool | None,
     ) -> None:
-        self.predictor, self.out, self.options = predictor, out, options
+        self.predictor, self.out, self.options, self.tool = predictor, out, options, tool
         self.network = predictor.with_views(options.tta, options.scales)
         self.one_view = not options.tta and tuple(options.scales) == (1.0,)
         self.tile = options.tile or predictor.input.tiles is not None
@@ -125,7 +139,7 @@ class Work:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
-            if not self.options.probabilities and self._is_by_window(source):
+            if not self.options.whole_masks and self._is_by_window(source):
                 yield source, _read(self.by_window, source)
                 continue
             seen = _read(self.predictor.seen, source.path)
@@ -168,7 +182,8 @@ class Work:
         """Write all files of one picture. Raises BadSampleError where it cannot be read again."""
         seen = self.predictor.input.whole(source.path)
         mask, table = prediction.mask(), self.predictor.classes
-        remark = seen.remark
+        entry = self.tool.of(source.path, source.name, mask) if self.tool else None
+        remark = "; ".join(filter(None, [seen.remark, entry.remark if entry else ""]))
         if raster.AVAILABLE and raster.size_of(source.path):
             with raster.opened(source.path, self.predictor.input) as picture:
                 pixels = raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
@@ -182,7 +197,7 @@ class Work:
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
         watch = self.predictor.watch
         mark = watch.mark(seen.pixels, prediction.told) if watch else None
-        return Done(mask.shape, pixels, remark, mark)
+        return Done(mask.shape, pixels, remark, mark, entry)
 
     def _is_by_window(self, source: Source) -> bool:
         tiles = self.predictor.input.tiles
@@ -210,29 +225,42 @@ def predict_files(
 ) -> Outcome:
     """Predict on pictures; write masks, overlays and a table of class shares to `out`.
 
-    Pictures that cannot be read are listed in a second table. Raises a UserError where a scale is wrong
-    or the model predicts NaN or infinity, and an OSError where something cannot be written.
+    With `options.labels`, a folder of labels too. Pictures that cannot be read are listed in a second
+    table. Raises a UserError where a scale is wrong, the model predicts NaN or infinity, or the folder
+    of labels holds something; and an OSError where something cannot be written.
     """
     outcome = Outcome()
 
     def of_one(share: float) -> None:
         bar.update(task, completed=outcome.predicted + outcome.failed + share)
 
-    names, work = predictor.classes.names, Work(predictor, out, options, of_one)
+    names = predictor.classes.names
     columns = ["path", "height", "width", *(f"share_{name}" for name in names), *MARKED]
     with Progress() as bar:
         task = bar.add_task("Predicting", total=len(sources))
         with (
+            _labels(out, options, predictor) as tool,
             _table(out / SHARES, columns) as shares,
             _table(out / FAILED, ["path", "reason"]) as failed,
-            contextlib.closing(work.results(sources)) as results,
+            contextlib.closing(Work(predictor, out, options, of_one, tool).results(sources)) as results,
         ):
             for source, result in results:
                 _enter(source, result, outcome, shares, failed)
+                if tool and isinstance(result, Done) and result.labels:
+                    tool.add(result.labels)
                 of_one(0)
     if not outcome.failed:
         (out / FAILED).unlink()
     return outcome
+
+
+def _labels(
+    out: Path, options: Options, predictor: Predictor
+) -> contextlib.AbstractContextManager[Tool | None]:
+    if not options.labels:
+        return contextlib.nullcontext()
+    require_free(out / LABELS)
+    return labels_in(out / LABELS, options.labels, predictor.classes)
 
 
 def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row, failed: Row) -> None:

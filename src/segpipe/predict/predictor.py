@@ -54,6 +54,7 @@ class Predictor:
 
     `classes` is its class table: names and colours of the indices in masks. `input` says what the
     network takes: the bands and intensities of pictures, its height and width, and how they are resized.
+    `network` is Keras' model, from uint8 pictures to logits.
     """
 
     def __init__(self, network: keras.Model, card: dict[str, Any]) -> None:
@@ -61,6 +62,7 @@ class Predictor:
         self.input = Input.of_card(card)
         self.size = self.input.size  # height and width
         self.resize = self.input.resize
+        self.network = network
         self._augmented = functools.cache(functools.partial(augmented, network))
         self.watch = Watch.of_card(network, card)  # None where the card holds no profile
 
@@ -117,10 +119,7 @@ class Predictor:
         network = self._augmented(tta, tuple(scales))
 
         def checked(images: np.ndarray) -> np.ndarray:
-            logits = network(images)
-            if not np.isfinite(logits).all():
-                raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-            return logits
+            return require_finite(network(images))
 
         return checked
 
@@ -206,6 +205,13 @@ class Predictor:
             logits = network(np.stack([seen.pixels for seen in batch]))
             for seen, of_one in zip(batch, logits, strict=True):
                 yield self.whole(of_one, seen.original)
+
+
+def require_finite(logits: np.ndarray) -> np.ndarray:
+    """Return logits; raise UserError where they hold NaN or infinity."""
+    if not np.isfinite(logits).all():
+        raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
+    return logits
 
 
 def _remarked(seen: Seen, image: Any) -> Seen:

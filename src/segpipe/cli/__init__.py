@@ -7,6 +7,7 @@ import typer
 import segpipe
 from segpipe.cli import (
     data,
+    drift,
     export,
     folds,
     hub,
@@ -51,7 +52,7 @@ def _options(
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
     results.baseline, model.info, model.model, predict.predict, export.export, hub.push_hub, runs.runs,
-    recipes.recipe, folds.folds, sweeps.sweep, label.suspects, label.corrections,
+    recipes.recipe, folds.folds, sweeps.sweep, label.suspects, label.corrections, drift.drift,
 ):  # fmt: skip
     app.command()(command)
 

@@ -1,7 +1,7 @@
 """The command that predicts on pictures."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,6 +9,10 @@ from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 from segpipe.predict.labels import Format, require_free
+
+if TYPE_CHECKING:
+    from segpipe.predict.folder import Outcome
+    from segpipe.predict.watch import Watch
 
 _SHOWN = 20
 
@@ -65,6 +69,8 @@ def predict(
         )
     for remark in [*outcome.remarks[:_SHOWN], *filter(None, [left_out(inputs)])]:
         print(f"note: {remark}")
+    for sentence in _on_marks(predictor.watch, outcome):
+        print(f"note: {sentence}")
     if len(outcome.remarks) > _SHOWN:
         print(f"note: ... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know")
     if outcome.failed:
@@ -74,6 +80,18 @@ def predict(
             f"{outcome.failed} of {len(sources)} pictures could not be read, all listed in "
             f"{out / folder.FAILED}; the others are done:{listed}"
         )
+
+
+def _on_marks(watch: "Watch | None", outcome: "Outcome") -> list[str]:
+    """Say which pictures are foreign to the model, and which it did not compare with those it knows."""
+    from segpipe.predict.watch import NO_PROFILE, summary
+
+    if watch is None:
+        return [f"no picture is marked as foreign: {NO_PROFILE}"]
+    said = [summary(outcome.marks, watch.profile.rate)]
+    if left := outcome.predicted - len(outcome.marks):
+        said.append(f"{left} rasters were read by window, and not compared with the training pictures")
+    return [*filter(None, said)]
 
 
 def _factors(scales: str) -> list[float]:

@@ -4,7 +4,7 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
+from segpipe.common.profile import Mark
 from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
@@ -28,6 +29,7 @@ Read = TypeVar("Read")
 Row = Callable[[list[Any]], Any]  # writes a row of a table
 
 SHARES, FAILED = "shares.csv", "failed.csv"
+MARKED = ("distance", "foreign_by")  # the last columns of the table of shares
 _SHOWN = 20
 
 
@@ -55,14 +57,16 @@ class Outcome:
     failed: int = 0
     reasons: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)  # on pictures that the model may not know
+    marks: list[tuple[str, Mark]] = field(default_factory=list)  # by path
 
 
 class Done(NamedTuple):
-    """The height and width of a written picture, its valid pixels by class, a remark, its labels."""
+    """What came of a picture: height and width, its valid pixels by class, a remark, mark and labels."""
 
     original: tuple[int, ...]
     pixels: np.ndarray
     remark: str
+    mark: Mark | None = None  # None without a profile, and for a raster that was read by window
     labels: Entry | None = None
 
 
@@ -87,6 +91,7 @@ class Work:
     ) -> None:
         self.predictor, self.out, self.options, self.tool = predictor, out, options, tool
         self.network = predictor.with_views(options.tta, options.scales)
+        self.one_view = not options.tta and tuple(options.scales) == (1.0,)
         self.tile = options.tile or predictor.input.tiles is not None
         self.progress = progress
 
@@ -113,12 +118,22 @@ class Work:
         stream = iter(pictures)
         while batch := list(islice(stream, self.predictor.batch_size)):
             images = [read.pixels for _, read in batch if not isinstance(read, Problem)]
-            logits: Iterator[np.ndarray] = iter(self.network(np.stack(images)) if images else [])
+            seen = iter(self.look(np.stack(images)) if images else [])
             for source, read in batch:
                 if isinstance(read, Problem):
                     yield source, read
                 else:
-                    yield source, self.predictor.whole(next(logits), read.original)
+                    logits, told = next(seen)
+                    yield source, self.predictor.whole(logits, read.original)._replace(told=told)
+
+    def look(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, Mapping[str, float]]]:
+        """Return the logits of each picture, and what the network says of it as a whole."""
+        logits, watch = self.network(images), self.predictor.watch
+        if watch is None:
+            return zip(logits, [{}] * len(images), strict=True)
+        plain = self.predictor.with_views(False, (1.0,))
+        told = watch.told([*images], (lambda images: logits) if self.one_view else plain)
+        return zip(logits, told, strict=True)
 
     def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction | Done]]:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""
@@ -132,8 +147,9 @@ class Work:
                 yield source, seen
             else:
                 prediction = self.predictor.in_tiles(seen, self.network, keep)
+                told = self.predictor.told(seen.pixels)
                 del seen  # before another thread reads it again
-                yield source, prediction
+                yield source, prediction._replace(told=told)
 
     def by_window(self, source: Source) -> Done:
         """Predict on a georeferenced raster, row of tiles by row of tiles, and write as it goes."""
@@ -153,7 +169,7 @@ class Work:
                     self.progress(rows.stop / size[0])
             remark = picture.remark()
         outputs.write_overlay(self._overlay(source), overlay.pixels, overlay.mask, table)
-        return Done(size, pixels, remark)
+        return Done(size, pixels, remark, None)
 
     def write(self, predicted: Step[Prediction | Done]) -> Step[Done]:
         """Write all files of one picture, unless they are written."""
@@ -179,7 +195,9 @@ class Work:
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
-        return Done(mask.shape, pixels, remark, entry)
+        watch = self.predictor.watch
+        mark = watch.mark(seen.pixels, prediction.told) if watch else None
+        return Done(mask.shape, pixels, remark, mark, entry)
 
     def _is_by_window(self, source: Source) -> bool:
         tiles = self.predictor.input.tiles
@@ -217,7 +235,7 @@ def predict_files(
         bar.update(task, completed=outcome.predicted + outcome.failed + share)
 
     names = predictor.classes.names
-    columns = ["path", "height", "width", *(f"share_{name}" for name in names)]
+    columns = ["path", "height", "width", *(f"share_{name}" for name in names), *MARKED]
     with Progress() as bar:
         task = bar.add_task("Predicting", total=len(sources))
         with (
@@ -251,7 +269,9 @@ def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row
     if isinstance(result, Done):
         outcome.predicted += 1
         parts = (result.pixels / max(result.pixels.sum(), 1)).round(6).tolist()
-        shares([path, *result.original, *parts])
+        shares([path, *result.original, *parts, *_marked(result.mark)])
+        if result.mark:
+            outcome.marks.append((path, result.mark))
         if result.remark:
             outcome.remarks.append(f"{path}: {result.remark}")
     else:
@@ -259,6 +279,11 @@ def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row
         failed([path, result.found])
         if len(outcome.reasons) < _SHOWN:
             outcome.reasons.append(f"{result.file}: {result.found}")
+
+
+def _marked(mark: Mark | None) -> list[Any]:
+    """Return the entries of the columns `MARKED`: how far a picture lies, and by which trait."""
+    return [round(mark.score, 4), mark.trait if mark.foreign else ""] if mark else ["", ""]
 
 
 def _read(read: Callable[..., Read], *given: Any) -> Read | Problem:

@@ -15,13 +15,14 @@ from rich.progress import track
 from segpipe.common import cluster, tfrecord
 from segpipe.common.bands import Intensity, numbers
 from segpipe.common.classes import IGNORE, ClassTable
-from segpipe.common.codec import decode_png, decode_tiff, is_tiff
+from segpipe.common.codec import decode_image, decode_png, decode_tiff, is_tiff
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, replaces, write_json
 from segpipe.common.index import read_index
 from segpipe.common.parallel import Workers, in_order, usable_cores
 from segpipe.common.records import MANIFEST, SUMMARY, Resize, Tiles
 from segpipe.common.splits import SPLITS, Split
+from segpipe.common.traits import Measured, write_traits
 from segpipe.common.words import extent
 from segpipe.preprocess.cut import Assignment, Cut
 from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
@@ -29,6 +30,7 @@ from segpipe.preprocess.params import Range
 from segpipe.preprocess.percentiles import Deep, found_ranges
 from segpipe.preprocess.resize import resize_mask
 from segpipe.preprocess.tiles import Cutter, Record, Scaled, area
+from segpipe.preprocess.traits import traits_of
 
 DECODED = 1 << 25  # pixels of the pictures that are decoded ahead, at most; one may be larger
 
@@ -69,7 +71,8 @@ def write_records(
     with replaces(folder) as partial:
         partial.mkdir()
         making = _Making(size, how, levels, cutter)
-        records = _records(chosen, making, workers, threads or usable_cores())
+        measured: list[Measured] = []
+        records = _records(chosen, making, workers, threads or usable_cores(), measured)
         splits = {
             split: _write(partial, split, (record for _, record in group), table, shard_mb)
             | _sources(split, assignment, cutter)
@@ -83,6 +86,7 @@ def write_records(
             manifest |= {"tiles": dataclasses.asdict(tiles), "cut": _said(cutter, table)}
         manifest |= {**table.to_json(), "splits": splits, "validation": assignment.validation}
         manifest["near_duplicates"] = [*summary["near_duplicates"], *map(str, assignment.near)]
+        manifest["traits"] = write_traits(partial, measured)
         manifest["left_out"] = [*summary["left_out"], *(one.left_out() for one in assignment.left_out)]
         write_json(partial / MANIFEST, manifest)
     return manifest
@@ -188,13 +192,15 @@ class _Making:
     levels: Levels
     cutter: Cutter | None
 
-    def decoded(self, one: tuple[Split, dict]) -> tuple[Split, Record | Scaled]:
-        """Return the record of a sample, or the sample to be cut, with its split."""
+    def decoded(self, one: tuple[Split, dict]) -> tuple[Split, Record | Scaled, Measured | None]:
+        """Return a sample's split, its record or the sample to be cut, and its traits but of a test."""
         split, features = one
+        traits = None if split == "test" else _measured(features, split, self.levels)
         if self.cutter:
-            return split, self.cutter.decoded(features, split)
+            return split, self.cutter.decoded(features, split), traits
         record = resize_sample(features, self.size, self.how, split == "test", self.levels)
-        return split, (record, np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256))
+        counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+        return split, (record, counts), traits
 
     def pixels(self, one: tuple[Split, dict]) -> int:
         """Return the pixels of a sample as it is decoded."""
@@ -208,9 +214,16 @@ class _Making:
 
 
 def _records(
-    chosen: Iterable[tuple[Split, dict]], making: _Making, workers: Workers, threads: int
+    chosen: Iterable[tuple[Split, dict]],
+    making: _Making,
+    workers: Workers,
+    threads: int,
+    measured: list[Measured],
 ) -> Iterator[tuple[Split, Record]]:
-    """Yield records in the order of their raw samples, with their pixels by value."""
+    """Yield records in the order of their raw samples, with their pixels by value.
+
+    The traits of the pictures that they are of go to `measured`, but for the test split.
+    """
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
         if workers == "ray":
             ready = cluster.ordered_map(making.decoded, chosen, making.weight, "data.workers = ray")
@@ -219,12 +232,20 @@ def _records(
                 lambda one: pool.submit(making.decoded, one), chosen, 4 * threads,
                 making.pixels, DECODED if making.cutter else None,
             )  # fmt: skip
-        for split, one in ready:
+        for split, one, traits in ready:
+            if traits:
+                measured.append(traits)
             if isinstance(one, Scaled):
                 assert making.cutter, "which made it"
                 yield from ((split, record) for record in making.cutter.cut(one))
             else:
                 yield split, one
+
+
+def _measured(features: dict, split: Split, levels: Levels) -> Measured:
+    """Measure a raw sample's picture at its own size."""
+    pixels = levels.in_8_bits(*decode_image(features["image"]))
+    return Measured(features["name"].decode(), split, traits_of(pixels))
 
 
 def resize_sample(

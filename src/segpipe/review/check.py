@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from dvc.repo import Repo
 
-from segpipe.common.errors import UserError, brief
+from segpipe.common.errors import CannotTell, UserError, brief
 from segpipe.fetch import tally
 from segpipe.params.load import GateParams, load_params
 from segpipe.report.changes import Change, changes, is_number
@@ -15,7 +15,6 @@ from segpipe.report.pages import render
 from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
-from segpipe.review.git import CannotTell
 from segpipe.review.paired import Verdicts, paired_test
 from segpipe.review.revision import LABELS, MINOR, Revision
 

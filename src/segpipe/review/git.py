@@ -6,15 +6,9 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from segpipe.common.errors import UserError, brief
+from segpipe.common.errors import CannotTell, UserError, brief
 
 _MOST_NAMES = 5
-
-
-class CannotTell(UserError):
-    """The question has no answer. The message says why, and what to do."""
-
-    exit_code = 2
 
 
 def require_commits() -> None:

@@ -13,12 +13,11 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
 
-from segpipe.common.errors import brief
+from segpipe.common.errors import CannotTell, brief
 from segpipe.common.nested import flat
 from segpipe.evaluate.counts import Counts, decode
 from segpipe.fetch import tally
 from segpipe.review import git
-from segpipe.review.git import CannotTell
 
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"

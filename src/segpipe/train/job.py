@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segpipe.common import traits
 from segpipe.common.devices import take_gpus
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest
@@ -49,6 +50,8 @@ class Job:
         shards = [*self.manifest.shards("train"), *self.manifest.shards("val")]
         files = {f"records/{path.name}": path for path in shards}
         files |= {f"{self.run.fingerprint}/{name}": self.run.folder / name for name in self.run.names}
+        if self.manifest.traits:
+            files[f"records/{traits.FILE}"] = self.manifest.folder / traits.FILE
         if self.backbone.weights:
             files["backbone.weights.h5"] = self.backbone.weights
         if self.backbone.init:

@@ -16,7 +16,9 @@ import yaml
 from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.common.modelfile import read_card
 from segpipe.common.nested import flat
+from segpipe.common.profile import Profile
 from segpipe.model.params import DecoderParams
 from segpipe.params import recipes
 from segpipe.params.load import Params
@@ -177,6 +179,12 @@ def error_line(result: subprocess.CompletedProcess[str]) -> str:
     assert "Traceback" not in result.stderr, result.stderr
     assert "error: " in result.stderr, result.stderr
     return result.stderr[result.stderr.rindex("error: ") :]
+
+
+def as_shown(model: Path) -> dict:
+    """The card of a model as `segpipe info` shows it: with a summary of its profile."""
+    card = read_card(model)
+    return card | {"profile": Profile.of_card(card).summary()}
 
 
 def runs_of(project: Path) -> list[Run]:

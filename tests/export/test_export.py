@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import yaml
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from helpers import commit, error_line, make_project, run, set_params
+from helpers import as_shown, commit, error_line, make_project, run, set_params
 
 from segpipe.common import records
 from segpipe.common.errors import UserError
@@ -129,7 +129,7 @@ def test_the_int8_export_computes_with_integers_alone_and_scales_weights_by_chan
 @pytest.mark.parametrize("name", FILES)
 def test_info_shows_the_models_card_and_what_the_export_takes_and_gives(exported, name):
     project, _ = exported
-    card = read_card(project / "models/model.keras")
+    card = as_shown(project / "models/model.keras")
     shown = yaml.safe_load(run("segpipe", "info", FILES[name], cwd=project).stdout)
     said = shown.pop("export")
     assert shown == card

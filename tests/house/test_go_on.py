@@ -25,9 +25,9 @@ def known(tmp_path, monkeypatch):
 
 
 def test_a_third_of_the_steps_and_half_of_the_photographs_are_counted_by_the_recipe(known):
-    """`quick` has 10 epochs of 50 steps at a rate of 0.001; 271 photographs were trained on."""
+    """`quick` has 10 epochs of 60 steps at a rate of 0.001; 271 photographs were trained on."""
     found = {way: go_on.settings(way, 0)["train"] for way in go_on.WAYS}
-    assert [train["steps_per_epoch"] for train in found.values()] == [50, 17, 50, 17, 17]
+    assert [train["steps_per_epoch"] for train in found.values()] == [60, 20, 60, 20, 20]
     assert [train["samples"] for train in found.values()] == [0, 0, 135, 0, 0]
     assert [round(train["learning_rate"], 6) for train in found.values()] == [
         0.001, 0.001, 0.001, 0.001, 0.000333,

@@ -24,7 +24,7 @@ def cut(pictures, size=TILE):
     images, masks, names = [], [], []
     for name, (image, truth) in pictures.items():
         raw = {"name": name.encode(), "image": encode_png(image), "mask": encode_png(truth)}
-        for record, _ in cutter.decoded(raw, "val")():
+        for record, _ in cutter.cut(cutter.decoded(raw, "val")):
             images.append(np.frombuffer(record["image"], np.uint8).reshape(*size, 3))
             masks.append(np.frombuffer(record["mask"], np.uint8).reshape(size))
             names.append(record["name"].decode())

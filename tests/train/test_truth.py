@@ -12,14 +12,23 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-from helpers import ROOT, environment, error_line, git, make_project, run, run_stage, set_params
+from helpers import (
+    ROOT,
+    as_shown,
+    environment,
+    error_line,
+    git,
+    make_project,
+    run,
+    run_stage,
+    set_params,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_training import arrays, train, with_changes  # noqa: F401
 
 from segpipe import __version__
 from segpipe.common.errors import UserError
 from segpipe.common.files import sha256
-from segpipe.common.modelfile import read_card
 from segpipe.common.records import open_records
 from segpipe.evaluate.load import load_for_records
 from segpipe.train import provenance
@@ -57,7 +66,8 @@ def test_info_prints_what_made_the_model(finished_project):
     card = yaml.safe_load(run("segpipe", "info", "models/model.keras", cwd=finished_project).stdout)
     results = finished_project / "results/train"
     summary = json.loads((results / "summary.json").read_text())
-    assert card == read_card(finished_project / "models/model.keras")
+    assert card == as_shown(finished_project / "models/model.keras")
+    assert card.pop("profile")["judged"] == 7
     assert re.fullmatch(r"[0-9a-f]{16}", card.pop("fingerprint"))
     assert card == {
         "format": 4,

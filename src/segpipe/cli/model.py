@@ -9,7 +9,6 @@ from rich.console import Console
 
 from segpipe.cli import tables
 from segpipe.common.modelfile import MODEL, read_card
-from segpipe.common.profile import KEY, Profile
 from segpipe.common.quiet import quiet
 from segpipe.common.words import extent
 
@@ -23,6 +22,8 @@ def info(
     model: Annotated[Path, typer.Argument(help="A model that segpipe saved or exported.")] = MODEL,
 ) -> None:
     """Show what made a model: scores, classes, params, data, libraries (as YAML)."""
+    from segpipe.common.profile import KEY, Profile  # takes a moment, for NumPy
+
     card = read_card(model)
     if profile := Profile.of_card(card):
         card |= {KEY: profile.summary()}  # in place of the values of hundreds of pictures

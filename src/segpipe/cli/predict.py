@@ -67,10 +67,9 @@ def predict(
             f"note: the model was trained on whole pictures, resized to {extent(predictor.size)}: in "
             "tiles it sees objects larger than it knows; data.resize: tiles trains it for them"
         )
-    for remark in [*outcome.remarks[:_SHOWN], *filter(None, [left_out(inputs)])]:
+    others = [*_on_marks(predictor.watch, outcome), *filter(None, [left_out(inputs)])]
+    for remark in [*outcome.remarks[:_SHOWN], *others]:
         print(f"note: {remark}")
-    for sentence in _on_marks(predictor.watch, outcome):
-        print(f"note: {sentence}")
     if len(outcome.remarks) > _SHOWN:
         print(f"note: ... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know")
     if outcome.failed:

@@ -82,14 +82,10 @@ class Work:
     """
 
     def __init__(
-        self,
-        predictor: Predictor,
-        out: Path,
-        options: Options,
-        progress: Callable[[float], None],
-        tool: Tool | None,
+        self, predictor: Predictor, out: Path, options: Options, progress: Callable[[float], None]
     ) -> None:
-        self.predictor, self.out, self.options, self.tool = predictor, out, options, tool
+        self.predictor, self.out, self.options = predictor, out, options
+        self.tool: Tool | None = None  # writes labels where it is set
         self.network = predictor.with_views(options.tta, options.scales)
         self.one_view = not options.tta and tuple(options.scales) == (1.0,)
         self.tile = options.tile or predictor.input.tiles is not None
@@ -236,18 +232,19 @@ def predict_files(
 
     names = predictor.classes.names
     columns = ["path", "height", "width", *(f"share_{name}" for name in names), *MARKED]
+    work = Work(predictor, out, options, of_one)  # refuses scales before anything is written
     with Progress() as bar:
         task = bar.add_task("Predicting", total=len(sources))
         with (
-            _labels(out, options, predictor) as tool,
+            _labels(out, options, predictor) as work.tool,
             _table(out / SHARES, columns) as shares,
             _table(out / FAILED, ["path", "reason"]) as failed,
-            contextlib.closing(Work(predictor, out, options, of_one, tool).results(sources)) as results,
+            contextlib.closing(work.results(sources)) as results,
         ):
             for source, result in results:
                 _enter(source, result, outcome, shares, failed)
-                if tool and isinstance(result, Done) and result.labels:
-                    tool.add(result.labels)
+                if work.tool and isinstance(result, Done) and result.labels:
+                    work.tool.add(result.labels)
                 of_one(0)
     if not outcome.failed:
         (out / FAILED).unlink()

@@ -22,7 +22,7 @@ FLOORS = [
     {"model"},
     {"fetch", "preprocess", "train", "evaluate", "export", "report"},
     {"params"},
-    {"hub", "label", "predict", "survey", "review", "plan"},
+    {"hub", "label", "predict", "serve", "survey", "review", "plan"},
     {"cli"},
 ]
 """Folders of `src/segpipe`, from the ground up. A file imports from its own floor or one below."""

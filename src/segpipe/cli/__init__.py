@@ -18,6 +18,7 @@ from segpipe.cli import (
     results,
     review,
     runs,
+    serve,
 )
 from segpipe.common.errors import exits_cleanly
 
@@ -49,7 +50,7 @@ def _options(
 
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
-    results.baseline, model.info, model.model, predict.predict, export.export, hub.push_hub, runs.runs,
-    recipes.recipe, folds.folds, label.suspects,
+    results.baseline, model.info, model.model, predict.predict, export.export, serve.serve, hub.push_hub,
+    runs.runs, recipes.recipe, folds.folds, label.suspects,
 ):  # fmt: skip
     app.command()(command)

@@ -144,7 +144,9 @@ def serving(model: Path, *options: str, **variables: str) -> Iterator[Server]:
     lines = iter(process.stdout.readline, "")
     found = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))
     try:
-        yield Server(process, found.group())
+        server = Server(process, found.group())
+        assert server.get("/health").json() == {"status": "ok"}
+        yield server
     finally:
         process.terminate()
         process.wait(60)

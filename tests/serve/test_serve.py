@@ -205,7 +205,6 @@ def test_bodies_without_pictures_are_refused(server):
 
 def test_a_full_queue_is_said_and_empties_again(model):
     with served.serving(model, "--queue", "0") as server:
-        server.get("/health")
         held = [server.hold(PICTURE) for _ in range(usable_cores())]
         refused = server.predict(PICTURE)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
@@ -214,7 +213,6 @@ def test_a_full_queue_is_said_and_empties_again(model):
 
 
 def test_a_slow_body_is_refused_and_the_server_lives(strict):
-    strict.get("/health")
     assert strict.hold(PICTURE, "Authorization: Bearer sesame").rest() == "HTTP/1.1 408 Request Timeout"
     assert strict.predict(PICTURE).status_code == 200
 
@@ -249,7 +247,6 @@ def test_pages_from_elsewhere_may_call_it_only_where_they_are_allowed(server, st
 
 def test_a_request_under_way_is_answered_after_the_signal_to_stop(model):
     with served.serving(model) as server:
-        server.get("/health")
         held = server.hold(PICTURE)
         server.process.send_signal(signal.SIGTERM)
         while served.listens(server):
@@ -261,7 +258,6 @@ def test_a_request_under_way_is_answered_after_the_signal_to_stop(model):
 @pytest.mark.slow
 def test_ctrl_c_ends_it_cleanly(model):
     with served.serving(model) as server:
-        server.get("/health")
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(60) == 0
 
@@ -269,7 +265,6 @@ def test_ctrl_c_ends_it_cleanly(model):
 @pytest.mark.slow
 def test_a_killed_worker_takes_no_request_of_another_with_it(model):
     with served.serving(model, "--workers", "2") as server:
-        server.get("/health")
         held: dict[int, served.Held] = {}
         while len(held) < 2:
             one = server.hold(PICTURE)

@@ -2,7 +2,7 @@
 "use strict"
 
 const element = (id) => document.getElementById(id)
-const percent = (share) => `${(100 * share).toFixed(1)} %`
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%` // never broken before the sign
 let token = ""
 let last = null // the file that was sent
 let shown = null // { picture, mask, classes, confidences, width, height }
@@ -134,6 +134,7 @@ element("canvas").addEventListener("keydown", (event) => {
 })
 
 element("strength").addEventListener("input", draw)
+element("choose").addEventListener("click", () => element("file").click())
 element("file").addEventListener("change", (event) => {
   if (event.target.files.length) send(event.target.files[0])
   event.target.value = "" // so that the same file can be chosen again

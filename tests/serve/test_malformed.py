@@ -1,4 +1,4 @@
-"""500 malformed requests: each ends in a 4xx with a sentence, or in a closed connection; the server lives."""
+"""500 malformed requests: each ends in a 4xx or in a closed connection, and the server lives."""
 
 import io
 import socket
@@ -78,7 +78,11 @@ def wrong_type(rng):
 
 
 def wrong_http(rng):
-    lines = [b"POST /predict\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", noise(rng) + b"\r\n\r\n"]
+    lines = [
+        b"POST /predict\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        noise(rng) + b"\r\n\r\n",
+    ]
     return [
         *lines, request(form(GOOD), length="many"), request(form(GOOD), length=-5),
         request(b"", method="GET"), request(form(GOOD), length=10**12), b"A" * 100_000,

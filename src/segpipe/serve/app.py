@@ -14,9 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
 from segpipe.common import __version__
-from segpipe.common.errors import brief
+from segpipe.common.errors import UserError, brief
 from segpipe.common.parallel import usable_cores
-from segpipe.fetch.sample import BadSampleError
 from segpipe.serve import answers
 from segpipe.serve.metrics import Counted, Metrics
 from segpipe.serve.model import Served, load
@@ -60,15 +59,13 @@ _REFUSALS = {
 
 def worker() -> FastAPI:
     """Return the app of a worker process, as the environment says."""
-    return create_app(Settings.from_environment(), token())
+    settings = Settings.from_environment()
+    return create_app(load(settings.model), settings, token())
 
 
-def create_app(settings: Settings, secret: str = "") -> FastAPI:
-    """Return an app that serves a model; callers need the `secret`, unless it is empty.
-
-    Raises a UserError as `model.load`.
-    """
-    served, metrics = load(settings.model), Metrics()
+def create_app(served: Served, settings: Settings, secret: str = "") -> FastAPI:
+    """Return an app that serves a model; callers need the `secret`, unless it is empty."""
+    metrics = Metrics()
     desk = Desk(max(1, usable_cores() // settings.workers), settings.queue)
     app = FastAPI(title="segpipe serve", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(Counted, metrics=metrics, known=_PATHS)
@@ -107,8 +104,8 @@ def _add_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: Refused) -> Response:
         return said(error.status, error.sentence, error.headers)
 
-    @app.exception_handler(BadSampleError)
-    async def bad_picture(request: Request, error: BadSampleError) -> Response:
+    @app.exception_handler(UserError)  # such as BadSampleError
+    async def bad_picture(request: Request, error: UserError) -> Response:
         return said(422, str(error))
 
     @app.exception_handler(RequestValidationError)

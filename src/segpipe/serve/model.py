@@ -11,7 +11,7 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
 from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.predict.images import Input
 from segpipe.preprocess.intensity import Levels
 from segpipe.serve.requests import Refused, Upload
@@ -43,7 +43,7 @@ class Served:
     """A whole predictor and its card."""
 
     def __init__(self, card: dict[str, Any], run: Run) -> None:
-        self.card, self._run = card, run
+        self.card, self.run = card, run
         self.classes = ClassTable.from_json(card)
         self.input = Input.of_card(card)
         self._type = card["export"]["input"]["type"]
@@ -66,20 +66,21 @@ class Served:
 
     def predict(self, picture: Picture) -> Prediction:
         """Return the mask of a picture. Raises Refused where the model gives no number."""
-        (mask,), (confidence,) = self._run(picture.given[None])
+        (mask,), (confidence,) = self.run(picture.given[None])
         if not np.isfinite(confidence).all():
             raise Refused(500, f"{picture.name}: the model predicts NaN or infinity")
         return Prediction(mask, confidence)
 
     def _check_size(self, upload: Upload, most: int) -> None:
-        (height, width), _ = stored_size(upload.data, upload.name)
-        samples = height * width * bands_in(upload.data, upload.name)
+        expected = f"expected {most / 1e6:g} million pixels at most"
+        try:
+            (height, width), _ = stored_size(upload.data, upload.name)
+            samples = height * width * bands_in(upload.data, upload.name)
+        except TooLargeError as error:  # for any reader, whose limit is higher
+            raise Refused(413, f"{upload.name}: {error.problem.found}; {expected}") from None
         if height * width > most or samples > most * max(_BANDS, *numbers(self.input.bands)):
-            raise Refused(
-                413,
-                f"{upload.name}: a picture of {height * width / 1e6:.1f} million pixels and "
-                f"{samples / 1e6:.1f} million samples; expected {most / 1e6:g} million pixels at most",
-            )
+            found = f"{height * width / 1e6:.1f} million pixels with {samples / height / width:g} bands"
+            raise Refused(413, f"{upload.name}: {found}; {expected}")
 
     def _given(self, pixels: np.ndarray, invalid: np.ndarray | None, name: str) -> np.ndarray:
         """Return a picture in the file's type. Raises BadSampleError where its type is another."""

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 from _served import SERVED
 from PIL import Image
 
@@ -31,6 +32,7 @@ from segpipe.serve.requests import Upload
 CLIENTS = (1, 8, 32)
 RUNTIMES = ("onnx", "savedmodel")
 SECONDS = float(os.environ.get("SEGPIPE_BENCH_SECONDS", 10))  # of each measurement
+PROCESSOR = "ms of the processor a picture"
 HERE = Path(__file__).resolve().parent
 FORM = {"Content-Type": "multipart/form-data; boundary=B"}
 
@@ -38,35 +40,26 @@ FORM = {"Content-Type": "multipart/form-data; boundary=B"}
 def main() -> None:
     """Export, serve, ask, print."""
     rows: dict[str, float] = {}
-    rates: dict[tuple[str, int], float] = {}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for name in RUNTIMES:
             path = Path(folder, "model.onnx" if name == "onnx" else name).resolve()
             environment = {**os.environ, SERVED: json.dumps([name, str(path)])}
             subprocess.run([sys.executable, HERE / "_served.py"], env=environment, check=True)
-            with serving(environment) as port:
+            with serving(environment) as (port, server):
                 for clients in CLIENTS:
-                    times, taken = asked(port, clients)
-                    rates[name, clients] = rows[f"requests/s, {name}, {clients} clients"] = (
-                        len(times) / taken
-                    )
-                    rows[f"ms, 99th percentile, {name}, {clients} clients"] = 1e3 * np.percentile(
-                        times, 99
-                    )
+                    rows |= {f"{what}, {name}, {clients} clients": found
+                             for what, found in measured(port, server, clients).items()}  # fmt: skip
         calls = in_one_call_and_one_by_one(Path(folder, "model.onnx"))
-    rows["ms of the processor a picture, 8 in one call"] = 1e3 * calls[0]
-    rows["ms of the processor a picture, one by one"] = 1e3 * calls[1]
-    ratios = {
-        f"onnx / savedmodel, requests/s, {clients} clients": rates["onnx", clients]
-        / rates["savedmodel", clients]
-        for clients in CLIENTS
-    }
-    ratios["8 pictures in one call / one by one, processor time"] = calls[0] / calls[1]
+    rows |= {f"{PROCESSOR}, 8 in one call": calls[0], f"{PROCESSOR}, one by one": calls[1]}
+    ratios = {"8 in one call / one by one, processor time": calls[0] / calls[1]}
+    for clients in CLIENTS:
+        onnx, other = (rows[f"{PROCESSOR}, {name}, {clients} clients"] for name in RUNTIMES)
+        ratios[f"onnx / savedmodel, processor time, {clients} clients"] = onnx / other
     _bench.publish("serve", rows, ratios)
 
 
 def in_one_call_and_one_by_one(path: Path, rounds: int = 6) -> tuple[float, float]:
-    """Return the processor's seconds a picture in a batch of 8, and alone."""
+    """Return the processor's milliseconds a picture in a batch of 8, and alone."""
     served = load(path)
     image = served.read(Upload("", picture()), 10**7).given
     batch = np.repeat(image[None], 8, 0)
@@ -79,12 +72,23 @@ def in_one_call_and_one_by_one(path: Path, rounds: int = 6) -> tuple[float, floa
             served.run(one[None])
         seconds[0].append((middle - start) / len(batch))
         seconds[1].append((time.process_time() - middle) / len(batch))
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+    return 1e3 * statistics.median(seconds[0]), 1e3 * statistics.median(seconds[1])
+
+
+def measured(port: int, server: psutil.Process, clients: int) -> dict[str, float]:
+    """Return how fast a server answers some clients."""
+    before = server.cpu_times()
+    times, taken = asked(port, clients)
+    after = server.cpu_times()
+    seconds = after.user + after.system - before.user - before.system
+    late = 1e3 * float(np.percentile(times, 99))
+    each = 1e3 * seconds / len(times)
+    return {"requests/s": len(times) / taken, "ms, 99th percentile": late, PROCESSOR: each}
 
 
 @contextmanager
-def serving(environment: dict[str, str]) -> Iterator[int]:
-    """Run a server; yield its port once it answers."""
+def serving(environment: dict[str, str]) -> Iterator[tuple[int, psutil.Process]]:
+    """Run a server; yield its port and process once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = ["-m", "uvicorn", "--factory", "_served:app", "--port", str(port), "--no-access-log"]
@@ -96,7 +100,7 @@ def serving(environment: dict[str, str]) -> Iterator[int]:
             if server.poll() is not None:
                 raise SystemExit("error: the server ended before it answered")
             time.sleep(0.1)
-        yield port
+        yield port, psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait()

@@ -90,7 +90,7 @@ format: setup ## Format the code
 	ruff check --fix .
 
 lock: setup ## Resolve requirements.lock again from pyproject.toml
-	uv pip compile pyproject.toml --extra cluster --extra dev --extra export --extra geo --extra hub --extra jax --extra medical --extra serve --universal --python-version 3.10 --generate-hashes \
+	uv pip compile pyproject.toml --extra cluster --extra dev --extra export --extra geo --extra hub --extra jax --extra medical --extra serve --extra sweep --universal --python-version 3.10 --generate-hashes \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 	uv pip compile docker/requirements.in --constraint requirements.lock --universal --python-version 3.13 --generate-hashes \
 	  --no-header --no-annotate --quiet --output-file docker/requirements.lock

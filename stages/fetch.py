@@ -1,4 +1,4 @@
-"""Stage `fetch`: the source's samples, checked, as canonical shards in `data/raw`."""
+"""Stage `fetch`: the source's samples, checked, as canonical shards in `data/raw`; a tally of masks."""
 
 import _stage  # noqa: F401
 
@@ -7,9 +7,13 @@ from pathlib import Path
 from segpipe.common.classes import class_table
 from segpipe.common.duplicates import report
 from segpipe.common.errors import exits_cleanly
+from segpipe.common.files import write_text
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sources import open_source
+from segpipe.fetch.tally import LABELS
 from segpipe.params.load import load_params
+
+RAW = Path("data/raw")
 
 
 @exits_cleanly
@@ -18,9 +22,10 @@ def main() -> None:
     data = load_params().data
     table, found = class_table(data.classes, data.ignore), open_source(data)
     summary = write_raw(
-        data.source_name, found, table, data.skips_bad, data.shard_mb, Path("data/raw"),
-        bands=data.bands, on_near=data.on_near_duplicate,
+        data.source_name, found, table, data.skips_bad, data.shard_mb, RAW,
+        bands=data.bands, on_near=data.on_near_duplicate, workers=data.workers,
     )  # fmt: skip
+    write_text(Path("results/fetch", LABELS), (RAW / LABELS).read_text(encoding="utf-8"))
     counts = ", ".join(f"{s['samples']} {name}" for name, s in summary["splits"].items())
     for note in summary["notes"]:
         print(f"note: {note}")

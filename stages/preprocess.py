@@ -30,6 +30,7 @@ def main() -> None:
         Path("data/records"),
         intensity=data.intensity,
         tiles=tiles if data.resize == "tiles" else None,
+        workers=data.workers,
     )
     counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
     print(f"wrote {counts} records of {extent(data.image_size)}")

@@ -16,6 +16,7 @@ from whole_networks import SIZE, card, export, network, photo
 from segpipe.common.errors import UserError
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import read_card
+from segpipe.common.records import read_manifest
 from segpipe.evaluate.tiles import weights
 from segpipe.export import matrices
 from segpipe.export.agreement import Agreement
@@ -174,7 +175,8 @@ def test_its_card_names_what_it_takes_who_taught_it_and_how_good_it_is(exported)
     assert found["records"]["manifest_sha256"] == sha256(exported / "data/records/manifest.json")
     scored = json.loads((exported / "results/evaluate/metrics.json").read_text())["original"]
     assert export["scores"]["mean_iou"] == pytest.approx(scored["mean_iou"], abs=1e-4)
-    assert export["pictures"].startswith("RGB, like the 18 training pictures")
+    trained = read_manifest(exported / "data/records").count("train")
+    assert export["pictures"].startswith(f"RGB, like the {trained} training pictures")
 
 
 def test_findings_say_how_far_masks_and_scores_are_those_of_predict(exported):
@@ -197,7 +199,8 @@ def test_the_model_card_has_a_header_that_the_hubs_own_library_reads(exported):
     rows = [line.split(" | ") for line in card.text.splitlines() if line.startswith("| mean\\_iou")]
     interval = scored["interval"]["mean_iou"]
     assert rows[0][2:] == [f"{interval['low']:.4f}", f"{interval['high']:.4f} |"]
-    for said in ("## Where it fails", "| train | 18 |", "`cc-by-4.0`", "SHA-256"):
+    trained = read_manifest(exported / "data/records").count("train")
+    for said in ("## Where it fails", f"| train | {trained} |", "`cc-by-4.0`", "SHA-256"):
         assert said in card.text
 
 

@@ -38,6 +38,7 @@ def append(path, text):
 def test_a_finished_project_holds_every_promised_result(finished_project):
     for path in (
         "data/raw/summary.json", "data/encoder/encoder.json", "data/records/manifest.json",
+        "results/fetch/labels.json",
         "models/model.keras", "results/train/history.csv", "results/train/params.yaml",
         "results/train/previews/epoch-000.png", "results/train/previews/epoch-001.png",
         "results/evaluate/metrics.json", "results/evaluate/counts.json",
@@ -53,7 +54,8 @@ def test_a_finished_project_holds_every_promised_result(finished_project):
 def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project):
     status = git(finished_project, "status --porcelain -uall")
     assert {line[3:] for line in status.splitlines()} == {
-        "dvc.lock", "results/evaluate/metrics.json", "results/evaluate/counts.json",
+        "dvc.lock", "results/fetch/labels.json",
+        "results/evaluate/metrics.json", "results/evaluate/counts.json",
         "results/evaluate/confusion.csv", "results/evaluate/per_class.csv",
         "results/train/history.csv", "results/train/summary.json",
         "results/samples.jpg",

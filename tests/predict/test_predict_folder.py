@@ -78,7 +78,8 @@ def test_a_folder_becomes_masks_overlays_and_shares_with_its_names_kept(
 def test_the_table_of_shares_has_a_row_a_picture(predict, photos, tmp_path):
     predict(photos, "-o", tmp_path / "out")
     table = rows(tmp_path / "out/shares.csv")
-    assert list(table[0]) == ["path", "height", "width", "share_pet", "share_background", "share_border"]
+    shares = ["share_pet", "share_background", "share_border"]
+    assert list(table[0]) == ["path", "height", "width", *shares, "distance", "foreign_by"]
     by_path = {row["path"]: row for row in table}
     assert len(by_path) == len(table) == 5
     row = by_path[str(photos / "trip/one.jpg")]

@@ -15,11 +15,13 @@ from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import decode_png, encode_png
 from segpipe.common.errors import UserError
 from segpipe.common.tfrecord import read_shard
+from segpipe.common.traits import read_traits
 from segpipe.fetch import layouts, synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
 from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.resize import content_box, resize_image, resize_unread
+from segpipe.preprocess.traits import traits_of
 from segpipe.preprocess.write import resize_sample, write_records
 
 TWO = ClassTable(PETS.classes[:2], ignore=(3,))
@@ -72,6 +74,19 @@ def test_validation_is_cut_from_training_by_name_and_every_sample_is_in_one_spli
         s: len(n) for s, n in names.items()
     }
     assert 2 <= len(names["val"]) <= 16
+
+
+def test_traits_of_training_and_validation_are_those_of_the_pictures_at_their_own_size(raw, tmp_path):
+    manifest = write(raw, tmp_path / "records")
+    rows = read_traits(tmp_path / "records", manifest["traits"])
+    splits = {one.name: one.split for one in rows}
+    opened = records.open_records(tmp_path / "records")
+    expected = {s["name"]: split for split in ("train", "val") for s in records.read(opened, split)}
+    assert splits == expected, "the test split is seen by evaluate alone"
+    pictures = {s["name"].decode(): s["image"] for path in raw.glob("train*") for s in read_shard(path)}
+    for one in rows:
+        found = traits_of(np.asarray(Image.open(io.BytesIO(pictures[one.name]))))
+        assert one.traits == pytest.approx(found, rel=1e-5)
 
 
 def test_masks_are_scaled_by_nearest_neighbour():

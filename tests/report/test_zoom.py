@@ -34,7 +34,7 @@ def records_of(folder, pictures, predictions, scale=1.0):
     def rows():
         for name, (image, truth) in pictures.items():
             raw = {"name": name.encode(), "image": encode_png(image), "mask": encode_png(truth)}
-            yield from ((name, record) for record, _ in cutter.decoded(raw, "test")())
+            yield from ((name, record) for record, _ in cutter.cut(cutter.decoded(raw, "test")))
 
     def predicted():
         for name, record in rows():

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from segpipe.evaluate.counts import decode, encode
+from segpipe.fetch import tally
 from segpipe.params.load import GateParams
 from segpipe.report.changes import MISSING, changes
 from segpipe.review.check import EXIT_CODES, check_against
 from segpipe.review.gates import judge
 from segpipe.review.paired import Verdicts
-from segpipe.review.revision import COUNTS
+from segpipe.review.revision import COUNTS, LABELS
 
 METRICS = "results/evaluate/metrics.json"
 
@@ -661,3 +662,26 @@ def test_dotted_names_are_those_of_dvc(check, pull_request):
         name: (sides["old"], sides["new"]) for file in shown.values() for name, sides in file.items()
     }
     assert ours == theirs
+
+
+def test_changed_labels_are_said_without_any_data(check, pull_request):
+    path = pull_request / LABELS
+    assert not [note for note in check(pull_request)[1]["notes"] if "labels" in note]
+    masks = tally.decode(path.read_text())
+    masks.digests[min(masks.digests)] = "00000000"
+    masks.pixels["pet"] *= 2
+    path.write_text(tally.encode(masks))
+    commit(pull_request)
+    notes = check(pull_request)[1]["notes"]
+    assert f"labels: {len(masks.digests)} masks, 1 changed: pet +100.0 %" in notes
+    path.write_text("{}")
+    commit(pull_request)
+    assert f"{LABELS} of the working tree: no tally of masks" in check(pull_request)[1]["doubts"][0]
+    text = git(pull_request, f"show HEAD~1:{LABELS}")
+    path.unlink()
+    commit(pull_request)
+    path.write_text(text)
+    commit(pull_request)
+    assert (
+        f"labels are not compared: HEAD~1 has no {LABELS}" in check(pull_request, "HEAD~1")[1]["notes"]
+    )

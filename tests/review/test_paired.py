@@ -7,9 +7,8 @@ import pytest
 from dvc.repo import Repo
 from helpers import commit, git
 
-from segpipe.common.errors import UserError
+from segpipe.common.errors import CannotTell, UserError
 from segpipe.evaluate.counts import Counts, encode, from_levels, levels
-from segpipe.review.git import CannotTell
 from segpipe.review.paired import fingerprint, paired_test
 from segpipe.review.revision import COUNTS, Revision
 

@@ -7,6 +7,7 @@ import typer
 import segpipe
 from segpipe.cli import (
     data,
+    drift,
     export,
     folds,
     hub,
@@ -20,6 +21,7 @@ from segpipe.cli import (
     runs,
     serve,
 )
+from segpipe.cli import sweep as sweeps
 from segpipe.common.errors import exits_cleanly
 
 app = typer.Typer(
@@ -51,6 +53,8 @@ def _options(
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
     results.baseline, model.info, model.model, predict.predict, export.export, serve.serve, hub.push_hub,
-    runs.runs, recipes.recipe, folds.folds, label.suspects,
+    runs.runs, recipes.recipe, folds.folds, sweeps.sweep, label.suspects, label.corrections, drift.drift,
 ):  # fmt: skip
     app.command()(command)
+
+app.command("next")(label.next_to_label)

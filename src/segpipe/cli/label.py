@@ -2,14 +2,16 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
+from segpipe.predict.labels import Format, require_free
 
 if TYPE_CHECKING:
+    from segpipe.label.corrections import Corrected
     from segpipe.label.judges import Judge
 
 
@@ -58,3 +60,91 @@ def _said(judges: list["Judge"], count: int, folds: bool) -> list[str]:
         f"{count} masks of {' and '.join(splits)} judged; the model learned those of training, so that "
         "it cannot judge them: `segpipe suspects --folds` can, after a cross-validation"
     ]
+
+
+def next_to_label(
+    pool: Annotated[str, typer.Argument(help="Folder (or glob) of pictures without labels.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures to label; new.")],
+    count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many pictures.")] = 50,
+    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = MODEL,
+    by: Annotated[
+        Literal["entropy", "disagreement"],
+        typer.Option(help="What is uncertain: the probabilities, or two looks at a picture."),
+    ] = "entropy",
+    labels: Annotated[
+        Format | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
+    ] = None,
+) -> None:
+    """Choose the pictures to label next: those that the model is unsure of, and unlike each other.
+
+    Copies them to OUT; OUT.csv ranks the pool.
+    """
+    from segpipe.common.devices import take_gpus
+    from segpipe.common.modelfile import read_card
+    from segpipe.predict.inputs import find, left_out
+
+    sources = find([pool], out)
+    require_free(out)
+    read_card(model)
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.label.next import to_label
+        from segpipe.predict.predictor import load_model
+
+    take_gpus()
+    with quiet():  # TensorFlow looks for GPUs
+        predictor = load_model(model)
+    for said in to_label(predictor, model, sources, count, by, labels, out):
+        print(said)
+    if others := left_out([pool]):
+        print(f"note: {others}")
+
+
+def corrections(
+    new: Annotated[Path, typer.Argument(metavar="NEW_LABELS", help="Folder with corrected labels.")],
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take this layout where several are seen.")
+    ] = None,
+) -> None:
+    """Replace the masks of the same names in your data's folder, which DVC keeps; say what changed."""
+    from segpipe.common.classes import class_table
+    from segpipe.common.errors import UserError
+    from segpipe.label.corrections import correct
+    from segpipe.label.kept import require_kept  # takes a second, for DVC
+    from segpipe.params.load import load_params
+    from segpipe.survey.seen import layouts_in
+
+    data = load_params().data
+    if data.source != "folder":
+        raise UserError(
+            f"data.source is {data.source}: only the masks of a folder can be corrected (data.source: "
+            "folder)"
+        )
+    folder = Path(data.folder.path)
+    added = require_kept(folder)
+    table = class_table(data.classes, data.ignore)
+    found = layouts_in(new, layout)
+    taken = next(iter(found))
+    print(f"layout:  {taken} ({found[taken]}){'; another: --layout NAME' if len(found) > 1 else ''}")
+    done = correct(folder, data.folder.layout, new, taken, table, data.bands)
+    _print_corrected(done, folder)
+    if done.changed:
+        print(f"next: dvc add {added} && dvc repro")
+
+
+def _print_corrected(done: "Corrected", folder: Path) -> None:
+    from rich.console import Console
+
+    from segpipe.cli import tables
+    from segpipe.common.words import listed
+
+    rows = tables.table("", "class", "pixels before", "after", "difference")
+    for name in dict.fromkeys([*done.before.pixels, *done.after.pixels]):
+        before, after = done.before.pixels[name], done.after.pixels[name]
+        rows.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}")
+    Console().print(rows)
+    if done.unmatched:
+        heading = f"note: {len(done.unmatched)} pictures are not in {folder}, and left out:"
+        print(listed(heading, done.unmatched, 5))
+    if done.damaged:
+        print(listed(f"note: {len(done.damaged)} masks cannot be read, and stay:", done.damaged, 5))
+    print(f"{done}; {done.corrected} had a correction, which changed {done.changed:,} pixels")

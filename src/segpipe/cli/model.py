@@ -9,6 +9,7 @@ from rich.console import Console
 
 from segpipe.cli import tables
 from segpipe.common.modelfile import MODEL, read_card
+from segpipe.common.profile import KEY, Profile
 from segpipe.common.quiet import quiet
 from segpipe.common.words import extent
 
@@ -22,7 +23,10 @@ def info(
     model: Annotated[Path, typer.Argument(help="A model that segpipe saved or exported.")] = MODEL,
 ) -> None:
     """Show what made a model: scores, classes, params, data, libraries (as YAML)."""
-    print(yaml.safe_dump(read_card(model), sort_keys=False, allow_unicode=True), end="")
+    card = read_card(model)
+    if profile := Profile.of_card(card):
+        card |= {KEY: profile.summary()}  # in place of the values of hundreds of pictures
+    print(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), end="")
 
 
 def model(

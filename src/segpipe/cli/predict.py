@@ -1,13 +1,18 @@
 """The command that predicts on pictures."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
+from segpipe.predict.labels import Format, require_free
+
+if TYPE_CHECKING:
+    from segpipe.predict.folder import Outcome
+    from segpipe.predict.watch import Watch
 
 _SHOWN = 20
 
@@ -27,6 +32,10 @@ def predict(
     probabilities: Annotated[
         Literal["npz", "png"] | None, typer.Option(help="Write probabilities too, in 16 bits.")
     ] = None,
+    labels: Annotated[
+        Format | None,
+        typer.Option(help="Write OUT/labels for this annotators' tool, with the pictures."),
+    ] = None,
 ) -> None:
     """Predict on pictures: masks, coloured overlays, a table of class shares.
 
@@ -34,10 +43,12 @@ def predict(
     """
     from segpipe.common.devices import take_gpus
     from segpipe.common.words import extent
-    from segpipe.predict.inputs import find, left_out
+    from segpipe.predict.inputs import LABELS, find, left_out
 
     factors = _factors(scales)
     sources = find(inputs, out)
+    if labels:
+        require_free(out / LABELS)  # before TensorFlow takes seconds
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.predict import folder
@@ -46,9 +57,11 @@ def predict(
     take_gpus()
     with quiet():  # TensorFlow looks for GPUs
         predictor = load_model(model)
-    options = folder.Options(tta, factors, tile, probabilities)
+    options = folder.Options(tta, factors, tile, probabilities, labels)
     outcome = folder.predict_files(predictor, sources, out, options)
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
+    if labels:
+        print(f"labels for {labels}: {out / LABELS}")
     if tile and not predictor.input.tiles:
         print(
             f"note: the model was trained on whole pictures, resized to {extent(predictor.size)}: in "
@@ -56,6 +69,8 @@ def predict(
         )
     for remark in [*outcome.remarks[:_SHOWN], *filter(None, [left_out(inputs)])]:
         print(f"note: {remark}")
+    for sentence in _on_marks(predictor.watch, outcome):
+        print(f"note: {sentence}")
     if len(outcome.remarks) > _SHOWN:
         print(f"note: ... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know")
     if outcome.failed:
@@ -65,6 +80,18 @@ def predict(
             f"{outcome.failed} of {len(sources)} pictures could not be read, all listed in "
             f"{out / folder.FAILED}; the others are done:{listed}"
         )
+
+
+def _on_marks(watch: "Watch | None", outcome: "Outcome") -> list[str]:
+    """Say which pictures are foreign to the model, and which it did not compare with those it knows."""
+    from segpipe.predict.watch import NO_PROFILE, summary
+
+    if watch is None:
+        return [f"no picture is marked as foreign: {NO_PROFILE}"]
+    said = [summary(outcome.marks, watch.profile.rate)]
+    if left := outcome.predicted - len(outcome.marks):
+        said.append(f"{left} rasters were read by window, and not compared with the training pictures")
+    return [*filter(None, said)]
 
 
 def _factors(scales: str) -> list[float]:

@@ -71,6 +71,13 @@ def decode_tiff(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     return pixels, invalid_pixels(pixels, None if nodata is None else float(nodata))
 
 
+def decode_image(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode a picture of data/raw: pixels [height, width, bands], and which are invalid (see there)."""
+    if is_tiff(data):
+        return decode_tiff(data)
+    return np.asarray(Image.open(io.BytesIO(data))), None
+
+
 def invalid_pixels(pixels: np.ndarray, nodata: float | None) -> np.ndarray | None:
     """Return which pixels hold nothing, bool [height, width]; None where all hold something.
 

@@ -26,6 +26,12 @@ class ParamsError(UserError):
     exit_code = 2
 
 
+class CannotTell(UserError):
+    """A question that is answered by exit code 0 or 1 has no answer. The message says why."""
+
+    exit_code = 2
+
+
 _interrupted = False  # whether Ctrl-C was pressed
 
 

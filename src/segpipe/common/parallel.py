@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from segpipe.common.errors import UserError
+
+Workers = Literal["local", "ray"]  # of this machine, or of a Ray cluster (`common.cluster`)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

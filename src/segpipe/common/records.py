@@ -67,6 +67,9 @@ class Manifest:
     depths: tuple[str, ...] = ("uint8",)  # types of the training pictures
     tiles: Tiles | None = None
     cut: Sequence[str] = ()  # what cutting into tiles left out, for people
+    traits: Mapping[str, Any] | None = (
+        None  # where those of the pictures are; records of 0.6.0 have none
+    )
 
     @property
     def channels(self) -> int:
@@ -103,7 +106,13 @@ def read_manifest(folder: Path) -> Manifest:
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
     plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
-    later = ("validation", "near_duplicates", "depths", "cut")  # segpipe 0.3.0 wrote none of them
+    later = (
+        "validation",
+        "near_duplicates",
+        "depths",
+        "cut",
+        "traits",
+    )  # segpipe 0.3.0 wrote none of them
     plain |= {key: content[key] for key in later if key in content}
     if "depths" in plain:
         plain["depths"] = tuple(plain["depths"])

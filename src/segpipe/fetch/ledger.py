@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from segpipe.common.classes import ClassTable
@@ -12,6 +13,7 @@ from segpipe.common.index import Entry
 from segpipe.common.words import listed
 from segpipe.fetch.naming import proposed_rows
 from segpipe.fetch.sample import Note, Problem, Sample, Samples
+from segpipe.fetch.tally import Tally
 
 _SHOWN = 20
 _PHOTOGRAPH = (
@@ -32,6 +34,7 @@ class Checked:
     area: int  # pixels of the mask
     bands: int  # of the picture's file
     depth: str  # the type of its pixels
+    classes: dict[str, int] = field(default_factory=dict)  # pixels of the mask
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Ledger:
     index: list[Entry] = field(default_factory=list)  # of the samples that are kept
     problems: list[Problem] = field(default_factory=list)
     near: list[Near] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)  # of the masks that are kept
     _splits: set[str] = field(default_factory=lambda: {"test", "train"})  # that must not be empty
     _notes: list[str] = field(default_factory=list)
     _area: int = 0  # pixels of all masks that were read
@@ -73,6 +77,7 @@ class Ledger:
             elif isinstance(result, Checked) and not self._leaves_out(result):
                 sample = result.sample
                 self.index.append(Entry(sample.name, str(sample.split), sample.group, result.hash))
+                self.tally.add(sample.name, sha256(result.mask).hexdigest(), result.classes)
                 yield result
 
     def _clash(self, checked: Checked) -> Problem | None:

@@ -3,7 +3,8 @@
 A sample holds `name`, `image` (encoded, upright: JPEG or PNG in RGB, or a TIFF of other bands or more
 than 8 bits), `mask` (a PNG of class indices, where 255 is ignored), and `group` where it has one:
 samples of equal group stay in one split. `summary.json` lists the shards by split, near duplicates, and
-what was left out and why; `index.csv` has a row a sample (`common.index`).
+what was left out and why; `index.csv` has a row a sample (`common.index`); `labels.json` tallies the
+masks (`fetch.tally`).
 """
 
 import functools
@@ -14,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from segpipe.common import tfrecord
+from segpipe.common import cluster, tfrecord
 from segpipe.common.bands import Bands
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import encode_png
 from segpipe.common.duplicates import OnNear
-from segpipe.common.files import replaces, write_json
+from segpipe.common.files import replaces, write_json, write_text
 from segpipe.common.index import write_index
-from segpipe.common.parallel import ordered_map
+from segpipe.common.parallel import Workers, ordered_map
 from segpipe.common.records import SUMMARY
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.integrity import InColoursError, decode_pair
@@ -36,8 +37,11 @@ from segpipe.fetch.sample import (
     Sample,
     Samples,
     badly_named,
+    carried,
     unreadable,
+    weight,
 )
+from segpipe.fetch.tally import IGNORED, LABELS, encode
 
 _SHOWN = 20  # values in a message
 
@@ -52,6 +56,7 @@ def write_raw(
     processes: int | None = None,
     bands: Bands = "rgb",
     on_near: OnNear = "warn",
+    workers: Workers = "local",
 ) -> dict:
     """Check every sample and write the good ones to `folder`, in the order they come.
 
@@ -60,8 +65,8 @@ def write_raw(
     files must have equally many. `skip_bad` leaves bad samples out and lists them in the summary,
     instead of stopping; `on_near` says what becomes of a picture that looks like one of an earlier
     split. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once everything
-    is written. `processes` is the number of workers, None for one a core. Returns the content of
-    `summary.json`.
+    is written. `workers` are those of this machine, `processes` of them (None for one a core), or the
+    processors of a Ray cluster. Returns the content of `summary.json`.
 
     Raises:
         UserError: a split holds no good sample; `skip_bad` is false and samples are bad (all are named);
@@ -69,7 +74,11 @@ def write_raw(
     """
     ledger = Ledger(table, skip_bad, on_near, None if bands == "rgb" else (0, ""))
     checking = functools.partial(check, table=table, bands=bands)
-    checked = ordered_map(checking, ledger.noting(found), processes)
+    noted = ledger.noting(found)
+    if workers == "ray":
+        checked = cluster.ordered_map(checking, map(carried, noted), weight, "data.workers = ray")
+    else:
+        checked = ordered_map(checking, noted, processes)
     good = ledger.good(track(checked, "Checking samples", total=None))
     splits: dict[str, dict] = {}
     with replaces(folder) as partial:
@@ -84,6 +93,7 @@ def write_raw(
         summary = {"source": source, "bands": bands, "splits": splits, **ledger.to_json()}
         write_json(partial / SUMMARY, summary)
         write_index(partial, ledger.index)
+        write_text(partial / LABELS, encode(ledger.tally))
     return summary
 
 
@@ -118,7 +128,17 @@ def check(
     if picture.invalid is not None:
         indices = np.where(picture.invalid, np.uint8(IGNORE), indices)
     encoded, drawn, looks = picture.encoded(), encode_png(indices), picture_hash(picture)
-    return Checked(sample, encoded, drawn, picture.digest, looks, area, picture.bands, picture.depth)
+    return Checked(
+        sample, encoded, drawn, picture.digest, looks, area, picture.bands, picture.depth,
+        _pixels(indices, table),
+    )  # fmt: skip
+
+
+def _pixels(indices: np.ndarray, table: ClassTable) -> dict[str, int]:
+    """Return how many pixels of a mask, class indices uint8 [height, width], each class has."""
+    counts = np.bincount(indices.ravel(), minlength=IGNORE + 1)
+    named = dict(zip(table.names, counts.tolist(), strict=False))
+    return named | ({IGNORED: int(counts[IGNORE])} if counts[IGNORE] else {})
 
 
 def _decoded(

@@ -1,7 +1,7 @@
 """Samples, which any process can read, problems and notes: sources yield all three."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,3 +131,41 @@ class Encoded:
     def read(self) -> tuple[bytes, bytes]:
         """Return both."""
         return self.image, self.mask
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Content that was read already, so that a host without the files can check it."""
+
+    found: tuple[Picture, Mask] | BadSampleError | OSError
+
+    def read(self) -> tuple[Picture, Mask]:
+        """Return both, or raise what reading raised."""
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+    @property
+    def weight(self) -> int:
+        """The bytes of both."""
+        if isinstance(self.found, Exception):
+            return 0
+        image, mask = self.found
+        parts = [*(image if isinstance(image, tuple) else (image,)), mask]
+        return sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
+
+
+def carried(one: Sample | Problem | Note) -> Sample | Problem | Note:
+    """Return a sample with content that needs no file."""
+    if not isinstance(one, Sample) or getattr(one.content, "needs_no_file", False):
+        return one
+    try:
+        found: tuple[Picture, Mask] | BadSampleError | OSError = one.content.read()
+    except (BadSampleError, OSError) as error:
+        found = error
+    return replace(one, content=Carried(found))
+
+
+def weight(one: Sample | Problem | Note) -> int:
+    """Return how many bytes a carried sample holds."""
+    return one.content.weight if isinstance(one, Sample) and isinstance(one.content, Carried) else 0

@@ -5,6 +5,7 @@ A sample depends only on the seed, its split and its number.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -36,6 +37,7 @@ class Drawing:
     split: Split
     number: int
     size: int
+    needs_no_file: ClassVar[bool] = True
 
     def read(self) -> tuple[bytes, bytes]:
         """Return image and mask as PNG."""

@@ -1,16 +1,14 @@
 """The page of suspects: picture, mask, prediction, and the doubtful region at full resolution."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
-from segpipe.common.codec import decode_tiff, is_tiff
+from segpipe.common.codec import decode_image
 from segpipe.common.shrink import factor_for, mean_of, rarest_first, rarest_of, shrunk
 from segpipe.label.judges import Judge
 from segpipe.label.quality import SMALLEST, SURE, Judgement, Region
@@ -98,10 +96,7 @@ def _told(one: Suspect) -> str:
 
 def _displayed(data: bytes, seen: Input, params: ReportParams) -> np.ndarray:
     """Return an encoded picture of data/raw as people see it, RGB uint8 [height, width, 3]."""
-    pixels, invalid = (
-        decode_tiff(data) if is_tiff(data) else (np.asarray(Image.open(io.BytesIO(data))), None)
-    )
-    return displayed(seen.levels.in_8_bits(pixels, invalid), shown(seen.bands, params.bands))
+    return displayed(seen.levels.in_8_bits(*decode_image(data)), shown(seen.bands, params.bands))
 
 
 def _drawn(image: np.ndarray, judgement: Judgement, table: ClassTable) -> grids.Figure:

@@ -76,12 +76,12 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
 def judged(judge: Judge, names: Collection[str], doing: str) -> Iterator[Judged]:
     """Yield the samples of these names, with their judgements."""
     network = judge.predictor.with_views(False, [1.0])
-    samples = read_named(names, doing)
+    found = read_named(names, doing)
     if judge.predictor.input.tiles:
-        for sample in samples:
+        for sample in found:
             yield sample, _in_tiles(judge, network, sample)
         return
-    while batch := list(islice(samples, judge.predictor.batch_size)):
+    while batch := list(islice(found, judge.predictor.batch_size)):
         masks = [decode_png(sample["mask"]) for sample in batch]
         images = [_seen(judge, sample, mask) for sample, mask in zip(batch, masks, strict=True)]
         for sample, mask, logits in zip(batch, masks, network(np.stack(images)), strict=True):

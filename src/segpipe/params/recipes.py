@@ -24,6 +24,7 @@ from segpipe.params.load import PARAMS_FILE, Params
 
 FOLDER = Path("experiments")
 ABLATION = "ablation.yaml"
+SWEEPS = "sweep*.yaml"
 
 Settings = dict[str, Any]  # params by dotted key
 
@@ -61,7 +62,9 @@ class Part(Section):
 
 def recipes(folder: Path = FOLDER) -> dict[str, str]:
     """Return the first comment line of each recipe by name. Raises UserError where there is none."""
-    paths = sorted(path for path in folder.glob("*.yaml") if path.name != ABLATION)
+    paths = sorted(
+        path for path in folder.glob("*.yaml") if not (path.name == ABLATION or path.match(SWEEPS))
+    )
     if not paths:
         raise UserError(
             f"{folder}: no recipes there ({Path.cwd()}); run this from the root of the repository"

@@ -47,7 +47,9 @@ def cut(
             held += counts[:classes] > 0
             total += 1
         if cutter and len(validation) < _KEPT:
-            validation += [record for record, _ in islice(cutter.decoded(sample, "val")(), _KEPT)]
+            validation += [
+                record for record, _ in islice(cutter.cut(cutter.decoded(sample, "val")), _KEPT)
+            ]
     if not training:
         raise UserError(
             "no training piece is left of the pictures that were looked at: they hold nothing but "
@@ -69,7 +71,7 @@ def cut(
 
 def _records(sample: dict, chosen: Input, look: Look, cutter: Cutter | None) -> Iterator[Record]:
     if cutter:
-        yield from cutter.decoded(sample, "train")()
+        yield from cutter.cut(cutter.decoded(sample, "train"))
         return
     record = resize_sample(sample, chosen.size, chosen.resize, False, look.levels)
     yield record, np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)

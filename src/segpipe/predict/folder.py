@@ -4,7 +4,7 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,16 +16,20 @@ from rich.progress import Progress
 
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
+from segpipe.common.profile import Mark
 from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
-from segpipe.predict.inputs import MASKS, OVERLAYS, PROBABILITIES, Source
+from segpipe.predict.inputs import LABELS, MASKS, OVERLAYS, PROBABILITIES, Source
+from segpipe.predict.labels import Format, labels_in, require_free
+from segpipe.predict.labels.tool import Entry, Tool
 from segpipe.predict.predictor import Prediction, Predictor
 
 Read = TypeVar("Read")
 Row = Callable[[list[Any]], Any]  # writes a row of a table
 
 SHARES, FAILED = "shares.csv", "failed.csv"
+MARKED = ("distance", "foreign_by")  # the last columns of the table of shares
 _SHOWN = 20
 
 
@@ -37,6 +41,12 @@ class Options:
     scales: Sequence[float] = (1.0,)
     tile: bool = False
     probabilities: outputs.Format | None = None
+    labels: Format | None = None
+
+    @property
+    def whole_masks(self) -> bool:
+        """Whether something is written that needs more of a picture at once than some rows."""
+        return bool(self.probabilities or self.labels)
 
 
 @dataclass
@@ -47,14 +57,17 @@ class Outcome:
     failed: int = 0
     reasons: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)  # on pictures that the model may not know
+    marks: list[tuple[str, Mark]] = field(default_factory=list)  # by path
 
 
 class Done(NamedTuple):
-    """The height and width of a written picture, its valid pixels by class, and a remark."""
+    """What came of a picture: height and width, its valid pixels by class, a remark, mark and labels."""
 
     original: tuple[int, ...]
     pixels: np.ndarray
     remark: str
+    mark: Mark | None = None  # None without a profile, and for a raster that was read by window
+    labels: Entry | None = None
 
 
 Step = tuple[Source, Read | Problem]
@@ -69,10 +82,16 @@ class Work:
     """
 
     def __init__(
-        self, predictor: Predictor, out: Path, options: Options, progress: Callable[[float], None]
+        self,
+        predictor: Predictor,
+        out: Path,
+        options: Options,
+        progress: Callable[[float], None],
+        tool: Tool | None,
     ) -> None:
-        self.predictor, self.out, self.options = predictor, out, options
+        self.predictor, self.out, self.options, self.tool = predictor, out, options, tool
         self.network = predictor.with_views(options.tta, options.scales)
+        self.one_view = not options.tta and tuple(options.scales) == (1.0,)
         self.tile = options.tile or predictor.input.tiles is not None
         self.progress = progress
 
@@ -99,18 +118,28 @@ class Work:
         stream = iter(pictures)
         while batch := list(islice(stream, self.predictor.batch_size)):
             images = [read.pixels for _, read in batch if not isinstance(read, Problem)]
-            logits: Iterator[np.ndarray] = iter(self.network(np.stack(images)) if images else [])
+            seen = iter(self.look(np.stack(images)) if images else [])
             for source, read in batch:
                 if isinstance(read, Problem):
                     yield source, read
                 else:
-                    yield source, self.predictor.whole(next(logits), read.original)
+                    logits, told = next(seen)
+                    yield source, self.predictor.whole(logits, read.original)._replace(told=told)
+
+    def look(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, Mapping[str, float]]]:
+        """Return the logits of each picture, and what the network says of it as a whole."""
+        logits, watch = self.network(images), self.predictor.watch
+        if watch is None:
+            return zip(logits, [{}] * len(images), strict=True)
+        plain = self.predictor.with_views(False, (1.0,))
+        told = watch.told([*images], (lambda images: logits) if self.one_view else plain)
+        return zip(logits, told, strict=True)
 
     def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction | Done]]:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
-            if not self.options.probabilities and self._is_by_window(source):
+            if not self.options.whole_masks and self._is_by_window(source):
                 yield source, _read(self.by_window, source)
                 continue
             seen = _read(self.predictor.seen, source.path)
@@ -118,8 +147,9 @@ class Work:
                 yield source, seen
             else:
                 prediction = self.predictor.in_tiles(seen, self.network, keep)
+                told = self.predictor.told(seen.pixels)
                 del seen  # before another thread reads it again
-                yield source, prediction
+                yield source, prediction._replace(told=told)
 
     def by_window(self, source: Source) -> Done:
         """Predict on a georeferenced raster, row of tiles by row of tiles, and write as it goes."""
@@ -139,7 +169,7 @@ class Work:
                     self.progress(rows.stop / size[0])
             remark = picture.remark()
         outputs.write_overlay(self._overlay(source), overlay.pixels, overlay.mask, table)
-        return Done(size, pixels, remark)
+        return Done(size, pixels, remark, None)
 
     def write(self, predicted: Step[Prediction | Done]) -> Step[Done]:
         """Write all files of one picture, unless they are written."""
@@ -152,7 +182,8 @@ class Work:
         """Write all files of one picture. Raises BadSampleError where it cannot be read again."""
         seen = self.predictor.input.whole(source.path)
         mask, table = prediction.mask(), self.predictor.classes
-        remark = seen.remark
+        entry = self.tool.of(source.path, source.name, mask) if self.tool else None
+        remark = "; ".join(filter(None, [seen.remark, entry.remark if entry else ""]))
         if raster.AVAILABLE and raster.size_of(source.path):
             with raster.opened(source.path, self.predictor.input) as picture:
                 pixels = raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
@@ -164,7 +195,9 @@ class Work:
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
-        return Done(mask.shape, pixels, remark)
+        watch = self.predictor.watch
+        mark = watch.mark(seen.pixels, prediction.told) if watch else None
+        return Done(mask.shape, pixels, remark, mark, entry)
 
     def _is_by_window(self, source: Source) -> bool:
         tiles = self.predictor.input.tiles
@@ -192,29 +225,42 @@ def predict_files(
 ) -> Outcome:
     """Predict on pictures; write masks, overlays and a table of class shares to `out`.
 
-    Pictures that cannot be read are listed in a second table. Raises a UserError where a scale is wrong
-    or the model predicts NaN or infinity, and an OSError where something cannot be written.
+    With `options.labels`, a folder of labels too. Pictures that cannot be read are listed in a second
+    table. Raises a UserError where a scale is wrong, the model predicts NaN or infinity, or the folder
+    of labels holds something; and an OSError where something cannot be written.
     """
     outcome = Outcome()
 
     def of_one(share: float) -> None:
         bar.update(task, completed=outcome.predicted + outcome.failed + share)
 
-    names, work = predictor.classes.names, Work(predictor, out, options, of_one)
-    columns = ["path", "height", "width", *(f"share_{name}" for name in names)]
+    names = predictor.classes.names
+    columns = ["path", "height", "width", *(f"share_{name}" for name in names), *MARKED]
     with Progress() as bar:
         task = bar.add_task("Predicting", total=len(sources))
         with (
+            _labels(out, options, predictor) as tool,
             _table(out / SHARES, columns) as shares,
             _table(out / FAILED, ["path", "reason"]) as failed,
-            contextlib.closing(work.results(sources)) as results,
+            contextlib.closing(Work(predictor, out, options, of_one, tool).results(sources)) as results,
         ):
             for source, result in results:
                 _enter(source, result, outcome, shares, failed)
+                if tool and isinstance(result, Done) and result.labels:
+                    tool.add(result.labels)
                 of_one(0)
     if not outcome.failed:
         (out / FAILED).unlink()
     return outcome
+
+
+def _labels(
+    out: Path, options: Options, predictor: Predictor
+) -> contextlib.AbstractContextManager[Tool | None]:
+    if not options.labels:
+        return contextlib.nullcontext()
+    require_free(out / LABELS)
+    return labels_in(out / LABELS, options.labels, predictor.classes)
 
 
 def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row, failed: Row) -> None:
@@ -223,7 +269,9 @@ def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row
     if isinstance(result, Done):
         outcome.predicted += 1
         parts = (result.pixels / max(result.pixels.sum(), 1)).round(6).tolist()
-        shares([path, *result.original, *parts])
+        shares([path, *result.original, *parts, *_marked(result.mark)])
+        if result.mark:
+            outcome.marks.append((path, result.mark))
         if result.remark:
             outcome.remarks.append(f"{path}: {result.remark}")
     else:
@@ -231,6 +279,11 @@ def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row
         failed([path, result.found])
         if len(outcome.reasons) < _SHOWN:
             outcome.reasons.append(f"{result.file}: {result.found}")
+
+
+def _marked(mark: Mark | None) -> list[Any]:
+    """Return the entries of the columns `MARKED`: how far a picture lies, and by which trait."""
+    return [round(mark.score, 4), mark.trait if mark.foreign else ""] if mark else ["", ""]
 
 
 def _read(read: Callable[..., Read], *given: Any) -> Read | Problem:

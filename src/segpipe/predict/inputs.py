@@ -10,7 +10,8 @@ from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import texts
 from segpipe.fetch.layouts.matching import SUFFIXES, is_image
 
-MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"  # in the output folder
+# In the output folder:
+MASKS, OVERLAYS, PROBABILITIES, LABELS = "masks", "overlays", "probabilities", "labels"
 _SHOWN = 5
 
 
@@ -102,7 +103,7 @@ def _check_apart(given: str, base: Path, out: Path) -> None:
             f"the output folder {out} is inside the input {given}: the next run would predict on "
             "what this one writes; choose a folder beside it"
         )
-    if any(inside.is_relative_to(outside / part) for part in (MASKS, OVERLAYS, PROBABILITIES)):
+    if any(inside.is_relative_to(outside / part) for part in (MASKS, OVERLAYS, PROBABILITIES, LABELS)):
         raise UserError(
             f"the input {given} is inside the output folder {out}, where it would be written over; "
             "choose another output folder"

@@ -3,7 +3,7 @@
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +15,12 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
+from segpipe.common.profile import Mark
 from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
 from segpipe.evaluate.tiles import Read, at_original, blended, predicted, tiled, tiles_of
 from segpipe.evaluate.tta import augmented
 from segpipe.predict.images import Input, Seen
+from segpipe.predict.watch import Watch
 from segpipe.preprocess.resize import resize_pixels
 
 Allocate = Callable[[tuple[int, ...], type], np.ndarray]  # by shape and type, as `numpy.empty`
@@ -34,6 +36,8 @@ class Prediction(NamedTuple):
     mask: Callable[[], np.ndarray]  # class indices, uint8 [height, width]
     channels: Callable[[], Iterator[np.ndarray]]
     """Probabilities, float32 [height, width], class after class; none where tiles did not keep them."""
+    told: Mapping[str, float] = {}
+    """What the network says of the picture as a whole; nothing where it has no profile."""
 
 
 def load_model(path: Path | str = "models/model.keras") -> "Predictor":
@@ -50,6 +54,7 @@ class Predictor:
 
     `classes` is its class table: names and colours of the indices in masks. `input` says what the
     network takes: the bands and intensities of pictures, its height and width, and how they are resized.
+    `network` is Keras' model, from uint8 pictures to logits.
     """
 
     def __init__(self, network: keras.Model, card: dict[str, Any]) -> None:
@@ -57,7 +62,9 @@ class Predictor:
         self.input = Input.of_card(card)
         self.size = self.input.size  # height and width
         self.resize = self.input.resize
+        self.network = network
         self._augmented = functools.cache(functools.partial(augmented, network))
+        self.watch = Watch.of_card(network, card)  # None where the card holds no profile
 
     @property
     def batch_size(self) -> int:
@@ -112,12 +119,30 @@ class Predictor:
         network = self._augmented(tta, tuple(scales))
 
         def checked(images: np.ndarray) -> np.ndarray:
-            logits = network(images)
-            if not np.isfinite(logits).all():
-                raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-            return logits
+            return require_finite(network(images))
 
         return checked
+
+    def mark(self, image: Any) -> Mark | None:
+        """Return how foreign an image is to the model, and which trait makes it so.
+
+        `image` and errors are those of `predict`, for a single one. Returns None where the model has no
+        profile of its training pictures.
+        """
+        if self.watch is None:
+            return None
+        pixels = self.input.whole(image).pixels
+        return self.watch.mark(pixels, self.told(pixels))
+
+    def told(self, pixels: np.ndarray) -> Mapping[str, float]:
+        """Return what the network says of a picture as a whole, uint8 [height, width, bands].
+
+        It says nothing where no profile asks it.
+        """
+        if self.watch is None or not self.watch.profile.features:
+            return {}
+        fitted = resize_pixels(pixels, self.size, self.resize)
+        return self.watch.told([fitted], self.with_views(False, (1.0,)))[0]
 
     def whole(self, logits: np.ndarray, original: tuple[int, int]) -> Prediction:
         """Return the prediction for a picture that the network saw as a whole.
@@ -180,6 +205,13 @@ class Predictor:
             logits = network(np.stack([seen.pixels for seen in batch]))
             for seen, of_one in zip(batch, logits, strict=True):
                 yield self.whole(of_one, seen.original)
+
+
+def require_finite(logits: np.ndarray) -> np.ndarray:
+    """Return logits; raise UserError where they hold NaN or infinity."""
+    if not np.isfinite(logits).all():
+        raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
+    return logits
 
 
 def _remarked(seen: Seen, image: Any) -> Seen:

@@ -7,7 +7,7 @@ test picture becomes rows of these tiles, to be predicted and scored as a whole.
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -77,6 +77,17 @@ def counted(mask: np.ndarray) -> np.ndarray:
     return np.bincount(mask.ravel(), minlength=256)
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """A decoded sample, which any process can scale, and one cuts."""
+
+    split: Split
+    name: bytes
+    image: np.ndarray  # uint8 [height, width, bands]
+    mask: np.ndarray  # uint8 [height, width]
+    original: np.ndarray  # the mask at its own size
+
+
 @dataclass
 class Cutter:
     """Cuts raw samples to records, and counts what it leaves out."""
@@ -88,8 +99,8 @@ class Cutter:
     left_out: Counter[str] = field(default_factory=Counter)
     largest: tuple[int, int] = (0, 0)  # height and width of the largest scaled pictures
 
-    def decoded(self, features: dict, split: Split) -> Callable[[], Iterator[Record]]:
-        """Decode and scale a sample; return the function that cuts it, which needs little more memory.
+    def decoded(self, features: dict, split: Split) -> Scaled:
+        """Decode and scale a sample.
 
         Raises UserError where the scale leaves less than a pixel of the picture.
         """
@@ -103,18 +114,17 @@ class Cutter:
             )
         image = fit_encoded(features["image"], self.levels, scaled, "stretch")
         small = mask if scaled == original else resize_mask(mask, scaled, "stretch")
-        name = features["name"]
+        return Scaled(split, features["name"], image, small, mask)
 
-        def cut() -> Iterator[Record]:
-            # Not before: several threads decode, and one cuts.
-            self.largest = (max(self.largest[0], scaled[0]), max(self.largest[1], scaled[1]))
-            if split == "train":
-                return self._pieces(name, image, small)
-            if split == "val":
-                return self._tiles(name, image, small)
-            return self._rows(name, image, small, mask)
-
-        return cut
+    def cut(self, one: Scaled) -> Iterator[Record]:
+        """Cut a sample, with little more memory; one process alone must, since this counts."""
+        height, width = one.mask.shape
+        self.largest = (max(self.largest[0], height), max(self.largest[1], width))
+        if one.split == "train":
+            return self._pieces(one.name, one.image, one.mask)
+        if one.split == "val":
+            return self._tiles(one.name, one.image, one.mask)
+        return self._rows(one.name, one.image, one.mask, one.original)
 
     def _pieces(self, name: bytes, image: np.ndarray, mask: np.ndarray) -> Iterator[Record]:
         piece = self.tiles.piece(self.size)

@@ -1,8 +1,9 @@
 """From `data/raw` to `data/records`: resizing, the validation split, the manifest."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -11,23 +12,25 @@ from typing import Any, Literal
 import numpy as np
 from rich.progress import track
 
-from segpipe.common import tfrecord
+from segpipe.common import cluster, tfrecord
 from segpipe.common.bands import Intensity, numbers
 from segpipe.common.classes import IGNORE, ClassTable
-from segpipe.common.codec import decode_png, decode_tiff, is_tiff
+from segpipe.common.codec import decode_image, decode_png, decode_tiff, is_tiff
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, replaces, write_json
 from segpipe.common.index import read_index
-from segpipe.common.parallel import in_order, usable_cores
+from segpipe.common.parallel import Workers, in_order, usable_cores
 from segpipe.common.records import MANIFEST, SUMMARY, Resize, Tiles
 from segpipe.common.splits import SPLITS, Split
+from segpipe.common.traits import Measured, write_traits
 from segpipe.common.words import extent
 from segpipe.preprocess.cut import Assignment, Cut
 from segpipe.preprocess.intensity import RGB_OF_8_BITS, Levels, Ranges, fit_encoded
 from segpipe.preprocess.params import Range
 from segpipe.preprocess.percentiles import Deep, found_ranges
 from segpipe.preprocess.resize import resize_mask
-from segpipe.preprocess.tiles import Cutter, Record, area
+from segpipe.preprocess.tiles import Cutter, Record, Scaled, area
+from segpipe.preprocess.traits import traits_of
 
 DECODED = 1 << 25  # pixels of the pictures that are decoded ahead, at most; one may be larger
 
@@ -43,6 +46,7 @@ def write_records(
     threads: int | None = None,
     intensity: Literal["auto"] | Range | Ranges = "auto",
     tiles: Tiles | None = None,
+    workers: Workers = "local",
 ) -> dict:
     """Resize or cut the samples in `raw` and write them to `folder`: equal bytes for any `threads`.
 
@@ -51,8 +55,9 @@ def write_records(
     the data name no such split. A shard is full at `shard_mb` 10^6 bytes. `folder` is replaced as a
     whole, once everything is written. `threads` is None for one a core. `intensity` are the values that
     become 0 and 255 (`data.intensity`). `tiles` is given where `how` is `tiles`, and says how pictures
-    are cut. Returns the content of the manifest. Raises UserError where a raw shard is broken, the cut
-    cannot be made, validation gets no sample or all of them, or no piece is kept.
+    are cut. `workers` are threads, or the processors of a Ray cluster, with equal bytes. Returns the
+    content of the manifest. Raises UserError where a raw shard is broken, the cut cannot be made,
+    validation gets no sample or all of them, no piece is kept, or no cluster answers.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
@@ -65,7 +70,9 @@ def write_records(
         cutter = Cutter(size, tiles, levels, empty)
     with replaces(folder) as partial:
         partial.mkdir()
-        records = _records(chosen, size, how, levels, cutter, threads or usable_cores())
+        making = _Making(size, how, levels, cutter)
+        measured: list[Measured] = []
+        records = _records(chosen, making, workers, threads or usable_cores(), measured)
         splits = {
             split: _write(partial, split, (record for _, record in group), table, shard_mb)
             | _sources(split, assignment, cutter)
@@ -79,6 +86,7 @@ def write_records(
             manifest |= {"tiles": dataclasses.asdict(tiles), "cut": _said(cutter, table)}
         manifest |= {**table.to_json(), "splits": splits, "validation": assignment.validation}
         manifest["near_duplicates"] = [*summary["near_duplicates"], *map(str, assignment.near)]
+        manifest["traits"] = write_traits(partial, measured)
         manifest["left_out"] = [*summary["left_out"], *(one.left_out() for one in assignment.left_out)]
         write_json(partial / MANIFEST, manifest)
     return manifest
@@ -175,32 +183,69 @@ def _chosen(
                 yield split, sample
 
 
+@dataclass(frozen=True)
+class _Making:
+    """How raw samples become records; picklable, so that any process can."""
+
+    size: tuple[int, int]
+    how: Resize
+    levels: Levels
+    cutter: Cutter | None
+
+    def decoded(self, one: tuple[Split, dict]) -> tuple[Split, Record | Scaled, Measured | None]:
+        """Return a sample's split, its record or the sample to be cut, and its traits but of a test."""
+        split, features = one
+        traits = None if split == "test" else _measured(features, split, self.levels)
+        if self.cutter:
+            return split, self.cutter.decoded(features, split), traits
+        record = resize_sample(features, self.size, self.how, split == "test", self.levels)
+        counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+        return split, (record, counts), traits
+
+    def pixels(self, one: tuple[Split, dict]) -> int:
+        """Return the pixels of a sample as it is decoded."""
+        return area(one[1], self.cutter.tiles.scale if self.cutter else 1.0)
+
+    def weight(self, one: tuple[Split, dict]) -> int:
+        """Return the bytes of a sample, or of what is decoded of it: a pixel has bands and two masks."""
+        if self.cutter:
+            return self.pixels(one) * (self.levels.bands + 2)
+        return len(one[1]["image"]) + len(one[1]["mask"])
+
+
 def _records(
     chosen: Iterable[tuple[Split, dict]],
-    size: tuple[int, int],
-    how: Resize,
-    levels: Levels,
-    cutter: Cutter | None,
+    making: _Making,
+    workers: Workers,
     threads: int,
+    measured: list[Measured],
 ) -> Iterator[tuple[Split, Record]]:
-    """Yield records in the order of their raw samples, with their pixels by value."""
+    """Yield records in the order of their raw samples, with their pixels by value.
 
-    def made(one: tuple[Split, dict]) -> tuple[Split, Callable[[], Iterable[Record]]]:
-        split, features = one
-        if cutter:
-            return split, cutter.decoded(features, split)
-        record = resize_sample(features, size, how, split == "test", levels)
-        counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
-        return split, lambda: [(record, counts)]
-
+    The traits of the pictures that they are of go to `measured`, but for the test split.
+    """
     with ThreadPoolExecutor(threads) as pool:  # Pillow releases the GIL, so threads suffice
-        scale = cutter.tiles.scale if cutter else 1.0
-        ready = in_order(
-            lambda one: pool.submit(made, one), chosen, 4 * threads,
-            lambda one: area(one[1], scale), DECODED if cutter else None,
-        )  # fmt: skip
-        for split, cut in ready:
-            yield from ((split, record) for record in cut())
+        if workers == "ray":
+            ready = cluster.ordered_map(making.decoded, chosen, making.weight, "data.workers = ray")
+        else:
+            ready = in_order(
+                lambda one: pool.submit(making.decoded, one), chosen, 4 * threads,
+                making.pixels, DECODED if making.cutter else None,
+            )  # fmt: skip
+        for split, one, traits in ready:
+            if traits:
+                measured.append(traits)
+            if isinstance(one, Scaled):
+                assert making.cutter, "which made it"
+                yield from ((split, record) for record in making.cutter.cut(one))
+            else:
+                yield split, one
+
+
+def _measured(features: dict, split: Split, levels: Levels) -> Measured:
+    """Measure a raw sample's picture at its own size."""
+    pixels = levels.in_8_bits(*decode_image(features["image"]))
+    return Measured(features["name"].decode(), split, traits_of(pixels))
 
 
 def resize_sample(

@@ -127,18 +127,24 @@ def picked(scores: Mapping[str, np.ndarray], name: str, classes: Sequence[str]) 
 
 
 def holm(differences: Sequence[Difference]) -> list[Verdict]:
-    """Test several differences together (Holm 1979), and return their verdicts in the same order.
+    """Test several differences together, and return their verdicts in the same order."""
+    levels = holm_levels([difference.p for difference in differences], LEVEL)
+    return [Verdict(*one) for one in zip(differences, levels, strict=True)]
 
-    The smallest p is tested at `LEVEL` over their number, the next at `LEVEL` over one less, and so on.
+
+def holm_levels(ps: Sequence[float], level: float) -> list[float]:
+    """Return the level at which each of several tests is made together with the others (Holm 1979).
+
+    The smallest p is tested at `level` over their number, the next at `level` over one less, and so on.
     After the first that is not significant, the others are tested at its level.
     """
     levels: dict[int, float] = {}
-    left = len(differences)
-    for number in sorted(range(left), key=lambda number: differences[number].p):
-        levels[number] = LEVEL / left
-        if differences[number].p <= levels[number]:
+    left = len(ps)
+    for number in sorted(range(left), key=lambda number: ps[number]):
+        levels[number] = level / left
+        if ps[number] <= levels[number]:
             left -= 1
-    return [Verdict(difference, levels[number]) for number, difference in enumerate(differences)]
+    return [levels[number] for number in range(len(ps))]
 
 
 def losses(before: np.ndarray, after: np.ndarray, classes: Sequence[str], name: str) -> np.ndarray:

@@ -7,16 +7,16 @@ from typing import Any, Literal
 
 from dvc.repo import Repo
 
-from segpipe.common.errors import UserError, brief
+from segpipe.common.errors import CannotTell, UserError, brief
+from segpipe.fetch import tally
 from segpipe.params.load import GateParams, load_params
 from segpipe.report.changes import Change, changes, is_number
 from segpipe.report.pages import render
 from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
-from segpipe.review.git import CannotTell
 from segpipe.review.paired import Verdicts, paired_test
-from segpipe.review.revision import MINOR, Revision
+from segpipe.review.revision import LABELS, MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
 Scores = dict[str, Any]
@@ -114,6 +114,7 @@ def _findings(base: str) -> Findings:
         base_scores = None
     if base_scores and base_scores.get("images") != scores.get("images"):
         notes.append("the numbers of test images differ: it is not the same test")
+    notes += _labels(before, here) if before else []
     chance, doubts = _chance(gates, scores, base_scores, before, here)
     return Findings(
         f"{base} ({before.commit[:9]})" if before and before.commit else None,
@@ -140,6 +141,17 @@ def _chance(
         return paired_test(names, before, here), []
     except UserError as reason:
         return Verdicts(), [str(reason)]
+
+
+def _labels(before: Revision, here: Revision) -> list[str]:
+    """Say how the masks changed, if they did."""
+    then, now = before.masks(), here.masks()
+    if now is None:
+        return []
+    if then is None:
+        return [f"labels are not compared: {before.label} has no {LABELS}"]
+    said = tally.changes(then, now)
+    return [f"labels: {said}"] if said else []
 
 
 def _base(name: str, notes: list[str]) -> Revision | None:

@@ -9,9 +9,8 @@ from typing import Any
 from dvc.repo import Repo
 from dvc.scm import RevError
 
-from segpipe.common.errors import UserError
+from segpipe.common.errors import CannotTell, UserError
 from segpipe.review import git
-from segpipe.review.git import CannotTell
 from segpipe.review.revision import Revision
 
 FOLD, FOLDS = "data.fold", "data.folds"

@@ -17,11 +17,10 @@ from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from segpipe.common.errors import brief
+from segpipe.common.errors import CannotTell, brief
 from segpipe.common.nested import flat
 from segpipe.review import git
 from segpipe.review.folders import changed_files
-from segpipe.review.git import CannotTell
 from segpipe.review.revision import METRICS
 
 _HASHES = {"md5", "etag", "checksum"}

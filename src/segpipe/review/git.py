@@ -3,15 +3,12 @@
 import re
 import shlex
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
-from segpipe.common.errors import UserError, brief
+from segpipe.common.errors import CannotTell, UserError, brief
 
-
-class CannotTell(UserError):
-    """The question has no answer. The message says why, and what to do."""
-
-    exit_code = 2
+_MOST_NAMES = 5
 
 
 def require_commits() -> None:
@@ -78,6 +75,17 @@ def uncommitted() -> list[str]:
     if listed is None:
         raise CannotTell("`git status` fails; run it to see why")
     return [entry[3:] for entry in listed.split("\0") if entry]
+
+
+def require_committed(what: str, but: Iterable[Path] = ()) -> None:
+    """Raise UserError where files differ from the commit, whose recipe `what` trains, but for some."""
+    aside = {path.resolve() for path in but}
+    if changed := [path for path in uncommitted() if Path(path).resolve() not in aside]:
+        more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
+        raise UserError(
+            f"{what} trains the recipe as committed, and these files are not: "
+            f"{', '.join(changed[:_MOST_NAMES])}{more}; commit them, or set them aside (git stash -u)"
+        )
 
 
 def files(pattern: str) -> list[str]:

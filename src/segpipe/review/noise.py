@@ -20,7 +20,6 @@ from segpipe.review.revision import Revision
 
 _SCORES = ("original.", "network.", "loss", "calibration_error")
 """How the names of scores on the test split begin."""
-_MOST_NAMES = 5
 
 
 def measure(number: int) -> dict[str, float]:
@@ -33,12 +32,7 @@ def measure(number: int) -> dict[str, float]:
     CannotTell outside a repository.
     """
     git.require_commits()
-    if changed := git.uncommitted():
-        more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
-        raise UserError(
-            "noise trains the recipe as committed, and these files are not: "
-            f"{', '.join(changed[:_MOST_NAMES])}{more}; commit them, or set them aside (git stash -u)"
-        )
+    git.require_committed("noise")
     read_baseline(Path(BASELINE))  # if it is damaged, that is said before hours of training
     params = Revision("HEAD").params()
     wanted = range(params["seed"], params["seed"] + number)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from segpipe.common.errors import CannotTell
 from segpipe.common.modelfile import MODEL
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import Counts
 from segpipe.report.baseline import LABELS, seeds_in
 from segpipe.report.words import score, shortened, signed
 from segpipe.review.chance import LEVEL, POWER, Spread, Verdict, compared, losses
-from segpipe.review.git import CannotTell
 from segpipe.review.revision import COUNTS, Revision
 
 BASELINE = "baseline.json"

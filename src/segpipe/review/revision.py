@@ -13,15 +13,15 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
 
-from segpipe.common.errors import brief
+from segpipe.common.errors import CannotTell, brief
 from segpipe.common.nested import flat
 from segpipe.evaluate.counts import Counts, decode
+from segpipe.fetch import tally
 from segpipe.review import git
-from segpipe.review.git import CannotTell
 
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
-COUNTS = "results/evaluate/counts.json"
+COUNTS, LABELS = "results/evaluate/counts.json", "results/fetch/labels.json"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
 MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$|^calibration\.")
 """Scores that follow from others, which a reviewer looks at last."""
@@ -90,6 +90,16 @@ class Revision:
         except ValueError as error:
             where = f"{COUNTS} of {self.label}"
             raise CannotTell(f"{where}: holds no counts ({brief(error)}); {self._mend()}") from None
+
+    def masks(self) -> tally.Tally | None:
+        """Read the tally of all masks; None if there is no file. Raises CannotTell if it is damaged."""
+        if (text := self.text(LABELS)) is None:
+            return None
+        try:
+            return tally.decode(text)
+        except ValueError as error:
+            where = f"{LABELS} of {self.label}"
+            raise CannotTell(f"{where}: no tally of masks ({brief(error)}); {self._mend()}") from None
 
     def locked(self, path: Path) -> str | None:
         """Return the hash that `dvc.lock` has of a file or folder; None if it has none."""

@@ -10,10 +10,12 @@ from segpipe.common.bands import numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
+from segpipe.common.profile import Profile, describe
 from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.predict.images import Input
 from segpipe.preprocess.intensity import Levels
+from segpipe.preprocess.traits import traits_of
 from segpipe.serve.requests import Refused, Upload
 
 Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -46,6 +48,7 @@ class Served:
         self.card, self.run = card, run
         self.classes = ClassTable.from_json(card)
         self.input = Input.of_card(card)
+        self._profile = Profile.of_card(card)  # None where the card holds none
         self._type = card["export"]["input"]["type"]
 
     def read(self, upload: Upload, most_pixels: int) -> Picture:
@@ -58,11 +61,18 @@ class Served:
         pixels, invalid = decoded.pixels, decoded.invalid
         given = self._given(pixels, invalid, upload.name)
         seen = self.input.levels.in_8_bits(pixels, invalid)
-        return Picture(upload.name, given, seen, invalid, self.remark(pixels, invalid))
+        remark = "; ".join(filter(None, [self.input.remark(pixels, invalid), self.foreign(seen)]))
+        return Picture(upload.name, given, seen, invalid, remark)
 
-    def remark(self, pixels: np.ndarray, invalid: np.ndarray | None) -> str:
-        """Say why the model may not know a picture; empty if it should. Such pictures are foreign."""
-        return self.input.remark(pixels, invalid)
+    def foreign(self, seen: np.ndarray) -> str:
+        """Say how far a picture lies from those that the model knows; empty if it does not.
+
+        Only the picture's own traits are compared: the file gives no features of the network.
+        """
+        if self._profile is None:
+            return ""
+        mark = self._profile.mark(traits_of(seen))
+        return describe(mark) if mark.foreign else ""
 
     def predict(self, picture: Picture) -> Prediction:
         """Return the mask of a picture. Raises Refused where the model gives no number."""

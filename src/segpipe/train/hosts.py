@@ -6,29 +6,31 @@ get copies of its files. They need equal libraries, but neither a checkout nor a
 
 import atexit
 import contextlib
-import importlib.util
 import os
 import queue
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import segpipe
-from segpipe.common import locks
+from segpipe.common import cluster, locks
 from segpipe.common.errors import UserError, brief
-from segpipe.common.quiet import quiet, release
+from segpipe.common.files import replaces
+from segpipe.common.quiet import release
 
 if TYPE_CHECKING:  # takes seconds, and another host compares its libraries first
     from segpipe.train.job import Job, Trained
 
 _PATIENCE, _BEAT, _SILENCE, _GRACE = 60, 2, 30, 10
 """Seconds: to find free hosts; between two questions to a host; until it is lost; to end in order."""
+TRAIN_ON = "SEGPIPE_TRAIN_ON"
+"""The variable that names the one host on which to train; `segpipe sweep` sets it for its trials."""
 _AGAIN = "run the same command again to go on"
 
 
@@ -38,12 +40,16 @@ def train(job: "Job") -> "Trained":
     Raises:
         UserError: there are too few hosts, they have other libraries, or one was lost while it trained.
     """
+    if host := os.environ.get(TRAIN_ON):
+        with _connected(f"a trial on {host}"):
+            return _away(job, host)
     wanted, batch_size, devices = job.params.hosts, job.params.batch_size, job.params.devices
     if wanted == "auto" and "RAY_ADDRESS" not in os.environ:
         print("train.hosts = auto: RAY_ADDRESS is not set, so this host trains alone")
     elif wanted != 1:
         job.check()
-        with _cluster(f"train.hosts = {wanted}") as alive:
+        with _connected(f"train.hosts = {wanted}"):
+            alive = _alive()
             dividing = [n for n in range(1, alive + 1) if batch_size % (n * int(devices)) == 0]
             number = dividing[-1] if wanted == "auto" else wanted
             if number > 1:
@@ -53,38 +59,42 @@ def train(job: "Job") -> "Trained":
 
 
 @contextlib.contextmanager
-def _cluster(asked: str) -> Iterator[int]:
-    """Connect to the Ray cluster at `RAY_ADDRESS` until the block ends; yield how many hosts it has."""
-    if importlib.util.find_spec("ray") is None:
-        raise UserError(f"{asked} needs Ray, which is not here; pip install 'segpipe[cluster]'")
-    address = os.environ.get("RAY_ADDRESS", "")
-    try:  # Ray itself would try for two minutes, and then crash
-        host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), 10).close()
-    except (OSError, ValueError):
-        raise UserError(
-            f"{asked}, but no Ray cluster answers at RAY_ADDRESS = {address!r}; start one (`ray start "
-            "--head`), and set RAY_ADDRESS to its address, such as 10.0.0.1:6379"
-        ) from None
-    import ray
+def _connected(asked: str) -> Iterator[None]:
+    """Connect to the cluster, whose processes compute with the backend and the settings of this one."""
+    import keras
 
     settings = {key: value for key, value in os.environ.items() if key.startswith(("JAX_", "XLA_"))}
-    code = {"py_modules": [str(Path(segpipe.__file__).parent)]}
-    environment = {**code, "env_vars": {**settings, "KERAS_BACKEND": "jax"}}
-    at_sigterm = signal.getsignal(signal.SIGTERM)
+    with cluster.connected(asked, **settings, KERAS_BACKEND=keras.config.backend()):
+        yield
+
+
+def _away(job: "Job", host: str) -> "Trained":
+    """Train on one host of the cluster, and keep the checkpoints here: a loss costs an epoch."""
+    import ray
+
+    gpus = cluster.gpus_each(job.params.devices) if _has_gpus() else 0
+    there = {f"node:{host}": 0.001}
+    actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=gpus, resources=there)(_Host)
+    other, lost = actor.remote(), f"the host {host} was lost"
     try:
-        with quiet():
-            ray.init(address, logging_level="error", log_to_driver=False, runtime_env=environment)
-    except (RuntimeError, ConnectionError, ValueError) as error:
-        raise UserError(
-            f"this host cannot use the Ray cluster at {address} ({brief(error)}); is Ray started here "
-            f"too (`ray start --address={address}`)?"
-        ) from None
-    signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own raises SystemExit
-    try:
-        yield sum(node["Alive"] for node in ray.nodes())
-    finally:
-        ray.shutdown()
+        _equip([other], job, keeps=True)
+        print(f"training on {host}", flush=True)
+        running = other.train_alone.remote()
+        while not ray.wait([running], timeout=_BEAT)[0]:
+            job.run.take(ray.get(other.news.remote(job.run.names), timeout=_SILENCE))
+        trained, model, news = ray.get(running)
+    except ray.exceptions.RayTaskError as error:
+        raise UserError(brief(error.cause)) from None
+    except ray.exceptions.GetTimeoutError:
+        raise UserError(f"{lost}, because it gave no sign of life for {_SILENCE} s; {_AGAIN}") from None
+    except ray.exceptions.RayError:
+        raise UserError(f"{lost}, because its process or its Ray has ended; {_AGAIN}") from None
+    job.run.take(news)
+    with replaces(job.saved) as partial:
+        partial.write_bytes(model)
+    if job.run.previews.is_dir():
+        shutil.copytree(job.run.previews, job.previews, dirs_exist_ok=True)
+    return trained
 
 
 def _together(job: "Job", number: int) -> "Trained":
@@ -96,10 +106,8 @@ def _together(job: "Job", number: int) -> "Trained":
     others = _start(number, int(job.params.devices))
     here = ray.util.get_node_ip_address()
     try:
-        names = ray.get([o.introduce.remote(job.identity["libraries"]) for o in others])
+        names = _equip(others, job)
         print(f"training on {number} hosts: {here} (this one), {', '.join(names)}", flush=True)
-        files = {name: ray.put(path.read_bytes()) for name, path in job.files.items()}
-        ray.get([other.receive.remote(job, files) for other in others])
     except ray.exceptions.RayError as error:
         reason = brief(getattr(error, "cause", None) or error)
         raise UserError(f"another host cannot train along: {reason}") from None
@@ -115,19 +123,41 @@ def _together(job: "Job", number: int) -> "Trained":
     return trained
 
 
+def _equip(others: Sequence[Any], job: "Job", keeps: bool = False) -> list[str]:
+    """Give other hosts the job with copies of its files; return their names."""
+    import ray
+
+    asked = [other.introduce.remote(job.identity["libraries"]) for other in others]
+    names = ray.get(asked, timeout=_PATIENCE)
+    files = {name: ray.put(path.read_bytes()) for name, path in job.files.items()}
+    ray.get([other.receive.remote(job, files, keeps) for other in others])
+    return names
+
+
+def _has_gpus() -> bool:
+    import ray
+
+    return bool(ray.cluster_resources().get("GPU"))
+
+
+def _alive() -> int:
+    import ray
+
+    return sum(node["Alive"] for node in ray.nodes())
+
+
 def _start(number: int, devices: int) -> list[Any]:
     """Start a process on each other host, once so many have room."""
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
-    need = {"CPU": 1} | ({"GPU": devices} if ray.cluster_resources().get("GPU") else {})
+    need = {"CPU": 1} | ({"GPU": devices} if _has_gpus() else {})
     group = ray.util.placement_group([need | here, *[need] * (number - 1)], "STRICT_SPREAD")
     if not group.wait(_PATIENCE):
-        alive = sum(node["Alive"] for node in ray.nodes())
         room = " and ".join(f"{count} {kind}" for kind, count in need.items())
         raise UserError(
-            f"train.hosts = {number}, but of {alive} hosts in the Ray cluster not so many had {room} "
+            f"train.hosts = {number}, but of {_alive()} hosts in the Ray cluster not so many had {room} "
             f"free within {_PATIENCE} s; add some (`ray start --address=...`), or lower train.hosts"
         )
     # Of two threads one trains, and one answers.
@@ -149,7 +179,7 @@ class _Host:
                 raise UserError(f"{address} has {name} {found}, not {expected}; install that there")
         return address
 
-    def receive(self, job: "Job", files: Mapping[str, Any]) -> None:
+    def receive(self, job: "Job", files: Mapping[str, Any], keeps: bool) -> None:
         """Write copies of the files."""
         import ray
 
@@ -158,9 +188,9 @@ class _Host:
         folder = self.scratch.enter_context(locks.scratch(root))
         for name, content in files.items():
             path = folder / name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(ray.get(content))
-        self.job = job.with_copies(folder)
+        self.job = job.with_copies(folder, keeps)
 
     def beat(self) -> None:
         """Answer, as a sign of life."""
@@ -173,6 +203,17 @@ class _Host:
             _join(coordinator, number, rank)
             self.job.train()
             jax.distributed.shutdown()
+
+    def news(self, known: Collection[str]) -> dict[str, bytes]:
+        """Return the run's new checkpoints and previews, as a sign of life too."""
+        return self.job.run.content(known)
+
+    def train_alone(self) -> "tuple[Trained, bytes, dict[str, bytes]]":
+        """Train, remove the copies, and return what came of it: the model and the previews too."""
+        with self.scratch:
+            trained = self.job.train()
+            done = [path.name for path in self.job.run.checkpoints]
+            return trained, self.job.saved.read_bytes(), self.job.run.content(done)
 
 
 def _join(coordinator: str, number: int, rank: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segpipe.common import traits
 from segpipe.common.devices import take_gpus
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest
@@ -48,15 +49,20 @@ class Job:
         """The files that the run reads, by their names for `with_copies`."""
         shards = [*self.manifest.shards("train"), *self.manifest.shards("val")]
         files = {f"records/{path.name}": path for path in shards}
-        files |= {f"{self.run.fingerprint}/{path.name}": path for path in self.run.checkpoints}
+        files |= {f"{self.run.fingerprint}/{name}": self.run.folder / name for name in self.run.names}
+        if self.manifest.traits:
+            files[f"records/{traits.FILE}"] = self.manifest.folder / traits.FILE
         if self.backbone.weights:
             files["backbone.weights.h5"] = self.backbone.weights
         if self.backbone.init:
             files["init.keras"] = self.backbone.init.path
         return files
 
-    def with_copies(self, folder: Path) -> "Job":
-        """Return the job of another host: copies of the `files` lie in `folder`, and it keeps none."""
+    def with_copies(self, folder: Path, keeps: bool = False) -> "Job":
+        """Return the job of another host: copies of the `files` lie in `folder`.
+
+        It keeps checkpoints and previews there only if it is asked to.
+        """
         backbone, run = self.backbone, self.run
         if backbone.weights:
             backbone = replace(backbone, weights=folder / "backbone.weights.h5")
@@ -66,8 +72,8 @@ class Job:
         return replace(
             self, params=params, backbone=backbone,
             manifest=replace(self.manifest, folder=folder / "records"),
-            run=replace(run, folder=folder / run.fingerprint, keeps=False),
-            saved=folder / "model.keras", previews=folder, logs=folder,
+            run=replace(run, folder=folder / run.fingerprint, keeps=keeps),
+            saved=folder / "model.keras", previews=folder / "previews", logs=folder,
         )  # fmt: skip
 
     def check(self) -> None:
@@ -104,7 +110,7 @@ class Job:
             return _draw_nothing
         # DVC empties the results before it runs the stage, but not the run's folder.
         drawn = mosaics.sheet if self.manifest.tiles else sheet
-        return drawer(shown, self.manifest.classes, self.run.folder / "previews", self.previews, drawn)
+        return drawer(shown, self.manifest.classes, self.run.previews, self.previews, drawn)
 
 
 def _draw_nothing(epoch: int, predictions: np.ndarray) -> None:

@@ -23,6 +23,7 @@ from segpipe.train.losses import segmentation_loss
 from segpipe.train.optimizer import Phase, build_optimizer, phases
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import Preview
+from segpipe.train.profile import profile
 from segpipe.train.samples import Samples, steps_per_pass
 from segpipe.train.saving import save_model
 from segpipe.train.scores import RunningScores
@@ -182,7 +183,10 @@ def save_calibrated(network: keras.Model, work: Work, progress: resume.Progress,
     calibration = calibrate(network, work.validation, pictures, work.params.batch_size)
     divide_logits(network, calibration.temperature)
     summary = progress.summary(work.params) | {"calibration": asdict(calibration)}
-    card = provenance.card(work.identity, work.manifest, summary, calibration.temperature, work.taken)
+    known = profile(network, work.manifest, work.training, work.validation, work.params.batch_size)
+    card = provenance.card(
+        work.identity, work.manifest, summary, calibration.temperature, work.taken, known
+    )
     save_model(network, path, card)
     return summary
 

@@ -66,7 +66,7 @@ def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sh
         folder: the results' folder.
         drawn: draws a picture; by default a row for each sample.
     """
-    kept.mkdir(exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     shutil.copytree(kept, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
 
     def draw(epoch: int, predictions: np.ndarray) -> None:

@@ -14,6 +14,7 @@ import yaml
 from segpipe.common import __version__
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import CARD_FORMAT
+from segpipe.common.profile import KEY, Profile
 from segpipe.common.records import MANIFEST, Manifest
 from segpipe.model import warm_start
 from segpipe.model.encoders import taps
@@ -82,12 +83,13 @@ def card(
     training: dict[str, Any],
     temperature: float,
     taken: warm_start.Taken | None = None,
+    known: Profile | None = None,
 ) -> dict[str, Any]:
     """Return what the saved model says about itself; equal for equal runs.
 
     `of` is the run's identity, `manifest` its records, `training` the content of `summary.json`,
-    `temperature` what the logits are divided by already, and `taken` what the network took of the model
-    that it started from.
+    `temperature` what the logits are divided by already, `taken` what the network took of the model
+    that it started from, and `known` what pictures it knows.
     """
     return {
         "format": CARD_FORMAT,
@@ -113,6 +115,7 @@ def card(
         **({"init": taken.card} if taken else {}),
         "libraries": of["libraries"],
         "backend": of["backend"],
+        **({KEY: known.to_json()} if known else {}),
     }
 
 

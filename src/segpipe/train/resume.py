@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,9 +61,29 @@ class Run:
         return sorted(self.folder.glob("epoch-*.npz"), key=_number, reverse=True)
 
     @property
+    def previews(self) -> Path:
+        """The folder of the previews that survive a kill."""
+        return self.folder / "previews"
+
+    @property
+    def names(self) -> list[str]:
+        """The checkpoints and the previews, relative to the folder."""
+        found = [*self.checkpoints, *self.previews.glob("epoch-*.png")]
+        return [path.relative_to(self.folder).as_posix() for path in found]
+
+    @property
     def epoch(self) -> int:
         """The last epoch that the run has finished."""
         return next(map(_number, self.checkpoints), 0)
+
+    @property
+    def history(self) -> list[Row]:
+        """The epochs that the run has finished, a row each."""
+        for path in self.checkpoints:
+            unreadable = contextlib.suppress(OSError, ValueError, zipfile.BadZipFile, KeyError)
+            with unreadable, np.load(path, allow_pickle=False) as archive:
+                return json.loads(str(archive["progress"]))["history"]
+        return []
 
     @property
     def age(self) -> float:
@@ -92,6 +112,26 @@ class Run:
         """The process that trains this run now, in words; None where it has stopped."""
         return locks.holder(self.lock)
 
+    def content(self, known: Collection[str]) -> dict[str, bytes]:
+        """Return the checkpoints and previews that are not known, by name."""
+        found = {}
+        for name in {*self.names} - {*known}:
+            with contextlib.suppress(FileNotFoundError):  # a newer checkpoint has replaced it
+                found[name] = (self.folder / name).read_bytes()
+        return found
+
+    def take(self, content: Mapping[str, bytes]) -> None:
+        """Keep the checkpoints and previews of a process elsewhere that trains the run."""
+        for name, data in content.items():
+            with replaces(self.folder / name) as partial:
+                partial.write_bytes(data)
+        self.thin()
+
+    def thin(self) -> None:
+        """Remove all checkpoints but the last two."""
+        for old in self.checkpoints[2:]:
+            old.unlink()
+
     def remove(self) -> None:
         """Remove all of it. Call it only with the lock held."""
         gone = self.folder.with_suffix(_GONE)
@@ -105,16 +145,18 @@ def fingerprint(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def root() -> Path:
-    """Return the folder of all unfinished runs."""
-    here = Path.cwd()
-    repository = next((path for path in (here, *here.parents) if (path / ".dvc").is_dir()), here)
-    return Path(os.environ.get("DVC_ROOT", repository), ".dvc", "tmp", "segpipe", "runs")
+def root(repository: Path | None = None) -> Path:
+    """Return the folder of all unfinished runs of a repository, by default of the one around."""
+    if repository is None:
+        here = Path.cwd()
+        around = next((path for path in (here, *here.parents) if (path / ".dvc").is_dir()), here)
+        repository = Path(os.environ.get("DVC_ROOT", around))
+    return repository / ".dvc" / "tmp" / "segpipe" / "runs"
 
 
-def unfinished_runs() -> list[Run]:
+def unfinished_runs(repository: Path | None = None) -> list[Run]:
     """Return all unfinished runs, the latest first."""
-    found = [p for p in root().glob("*") if p.is_dir() and p.suffix != _GONE]
+    found = [p for p in root(repository).glob("*") if p.is_dir() and p.suffix != _GONE]
     return sorted(map(Run, found), key=lambda run: run.age)
 
 
@@ -242,8 +284,7 @@ def save(run: Run, progress: Progress, network: "keras.Model") -> None:
         with zipfile.ZipFile(partial) as written:
             if damaged := written.testzip():
                 raise OSError(f"{path}: reads back damaged ({damaged})")
-    for old in run.checkpoints[2:]:
-        old.unlink()
+    run.thin()
 
 
 def restore(run: Run, network: "keras.Model", compile_for: Callable[[int], None]) -> Progress:

@@ -135,8 +135,11 @@ class Pictures:
         names = (path.name, uploaded, _UPLOADED.sub("", uploaded, count=1))
         keys = [key for name in names for key in (f"{path.parent.name}/{name}", name)]
         found = next((self._by_name[key] for key in keys if key in self._by_name), [])
-        scores = [(self._equal_folders(one, path), one.is_relative_to(near)) for one in found]
-        best = max(scores, default=(0, False))
+        there = (near / path, near / "images" / path)  # a.jpg is not sub/a.jpg
+        scores = [
+            (self._equal_folders(one, path), one.is_relative_to(near), one in there) for one in found
+        ]
+        best = max(scores, default=(0, False, False))
         if best[0] < folders:
             return []
         equal = [one for one, score in zip(found, scores, strict=True) if score == best]

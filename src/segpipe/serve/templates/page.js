@@ -165,9 +165,9 @@ element("camera").hidden = !navigator.mediaDevices // browsers give the camera t
 element("camera").addEventListener("click", async () => {
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } })
-    element("taking").hidden = false
     element("video").srcObject = stream
-    await element("video").play()
+    await element("video").play() // from then on it has a picture to take
+    element("taking").hidden = false
     element("take").focus()
   } catch (error) {
     say(`The camera cannot be used: ${error.message}`)

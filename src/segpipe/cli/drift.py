@@ -1,0 +1,101 @@
+"""The command that compares pictures in use with those of training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segpipe.common.errors import CannotTell, UserError
+from segpipe.common.modelfile import MODEL, read_card
+from segpipe.common.quiet import quiet
+
+if TYPE_CHECKING:
+    from segpipe.drift.compare import Shift
+
+_SHOWN = 5
+
+
+def drift(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures in use, at any depth.")],
+    model: Annotated[Path, typer.Option(help="A model that segpipe saved.")] = MODEL,
+    out: Annotated[Path, typer.Option(help="Folder for the page; replaced.")] = Path("logs/drift"),
+) -> None:
+    """Answer whether pictures are like those that a model was trained on: OUT.csv, and a page.
+
+    Exit code 0: they are. 1: they differ; it says in which traits, and by how much. 2: cannot tell.
+    """
+    with _or_cannot_tell():
+        shifted = _compared(folder, model, out)
+    raise typer.Exit(int(shifted))
+
+
+@contextmanager
+def _or_cannot_tell() -> Iterator[None]:
+    """Turn errors into those of exit code 2, since 1 is an answer."""
+    try:
+        yield
+    except UserError as error:
+        raise CannotTell(str(error)) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise CannotTell(f"{where}{error.strerror or error}; mend that and run it again") from None
+
+
+def _compared(folder: Path, model: Path, out: Path) -> bool:
+    """Compare, write and print; return whether the pictures differ."""
+    from segpipe.common.devices import take_gpus
+    from segpipe.common.files import write_text
+    from segpipe.common.profile import Profile
+    from segpipe.predict.inputs import find, left_out
+    from segpipe.report.pages import require_own, write_page
+
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give one with the pictures in use")
+    sources = find([str(folder)], out)
+    known = Profile.of_card(read_card(model))
+    with quiet():  # takes seconds, for TensorFlow
+        from segpipe.drift import page
+        from segpipe.drift.compare import compare
+        from segpipe.drift.looked import look
+        from segpipe.predict.predictor import load_model
+        from segpipe.predict.watch import NO_PROFILE
+
+    if known is None:
+        raise UserError(f"{model}: {NO_PROFILE}")
+    require_own(out, page.MARKDOWN, "drift")
+    out.parent.mkdir(parents=True, exist_ok=True)  # where it may not be written, it says so at once
+    take_gpus()
+    with quiet():  # TensorFlow looks for GPUs
+        predictor = load_model(model)
+    assert predictor.watch  # which the card has
+    looked, problems = look(predictor, predictor.watch, sources)
+    if not looked:
+        raise UserError(f"{folder}: no picture can be read; the first: {problems[0]}")
+    shifts = compare(known, [one.traits for one in looked], [one.mark for one in looked])
+    said = _said(shifts, len(looked), [left_out([str(folder)]), *_unread([str(p) for p in problems])])
+    write_page("Drift", page.sections(said, shifts, looked, known, predictor.input), out, page.MARKDOWN)
+    write_text(out.with_suffix(".csv"), page.table(looked).to_csv(index=False))
+    for sentence in said:
+        print(sentence)
+    print(f"all: {out.with_suffix('.csv')}; page: {(out / 'index.html').resolve()}")
+    return any(shift.is_shifted for shift in shifts)
+
+
+def _said(shifts: "list[Shift]", pictures: int, left: list[str]) -> list[str]:
+    from segpipe.drift.page import moved
+
+    shifted = [shift for shift in shifts if shift.is_shifted]
+    if not shifted:
+        verdict = f"alike: no trait of {pictures} pictures shifted by more than chance"
+    else:
+        verdict = f"different: {len(shifted)} of {len(shifts)} traits of {pictures} pictures shifted"
+    return [verdict, *map(moved, shifted), *(f"note: {one}" for one in left if one)]
+
+
+def _unread(problems: list[str]) -> list[str]:
+    if not problems:
+        return []
+    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return [f"{len(problems)} pictures could not be read: {'; '.join(problems[:_SHOWN])}{more}"]

@@ -1,0 +1,1 @@
+"""Pictures in use beside those that a model was trained on."""

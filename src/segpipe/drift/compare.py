@@ -1,0 +1,118 @@
+"""Whether pictures differ from those that a model knows: a test for each trait, all together.
+
+Two samples of one source differ too: by chance, and a little by how they were chosen. A trait has
+therefore shifted where the largest distance of the two distribution functions (Kolmogorov and Smirnov)
+exceeds `TOLERANCE` by more than chance explains. Holm's correction (1979) keeps the probability that any
+trait of pictures like the known ones is called shifted below `LEVEL`, however many pictures there are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from segpipe.common.errors import CannotTell
+from segpipe.common.profile import USUAL, Mark, Profile
+from segpipe.review.chance import holm_levels
+
+LEVEL = 0.01
+"""How often pictures like the known ones may be called different."""
+TOLERANCE = 0.1
+"""The share of the pictures whose trait may be another before a difference counts."""
+FOREIGN = "foreign pictures"
+"""The name of the test of how many pictures are foreign, one by one."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A trait of some pictures beside that of the known ones, tested at `level`."""
+
+    trait: str
+    known: tuple[float, float, float]  # usual values of known pictures: low, middle and high
+    found: tuple[float, float, float]  # those of the pictures
+    moved: float  # at least this share of the pictures has another value: the distance, 0..1
+    p: float  # the probability of such a distance, if no more than `TOLERANCE` is due to the source
+    level: float
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether it is more than chance."""
+        return self.p <= self.level
+
+
+def compare(
+    profile: Profile, traits: Sequence[Mapping[str, float]], marks: Sequence[Mark]
+) -> list[Shift]:
+    """Test each trait of some pictures, and how many of them are foreign; the surest shift first.
+
+    Raises CannotTell where there are so few pictures that no shift could be proven.
+    """
+    found = {name: np.array([one[name] for one in traits]) for name in profile.references}
+    distances = {
+        name: distance(one.values, found[name], one.step) for name, one in profile.references.items()
+    }
+    ps = [
+        chance(distances[name], one.values.size, len(traits)) for name, one in profile.references.items()
+    ]
+    foreign = sum(mark.foreign for mark in marks)
+    ps.append(chance_of_foreign(foreign, len(marks), profile))
+    known = max(one.values.size for one in profile.references.values())
+    if chance(1.0, known, len(traits)) > LEVEL / len(ps):
+        enough = next(n for n in range(1, 100) if chance(1.0, known, n) <= LEVEL / len(ps))
+        raise CannotTell(
+            f"{len(traits)} pictures are too few to tell a shift from chance; give {enough} at least "
+            "(`segpipe predict` marks single pictures that are foreign)"
+        )
+    levels = holm_levels(ps, LEVEL)
+    shifts = [
+        Shift(name, one.usual, _usual(found[name]), distances[name], p, level)
+        for (name, one), p, level in zip(profile.references.items(), ps, levels, strict=False)
+    ]
+    share = foreign / len(marks)
+    shifts.append(Shift(FOREIGN, (profile.rate,) * 3, (share,) * 3, share, ps[-1], levels[-1]))
+    return sorted(shifts, key=lambda one: (one.p, -one.moved))
+
+
+def distance(known: np.ndarray, values: np.ndarray, step: float = 0.0) -> float:
+    """Return the largest distance of two samples' distribution functions, 0..1.
+
+    Values that lie no more than `step` apart count as equal: it is the least distance that one sample
+    has after each of its values moved by up to so much.
+    """
+    known, values = np.sort(known), np.sort(values)
+    return max(_ahead(values, known, step), _ahead(known, values, step), 0.0)
+
+
+def _ahead(one: np.ndarray, other: np.ndarray, step: float) -> float:
+    """Return by how much one distribution function exceeds another, `step` farther on, at most."""
+    return float((_share(one, one) - _share(other, one + step)).max())
+
+
+def _share(sample: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return np.searchsorted(sample, places, "right") / sample.size
+
+
+def chance(distance: float, known: int, found: int) -> float:
+    """Return the probability of a distance beyond `TOLERANCE` between samples of so many pictures.
+
+    It is the two-sided test of Kolmogorov and Smirnov, with as many pictures as their harmonic mean.
+    """
+    return float(
+        stats.kstwo.sf(max(distance - TOLERANCE, 0), max(1, round(known * found / (known + found))))
+    )
+
+
+def chance_of_foreign(foreign: int, pictures: int, profile: Profile) -> float:
+    """Return the probability of so many foreign pictures among known ones.
+
+    The limit is a validation picture's distance, so that the share beyond it is uncertain itself: it has
+    a beta distribution.
+    """
+    inside = profile.judged + 1 - profile.beyond
+    return float(stats.betabinom.sf(foreign - 1, pictures, profile.beyond, inside))
+
+
+def _usual(values: np.ndarray) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(values, USUAL).tolist()
+    return low, middle, high

@@ -1,0 +1,86 @@
+"""The command `next`: chooses pictures of a pool, and copies them for the annotators."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.progress import track
+
+from segpipe.common.errors import UserError
+from segpipe.common.files import write_text
+from segpipe.common.raw import RAW
+from segpipe.label.choice import rank
+from segpipe.label.raw import labelled
+from segpipe.label.uncertainty import Kind
+from segpipe.params.load import load_params
+from segpipe.predict.inputs import Source
+from segpipe.predict.labels import Format, labels_in
+from segpipe.predict.predictor import Predictor
+
+_SHOWN = 5
+
+
+def to_label(
+    predictor: Predictor,
+    model: Path,
+    pool: Sequence[Source],
+    count: int,
+    kind: Kind,
+    labels: Format | None,
+    out: Path,
+) -> Iterator[str]:
+    """Choose up to `count` pictures, copy them to `out`, write `out`.csv; yield what there is to say.
+
+    Pictures of data/raw are left out. With `labels`, the predictions are written too. Raises UserError
+    where no picture is left or can be read, or where labels would not be of the classes of params.yaml.
+    """
+    if labels:
+        _require_own_classes(predictor, model)
+    known = labelled(pool, predictor.input.bands)
+    left = [source for source in pool if source not in (known or ())]
+    if not left:
+        raise UserError(f"{RAW} has all of these {len(pool)} pictures, with their labels")
+    if known is None:
+        yield f"note: there is no {RAW} here, so pictures that are labelled already are not recognised"
+    if known:
+        names = sorted(source.name for source in known)
+        yield _few(f"{len(known)} pictures are left out, since {RAW} has them", names)
+    ranked = rank(predictor, left, count, kind)
+    _write(ranked.sources, predictor, labels, out)
+    table = out.with_name(f"{out.name}.csv")
+    write_text(table, ranked.table.to_csv(index=False))
+    if len(ranked.sources) < count:
+        yield f"note: {count} are wanted, and only {len(ranked.sources)} are left: all are taken"
+    if problems := ranked.problems:
+        yield _few(f"{len(problems)} pictures cannot be read, and are left out", problems)
+    if remarks := ranked.remarks:
+        yield _few(f"{len(remarks)} pictures that the model may not know", remarks)
+    yield f"{len(ranked.sources)} of {len(left)} pictures to label: {out}; all, ranked: {table}"
+
+
+def _few(heading: str, found: Sequence[object]) -> str:
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"note: {heading}: {'; '.join(map(str, found[:_SHOWN]))}{more}"
+
+
+def _require_own_classes(predictor: Predictor, model: Path) -> None:
+    """Raise UserError where labels of a model would be no classes of params.yaml."""
+    names = [one.name for one in load_params().data.classes]
+    if names != predictor.classes.names:
+        raise UserError(
+            f"{model} knows the classes {', '.join(predictor.classes.names)}, and params.yaml has "
+            f"{', '.join(names)}: give a model of these, or leave out --labels"
+        )
+
+
+def _write(sources: Sequence[Source], predictor: Predictor, labels: Format | None, out: Path) -> None:
+    """Copy pictures to a folder, with their predictions as labels."""
+    with labels_in(out, labels or "images", predictor.classes) as written:
+        for source in track(sources, "Writing"):
+            if not labels:
+                written.copy(source.path, source.name)
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # `rank` has the remarks
+                mask = predictor.predict(source.path)
+            written.add(written.of(source.path, source.name, mask))

@@ -1,0 +1,106 @@
+"""What a network says of a picture as a whole: traits that change when the pictures do.
+
+The encoder's features are told by their principal components over training pictures, as statistical
+process control does: the first of them, and how much of a picture lies outside of them.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+SHARE = "share of "
+"""How the trait of a class begins."""
+MOST = 4
+"""Principal components, at most."""
+_NOTHING = 1e-4  # of the first component's share: those below it are rounding
+
+
+def observed(network: keras.Model) -> keras.Model:
+    """Return a U-Net of the same layers with two outputs.
+
+    They are its logits, and the encoder's coarsest output averaged over the picture, [n, channels].
+    """
+    coarsest = network.get_layer("encoder")._inbound_nodes[-1].output_tensors[-1]
+    features = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(coarsest)
+    return keras.Model(network.inputs, [*network.outputs, features])
+
+
+def said(logits: np.ndarray, classes: Sequence[str]) -> list[dict[str, float]]:
+    """Return what logits [n, height, width, classes] say of each picture.
+
+    It is the `confidence`, the mean probability of the most probable class, and the share of the pixels
+    that each class has, as `share of NAME`.
+    """
+    told = []
+    for of_one in logits:
+        confidence = 1 / np.exp(of_one - of_one.max(-1, keepdims=True)).sum(-1)
+        shares = np.bincount(of_one.argmax(-1).ravel(), minlength=len(classes)) / confidence.size
+        named = {SHARE + name: share for name, share in zip(classes, shares.tolist(), strict=True)}
+        told.append({"confidence": float(confidence.mean(dtype=np.float64)), **named})
+    return told
+
+
+@dataclass(frozen=True)
+class Components:
+    """The principal components of features, rounded so that a card can hold them."""
+
+    centre: np.ndarray  # float32 [channels], the mean
+    axes: np.ndarray  # int8 [components, channels], their directions
+    deviations: np.ndarray  # float32 [components]
+    rest: float  # the mean distance from what the components span
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> "Components":
+        """Find the components of float32 [pictures, channels]."""
+        centre = features.mean(0)
+        _, shares, axes = np.linalg.svd(features - centre, full_matrices=False)
+        axes = axes[:MOST][shares[:MOST] > _NOTHING * max(shares[0], _NOTHING)]
+        largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
+        found = cls(centre, np.round(127 * axes / largest).astype(np.int8), np.ones(len(axes)), 1.0)
+        along, rest = found._parts(features)
+        return cls(centre, found.axes, along.std(0), float(max(rest.mean(), np.finfo(np.float32).tiny)))
+
+    def traits(self, features: np.ndarray) -> list[dict[str, float]]:
+        """Return each picture's place on the components, in deviations, and its `novelty`.
+
+        The novelty is its distance from what they span, over that of training pictures. `features` are
+        float32 [n, channels].
+        """
+        along, rest = self._parts(features)
+        along, rest = along / self.deviations, rest / self.rest
+        names = [f"features {number}" for number in range(1, along.shape[1] + 1)]
+        return [
+            dict(zip(names, places, strict=True)) | {"novelty": novelty}
+            for places, novelty in zip(along.tolist(), rest.tolist(), strict=True)
+        ]
+
+    def _parts(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places on the axes [n, components], and the distances from their span [n]."""
+        unit = self.axes / np.linalg.norm(self.axes.astype(np.float32), axis=1, keepdims=True)
+        moved = features - self.centre
+        along = moved @ unit.T
+        return along, np.linalg.norm(moved - along @ unit, axis=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return {
+            "centre": _encoded(self.centre.astype("<f4")),
+            "axes": _encoded(self.axes),
+            "deviations": self.deviations.tolist(),
+            "rest": self.rest,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Components":
+        """Return the components in a card."""
+        centre = np.frombuffer(base64.b64decode(plain["centre"]), "<f4")
+        axes = np.frombuffer(base64.b64decode(plain["axes"]), np.int8).reshape(-1, centre.size)
+        return cls(centre, axes, np.array(plain["deviations"], np.float32), plain["rest"])
+
+
+def _encoded(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

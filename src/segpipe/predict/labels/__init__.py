@@ -1,0 +1,44 @@
+"""Masks as labels for annotators' tools: one module a tool; the tool's reader in `fetch` reads them.
+
+Each module has a class `Labels`. Masks go out as run lengths, to the bit, where the tool corrects such
+masks; as polygons elsewhere (`outlines`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from segpipe.common.errors import UserError
+from segpipe.common.files import replaces
+
+if TYPE_CHECKING:
+    from segpipe.common.classes import ClassTable
+    from segpipe.predict.labels.tool import Tool
+
+Format = Literal["coco", "yolo", "labelme", "label-studio", "cvat"]
+
+
+@contextmanager
+def labels_in(folder: Path, tool: Format | Literal["images"], table: "ClassTable") -> Iterator["Tool"]:
+    """Yield what writes pictures with their labels; the folder appears once the block succeeds.
+
+    `images` writes pictures alone.
+    """
+    module = import_module(f"{__name__}.{tool.replace('-', '_')}")
+    with replaces(folder) as partial:
+        labels = module.Labels(partial, table)
+        try:
+            yield labels
+            labels.finish()
+        finally:
+            labels.close()
+
+
+def require_free(folder: Path) -> None:
+    """Raise UserError where a folder for labels holds something: it may be somebody's work."""
+    if folder.is_file() or any(folder.glob("*")):
+        raise UserError(
+            f"{folder} exists, and may hold corrections; choose another -o, or remove that folder"
+        )

@@ -1,0 +1,5 @@
+"""Pictures without labels."""
+
+from segpipe.predict.labels.tool import Tool
+
+Labels = Tool

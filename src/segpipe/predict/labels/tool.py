@@ -1,0 +1,95 @@
+"""What the writers of labels have in common: pictures are copied, labels are made and then added."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from segpipe.common.classes import IGNORE, ClassTable
+from segpipe.fetch.layouts.matching import SUFFIXES
+from segpipe.fetch.layouts.polygons import IGNORE_LABEL
+from segpipe.fetch.sample import BadSampleError
+
+
+class Entry(NamedTuple):
+    """A picture and its labels, in the tool's terms."""
+
+    name: str  # the path of the picture
+    size: tuple[int, int]  # height and width, as EXIF turns it
+    labels: Any
+    remark: str = ""  # on what a tool may take otherwise
+
+
+class Tool:
+    """Writes the labels of pictures to a folder; this one writes the pictures alone."""
+
+    pictures = "images"  # their folder
+
+    def __init__(self, folder: Path, table: ClassTable) -> None:
+        self.folder, self.table = folder, table
+        self._open = contextlib.ExitStack()
+        folder.mkdir(parents=True)
+
+    def of(self, picture: Path, name: str, mask: np.ndarray) -> Entry:
+        """Copy a picture, and make its labels; from any thread.
+
+        `name` is the picture's without suffix, `mask` holds class indices, uint8 [height, width] of the
+        upright picture, 255 for ignored pixels. Raises BadSampleError where no tool's file holds the
+        name.
+        """
+        size, labels = (mask.shape[0], mask.shape[1]), self.encoded(mask)
+        return Entry(self.copy(picture, name), size, labels, self.remark(picture))
+
+    def copy(self, picture: Path, name: str) -> str:
+        """Copy a picture; return its path in the folder of pictures. Raises as `of`."""
+        suffix = picture.suffix if picture.suffix.lower() in SUFFIXES else ""
+        if not name.isprintable():
+            raise BadSampleError(
+                str(picture), "a name that is no printable UTF-8", "one that labels can hold"
+            )
+        copy = self.folder / self.pictures / f"{name}{suffix}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, copy)
+        return f"{name}{suffix}"
+
+    def remark(self, picture: Path) -> str:
+        """Say what a tool may take otherwise; empty if there is nothing."""
+        return ""
+
+    def encoded(self, mask: np.ndarray) -> Any:
+        """Return the labels of a mask."""
+
+    def add(self, entry: Entry) -> None:
+        """Write the labels of a picture; from one thread, in the order in which they shall stand."""
+
+    def finish(self) -> None:
+        """Write what comes after all pictures."""
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._open.close()
+
+    def open(self, name: str) -> Any:
+        """Open a text file to write to, until `close`."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return self._open.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+
+    @staticmethod
+    def write(path: Path, text: str) -> None:
+        """Write a text file; the folder as a whole becomes visible later."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+    def label(self, index: int) -> str:
+        """Return the label of a class index."""
+        return IGNORE_LABEL if index == IGNORE else self.table.names[index]
+
+    def present(self, mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the index and the pixels, bool, of each class that stands for more than no label."""
+        for index in np.unique(mask).tolist():
+            if index != self.table.uncovered:
+                yield index, mask == index

@@ -1,0 +1,1 @@
+"""`segpipe sweep`: search the best params with Optuna; each finished trial is a DVC experiment."""

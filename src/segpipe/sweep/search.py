@@ -1,0 +1,218 @@
+"""The search: Optuna proposes trials and prunes them by their validation curves, and keeps a journal.
+
+Only this process writes the journal. A killed sweep leaves its trials in it as running; the next one
+goes on with them.
+"""
+
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from segpipe.common import cluster, locks
+from segpipe.common.errors import UserError
+from segpipe.report.words import score
+from segpipe.review import git
+from segpipe.sweep import attempt
+from segpipe.sweep.attempt import Attempt
+from segpipe.sweep.plan import Plan
+from segpipe.train.hosts import TRAIN_ON
+from segpipe.train.resume import Row
+
+JOURNALS = Path("logs/sweeps")
+_BEAT = 1.0  # seconds between two looks at the trials
+_KNOWN = (TrialState.COMPLETE, TrialState.PRUNED)
+_DIVERGED = "the loss is "  # how the error of `train.callbacks.Diverged` begins
+_SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
+_REASONS = {
+    "median": "below the median of the trials before",
+    "halving": "not among the best quarter so far",
+}
+
+
+def search(plan: Plan) -> list[FrozenTrial]:
+    """Run the trials that are missing, and return all of the study in the order of their numbers.
+
+    The attribute `reason` of a trial says why it was pruned or failed; `experiment` names the others.
+
+    Raises:
+        UserError: another process runs the same sweep, or a trial failed before any has succeeded.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    journal = JOURNALS / f"{plan.name}.journal"
+    if (lock := locks.take(of := journal.with_suffix(".lock"))) is None:
+        raise UserError(f"the sweep {plan.name} runs already, by {locks.holder(of)}")
+    try:
+        sweep = _Sweep(plan, journal)
+        with _places(plan) as places:
+            sweep.run(places)
+        return sweep.study.get_trials()
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _places(plan: Plan) -> Iterator[Callable[[], list[str]]]:
+    """Yield what returns the places where a trial may run: this machine, or a cluster's hosts or GPUs.
+
+    A trial that trains on several hosts itself runs alone.
+    """
+    train = plan.params.train
+    if "RAY_ADDRESS" not in os.environ or train.hosts != 1:
+        yield lambda: [""]
+        return
+    with cluster.connected("a sweep"):
+        yield lambda: cluster.places(cluster.gpus_each(train.devices))
+
+
+@dataclass
+class _Running:
+    """A trial that runs."""
+
+    trial: Trial
+    attempt: Attempt
+    epoch: int  # the last one that Optuna knows
+
+
+class _Sweep:
+    """A study, and those of its trials that run, by place."""
+
+    def __init__(self, plan: Plan, journal: Path) -> None:
+        self.plan, self.commit = plan, str(git.commit_of("HEAD"))
+        self.study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(journal))), load_if_exists=True,
+            study_name=plan.study(self.commit), direction="maximize", pruner=_pruner(plan),
+        )  # fmt: skip
+        self.running: dict[str, _Running] = {}
+        self.lost: set[int] = set()  # the numbers of the trials that lost a host once
+        self.waiting = deque(self._left_over())
+        attempt.clear(self.study.study_name, [self._name(trial) for trial in self.waiting])
+        missing = plan.trials - len(self._trials(*_KNOWN))
+        self.to_ask = max(0, missing - len(self.waiting))
+        known = f"{plan.trials - missing} of {plan.trials} trials are known"
+        print(f"{self.study.study_name}: {known}, {len(self.waiting)} go on", flush=True)
+
+    def run(self, places: Callable[[], list[str]]) -> None:
+        """Run the missing trials, as many at once as there are places."""
+        try:
+            while True:
+                for place in [one for one in places() if one not in self.running]:
+                    if trial := self._next():
+                        self.running[place] = self._start(trial, place)
+                if not self.running:
+                    break
+                time.sleep(_BEAT)
+                self.running = {k: one for k, one in self.running.items() if not self._has_ended(one)}
+        finally:
+            for one in self.running.values():
+                one.attempt.stop()
+        if left := len(self.waiting) + self.to_ask:
+            raise UserError(f"the cluster has no host left for {left} trials; the same command resumes")
+
+    def _name(self, trial: Trial) -> str:
+        return f"{self.study.study_name}-{trial.number}"
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def _left_over(self) -> Iterator[Trial]:
+        """Yield the trials that a killed sweep left, but for one that was not proposed in full."""
+        for one in self._trials(TrialState.RUNNING):
+            if one.params.keys() == self.plan.ranges.keys():
+                yield Trial(self.study, one._trial_id)
+            else:
+                self.study.tell(one.number, state=TrialState.FAIL)
+
+    def _next(self) -> Trial | None:
+        """Return the next trial. Chance depends on its number alone, so that a sweep goes on alike."""
+        if self.waiting:
+            return self.waiting.popleft()
+        if not self.to_ask:
+            return None
+        self.to_ask -= 1
+        seed = self.plan.params.seed + len(self._trials())
+        self.study.sampler = _SAMPLERS[self.plan.sampler](seed=seed)
+        return self.study.ask(self.plan.ranges)
+
+    def _start(self, trial: Trial, place: str) -> _Running:
+        name = self._name(trial)
+        changes = self.plan.overrides(trial.params)
+        print(f"{name}: {' '.join(changes)}", flush=True)
+        log = JOURNALS / f"{name}.log"
+        known = self._trials()[trial.number].intermediate_values
+        started = attempt.start(name, self.commit, changes, log, {TRAIN_ON: place.partition("/")[0]})
+        return _Running(trial, started, max(known, default=0))
+
+    def _has_ended(self, one: _Running) -> bool:
+        """Tell Optuna of a trial's new epochs; return whether it has ended, or was pruned."""
+        if one.attempt.process.is_alive():
+            return self._prunes(one)
+        if one.attempt.process.exitcode == 0:
+            self._complete(one)
+        elif (said := one.attempt.error).startswith(_DIVERGED):
+            self._give_up(one, TrialState.PRUNED, said.partition(";")[0])
+        elif re.match("the host .* was lost", said) and one.trial.number not in self.lost:
+            print(f"{one.attempt.name}: {said}", flush=True)
+            self.lost.add(one.trial.number)
+            self.waiting.append(one.trial)
+        else:
+            self._give_up(one, TrialState.FAIL, said)
+            if not self._trials(*_KNOWN):
+                raise UserError(f"{one.attempt.name} failed: {said} (all of it: {one.attempt.log})")
+        return True
+
+    def _prunes(self, one: _Running) -> bool:
+        """Report the new epochs of a trial that trains; stop it where the pruner says so."""
+        for row in one.attempt.history:
+            if self._report(one, row) and one.trial.should_prune():
+                one.attempt.stop()
+                best = score(max(self._trials()[one.trial.number].intermediate_values.values()))
+                said = f"after epoch {one.epoch}, with a best validation mean IoU of {best}"
+                self._give_up(one, TrialState.PRUNED, f"{said}: {_REASONS[self.plan.pruner]}")
+                return True
+        return False
+
+    def _report(self, one: _Running, row: Row) -> bool:
+        """Report an epoch; return whether it is new."""
+        epoch = int(row["epoch"])
+        if epoch <= one.epoch:
+            return False
+        one.epoch = epoch
+        one.trial.report(row["val_mean_iou"], epoch)
+        return True
+
+    def _complete(self, one: _Running) -> None:
+        """Keep the experiment, before the journal says that it is there."""
+        for row in one.attempt.results:
+            self._report(one, row)
+        one.attempt.keep()
+        one.trial.set_user_attr("experiment", one.attempt.name)
+        self.study.tell(one.trial, value := one.attempt.score)
+        one.attempt.remove()
+        best = score(self.study.best_value)
+        print(f"{one.attempt.name}: validation mean IoU {score(value)} (best {best})", flush=True)
+
+    def _give_up(self, one: _Running, state: TrialState, reason: str) -> None:
+        one.trial.set_user_attr("reason", reason)
+        self.study.tell(one.trial, state=state)
+        one.attempt.remove()
+        done = "pruned" if state == TrialState.PRUNED else "failed"
+        print(f"{one.attempt.name}: {done}: {reason}", flush=True)
+
+
+def _pruner(plan: Plan) -> BasePruner:
+    """Return Optuna's pruner. None looks at a curve before the learning rate has warmed up."""
+    after = plan.params.train.warmup_epochs + 1
+    made = {"median": MedianPruner(n_warmup_steps=after), "halving": SuccessiveHalvingPruner(after)}
+    return made.get(plan.pruner, NopPruner())

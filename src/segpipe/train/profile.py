@@ -1,0 +1,119 @@
+"""The profile of the pictures that a model was trained on, for its card."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from rich.progress import track
+
+from segpipe.common.files import first_by_hash
+from segpipe.common.profile import KEPT, Profile, Reference, limit, reference
+from segpipe.common.records import Manifest
+from segpipe.common.traits import read_traits
+from segpipe.model.observed import SHARE, Components, observed, said
+from segpipe.train.samples import Samples
+from segpipe.train.saving import in_float32
+
+CLASSES = 8
+"""Classes whose share of a picture is a trait, at most: the commonest ones."""
+
+Traits = Sequence[Mapping[str, float]]  # of several pictures, all with the same traits
+
+
+def profile(
+    network: keras.Model, manifest: Manifest, training: Samples, validation: Samples, batch_size: int
+) -> Profile | None:
+    """Measure what pictures a trained network knows, print it, and return it.
+
+    What a picture shows of the camera is told by pictures of training. What the network says of it is
+    told by those of validation, since a network is surer of what it learned. Validation sets the limit.
+    A network that learned tiles never sees a picture as a whole, so that its own traits are left out.
+    Returns None where the records hold no traits.
+    """
+    if not manifest.traits:
+        print("no profile of the pictures: the records hold none of their traits")
+        return None
+    measured = {one.name: one.traits for one in read_traits(manifest.folder, manifest.traits)}
+    known, judged = (_kept(samples.names, manifest) for samples in (training, validation))
+    told: Traits = []
+    features: dict[str, Any] | None = None
+    if not manifest.tiles:
+        names = manifest.classes.names
+        components, told = _observed(network, names, (training, known), (validation, judged), batch_size)
+        features = components.to_json()
+    references = _references([measured[name] for name in known])
+    distances = _distances(references, [measured[name] for name in judged], told)
+    most, beyond = limit(distances)
+    every = {**references, **_references(told)}
+    found = Profile(every, most, len(judged), beyond, features)
+    print(
+        f"profile: {len(found.references)} traits of {len(known)} training and {len(judged)} validation "
+        f"pictures; of pictures like these {found.rate:.1%} will be called foreign"
+    )
+    return found
+
+
+def _kept(names: Sequence[str], manifest: Manifest) -> list[str]:
+    """Return the pictures of a split whose traits are kept, the same ones every time."""
+    pictures = {name.rpartition("@")[0] for name in names} if manifest.tiles else names
+    return first_by_hash(pictures, KEPT, "profile")
+
+
+def _references(traits: Traits) -> dict[str, Reference]:
+    """Return the values that pictures have, by trait."""
+    return {
+        name: reference(name, [one[name] for one in traits]) for name in (traits[0] if traits else ())
+    }
+
+
+def _observed(
+    network: keras.Model,
+    classes: Sequence[str],
+    training: tuple[Samples, list[str]],
+    validation: tuple[Samples, list[str]],
+    batch_size: int,
+) -> tuple[Components, Traits]:
+    """Return the components of training pictures, and what the network says of validation pictures."""
+    observer = observed(in_float32(network))
+    components = Components.of(
+        np.concatenate([features for _, features in _passes(observer, *training, batch_size)])
+    )
+    told = [
+        {**of_logits, **of_features}
+        for logits, features in _passes(observer, *validation, batch_size)
+        for of_logits, of_features in zip(
+            said(logits, classes), components.traits(features), strict=True
+        )
+    ]
+    rare = _rare(told, classes)
+    return components, [{name: v for name, v in one.items() if name not in rare} for one in told]
+
+
+def _rare(told: Traits, classes: Sequence[str]) -> set[str]:
+    """Return the traits of the classes that are not among the commonest."""
+    shares = sorted((SHARE + name for name in classes), key=lambda name: -sum(one[name] for one in told))
+    return {*shares[CLASSES:]}
+
+
+def _passes(
+    observer: keras.Model, samples: Samples, names: list[str], batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield logits and features of some pictures, a batch at a time."""
+    numbers = {name: number for number, name in enumerate(samples.names)}
+    chosen = np.array([numbers[name] for name in names])
+    for begin in track(range(0, len(chosen), batch_size), "Observing"):
+        within = chosen[begin : begin + batch_size]
+        images, _ = samples.take(np.resize(within, batch_size))  # one shape is compiled once
+        yield tuple(output[: len(within)] for output in observer.predict_on_batch(images))
+
+
+def _distances(references: Mapping[str, Reference], measured: Traits, told: Traits) -> list[float]:
+    """Return how far each validation picture lies from the known ones, itself not among them."""
+    own, found = _references(told), []
+    for number, of_camera in enumerate(measured):
+        places = [references[name].distance(value) for name, value in of_camera.items()]
+        for name, value in told[number].items() if told else ():
+            places.append(own[name].without(value).distance(value))
+        found.append(max(places))
+    return found

@@ -1,0 +1,216 @@
+"""`segpipe drift`: 0 for pictures like those of training, 1 for others, 2 where it cannot tell."""
+
+import json
+import os
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import PETS
+from PIL import Image, ImageFilter
+
+from segpipe import cli
+from segpipe.common.modelfile import CARD, CARD_FORMAT, read_card
+from segpipe.common.profile import Profile, limit, reference
+from segpipe.preprocess.traits import traits_of
+from segpipe.train.saving import save_model
+
+SIZE = (32, 32)
+
+
+def photo(rng):
+    """Noise on a few large patches, as bright and as colourful as it happens."""
+    patches = rng.normal(rng.normal(120, 20), 30, (3, 4, 3))
+    large = np.repeat(np.repeat(patches, 20, 0), 20, 1)
+    noisy = large + rng.normal(0, 8, (*large.shape[:2], 1))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def profile(rng):
+    """What is known of 80 photos, with the limit that 40 others set."""
+    known, judged = ([traits_of(np.asarray(photo(rng))) for _ in range(count)] for count in (80, 40))
+    references = {name: reference(name, [one[name] for one in known]) for name in known[0]}
+    distances = [max(references[name].distance(one[name]) for name in one) for one in judged]
+    most, beyond = limit(distances)
+    return Profile(references, most, len(judged), beyond, None)
+
+
+def saved(path, **more):
+    """A model that sees colours alone, and the card of one for these photos."""
+    image = keras.Input((*SIZE, 3), dtype="uint8")
+    logits = keras.layers.Conv2D(3, 1)(keras.layers.Rescaling(1 / 255)(image))
+    card = {"format": CARD_FORMAT, "segpipe": "0.0.9", "libraries": {"keras": "3.0.0"}}
+    card |= {"image_size": SIZE, "resize": "stretch", **PETS.to_json(), **more}
+    save_model(keras.Model(image, logits, name="unet"), path, card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    known = profile(np.random.default_rng(1))
+    return saved(tmp_path_factory.mktemp("model") / "model.keras", profile=known.to_json())
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    folder = tmp_path / "photos"
+    (folder / "deeper").mkdir(parents=True)
+    for number in range(30):
+        photo(rng).save(folder / ("deeper" if number % 2 else "") / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def drift(model, tmp_path, monkeypatch, capsys):
+    """Run the command in this process: exit code, what it printed, what it complained of."""
+
+    def command(folder, *arguments):
+        given = ["segpipe", "drift", str(folder), *map(str, arguments)]
+        given += [] if "--model" in arguments else ["--model", str(model)]
+        monkeypatch.setattr(sys, "argv", given)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return command
+
+
+def changed(folder, change):
+    for path in folder.rglob("*.png"):
+        change(Image.open(path)).save(path)
+
+
+def test_pictures_of_the_same_kind_are_alike(drift, photos, tmp_path):
+    code, said, _ = drift(photos)
+    assert code == 0
+    assert "alike: no trait of 30 pictures shifted by more than chance" in said
+    assert (tmp_path / "logs/drift/index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "trait"),
+    [
+        (lambda picture: picture.filter(ImageFilter.GaussianBlur(2)), "sharpness"),
+        (lambda picture: picture.convert("L").convert("RGB"), "saturation"),
+        (lambda picture: picture.point(lambda value: value // 2), "brightness"),
+    ],
+)
+def test_a_changed_camera_is_named_by_the_trait_that_it_changed(drift, photos, change, trait, tmp_path):
+    changed(photos, change)
+    code, said, _ = drift(photos)
+    assert code == 1
+    assert "different: " in said
+    assert f"\n{trait}: " in said
+    page = (tmp_path / "logs/drift/drift.md").read_text()
+    assert f"| {trait} |" in page
+    assert f"Pictures farthest by {trait}" in page
+
+
+def test_the_table_has_a_row_a_picture_the_farthest_first(drift, photos, tmp_path):
+    Image.new("RGB", (80, 60), (255, 255, 255)).save(photos / "white.png")
+    drift(photos)
+    table = pd.read_csv(tmp_path / "logs/drift.csv")
+    assert len(table) == 31
+    assert table.path[0] == str(photos / "white.png")
+    assert table.distance[0] > 1
+    assert table.foreign_by.notna()[0]
+    assert table.brightness[0] == 255
+    assert table.distance.is_monotonic_decreasing
+
+
+def test_the_same_pictures_give_the_same_page(drift, photos, tmp_path):
+    pages = []
+    for _ in range(2):
+        drift(photos)
+        pages.append((tmp_path / "logs/drift/index.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_unreadable_pictures_and_other_files_are_counted_and_named(drift, photos):
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    (photos / "notes.txt").write_text("neither")
+    code, said, _ = drift(photos)
+    assert code == 0
+    assert "note: 1 pictures could not be read: " in said
+    assert "broken.jpg" in said
+    assert "1 files are no known picture (1 .txt)" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        (None, "no such folder"),
+        ([], "holds no image"),
+        ([b"no picture"], "no picture can be read; the first: "),
+    ],
+)
+def test_a_folder_without_a_picture_cannot_tell(drift, tmp_path, files, complaint):
+    folder = tmp_path / "empty"
+    if files is not None:
+        folder.mkdir()
+        for number, content in enumerate(files):
+            (folder / f"{number}.png").write_bytes(content)
+    code, _, complained = drift(folder)
+    assert (code, complained.count("\n")) == (2, 1)
+    assert complaint in complained
+    assert not (tmp_path / "logs/drift").exists()
+
+
+def test_a_single_picture_cannot_tell(drift, tmp_path, rng):
+    (tmp_path / "one").mkdir()
+    photo(rng).save(tmp_path / "one/0.png")
+    code, _, complained = drift(tmp_path / "one")
+    assert code == 2
+    assert "1 pictures are too few" in complained
+
+
+def test_a_model_of_an_older_card_cannot_tell_and_says_that_it_must_be_trained_again(
+    drift, photos, tmp_path
+):
+    code, _, complained = drift(photos, "--model", saved(tmp_path / "older.keras"))
+    assert (code, complained.count("\n")) == (2, 1)
+    assert "older.keras: the model has no profile of its training pictures" in complained
+    assert "train it again" in complained
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_without_write_access_it_says_where_and_leaves_nothing(drift, photos, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    code, _, complained = drift(photos, "--out", tmp_path / "locked/drift")
+    assert (code, complained.count("\n")) == (2, 1)
+    assert "locked" in complained
+
+
+def test_a_place_that_cannot_be_written_is_named(drift, photos, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    code, _, complained = drift(photos, "--out", tmp_path / "file/drift")
+    assert (code, complained.count("\n")) == (2, 1)
+    assert str(tmp_path / "file") in complained
+
+
+def test_a_folder_of_something_else_is_not_replaced(drift, photos, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").write_text("dear")
+    code, _, complained = drift(photos, "--out", tmp_path / "mine")
+    assert code == 2
+    assert "holds something other than drift" in complained
+    assert (tmp_path / "mine/letter.txt").read_text() == "dear"
+
+
+def test_info_shows_usual_values_and_not_those_of_every_picture(model, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["segpipe", "info", str(model)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().out
+    low, middle, high = Profile.of_card(read_card(model)).references["brightness"].usual
+    assert f"brightness:\n    - {low:.4g}\n    - {middle:.4g}\n    - {high:.4g}\n" in said
+    assert said.count("\n") < 100
+
+
+def test_the_profile_takes_a_few_kilobytes_of_the_card(model):
+    with zipfile.ZipFile(model) as archive:
+        assert len(json.dumps(json.loads(archive.read(CARD))["profile"])) < 20_000

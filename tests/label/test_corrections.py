@@ -1,0 +1,236 @@
+"""`segpipe corrections`: corrected masks replace those of the same names, and it says what changed."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import PETS, ROOT, environment, git, set_params
+from PIL import ExifTags, Image
+
+from segpipe import cli
+from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.common.errors import UserError
+from segpipe.label.corrections import correct
+from segpipe.predict.labels import labels_in
+
+TABLE = ClassTable(
+    (
+        SegmentationClass("pet", (1, 4), "#0072b2"),
+        SegmentationClass("background", 2, "#999999"),
+        SegmentationClass("border", 3, "#e69f00"),
+    ),
+    (9,),
+)
+HEIGHT, WIDTH = 20, 30
+NAMES = [f"shot {n}" for n in range(6)]
+
+
+def mask_of(number):
+    """A pet of two values on a background, and something to ignore."""
+    mask = np.full((HEIGHT, WIDTH), 2, np.uint8)
+    mask[4:12, number : number + 10] = 1
+    mask[4:6, number : number + 10] = 4
+    mask[18:, :3] = 9
+    return mask
+
+
+def corrected(number):
+    """The pet has ten columns more, below: 40 pixels of background become pet."""
+    indices = TABLE.to_indices(mask_of(number))
+    indices[12:16, number : number + 10] = 0
+    return indices
+
+
+@pytest.fixture
+def mine(tmp_path, rng):
+    """A folder of pairs."""
+    for number, name in enumerate(NAMES):
+        for folder, picture in (
+            ("images", Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))),
+            ("masks", Image.fromarray(mask_of(number))),
+        ):
+            path = tmp_path / f"data/mine/{folder}/{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+    return tmp_path / "data/mine"
+
+
+@pytest.fixture
+def project(mine, tmp_path, monkeypatch):
+    """A repository whose folder of pairs DVC keeps, by links to its cache."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    rows = TABLE.to_json()
+    data = {"data.source": "folder", "data.folder.path": "data/mine", "data.folder.layout": "pairs"}
+    set_params(tmp_path, data | {"data.classes": rows["classes"], "data.ignore": rows["ignore"]})
+    git(tmp_path, "init -q")
+    for command in (["init", "-q"], ["config", "cache.type", "symlink"], ["add", "-q", "data/mine"]):
+        subprocess.run(["dvc", *command], cwd=tmp_path, check=True, env=environment())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command in this process: its exit code, and all that it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segpipe", "corrections", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, "".join(capsys.readouterr())
+
+    return run
+
+
+def export(folder, pictures, tool, masks, table=TABLE):
+    """What an annotators' tool gives back: these masks, of pictures of these names."""
+    with labels_in(folder, tool, table) as labels:
+        for name, mask in masks.items():
+            labels.add(labels.of(pictures / f"{name}.png", name, mask))
+
+
+def stored(mine, name=None):
+    masks = {path.stem: np.asarray(Image.open(path)) for path in (mine / "masks").iterdir()}
+    return masks if name is None else masks[name]
+
+
+def take(mine, tool, table=TABLE):
+    return correct(mine, "pairs", mine.parents[1] / "export", tool, table, "rgb")
+
+
+@pytest.mark.slow
+def test_the_command_replaces_masks_that_dvc_keeps_and_its_cache_has_the_old(project, command, mine):
+    before = stored(mine)
+    export(project / "export", mine / "images", "coco", {NAMES[1]: corrected(1)})
+    code, said = command("export")
+    assert code == 0, said
+    assert "6 masks, 1 changed: pet +8.3 %, background -1.3 %; 1 had a correction" in said
+    assert "next: dvc add data/mine && dvc repro" in said
+    assert (TABLE.to_indices(stored(mine, NAMES[1])) == corrected(1)).all()
+    code, said = command("export")
+    assert (code, "data/mine changed since it was added to DVC" in said) == (1, True), said
+    shutil.rmtree(mine)
+    subprocess.run(["dvc", "checkout", "-q"], cwd=project, check=True, env=environment())
+    assert all((mask == before[name]).all() for name, mask in stored(mine).items())
+    (project / "data/mine.dvc").unlink()
+    code, said = command("export")
+    assert (code, "data/mine is not kept by DVC" in said) == (1, True), said
+    set_params(project, {"data.source": "synthetic"})
+    code, said = command("export")
+    assert (code, "error: data.source is synthetic" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("tool", ["coco", "cvat"])
+def test_only_pixels_whose_class_changed_get_another_value(mine, tmp_path, tool):
+    before = stored(mine)
+    masks = {NAMES[0]: TABLE.to_indices(mask_of(0)), NAMES[1]: corrected(1), NAMES[2]: corrected(2)}
+    export(tmp_path / "export", mine / "images", tool, masks)
+    done = take(mine, tool)
+    # 6 masks of 80 pixels of pets and 514 of background; 80 pixels go from one to the other.
+    assert str(done) == "6 masks, 2 changed: pet +16.7 %, background -2.6 %"
+    assert (done.corrected, done.changed, done.unmatched) == (3, 80, [])
+    after = stored(mine)
+    grown = TABLE.to_indices(before[NAMES[1]]) != corrected(1)
+    assert (after[NAMES[1]] == np.where(grown, 1, before[NAMES[1]])).all()
+    assert {*np.unique(after[NAMES[1]])} == {1, 2, 4, 9}, "both values of the pet stay"
+    assert all((after[name] == before[name]).all() for name in NAMES if name not in NAMES[1:3])
+    again = take(mine, tool)
+    assert (str(again), again.changed) == ("6 masks, none changed", 0)
+
+
+def test_new_pictures_are_left_out_and_named(mine, tmp_path):
+    shutil.copytree(mine / "images", tmp_path / "more")
+    Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / "more/new.png")
+    export(tmp_path / "export", tmp_path / "more", "coco", {NAMES[1]: corrected(1), "new": corrected(2)})
+    assert take(mine, "coco").unmatched == ["new"]
+
+
+def test_a_mask_on_the_stored_view_of_a_turned_picture_stays_there(mine, tmp_path):
+    """EXIF turns the picture; its mask in the folder is not turned, and the tool's is."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = mine / f"images/{NAMES[0]}.png"
+    pixels = np.asarray(Image.open(path))
+    Image.fromarray(pixels).save(path, exif=exif)
+    export(tmp_path / "export", mine / "images", "labelme", {NAMES[0]: np.rot90(corrected(0), -1)})
+    take(mine, "labelme")
+    assert (TABLE.to_indices(stored(mine, NAMES[0])) == corrected(0)).all()
+
+
+def test_masks_of_colours_get_colours(mine, tmp_path):
+    rows = (SegmentationClass(c.name, c.colour, c.colour) for c in PETS.classes)
+    for number, name in enumerate(NAMES):
+        drawn = PETS.palette[TABLE.to_indices(mask_of(number)) % 3]
+        Image.fromarray(drawn).save(mine / f"masks/{name}.png")
+    new = corrected(1) % 3
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: new})
+    take(mine, "coco", ClassTable(tuple(rows)))
+    assert (stored(mine, NAMES[1]) == PETS.palette[new]).all()
+
+
+def test_a_palette_stays(mine, tmp_path):
+    path = mine / f"masks/{NAMES[1]}.png"
+    drawn = Image.fromarray(mask_of(1))
+    drawn.putpalette([*range(30)])
+    drawn.save(path)
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: corrected(1)})
+    take(mine, "coco")
+    assert Image.open(path).getpalette()[:30] == [*range(30)]
+    assert (TABLE.to_indices(stored(mine, NAMES[1])) == corrected(1)).all()
+
+
+def refused(mine, tool, expected):
+    before = stored(mine)
+    with pytest.raises(UserError, match=re.escape(expected)):
+        take(mine, tool)
+    assert all((mask == before[name]).all() for name, mask in stored(mine).items())
+    shutil.rmtree(mine.parents[1] / "export")
+
+
+def test_two_exports_that_name_one_picture_are_refused(mine, tmp_path):
+    export(tmp_path / "export/a", mine / "images", "cvat", {NAMES[1]: corrected(1)})
+    export(
+        tmp_path / "export/b", mine / "images", "cvat", {NAMES[1]: corrected(2), NAMES[2]: corrected(2)}
+    )
+    refused(mine, "cvat", f"{NAMES[1]}: 2 labels of one picture (a/annotations.xml")
+
+
+def test_labels_of_another_picture_size_or_class_are_refused_and_all_masks_stay(mine, tmp_path):
+    other, name = tmp_path / "other", NAMES[1]
+    shutil.copytree(mine / "images", other)
+    shutil.copy(other / f"{NAMES[5]}.png", other / f"{name}.png")
+    export(tmp_path / "export", other, "coco", {name: corrected(1), NAMES[2]: corrected(2)})
+    refused(mine, "coco", f"another picture (images/{name}.png); expected that of the same name")
+    Image.new("RGB", (9, 9)).save(other / f"{name}.png")
+    export(tmp_path / "export", other, "coco", {name: np.ones((9, 9), np.uint8)})
+    refused(mine, "coco", f"labels of 9x9; expected 30x20, as masks/{name}.png")
+    export(tmp_path / "export", other, "coco", {name: np.ones((9, 9), np.uint8)})
+    (mine / f"images/{name}.png").rename(mine / "images/moved.png")
+    (mine / f"masks/{name}.png").rename(mine / "masks/moved.png")
+    refused(mine, "coco", f"none of its 1 pictures is in {mine}, such as {name}")
+    dogs = ClassTable((SegmentationClass("dog", 1, "#000000"),))
+    export(tmp_path / "export", other, "coco", {NAMES[2]: 0 * corrected(1)}, dogs)
+    refused(mine, "coco", "labels that are no class: 'dog'")
+
+
+def test_pixels_to_ignore_need_a_value_of_their_own(mine, tmp_path):
+    ignoring = corrected(1)
+    ignoring[0, 0] = 255
+    for name in NAMES:
+        Image.fromarray(np.full((HEIGHT, WIDTH), 2, np.uint8)).save(mine / f"masks/{name}.png")
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: ignoring})
+    with pytest.raises(UserError, match="pixels to ignore; expected a value for them"):
+        take(mine, "coco", PETS)
+    take(mine, "coco")
+    assert stored(mine, NAMES[1])[0, 0] == 9
+
+
+def test_labels_in_a_tools_own_files_are_not_rewritten(mine, tmp_path):
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: corrected(1)})
+    export(tmp_path / "own", mine / "images", "labelme", {NAMES[1]: corrected(2)})
+    with pytest.raises(UserError, match="in the layout labelme the labels are the tool's own files"):
+        correct(tmp_path / "own", "labelme", tmp_path / "export", "coco", TABLE, "rgb")

@@ -1,0 +1,130 @@
+"""A sweep's file and its params on the command line: ranges in Hydra's grammar, and what is refused."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from segpipe.common.errors import UserError
+from segpipe.params import recipes
+
+optuna = pytest.importorskip("optuna", reason="Optuna is not installed (the extra sweep)")
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
+
+from segpipe.sweep.plan import read_plan  # noqa: E402
+
+RATE = "train.learning_rate=tag(log, interval(0.001, 0.1))"
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_ranges_are_those_of_hydras_grammar():
+    plan = read_plan(
+        None,
+        7,
+        [
+            RATE,
+            "train.weight_decay=interval(0, 0.9)",
+            "train.epochs=int(interval(2, 9))",
+            "train.schedule=choice(constant, cosine)",
+            "model.decoder.filters=choice([32,32,32,32], [64,64,64,64])",
+        ],
+    )
+    assert plan.ranges == {
+        "train.learning_rate": FloatDistribution(0.001, 0.1, log=True),
+        "train.weight_decay": FloatDistribution(0, 0.9),
+        "train.epochs": IntDistribution(2, 9),
+        "train.schedule": CategoricalDistribution(("constant", "cosine")),
+        "model.decoder.filters": CategoricalDistribution(("[32,32,32,32]", "[64,64,64,64]")),
+    }
+    assert (plan.name, plan.trials, plan.fixed) == ("sweep", 7, {})
+
+
+def test_the_command_line_comes_on_top_of_the_file_and_a_value_is_for_all_trials(tmp_path):
+    path = tmp_path / "rates.yaml"
+    path.write_text(
+        "trials: 3\nsampler: random\nparams:\n  train.epochs: 5\n  train.class_weights: {border: 2.0}\n"
+        "  train.learning_rate: interval(0.1, 0.2)\n  train.ema: interval(0.1, 0.2)\n"
+    )
+    plan = read_plan(path, None, [RATE, "train.ema=0.5"])
+    assert (plan.name, plan.trials, plan.sampler, plan.pruner) == ("rates", 3, "random", "median")
+    assert plan.ranges == {"train.learning_rate": FloatDistribution(0.001, 0.1, log=True)}
+    assert plan.params.train.epochs == 5
+    assert plan.overrides({"train.learning_rate": 0.01}) == [
+        "train.epochs=5", "train.class_weights=null", "train.class_weights={border:2.0}",
+        "train.ema=0.5", "train.learning_rate=0.01",
+    ]  # fmt: skip
+
+
+def test_another_commit_range_or_value_makes_another_study_and_more_trials_do_not():
+    names = [
+        read_plan(None, trials, on_top).study(commit)
+        for trials, on_top, commit in [
+            (3, [RATE], "a"),
+            (9, [RATE], "a"),
+            (3, [RATE], "b"),
+            (3, [RATE, "train.epochs=2"], "a"),
+            (3, [RATE.replace("0.1", "0.2")], "a"),
+        ]
+    ]
+    assert names[0] == names[1]
+    assert len({*names}) == 4
+
+
+@pytest.mark.parametrize(
+    ("on_top", "said"),
+    [
+        (["train.epochs=5"], "no param has a range, so there is nothing to search; give one tag(log,"),
+        (["train.learning_rat=interval(1, 2)"], "train.learning_rat: no such param; did you mean train"),
+        (["train.epochs=interval(1"], "train.epochs=interval(1: "),
+        (["train.learning_rate=interval(2, 1)"], "train.learning_rate=interval(2, 1): "),
+        (
+            ["train.learning_rate=tag(log, interval(0, 1))"],
+            "train.learning_rate=tag(log, interval(0, 1)",
+        ),
+        (["train.epochs=range(1, 4)"], "train.epochs=range(1, 4): a sweep takes tag(log, "),
+        (["train.ema=interval(0.5, 1.5)"], "params.yaml: train.ema = 1.5: "),
+        (["train.schedule=choice(cosine, linear)"], "params.yaml: train.schedule = 'linear': "),
+        (["train.epochs=0", RATE], "params.yaml: train.epochs = 0: "),
+    ],
+)
+def test_what_no_trial_could_take_is_refused_in_one_line_before_any_runs(on_top, said):
+    with pytest.raises(UserError) as raised:
+        read_plan(None, None, on_top)
+    assert str(raised.value).startswith(said)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trials: 0", "trials: input should be greater than or equal to 1"),
+        ("sampler: grid", "sampler: input should be 'tpe' or 'random'"),
+        ("ranges: {}", "ranges: extra inputs are not permitted"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_key(tmp_path, text, said):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(UserError) as raised:
+        read_plan(tmp_path / "own.yaml", None, [RATE])
+    assert str(tmp_path / "own.yaml") in str(raised.value)
+    assert said in str(raised.value)
+
+
+def test_the_example_is_a_sweep_and_no_recipe():
+    plan = read_plan(Path("experiments/sweep.yaml"), None, [])
+    assert [*plan.ranges] == ["train.learning_rate", "train.weight_decay"]
+    assert "sweep" not in recipes.recipes()
+
+
+def test_without_optuna_the_command_says_what_installs_it():
+    code = "import sys; sys.modules['optuna'] = None\nfrom segpipe.sweep.plan import read_plan"
+    code += "\nread_plan(None, None, [])"
+    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=False)
+    assert "needs Optuna, which is not here; pip install 'segpipe[sweep]'" in done.stderr

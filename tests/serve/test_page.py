@@ -44,6 +44,12 @@ def strengthen(page, value):
     page.locator("#strength").fill(str(value))
 
 
+def tab_to(page, name):
+    """Press Tab until an element has the focus."""
+    while page.evaluate("document.activeElement.id") != name:
+        page.keyboard.press("Tab")
+
+
 def text(page, selector):
     return page.locator(selector).inner_text().replace("\xa0", " ")
 
@@ -83,13 +89,12 @@ def test_a_click_tells_the_class_and_the_confidence_of_the_pixel(visited):
 
 def test_the_keyboard_is_enough(visited):
     page = visited.page
-    page.keyboard.press("Tab")
+    tab_to(page, "choose")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(PICTURE)
     page.wait_for_selector("#result:visible")
-    while page.evaluate("document.activeElement.id") != "canvas":
-        page.keyboard.press("Tab")
+    tab_to(page, "canvas")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowLeft")
     assert text(page, "#pixel") == "Row 0, column 0: red, confidence 100.0 %."
@@ -115,6 +120,7 @@ def test_a_narrow_window_needs_no_scrolling_aside_in_light_and_dark(visit, serve
     assert visited.complaints == []
 
 
+@pytest.mark.slow
 def test_the_page_asks_its_own_server_alone_and_says_when_that_is_gone(visit, model):
     with served.serving(model) as own:
         visited = visit(own.get("/").url)

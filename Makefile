@@ -90,8 +90,10 @@ format: setup ## Format the code
 	ruff check --fix .
 
 lock: setup ## Resolve requirements.lock again from pyproject.toml
-	uv pip compile pyproject.toml --extra cluster --extra dev --extra export --extra geo --extra hub --extra jax --extra medical --extra sweep --universal --python-version 3.10 --generate-hashes \
+	uv pip compile pyproject.toml --extra cluster --extra dev --extra export --extra geo --extra hub --extra jax --extra medical --extra serve --extra sweep --universal --python-version 3.10 --generate-hashes \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
+	uv pip compile docker/requirements.in --constraint requirements.lock --universal --python-version 3.13 --generate-hashes \
+	  --no-header --no-annotate --quiet --output-file docker/requirements.lock
 
 clean: ## Remove what this Makefile made, but no data or results
 	rm -rf .venv .demo .remote-demo .experiments .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -114,19 +114,20 @@ def chromium() -> Iterator[playwright.sync_api.Browser]:
     if path is None:
         pytest.skip(f"none of {', '.join(names)} is installed")
     with playwright.sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", *camera])
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def visit(chromium: playwright.sync_api.Browser) -> Iterator[Callable[..., Visit]]:
-    """Open a file in the browser, the network off; `visit(path, width=1400, dark=False)`."""
+    """Open a file, the network off, or an address; `visit(where, width=1400, dark=False)`."""
     contexts = []
 
-    def open_page(path: Path, width: int = 1400, dark: bool = False) -> Visit:
+    def open_page(where: Path | str, width: int = 1400, dark: bool = False) -> Visit:
         context = chromium.new_context(
-            offline=True,
+            offline=isinstance(where, Path),
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
         )
@@ -140,7 +141,7 @@ def visit(chromium: playwright.sync_api.Browser) -> Iterator[Callable[..., Visit
                 visited.complaints.append(said.text) if said.type in ("error", "warning") else None
             ),
         )
-        visited.page.goto(path.resolve().as_uri())
+        visited.page.goto(where.resolve().as_uri() if isinstance(where, Path) else where)
         return visited
 
     yield open_page

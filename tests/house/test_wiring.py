@@ -22,7 +22,7 @@ FLOORS = [
     {"model"},
     {"fetch", "preprocess", "train", "evaluate", "export", "report"},
     {"params"},
-    {"drift", "hub", "label", "predict", "survey", "review", "plan", "sweep"},
+    {"drift", "hub", "label", "plan", "predict", "review", "serve", "survey", "sweep"},
     {"cli"},
 ]
 """Folders of `src/segpipe`, from the ground up. A file imports from its own floor or one below."""

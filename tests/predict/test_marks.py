@@ -8,8 +8,8 @@ from PIL import Image
 from test_predictor import card, network
 
 from segpipe import load_model
-from segpipe.common.profile import Mark, Profile, reference
-from segpipe.predict.watch import describe, summary
+from segpipe.common.profile import Mark, Profile, describe, reference
+from segpipe.predict.watch import summary
 from segpipe.preprocess.traits import traits_of
 from segpipe.train.saving import save_model
 

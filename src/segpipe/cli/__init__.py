@@ -19,6 +19,7 @@ from segpipe.cli import (
     results,
     review,
     runs,
+    serve,
 )
 from segpipe.cli import sweep as sweeps
 from segpipe.common.errors import exits_cleanly
@@ -51,8 +52,8 @@ def _options(
 
 for command in (
     data.init_data, plan.plan, data.data, results.scores, review.check, review.compare, review.noise,
-    results.baseline, model.info, model.model, predict.predict, export.export, hub.push_hub, runs.runs,
-    recipes.recipe, folds.folds, sweeps.sweep, label.suspects, label.corrections, drift.drift,
+    results.baseline, model.info, model.model, predict.predict, export.export, serve.serve, hub.push_hub,
+    runs.runs, recipes.recipe, folds.folds, sweeps.sweep, label.suspects, label.corrections, drift.drift,
 ):  # fmt: skip
     app.command()(command)
 

@@ -29,6 +29,7 @@ _LEAST = {
 """A step in each trait that people hardly see. Known pictures that are all alike, such as those of one
 size, thereby still allow it."""
 _LEAST_OF_NETWORK = 0.02
+_OCTAVES = ("size", "aspect")  # traits that are logarithms to base 2
 
 
 class Mark(NamedTuple):
@@ -147,3 +148,16 @@ def limit(distances: Sequence[float]) -> tuple[float, int]:
 def rounded(value: float) -> float:
     """Return a value with the digits that a card keeps."""
     return float(f"{value:.{_DIGITS}g}")
+
+
+def describe(mark: Mark) -> str:
+    """Say how foreign a picture is, and why."""
+    value, low, high = (in_units(mark.trait, number) for number in (mark.value, mark.low, mark.high))
+    return f"{mark.score:.2f} times the limit: {mark.trait} {value}, known pictures {low} to {high}"
+
+
+def in_units(trait: str, value: float) -> str:
+    """Return a trait's value for people: sizes as the edge of a square in pixels, aspects as ratios."""
+    if trait == "size":
+        return f"{2**value:.0f} px"
+    return f"{2**value if trait in _OCTAVES else value:.3g}"

@@ -10,13 +10,12 @@ from matplotlib.figure import Figure as Drawing
 
 from segpipe.common.bands import displayed
 from segpipe.common.letters import dejavu, drawable
-from segpipe.common.profile import Profile, Reference
+from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
 from segpipe.drift.compare import FOREIGN, LEVEL, TOLERANCE, Shift
 from segpipe.drift.looked import Looked
 from segpipe.model.observed import SHARE
 from segpipe.predict.images import Input
-from segpipe.predict.watch import describe, in_units
 from segpipe.report import grids
 from segpipe.report.pages import Block, Figure, Section, Table
 from segpipe.report.words import percent, shortened

@@ -109,15 +109,8 @@ class Reference:
         return np.concatenate([part.argmax(-1).astype(np.uint8) for part in rows])
 
     def given(self, pixels: np.ndarray, invalid: np.ndarray | None) -> np.ndarray:
-        """Return a picture as the whole predictor takes it: all bands, of its type.
-
-        Where pixels are scaled, those that hold nothing are NaN, or the least number of an integer type.
-        """
-        image = np.broadcast_to(pixels, (*pixels.shape[:2], self.levels.bands))
-        image = image.astype(picture_type(self.levels))  # a copy
-        if invalid is not None and self.levels.ranges(pixels.dtype.name):
-            image[invalid] = np.nan if image.dtype.kind == "f" else np.iinfo(image.dtype).min
-        return image
+        """Return a picture as the whole predictor takes it."""
+        return self.levels.raw(pixels, invalid, picture_type(self.levels))
 
 
 def decoded(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.fetch.pillow import open_one, orientation_of
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.sample import TooLargeError
 from segpipe.fetch.stored import CODESTREAM, Colours, Stored, check_size
 
 _MOST_SAMPLES = 1 << 28  # JPEG 2000's decoder takes four bytes for each beside the picture's own
@@ -37,7 +37,7 @@ def open_jpeg_2000(data: bytes, file: str) -> Stored:
     check_size(file, height, width, 4 * bands * width)
     if height * width * bands > _MOST_SAMPLES:
         found = f"a JPEG 2000 of {height * width * bands} samples"
-        raise BadSampleError(file, found, f"{_MOST_SAMPLES} at most; cut it into parts")
+        raise TooLargeError(file, found, f"{_MOST_SAMPLES} at most; cut it into parts")
     colours: Colours = "grey" if bands < 3 else "rgb" if bands < 5 else "other"
     return Stored(
         (height, width), bands, lambda: np.atleast_3d(imagecodecs.jpeg2k_decode(data)), colours

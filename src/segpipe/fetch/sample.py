@@ -73,6 +73,10 @@ class BadSampleError(UserError):
         return str(self.problem)
 
 
+class TooLargeError(BadSampleError):
+    """A picture of more pixels or bytes than are read."""
+
+
 @dataclass(frozen=True)
 class Note:
     """A remark on the source as a whole, such as files that are left out; no sample is bad."""

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from segpipe.common.errors import brief
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.sample import BadSampleError, TooLargeError
 
 Colours = Literal["grey", "rgb", "cmyk", "palette", "other"]
 """What the bands of a file mean; bands after those of a colour are alpha or the like."""
@@ -95,16 +95,16 @@ def several(file: str, count: int | str, what: str, of: str = "") -> BadSampleEr
 
 
 def check_size(file: str, height: int, width: int, row_bytes: int) -> None:
-    """Raise BadSampleError for a picture that is empty or too large; nothing is allocated before."""
+    """Raise BadSampleError for an empty picture, TooLargeError for a large one; nothing is allocated."""
     most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     if height < 1 or width < 1:
         raise BadSampleError(file, f"a picture of {width}x{height} pixels", READABLE)
     if height * width > most:
         found = f"a picture of {height * width} pixels"
-        raise BadSampleError(file, found, f"{most} at most; cut it into parts")
+        raise TooLargeError(file, found, f"{most} at most; cut it into parts")
     if height * row_bytes > MOST_BYTES:
         found = f"a picture of {height * row_bytes / 1e9:.1f} GB"
-        raise BadSampleError(file, found, f"{MOST_BYTES / 1e9:.1f} GB at most; cut it into parts")
+        raise TooLargeError(file, found, f"{MOST_BYTES / 1e9:.1f} GB at most; cut it into parts")
 
 
 @contextlib.contextmanager
@@ -117,7 +117,7 @@ def readable(file: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         pixels, limit = re.findall(r"\d+", str(error))
         expected = f"{limit} at most; cut it into parts"
-        raise BadSampleError(file, f"a picture of {pixels} pixels", expected) from None
+        raise TooLargeError(file, f"a picture of {pixels} pixels", expected) from None
     except UnidentifiedImageError:
         raise BadSampleError(file, "no image format that segpipe reads", READABLE) from None
     except Exception as error:  # damaged bytes raise nearly anything, by library

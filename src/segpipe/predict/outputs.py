@@ -17,17 +17,24 @@ from segpipe.common.classes import ClassTable
 
 Format = Literal["npz", "png"]  # of probabilities
 
-_RLE = 3  # zlib's run-length strategy: twice as fast on masks as its default, and smaller
+# With zlib's run-length strategy: twice as fast on masks as its default, and smaller.
+PNG_OF_MASKS = {"compress_level": 1, "compress_type": 3}
 _STRIP = 1024
 
 
 def write_mask(path: Path, mask: np.ndarray, table: ClassTable) -> None:
     """Write a mask (class indices, uint8 [height, width]) as a PNG that training reads as such."""
+    picture = mask_picture(mask, table)
+    with whole(path) as partial:
+        picture.save(partial, "PNG", **PNG_OF_MASKS)
+
+
+def mask_picture(mask: np.ndarray, table: ClassTable) -> Image.Image:
+    """Return a mask (class indices, uint8 [height, width]) as a picture with a palette."""
     values, palette = file_values(table)
     picture = Image.fromarray(values[mask])
     picture.putpalette(palette.tobytes())
-    with whole(path) as partial:
-        picture.save(partial, "PNG", compress_level=1, compress_type=_RLE)
+    return picture
 
 
 def file_values(table: ClassTable) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +53,14 @@ def file_values(table: ClassTable) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> None:
-    """Write pixels, uint8 [height, width, bands], half and half with the classes' colours, as JPEG."""
+    """Write the overlay of a picture as JPEG."""
+    picture = overlay(pixels, mask, table)
+    with whole(path) as partial:
+        picture.save(partial, "JPEG", quality=90)
+
+
+def overlay(pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> Image.Image:
+    """Return pixels, uint8 [height, width, bands], half and half with the classes' colours."""
     picture = Image.new("RGB", mask.shape[::-1])
     for top in range(
         0, picture.height, _STRIP
@@ -55,8 +69,7 @@ def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: Class
         colours = Image.fromarray(mask[top : top + _STRIP])
         colours.putpalette(table.palette.tobytes())
         picture.paste(Image.blend(strip, colours.convert("RGB"), 0.5), (0, top))
-    with whole(path) as partial:
-        picture.save(partial, "JPEG", quality=90)
+    return picture
 
 
 def write_npz(path: Path, channels: Iterable[np.ndarray], names: list[str]) -> None:

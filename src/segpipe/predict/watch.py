@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.profile import Mark, Profile
+from segpipe.common.profile import Mark, Profile, describe
 from segpipe.evaluate.masks import Predict
 from segpipe.model.observed import Components, observed, said
 from segpipe.preprocess.traits import traits_of
@@ -16,7 +16,6 @@ NO_PROFILE = (
     "the model has no profile of its training pictures, since an older segpipe saved it; train it again"
 )
 """Why a model of an older card cannot tell."""
-_OCTAVES = ("size", "aspect")  # traits that are logarithms to base 2
 
 
 class Watch:
@@ -53,19 +52,6 @@ class Watch:
     def mark(self, pixels: np.ndarray, told: Mapping[str, float]) -> Mark:
         """Judge a picture, uint8 [height, width, bands] at its own size, and what is `told` of it."""
         return self.profile.mark({**traits_of(pixels), **told})
-
-
-def describe(mark: Mark) -> str:
-    """Say how foreign a picture is, and why."""
-    value, low, high = (in_units(mark.trait, number) for number in (mark.value, mark.low, mark.high))
-    return f"{mark.score:.2f} times the limit: {mark.trait} {value}, known pictures {low} to {high}"
-
-
-def in_units(trait: str, value: float) -> str:
-    """Return a trait's value for people: sizes as the edge of a square in pixels, aspects as ratios."""
-    if trait == "size":
-        return f"{2**value:.0f} px"
-    return f"{2**value if trait in _OCTAVES else value:.3g}"
 
 
 def summary(marks: Iterable[tuple[str, Mark]], rate: float) -> str:

@@ -77,6 +77,16 @@ class Levels:
             scaled[invalid] = 0
         return scaled
 
+    def raw(self, pixels: np.ndarray, invalid: np.ndarray | None, type_: str) -> np.ndarray:
+        """Return a picture as a whole predictor takes it: all bands, of its type; a copy.
+
+        Where pixels are scaled, those that hold nothing are NaN, or the least number of an integer type.
+        """
+        image = np.broadcast_to(pixels, (*pixels.shape[:2], self.bands)).astype(type_)
+        if invalid is not None and self.ranges(pixels.dtype.name):
+            image[invalid] = np.nan if image.dtype.kind == "f" else np.iinfo(image.dtype).min
+        return image
+
 
 RGB_OF_8_BITS = Levels(3, None, ("uint8",))
 

@@ -1,0 +1,1 @@
+"""`segpipe serve`: a whole predictor behind HTTP, and a page to try it. TensorFlow is never imported."""

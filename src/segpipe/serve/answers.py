@@ -1,0 +1,154 @@
+"""What a prediction is answered as: JSON, the mask as PNG, or an overlay as JPEG."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco
+from pydantic import BaseModel, Field
+
+from segpipe.common.classes import ClassTable
+from segpipe.predict import outputs
+from segpipe.predict.raster import counted
+from segpipe.serve.model import Picture, Prediction
+from segpipe.serve.requests import Refused
+
+Format = Literal["json", "png", "overlay"]
+TYPES: dict[Format, str] = {"json": "application/json", "png": "image/png", "overlay": "image/jpeg"}
+
+
+class Rle(BaseModel):
+    """A mask as COCO's compressed run lengths, as `pycocotools.mask.decode` takes it."""
+
+    size: tuple[int, int] = Field(description="height and width")
+    counts: str
+
+
+class OfClass(BaseModel):
+    """A class in one picture."""
+
+    name: str
+    value: int | str = Field(description="of this class in mask files")
+    colour: str = Field(description="#rrggbb")
+    share: float = Field(description="of the valid pixels, 0 to 1")
+    rle: Rle
+
+
+class OfPicture(BaseModel):
+    """The prediction for one picture."""
+
+    name: str
+    height: int
+    width: int
+    classes: list[OfClass]
+    confidence: float = Field(description="mean probability of the pixels' classes, 0 to 1")
+    remark: str = Field(description="why the model may not know such pictures; empty if it should")
+    mask: str | None = Field(
+        None, description="PNG in base64, with `maps`: a class a pixel, in its colour"
+    )
+    confidences: str | None = Field(None, description="PNG in base64, with `maps`: 255 stands for 1")
+
+
+class Predictions(BaseModel):
+    """The predictions in the order of the pictures."""
+
+    pictures: list[OfPicture]
+
+
+class Error(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
+class Result(NamedTuple):
+    """A picture with its prediction."""
+
+    picture: Picture
+    prediction: Prediction
+
+
+def chosen(asked: Format | None, accept: str, count: int) -> Format:
+    """Return the format of an answer, by the query or else by the header Accept.
+
+    Raises Refused where it is none of ours, or cannot hold so many pictures.
+    """
+    format_ = asked or _accepted(accept)
+    if format_ != "json" and count > 1:
+        raise Refused(406, f"{count} pictures, and {TYPES[format_]} holds one; ask for application/json")
+    return format_
+
+
+def _accepted(accept: str) -> Format:
+    wanted = sorted((_range(part) for part in accept.split(",")), key=lambda one: -one[1])
+    for name, quality in wanted:
+        for format_, type_ in TYPES.items():
+            if quality > 0 and name in (type_, f"{type_.partition('/')[0]}/*", "*/*", ""):
+                return format_
+    raise Refused(406, f"Accept names none of {', '.join(TYPES.values())}")
+
+
+def _range(part: str) -> tuple[str, float]:
+    """Return a media range of Accept and its quality."""
+    name, _, parameters = part.partition(";")
+    quality = parameters.replace(" ", "").lower().rpartition("q=")[2]
+    return name.strip().lower(), float(quality) if quality.replace(".", "", 1).isdigit() else 1.0
+
+
+def encoded(results: Sequence[Result], table: ClassTable, format_: Format, maps: bool) -> bytes:
+    """Return the body of an answer; `maps` adds mask and confidence of each pixel to JSON."""
+    if format_ == "json":
+        pictures = [described(one, table, maps) for one in results]
+        return Predictions(pictures=pictures).model_dump_json(exclude_none=True).encode()
+    (picture, prediction) = results[0]
+    if format_ == "png":
+        return mask_png(prediction.mask, table)
+    return _saved(outputs.overlay(picture.seen, prediction.mask, table), "JPEG", quality=90)
+
+
+def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
+    """Return what JSON says of a picture."""
+    picture, (mask, confidence) = result
+    pixels = counted(mask, picture.invalid, table)
+    shares = pixels / max(pixels.sum(), 1)
+    return OfPicture(
+        name=picture.name, height=mask.shape[0], width=mask.shape[1], remark=picture.remark,
+        classes=[
+            OfClass(name=one.name, value=value, colour=one.colour, share=round(float(share), 6),
+                    rle=_rle(mask == index))
+            for index, (one, value, share) in enumerate(
+                zip(table.classes, table.file_values, shares, strict=True)
+            )
+        ],
+        confidence=round(float(confidence.mean(dtype=np.float64)), 6),
+        mask=_in_base64(mask_png(mask, table)) if maps else None,
+        confidences=_in_base64(_confidence_png(confidence)) if maps else None,
+    )  # fmt: skip
+
+
+def mask_png(mask: np.ndarray, table: ClassTable) -> bytes:
+    """Return class indices, uint8 [height, width], as the PNG that `segpipe predict` writes."""
+    return _saved(outputs.mask_picture(mask, table), "PNG", **outputs.PNG_OF_MASKS)
+
+
+def _confidence_png(confidence: np.ndarray) -> bytes:
+    in_8_bits = (confidence * np.float32(255)).round().astype(np.uint8)
+    return _saved(Image.fromarray(in_8_bits), "PNG", compress_level=1)
+
+
+def _rle(pixels: np.ndarray) -> Rle:
+    run_lengths = coco.encode(np.asfortranarray(pixels, np.uint8))
+    return Rle(size=pixels.shape, counts=run_lengths["counts"].decode())
+
+
+def _saved(picture: Image.Image, format_: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def _in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,141 @@
+"""A whole predictor in ONNX Runtime: from the bytes of a picture to its mask."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from segpipe.common.bands import numbers
+from segpipe.common.classes import ClassTable
+from segpipe.common.errors import UserError, brief
+from segpipe.common.modelfile import read_card
+from segpipe.common.profile import Profile, describe
+from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
+from segpipe.fetch.sample import BadSampleError, TooLargeError
+from segpipe.predict.images import Input
+from segpipe.preprocess.intensity import Levels
+from segpipe.preprocess.traits import traits_of
+from segpipe.serve.requests import Refused, Upload
+
+Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
+
+_BANDS = 4  # that a picture of the most pixels may have; a model of more bands takes its own number
+
+
+class Picture(NamedTuple):
+    """A decoded picture."""
+
+    name: str
+    given: np.ndarray  # [height, width, bands], as the file takes it
+    seen: np.ndarray  # uint8 [height, width, bands], as people see it
+    invalid: np.ndarray | None  # bool [height, width]: pixels that hold nothing
+    remark: str  # why the model may not know such pictures; empty if it should
+
+
+class Prediction(NamedTuple):
+    """The class of each pixel, uint8 [height, width], and its probability, float32 of the same shape."""
+
+    mask: np.ndarray
+    confidence: np.ndarray
+
+
+class Served:
+    """A whole predictor and its card."""
+
+    def __init__(self, card: dict[str, Any], run: Run) -> None:
+        self.card, self.run = card, run
+        self.classes = ClassTable.from_json(card)
+        self.input = Input.of_card(card)
+        self._profile = Profile.of_card(card)  # None where the card holds none
+        self._type = card["export"]["input"]["type"]
+
+    def read(self, upload: Upload, most_pixels: int) -> Picture:
+        """Decode a picture, after its header was checked.
+
+        Raises Refused for one of too many pixels, and BadSampleError for what the model cannot take.
+        """
+        self._check_size(upload, most_pixels)
+        decoded = decode_picture(upload.data, upload.name, self.input.bands)
+        pixels, invalid = decoded.pixels, decoded.invalid
+        given = self._given(pixels, invalid, upload.name)
+        seen = self.input.levels.in_8_bits(pixels, invalid)
+        remark = "; ".join(filter(None, [self.input.remark(pixels, invalid), self.foreign(seen)]))
+        return Picture(upload.name, given, seen, invalid, remark)
+
+    def foreign(self, seen: np.ndarray) -> str:
+        """Say how far a picture lies from those that the model knows; empty if it does not.
+
+        Only the picture's own traits are compared: the file gives no features of the network.
+        """
+        if self._profile is None:
+            return ""
+        mark = self._profile.mark(traits_of(seen))
+        return describe(mark) if mark.foreign else ""
+
+    def predict(self, picture: Picture) -> Prediction:
+        """Return the mask of a picture. Raises Refused where the model gives no number."""
+        (mask,), (confidence,) = self.run(picture.given[None])
+        if not np.isfinite(confidence).all():
+            raise Refused(500, f"{picture.name}: the model predicts NaN or infinity")
+        return Prediction(mask, confidence)
+
+    def _check_size(self, upload: Upload, most: int) -> None:
+        expected = f"expected {most / 1e6:g} million pixels at most"
+        try:
+            (height, width), _ = stored_size(upload.data, upload.name)
+            samples = height * width * bands_in(upload.data, upload.name)
+        except TooLargeError as error:  # for any reader, whose limit is higher
+            raise Refused(413, f"{upload.name}: {error.problem.found}; {expected}") from None
+        if height * width > most or samples > most * max(_BANDS, *numbers(self.input.bands)):
+            found = f"{height * width / 1e6:.1f} million pixels with {samples / height / width:g} bands"
+            raise Refused(413, f"{upload.name}: {found}; {expected}")
+
+    def _given(self, pixels: np.ndarray, invalid: np.ndarray | None, name: str) -> np.ndarray:
+        """Return a picture in the file's type. Raises BadSampleError where its type is another."""
+        levels, depth = self.input.levels, pixels.dtype.name
+        if self._type == "uint8":  # the file has the ranges of 8 bits inside
+            eight = Levels(levels.bands, None, ("uint8",)).in_8_bits(pixels, invalid)
+            return levels.raw(eight, invalid, self._type)
+        if depth not in levels.depths:
+            raise BadSampleError(name, f"a picture of {depth}", " or ".join(levels.depths))
+        return levels.raw(pixels, invalid, self._type)
+
+
+def load(path: Path) -> Served:
+    """Open a whole predictor; each of its calls runs on one thread.
+
+    Raises a UserError where the file is missing, or is something else.
+    """
+    if path.suffix != ".onnx":
+        raise UserError(
+            f"{path}: serve takes a whole predictor in an ONNX file; `segpipe export --to onnx` writes "
+            "it (--model names another model)"
+        )
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; `segpipe export --to onnx` writes it")
+    card = read_card(path)
+    if not card.get("export", {}).get("whole"):
+        raise UserError(
+            f"{path}: holds the network alone; `segpipe export --to onnx --whole` writes the whole "
+            "predictor, which serve takes"
+        )
+    return Served(card, _opened(path, card["export"]))
+
+
+def _opened(path: Path, export: dict[str, Any]) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Several pictures at once on a thread each take less of the CPU than one on several threads.
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has a type of its own for each reason
+        raise UserError(f"{path}: ONNX Runtime cannot open it ({brief(error)})") from None
+    image, mask, confidence = (export[what]["name"] for what in ("input", "output", "confidence"))
+    there = {one.name for one in session.get_inputs() + session.get_outputs()}
+    if missing := {image, mask, confidence} - there:
+        raise UserError(f"{path}: lacks {', '.join(sorted(missing))}, which its card names")
+    return lambda images: session.run([mask, confidence], {image: images})

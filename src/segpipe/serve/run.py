@@ -1,0 +1,60 @@
+"""Starts the server: the port, the workers, and their graceful stop."""
+
+import os
+import socket
+import tempfile
+
+from segpipe.common.errors import UserError
+from segpipe.serve.settings import Settings
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serve until a signal; requests that were taken are answered before.
+
+    Raises a UserError where the port cannot be had, or the model cannot be loaded.
+    """
+    try:
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn
+
+        from segpipe.serve.metrics import SHARED
+        from segpipe.serve.model import load
+    except ImportError as error:
+        raise UserError(
+            f"{error.name} is not installed; in the clone of segpipe, "
+            "`pip install -e '.[serve]'` brings what the server needs"
+        ) from None
+    load(settings.model)  # so that an error is told once, and not by each worker
+    settings.to_environment()
+    free = _free(host, port)
+    address = f"[{host}]" if ":" in host else host
+    print(f"serving {settings.model} at http://{address}:{free} (Ctrl-C stops)", flush=True)
+    with tempfile.TemporaryDirectory() as shared:
+        if settings.workers > 1:
+            os.environ[SHARED] = shared
+        uvicorn.run(
+            "segpipe.serve.app:worker", factory=True, host=host, port=free, workers=settings.workers,
+            log_level="warning", access_log=False, server_header=False,
+            timeout_graceful_shutdown=round(settings.seconds) + 1,
+        )  # fmt: skip
+
+
+def is_local(host: str) -> bool:
+    """Return whether only this machine reaches a host."""
+    return host in _LOOPBACK
+
+
+def _free(host: str, port: int) -> int:
+    """Return the port, or a free one for 0. Raises a UserError where it cannot be had."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[:2], family=family) as listener:
+            return listener.getsockname()[1]
+    except (OSError, OverflowError) as error:
+        # An error that Python makes itself tells the address again.
+        number = error.errno if isinstance(error, OSError) else None
+        why = os.strerror(number) if number and number > 0 else error
+        raise UserError(f"{host}:{port}: {why}; give another --port or --host") from None

@@ -1,0 +1,54 @@
+"""What a server is told: which model, how much it takes, for whom; workers read it again."""
+
+import os
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from segpipe.common.errors import UserError
+
+TOKEN = "SEGPIPE_TOKEN"
+"""Environment variable with the bearer token: a command line would show it to everybody."""
+
+_SETTINGS = "SEGPIPE_SERVE"  # environment variable through which workers get their settings
+
+
+class Settings(BaseModel, frozen=True):
+    """The settings of all workers."""
+
+    model: Path
+    workers: int = 1
+    megabytes: float = 32  # 10^6 bytes of a request's body
+    megapixels: float = 25  # of each picture
+    pictures: int = 16  # a request
+    queue: int = 64  # requests of a worker that wait
+    seconds: float = 30  # for a body to arrive, and for its answer
+    origins: tuple[str, ...] = ()  # whose pages may call the server
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of a request's body, at most."""
+        return round(1e6 * self.megabytes)
+
+    @property
+    def most_pixels(self) -> int:
+        """Pixels of a picture, at most."""
+        return round(1e6 * self.megapixels)
+
+    def to_environment(self) -> None:
+        """Hand the settings to the workers of this process."""
+        os.environ[_SETTINGS] = self.model_dump_json()
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Return the settings that `to_environment` handed on."""
+        return cls.model_validate_json(os.environ[_SETTINGS])
+
+
+def token() -> str:
+    """Return the bearer token, empty for none. Raises a UserError where no header can hold it."""
+    found = os.environ.get(TOKEN, "")
+    if not re.fullmatch("[!-~]*", found):
+        raise UserError(f"{TOKEN}: expected ASCII letters without spaces, as HTTP headers hold them")
+    return found

@@ -1,0 +1,339 @@
+"""`segpipe serve`: what it answers, what it refuses, and how it stops. Servers are real, on loopback."""
+
+import asyncio
+import base64
+import io
+import re
+import signal
+import socket
+import struct
+import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import requests
+import served
+from helpers import ROOT, error_line, run
+from PIL import Image
+from pycocotools import mask as coco
+from served import BLUE, DARK_BLUE, GREEN, RED, png
+
+from segpipe.common.errors import UserError
+from segpipe.common.parallel import usable_cores
+from segpipe.common.profile import Profile, reference
+from segpipe.serve import answers
+from segpipe.serve.model import load
+from segpipe.serve.requests import Refused, Upload, done
+from segpipe.serve.settings import token
+
+PICTURE = png([[RED, RED, GREEN, DARK_BLUE]])
+
+
+def test_json_tells_shares_run_lengths_and_confidence_worked_out_by_hand(server):
+    answer = server.predict(PICTURE)
+    assert answer.headers["content-type"] == "application/json"
+    (found,) = answer.json()["pictures"]
+    assert (found["name"], found["height"], found["width"], found["remark"]) == ("a.png", 1, 4, "")
+    assert {one["name"]: one["share"] for one in found["classes"]} == {
+        "red": 0.5,
+        "green": 0.25,
+        "blue": 0.25,
+    }
+    assert [(one["value"], one["colour"]) for one in found["classes"]] == [
+        (1, "#ff0000"), (2, "#00ff00"), (3, "#0000ff")
+    ]  # fmt: skip
+    decoded = [coco.decode(one["rle"]).tolist() for one in found["classes"]]
+    assert decoded == [[[1, 1, 0, 0]], [[0, 0, 1, 0]], [[0, 0, 0, 1]]]
+    assert found["confidence"] == pytest.approx((3 + 51 / 255) / 4)
+    assert "mask" not in found
+
+
+def test_maps_add_the_mask_and_the_confidence_of_each_pixel(server):
+    (found,) = server.predict(PICTURE, query="?maps=true").json()["pictures"]
+    mask, confidences = (
+        Image.open(io.BytesIO(base64.b64decode(found[name]))) for name in ("mask", "confidences")
+    )
+    assert np.asarray(mask).tolist() == [[1, 1, 2, 3]]
+    assert np.asarray(mask.convert("RGB")).tolist() == [[[*RED], [*RED], [*GREEN], [*BLUE]]]
+    assert np.asarray(confidences).tolist() == [[255, 255, 255, 51]]
+
+
+def test_the_mask_is_the_file_that_predict_writes_and_the_overlay_is_half_and_half(server):
+    mask = server.predict(PICTURE, headers={"Accept": "image/png"})
+    assert mask.headers["content-type"] == "image/png"
+    assert np.asarray(Image.open(io.BytesIO(mask.content))).tolist() == [[1, 1, 2, 3]]
+    grey = png(np.full((16, 16, 3), (100, 100, 99)))
+    answer = server.predict(grey, headers={"Accept": "image/jpeg"})
+    overlay = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert overlay.shape == (16, 16, 3)
+    assert np.abs(overlay.mean((0, 1)) - (177.5, 50, 49.5)).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "accept", "expected"),
+    [
+        (None, "", "json"),
+        (None, "*/*", "json"),
+        (None, "image/*", "png"),
+        (None, "text/html, image/jpeg;q=0.9, */*;q=0.1", "overlay"),
+        (None, "image/png;q=0, image/jpeg", "overlay"),
+        ("png", "application/json", "png"),
+    ],
+)
+def test_the_query_or_else_accept_chooses_the_format(asked, accept, expected):
+    assert answers.chosen(asked, accept, 1) == expected
+
+
+def test_several_pictures_come_as_json_in_their_order_and_as_nothing_else(server):
+    pictures = [("b.png", png([[GREEN]])), ("a.png", png([[RED, RED]]))]
+    found = server.predict(*pictures).json()["pictures"]
+    assert [(one["name"], one["width"]) for one in found] == [("b.png", 1), ("a.png", 2)]
+    refused = server.predict(*pictures, query="?format=png")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        406, "2 pictures, and image/png holds one; ask for application/json"
+    )  # fmt: skip
+
+
+def test_grey_alpha_and_16_bits_are_read_as_predict_reads_them(server):
+    deep = io.BytesIO()
+    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(deep, "PNG")
+    alpha = io.BytesIO()
+    Image.new("RGBA", (2, 2), (0, 0, 255, 0)).save(alpha, "PNG")
+    for data, name in ((png([[7, 7]]), "red"), (deep.getvalue(), "red"), (alpha.getvalue(), "blue")):
+        (found,) = server.predict(data).json()["pictures"]
+        assert {one["name"] for one in found["classes"] if one["share"]} == {name}
+
+
+def test_foreign_pictures_are_remarked_and_requests_are_counted(server):
+    deep = io.BytesIO()
+    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(deep, "PNG")
+    before = numbers(server)
+    found = server.predict(PICTURE, deep.getvalue()).json()["pictures"]
+    assert [one["remark"] for one in found] == [
+        "", "uint16, and the model was trained on 8 bits; taken as 0 to 65535"
+    ]  # fmt: skip
+    server.predict(b"no picture")
+    server.get("/no/such/path")
+    more = {name: value - before.get(name, 0) for name, value in numbers(server).items()}
+    assert more["segpipe_pictures_total"] == 2
+    assert more["segpipe_foreign_pictures_total"] == 1
+    assert more['segpipe_requests_total{path="/predict",status="200"}'] == 1
+    assert more['segpipe_requests_total{path="/predict",status="422"}'] == 1
+    assert more['segpipe_requests_total{path="other",status="404"}'] == 1
+    assert more['segpipe_request_seconds_count{path="/predict"}'] == 2
+
+
+def numbers(server):
+    lines = [line for line in server.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_the_card_and_the_interface_can_be_read(server):
+    assert server.get("/model").json() == served.card()
+    interface = server.get("/openapi.json").json()
+    assert {"/predict", "/model", "/health", "/metrics"} == {*interface["paths"]}
+    answers_ = interface["paths"]["/predict"]["post"]["responses"]
+    assert {*answers_} >= {"200", "401", "408", "413", "415", "422", "429", "503"}
+    assert {*answers_["200"]["content"]} == {"application/json", "image/png", "image/jpeg"}
+
+
+def claimed(width, height):
+    """A PNG of a few bytes that claims to be large."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [b"IHDR" + header, b"IDAT" + zlib.compress(b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    )
+
+
+def animation():
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "said"),
+    [
+        pytest.param(b"", 422, "an empty file", id="empty"),
+        pytest.param(b"hello", 422, "no image format", id="text"),
+        pytest.param(PICTURE[:50], 422, "unreadable image", id="cut"),
+        pytest.param(animation(), 422, "an animation: holds 2 frames", id="animated"),
+        pytest.param(claimed(6000, 5000), 413, "30.0 million pixels", id="large"),
+        pytest.param(
+            claimed(2**31 - 1, 2**31 - 1), 413, "expected 25 million pixels at most", id="bomb"
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_taken_is_refused_with_a_sentence(server, data, status, said):
+    answer = server.predict(("../../bad.png", data))
+    detail = answer.json()["detail"]
+    assert (answer.status_code, detail.startswith("bad.png: ")) == (status, True), detail
+    assert said in detail
+    assert "/" not in detail.replace("RGB/", "") and "Traceback" not in detail
+
+
+def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(server):
+    large = b"0" * 33_000_000
+    assert server.predict(large).status_code == 413
+    kind = {"Content-Type": "multipart/form-data; boundary=B"}
+    head = b'--B\r\nContent-Disposition: form-data; name="p"; filename="a"\r\n\r\n'
+    in_parts = (part for part in [head] + 33 * [b"0" * 1_000_000])
+    answer = requests.post(f"{server.address}/predict", data=in_parts, headers=kind, timeout=60)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        413, "a body of more than 32 MB; send fewer or smaller pictures"
+    )  # fmt: skip
+
+
+def test_bodies_without_pictures_are_refused(server):
+    post, url = server.client.post, f"{server.address}/predict"
+    form = {"Content-Type": "multipart/form-data; boundary=B"}
+    found = {
+        "raw": post(url, data=PICTURE).status_code,
+        "field": post(url, files={"x": (None, "text")}).status_code,
+        "broken": post(url, data=b"no form", headers=form).status_code,
+        "no boundary": post(url, data=b"", headers={"Content-Type": "multipart/form-data"}).status_code,
+        "17 files": server.predict(*[PICTURE] * 17).status_code,
+        "unknown format": server.predict(PICTURE, query="?format=bmp").status_code,
+    }
+    assert found == {
+        "raw": 415, "field": 400, "broken": 400, "no boundary": 400, "17 files": 400,
+        "unknown format": 422
+    }  # fmt: skip
+
+
+def test_a_full_queue_is_said_and_empties_again(model):
+    with served.serving(model, "--queue", "0") as server:
+        held = [server.hold(PICTURE) for _ in range(usable_cores())]
+        refused = server.predict(PICTURE)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert [one.finish() for one in held] == ["HTTP/1.1 200 OK"] * len(held)
+        assert server.predict(PICTURE).status_code == 200
+
+
+def test_a_slow_body_is_refused_and_the_server_lives(strict):
+    assert strict.hold(PICTURE, "Authorization: Bearer sesame").rest() == "HTTP/1.1 408 Request Timeout"
+    assert strict.predict(PICTURE).status_code == 200
+
+
+def test_work_that_takes_too_long_is_refused_and_never_begins():
+    work: Future = Future()
+    with ThreadPoolExecutor(1) as other, pytest.raises(Refused) as refused:
+        # In a thread of its own: Playwright's loop runs in this one.
+        other.submit(lambda: asyncio.run(done(work, 0.01))).result()
+    assert (refused.value.status, work.cancelled()) == (503, True)
+
+
+def test_only_callers_with_the_token_get_through(strict):
+    nobody = {"Authorization": None}
+    assert strict.get("/health", headers=nobody).status_code == 200
+    assert strict.get("/", headers=nobody).status_code == 200
+    wrong = {"Authorization": "Bearer sésame".encode("latin-1")}
+    for path in ("/model", "/metrics"):
+        assert strict.get(path, headers=nobody).status_code == 401
+        assert strict.get(path, headers=wrong).status_code == 401
+    refused = strict.predict(PICTURE, headers=wrong)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert refused.json()["detail"] == "a wrong token; expected the header Authorization: Bearer TOKEN"
+    assert strict.predict(PICTURE).status_code == 200
+
+
+def test_pages_from_elsewhere_may_call_it_only_where_they_are_allowed(server, strict):
+    header, elsewhere = "access-control-allow-origin", {"Origin": "https://example.org"}
+    assert header not in server.predict(PICTURE, headers=elsewhere).headers
+    assert strict.predict(PICTURE, headers=elsewhere).headers[header] == "https://example.org"
+    assert header not in strict.predict(PICTURE, headers={"Origin": "https://example.com"}).headers
+
+
+def test_a_request_under_way_is_answered_after_the_signal_to_stop(model):
+    with served.serving(model) as server:
+        held = server.hold(PICTURE)
+        server.process.send_signal(signal.SIGTERM)
+        while served.listens(server):
+            pass
+        assert held.finish() == "HTTP/1.1 200 OK"
+        assert server.process.wait(60) == -signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_cleanly(model):
+    with served.serving(model) as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(60) == 0
+
+
+@pytest.mark.slow
+def test_a_killed_worker_takes_no_request_of_another_with_it(model):
+    with served.serving(model, "--workers", "2") as server:
+        held: dict[int, served.Held] = {}
+        while len(held) < 2:
+            one = server.hold(PICTURE)
+            if held.setdefault(served.owner(server, one), one) is not one:
+                one.socket.close()
+        (killed, _), (_, other) = held.items()
+        served.psutil.Process(killed).kill()
+        assert other.finish() == "HTTP/1.1 200 OK"
+        assert server.predict(PICTURE).status_code == 200
+        assert "segpipe_pictures_total 2.0" in server.get("/metrics").text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param(None, "it lacks the property segpipe.json", id="someone else's"),
+        pytest.param({"format": 99}, "a card of format 99", id="another version"),
+        pytest.param({"export": {"whole": False}}, "holds the network alone", id="network alone"),
+        pytest.param(
+            {"export": {**served.card()["export"], "output": {"name": "labels"}}},
+            "lacks labels, which its card names",
+            id="no mask",
+        ),
+    ],
+)
+def test_what_a_file_lacks_to_be_served_is_said(tmp_path, changes, said):
+    path = served.write_model(
+        tmp_path / "other.onnx", None if changes is None else served.card(**changes)
+    )
+    with pytest.raises(UserError, match=re.escape(said)):
+        load(path)
+
+
+def test_a_damaged_graph_is_said(tmp_path, model):
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(model.read_bytes().replace(b"ArgMax", b"ArgMix"))
+    with pytest.raises(UserError, match="ONNX Runtime cannot open it"):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "missing.onnx"])
+def test_other_files_are_answered_with_the_command_that_exports(tmp_path, name):
+    with pytest.raises(UserError, match="`segpipe export --to onnx`"):
+        load(tmp_path / name)
+
+
+def test_a_port_in_use_ends_in_one_line(model):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        error = error_line(run("segpipe", "serve", str(model), "--port", port, cwd=ROOT))
+    assert error == f"error: 127.0.0.1:{port}: Address already in use; give another --port or --host\n"
+
+
+def test_a_token_that_no_header_can_hold_is_refused(monkeypatch):
+    monkeypatch.setenv("SEGPIPE_TOKEN", "sésame")
+    with pytest.raises(UserError, match="SEGPIPE_TOKEN: expected ASCII letters"):
+        token()
+
+
+def test_a_picture_far_from_the_profile_in_the_card_is_remarked(tmp_path):
+    bright = reference("brightness", [200, 201, 202, 203, 204])
+    of = served.card(profile=Profile({"brightness": bright}, 2.0, 9, 1, None).to_json())
+    model = load(served.write_model(tmp_path / "model.onnx", of))
+    dark, known = (
+        model.read(Upload("a.png", png(np.full((8, 8, 3), grey))), 100) for grey in (100, 202)
+    )
+    # 102 below the middle, where 2 is the least step that counts: 51 steps, over a limit of 2.
+    assert dark.remark == "25.50 times the limit: brightness 100, known pictures 200 to 204"
+    assert known.remark == ""

@@ -347,6 +347,7 @@ def test_without_records_there_is_nothing_to_calibrate_or_compare_on(project):
     assert line.startswith("error: data/records/manifest.json: no such file; `dvc repro")
 
 
+@pytest.mark.slow
 def test_a_model_of_other_classes_is_not_exported(project):
     manifest = project / "data/records/manifest.json"
     manifest.write_text(manifest.read_text().replace('"border"', '"edge"'))

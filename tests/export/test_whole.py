@@ -204,6 +204,7 @@ def test_the_model_card_has_a_header_that_the_hubs_own_library_reads(exported):
         assert said in card.text
 
 
+@pytest.mark.slow
 def test_a_picture_that_left_the_raw_data_is_named(exported, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(exported, project, symlinks=True)
@@ -212,6 +213,7 @@ def test_a_picture_that_left_the_raw_data_is_named(exported, tmp_path):
     assert line.startswith("error: data/raw/summary.json: no such file; `dvc repro`")
 
 
+@pytest.mark.slow
 def test_integers_hold_no_whole_predictor(exported):
     line = error_line(export_command(exported, "--to", "tflite-int8", "--whole"))
     assert "computes with integers alone, and so holds the network alone" in line

@@ -156,6 +156,7 @@ def test_a_changed_param_lets_no_model_judge_what_it_learned(project, suspects):
     assert {*pd.read_csv("results/suspects.csv").name} == held
 
 
+@pytest.mark.slow
 def test_pictures_that_are_gone_since_are_said(project, suspects):
     write_data(project, wrong=())
     write_model(project)

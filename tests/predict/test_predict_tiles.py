@@ -103,6 +103,7 @@ def test_the_test_pictures_score_exactly_what_metrics_json_says(project, predict
     assert scores_of_masks(tmp_path / "out", truth, classes) == original_scores(project)
 
 
+@pytest.mark.slow
 def test_a_model_of_another_scale_is_refused(project, tmp_path):
     copy = tmp_path / "project"
     shutil.copytree(project, copy, symlinks=True)

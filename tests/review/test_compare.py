@@ -53,6 +53,7 @@ def test_without_data_it_says_what_is_missing_and_shows_the_rest(pull_request, t
     assert (tmp_path / "page/figures/samples.png").is_file(), "the pictures that Git holds"
 
 
+@pytest.mark.slow
 def test_an_experiment_is_a_revision(changed_project, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(changed_project, project, symlinks=True)

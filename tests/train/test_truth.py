@@ -180,6 +180,7 @@ def test_a_terminal_shows_a_bar_with_loss_score_speed_and_time(project):
     assert "epoch 1/3: " not in text, "a bar or lines, not both"
 
 
+@pytest.mark.slow
 def test_dvclive_s_page_can_be_opened_while_it_trains(project):
     set_params(project, {"train.epochs": 3000})
     process = subprocess.Popen([sys.executable, "stages/train.py"], cwd=project, env=environment(),

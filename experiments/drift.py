@@ -123,10 +123,11 @@ def written(pets: Path, scratch: Path) -> Iterator[tuple[str, dict[str, bytes]]]
             with Image.open(pets / f"images/{name}.jpg") as photo:
                 change(photo.convert("RGB")).save(scratch / kind / f"{name}.png", compress_level=1)
         yield kind, masks
-    drawn = synthetic.samples(SyntheticParams(train=0, test=len(names), size=400, seed=0))
+    drawn = synthetic.samples(SyntheticParams(train=1, test=len(names), size=400, seed=0))
     (scratch / DRAWINGS).mkdir()
     masks = {}
-    for sample in track(drawn, "Drawing", total=len(names)):
+    tested = (sample for sample in drawn if sample.split == "test")
+    for sample in track(tested, "Drawing", total=len(names)):
         picture, masks[sample.name] = sample.content.read()
         (scratch / DRAWINGS / f"{sample.name}.png").write_bytes(picture)
     yield DRAWINGS, masks

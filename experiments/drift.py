@@ -36,6 +36,7 @@ from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.predict.inputs import find
 from segpipe.predict.predictor import Predictor, load_model
+from segpipe.report.words import percent
 
 RESULTS, PAGE = FOLDER / "drift.csv", ROOT / "docs/drift.md"
 FOLDERS, PICTURES, EPOCHS = 1000, 50, 4
@@ -166,7 +167,7 @@ def table(results: pd.DataFrame) -> str:
     head = ["test photographs", f"alarms of {FOLDERS:,} folders", "surest traits", "foreign, one by one"]
     lines = [row_of([*head, "mean IoU", "fall"]), row_of(["---", "---:", "---", "---:", "---:", "---:"])]
     for row in results.itertuples():
-        cells = [row.pictures, f"{row.alarms:.1%}", row.first or "–", f"{row.foreign:.1%}"]
+        cells = [row.pictures, percent(row.alarms), row.first or "–", percent(row.foreign)]
         lines.append(row_of([*cells, f"{row.mean_iou:.3f}", f"{row.fall:.3f}"]))
     return "\n".join(lines)
 

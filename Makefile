@@ -7,7 +7,7 @@ export PATH := $(BIN):$(PATH)
 # The demo's changes to params.yaml: small built-in drawings, and a small encoder with random weights. It trains for so
 # few steps that it learns more without geometric augmentation.
 DEMO := data.source=synthetic data.image_size=96 train.epochs=5 train.learning_rate=0.003 train.layer_decay=1.0 \
-  train.ema=0.9 'train.augment.scale=[1.0,1.0]' train.augment.aspect=1.0 train.augment.rotation=0.0 \
+  train.steps_per_epoch=180 train.ema=0.9 'train.augment.scale=[1.0,1.0]' train.augment.aspect=1.0 train.augment.rotation=0.0 \
   model.encoder.weights=none model.encoder.alpha=0.35 'model.decoder.filters=[64,32,16]' \
   'model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu,block_13_expand_relu]'
 

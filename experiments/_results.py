@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, write_text
 from segpipe.common.modelfile import read_card
 from segpipe.common.nested import changed, flat
@@ -40,6 +41,19 @@ class Experiment:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.seed}"
+
+
+def photographs() -> Path:
+    """Return the folder of the pets. Raises a UserError where SEGPIPE_PET_DIR does not name it."""
+    if folder := os.environ.get("SEGPIPE_PET_DIR"):
+        return Path(folder).resolve()
+    raise UserError("SEGPIPE_PET_DIR is not set: a folder in the pets' layout")
+
+
+def names_in(pets: Path, split: str) -> list[str]:
+    """Return the names of the pets in a split: trainval or test."""
+    lines = (pets / f"annotations/{split}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split()[0] for line in lines]
 
 
 @functools.cache

@@ -9,7 +9,6 @@ docs/drift.md. SEGPIPE_PET_DIR names the photographs, SEGPIPE_ENCODER_WEIGHTS re
 """
 
 import io
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -22,7 +21,7 @@ from PIL import Image, ImageFilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import FOLDER, ROOT, Experiment, params
+from _results import FOLDER, ROOT, Experiment, names_in, params, photographs
 from _stages import SCRATCH, Stages, copy_code, lock
 from rich.progress import track
 from table import put, row_of
@@ -88,12 +87,11 @@ CHANGES: dict[str, Change] = {
 @exits_cleanly
 def main() -> None:
     """Look at the photographs, changed and as they are, and write what was found."""
-    if not (pets := os.environ.get("SEGPIPE_PET_DIR")):
-        raise UserError("SEGPIPE_PET_DIR is not set: a folder in the pets' layout")
+    pets = photographs()
     predictor = load_model(Path(sys.argv[1]) if len(sys.argv) > 1 else trained())
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for kind, masks in written(Path(pets), Path(scratch)):
+        for kind, masks in written(pets, Path(scratch)):
             folder = Path(scratch) / kind
             rows.append(
                 {"pictures": kind, **judged(predictor, folder), **scored(predictor, folder, masks)}
@@ -115,8 +113,7 @@ def trained() -> Path:
 
 def written(pets: Path, scratch: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Write the test photographs of each kind to a folder; yield the kind, and the masks by name."""
-    listed = (pets / "annotations/test.txt").read_text(encoding="utf-8").splitlines()
-    names = [line.split()[0] for line in listed]
+    names = names_in(pets, "test")
     masks = {name: (pets / f"annotations/trimaps/{name}.png").read_bytes() for name in names}
     for kind, change in CHANGES.items():
         (scratch / kind).mkdir()

@@ -8,7 +8,6 @@ seed 0 of the recipe, on the same test images. Writes the table in docs/pull-req
 SEGPIPE_PET_DIR names the photographs, SEGPIPE_ENCODER_WEIGHTS replaces a download.
 """
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -19,12 +18,12 @@ from PIL import Image, ImageFilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import ROOT, Experiment, params
+from _results import ROOT, Experiment, names_in, params, photographs
 from _stages import SCRATCH, Stages, copy_code, lock
 from gate_power import MAX_DROP
 from table import put, row_of
 
-from segpipe.common.errors import UserError, exits_cleanly
+from segpipe.common.errors import exits_cleanly
 from segpipe.common.nested import changed
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import Counts
@@ -39,15 +38,14 @@ STEPS = {"15 % fewer steps": 51, "30 % fewer steps": 42, "half of the steps": 30
 @exits_cleanly
 def main() -> None:
     """Train, compare, and write the table."""
-    if not (pets := os.environ.get("SEGPIPE_PET_DIR")):
-        raise UserError("SEGPIPE_PET_DIR is not set: a folder in the pets' layout")
+    pets = photographs()
     with lock():
         copy_code()
         changes: dict[str, dict[str, Any]] = {
             what: {"train.steps_per_epoch": steps} for what, steps in STEPS.items()
         }
         blurred = SCRATCH / "blurred"
-        blur(Path(pets), blurred)
+        blur(pets, blurred)
         changes["training masks blurred by 1 px"] = {"data.folder.path": str(blurred)}
         seeds = [counts(f"seed {seed}", seed, {}) for seed in range(SEEDS)]
         found = {what: counts(what, 0, values) for what, values in changes.items()}
@@ -58,8 +56,7 @@ def blur(pets: Path, folder: Path) -> None:
     """Copy the photographs; each pixel of a training mask gets the commonest value of 3 x 3 pixels."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(pets, folder)
-    lines = (pets / "annotations/trainval.txt").read_text(encoding="utf-8").splitlines()
-    for name in (line.split()[0] for line in lines):
+    for name in names_in(pets, "trainval"):
         path = Path("annotations/trimaps", f"{name}.png")
         Image.open(pets / path).filter(ImageFilter.ModeFilter(3)).save(folder / path)
 

@@ -10,7 +10,6 @@ again. SEGPIPE_PET_DIR names the photographs, SEGPIPE_ENCODER_WEIGHTS replaces a
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +23,11 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import FOLDER, ROOT, Experiment, params
+from _results import FOLDER, ROOT, Experiment, names_in, params, photographs
 from _stages import SCRATCH, Stages, copy_code, lock
 from table import cell, put, row_of
 
-from segpipe.common.errors import UserError, exits_cleanly
+from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import name_hash, replaces, write_text
 from segpipe.common.nested import changed
 from segpipe.label.choice import rank
@@ -53,8 +52,7 @@ def main() -> None:
     parser.add_argument("--last", type=int, default=LAST, metavar="N", help="labels of the last round")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="params on top")
     arguments = parser.parse_args()
-    if not (pets := os.environ.get("SEGPIPE_PET_DIR")):
-        raise UserError("SEGPIPE_PET_DIR is not set: a folder in the pets' layout")
+    pets = photographs()
     pairs = (text.partition("=") for text in arguments.set)
     on_top = {key: yaml.safe_load(value) for key, _, value in pairs}
     with lock():
@@ -62,13 +60,13 @@ def main() -> None:
         stages = Stages(side_by_side=False)
         for seed in arguments.seeds:
             for way in arguments.ways:
-                simulate(stages, Path(pets), way, seed, arguments.last, on_top)
+                simulate(stages, pets, way, seed, arguments.last, on_top)
     put(PAGE, "next", shown(results()))
 
 
 def simulate(stages: Stages, pets: Path, way: str, seed: int, last: int, on_top: dict[str, Any]) -> None:
     """Label, train and score, round by round."""
-    names = [line.split()[0] for line in (pets / "annotations/trainval.txt").read_text().splitlines()]
+    names = names_in(pets, "trainval")
     by_chance = sorted(names, key=lambda name: name_hash(name, f"next-{seed}"))
     labelled = by_chance[:FIRST]
     while len(labelled) <= last:

@@ -21,11 +21,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from _results import FOLDER, ROOT, Experiment, params
+from _results import FOLDER, ROOT, Experiment, names_in, params, photographs
 from _stages import SCRATCH, Stages, copy_code, lock
 from table import put, row_of
 
-from segpipe.common.errors import UserError, exits_cleanly
+from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import name_hash, write_text
 from segpipe.common.index import read_index
 from segpipe.common.nested import changed
@@ -78,12 +78,11 @@ KINDS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 @exits_cleanly
 def main() -> None:
     """Plant, train and judge each fold, and write what was found."""
-    if not (pets := os.environ.get("SEGPIPE_PET_DIR")):
-        raise UserError("SEGPIPE_PET_DIR is not set: a folder in the pets' layout")
+    pets = photographs()
     with lock():
         copy_code()
         folder = SCRATCH / "planted"
-        kinds = plant(Path(pets), folder)
+        kinds = plant(pets, folder)
         suspects = [one for fold in range(FOLDS) for one in judged(folder, fold)]
     rows = table(sorted(suspects, key=lambda one: one.quality))
     rows["planted"] = rows["name"].map(kinds).fillna("")
@@ -93,10 +92,10 @@ def main() -> None:
 
 def plant(pets: Path, folder: Path) -> dict[str, str]:
     """Copy the photographs, a tenth of the training masks wrong; return what is wrong, by name."""
-    trimaps, trainval = Path("annotations/trimaps"), "annotations/trainval.txt"
+    trimaps = Path("annotations/trimaps")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(pets, folder)
-    names = [line.split()[0] for line in (pets / trainval).read_text(encoding="utf-8").splitlines()]
+    names = names_in(pets, "trainval")
     ordered = sorted(names, key=lambda name: name_hash(name, "planted"))
     kinds: dict[str, str] = {}
     for number, name in enumerate(ordered[: round(SHARE * len(names))]):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 import playwright.sync_api
 import pytest
 from helpers import commit, draw_photo, git, make_project, run, set_params
+from loopback import OTHER, Cluster
+
+from segpipe import cli
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -48,6 +52,33 @@ def _from_environment(name: str) -> Path:
     if name not in os.environ:
         pytest.skip(f"{name} is not set")
     return Path(os.environ[name])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two hosts of Ray on loopback."""
+    made = Cluster(tmp_path_factory.mktemp("ray"))
+    made.start(OTHER)
+    yield made
+    for host in [*made.hosts]:
+        made.stop(host)
+
+
+@pytest.fixture
+def segpipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: its exit code, what it printed, what it complained of."""
+
+    def run_here(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["segpipe", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed, complained = capsys.readouterr()
+        return int(ended.value.code or 0), printed, complained
+
+    return run_here
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from dvc.repo import Repo
 from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
@@ -101,10 +102,27 @@ def make_project(path: Path, **params: object) -> Path:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
     set_params(path, {**TINY, **params})
-    git(path, "init -q -b main")
-    git(path, "config user.name tester")  # DVC's experiments ask for an identity, as Git does
-    git(path, "config user.email tester@example.org")
+    make_repository(path)
     commit(path)
+    return path
+
+
+def make_repository(path: Path) -> None:
+    """Make a folder a repository of Git, with an identity, which DVC's experiments ask for too."""
+    git(path, "init -q -b main")
+    git(path, "config user.name tester")
+    git(path, "config user.email tester@example.org")
+
+
+def make_toy_project(path: Path, stage: str, pipeline: str, **params: object) -> Path:
+    """Make a repository of Git and DVC that runs a script which takes no time; nothing is committed."""
+    path.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "params.yaml", path)
+    set_params(path, params)
+    (path / "stage.py").write_text(stage)
+    (path / "dvc.yaml").write_text(pipeline)
+    make_repository(path)
+    Repo.init(str(path)).close()
     return path
 
 

@@ -1,25 +1,13 @@
 """The map over a Ray cluster: in order, with lost chunks done again, and equal bytes of the stages."""
 
-from pathlib import Path
-
 import pytest
 from helpers import make_project, run_stage, set_params
 
 pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
 
-from loopback import OTHER, Cluster
 
 from segpipe.common import cluster as clusters
 from segpipe.common.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    made = Cluster(Path(tmp_path_factory.mktemp("ray")))
-    made.start(OTHER)
-    yield made
-    for host in [*made.hosts]:
-        made.stop(host)
 
 
 @pytest.fixture

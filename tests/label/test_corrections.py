@@ -3,14 +3,12 @@
 import re
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 from helpers import PETS, ROOT, environment, git, set_params
 from PIL import ExifTags, Image
 
-from segpipe import cli
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
 from segpipe.label.corrections import correct
@@ -73,15 +71,12 @@ def project(mine, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command in this process: its exit code, and all that it printed."""
+def command(segpipe):
+    """Run the command: its exit code, and all that it printed."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["segpipe", "corrections", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, "".join(capsys.readouterr())
+        code, *printed = segpipe("corrections", *arguments)
+        return code, "".join(printed)
 
     return run
 

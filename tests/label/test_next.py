@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 
 import keras
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_suspects import card
 
-from segpipe import cli
 from segpipe.common.codec import encode_png
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
@@ -137,15 +135,12 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command in this process: its exit code, and all that it printed."""
+def command(segpipe):
+    """Run the command: its exit code, and all that it printed."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["segpipe", "next", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, "".join(capsys.readouterr())
+        code, *printed = segpipe("next", *arguments)
+        return code, "".join(printed)
 
     return run
 

@@ -2,16 +2,14 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import PETS, ROOT, commit, git, set_params
+from helpers import PETS, ROOT, commit, make_repository, set_params
 
-from segpipe import cli
 from segpipe.common.codec import encode_png
 from segpipe.common.files import sha256
 from segpipe.common.index import read_index
@@ -92,15 +90,12 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def suspects(monkeypatch, capsys):
-    """Run the command in this process: its exit code, and all that it printed."""
+def suspects(segpipe):
+    """Run the command: its exit code, and all that it printed."""
 
     def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["segpipe", "suspects", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, "".join(capsys.readouterr())
+        code, *printed = segpipe("suspects", *arguments)
+        return code, "".join(printed)
 
     return command
 
@@ -211,8 +206,7 @@ def test_with_folds_each_training_mask_is_judged_by_the_model_that_did_not_learn
     (project / "stage.py").write_text(STAGE)
     (project / "dvc.yaml").write_text(PIPELINE)
     (project / ".gitignore").write_text("/data\n/records\n/models/model.keras\n")
-    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
-        git(project, command)
+    make_repository(project)
     subprocess.run(["dvc", "init", "-q"], cwd=project, check=True)
     commit(project)
     for fold in (0, 1):

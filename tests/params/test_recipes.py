@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import yaml
-from helpers import COMMITTED, ROOT, commit, error_line, git, plain_params, run, set_params
+from helpers import COMMITTED, ROOT, commit, error_line, make_repository, plain_params, run, set_params
 
 from segpipe.common.errors import UserError
 from segpipe.common.nested import flat
@@ -54,9 +54,7 @@ def tiny(folder):
     shutil.copy(folder / "odd.yaml", project / "experiments")
     shutil.copy(ROOT / "params.yaml", project)
     (project / "dvc.yaml").write_text("stages: {look: {cmd: ls, params: [train.weight_decay]}}\n")
-    git(project, "init -q -b main")
-    git(project, "config user.name tester")
-    git(project, "config user.email tester@example.org")
+    make_repository(project)
     assert run("dvc", "init", "-q", cwd=project).returncode == 0
     commit(project)
     return project

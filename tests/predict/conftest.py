@@ -1,11 +1,10 @@
 """A tiny model, and the command that predicts with it."""
 
-import sys
+import functools
 
 import pytest
 from test_predictor import card, network
 
-from segpipe import cli
 from segpipe.train.saving import save_model
 
 
@@ -17,14 +16,6 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def predict(model, monkeypatch, capsys):
-    """Run the command in this process: exit code, what it printed, what it complained of."""
-
-    def command(*arguments):
-        given = ["segpipe", "predict", "--model", str(model), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", given)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return command
+def predict(model, segpipe):
+    """Run the command: exit code, what it printed, what it complained of."""
+    return functools.partial(segpipe, "predict", "--model", model)

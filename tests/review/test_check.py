@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import yaml
-from helpers import commit, git, run, set_params
+from helpers import commit, git, make_repository, run, set_params
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -437,9 +437,7 @@ def test_a_latin_1_terminal_gets_the_answer_and_no_traceback(pull_request):
 
 def test_the_first_commit_of_a_project_is_held_to_min_and_max_alone(check, pull_request):
     shutil.rmtree(pull_request / ".git")
-    git(pull_request, "init -q")
-    git(pull_request, "config user.name tester")
-    git(pull_request, "config user.email tester@example.org")
+    make_repository(pull_request)
     gated(pull_request, {"metric": "original.mean_iou", "min": 0.01, "max_drop": 0.001})
     code, answer = check(pull_request)
     assert (code, answer["base"]) == (0, None)

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 from dvc.api import exp_save
-from dvc.repo import Repo
-from helpers import ROOT, commit, error_line, git, run, set_params
+from helpers import commit, error_line, git, make_toy_project, run, set_params
 
 STAGE = """
 import json, pathlib, yaml
@@ -35,14 +34,8 @@ stages:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory):
     """A project whose one stage takes no time: scores are made of the params."""
-    path = tmp_path_factory.mktemp("folds")
-    shutil.copy(ROOT / "params.yaml", path)
-    set_params(path, {"train.epochs": 1})
-    (path / "stage.py").write_text(STAGE)
-    (path / "dvc.yaml").write_text(PIPELINE)
-    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
-        git(path, command)
-    Repo.init(str(path)).close()
+    made = tmp_path_factory.mktemp("folds")
+    path = make_toy_project(made, STAGE, PIPELINE, **{"train.epochs": 1})
     commit(path)
     return path
 

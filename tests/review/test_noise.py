@@ -1,12 +1,10 @@
 """`segpipe noise`: the spread of seeds, measured in DVC's queue."""
 
 import json
-import shutil
 import statistics
 
 import pytest
-from dvc.repo import Repo
-from helpers import ROOT, commit, error_line, git, run, set_params
+from helpers import commit, error_line, git, make_toy_project, run
 
 from segpipe.review.paired import fingerprint
 from segpipe.review.revision import Revision
@@ -42,16 +40,9 @@ stages:
 @pytest.fixture
 def project(tmp_path):
     """A project whose one stage takes no time: scores are made of the seed. It notes each run."""
-    path = tmp_path / "project"
-    path.mkdir()
-    shutil.copy(ROOT / "params.yaml", path)
-    set_params(path, {"train.epochs": 1, "seed": 0})
-    (path / "stage.py").write_text(STAGE.format(log=str(tmp_path / "ran")))
-    (path / "dvc.yaml").write_text(PIPELINE)
+    stage = STAGE.format(log=str(tmp_path / "ran"))
+    path = make_toy_project(tmp_path / "project", stage, PIPELINE, **{"train.epochs": 1, "seed": 0})
     (path / "baseline.json").write_text('{"original": {"mean_iou": 0.25}}')
-    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
-        git(path, command)
-    Repo.init(str(path)).close()
     commit(path)
     return path
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from dvc.repo import Repo
-from helpers import commit, git
+from helpers import commit, git, make_repository
 
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.evaluate.counts import Counts, encode, from_levels, levels
@@ -32,8 +32,7 @@ def counts(found, names=None, truth=400, bits=62):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A repository without a commit: a recipe and no baseline."""
-    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
-        git(tmp_path, command)
+    make_repository(tmp_path)
     Repo.init(str(tmp_path)).close()
     (tmp_path / "params.yaml").write_text("seed: 0\ntrain: {epochs: 5}\n")
     (tmp_path / "baseline.json").write_text("{}")

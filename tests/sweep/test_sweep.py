@@ -1,12 +1,10 @@
 """`segpipe sweep`: trials as experiments of DVC, kept in Optuna's journal."""
 
 import json
-import shutil
 from math import log10
 
 import pytest
-from dvc.repo import Repo
-from helpers import ROOT, commit, error_line, git, run, set_params
+from helpers import commit, error_line, git, make_toy_project, run
 
 from segpipe.review.revision import Revision
 
@@ -45,16 +43,9 @@ RATE = "train.learning_rate=tag(log, interval(0.0001, 0.1))"
 @pytest.fixture
 def project(tmp_path):
     """A project whose one stage takes no time: the score is made of the learning rate."""
-    path = tmp_path / "project"
-    path.mkdir()
-    shutil.copy(ROOT / "params.yaml", path)
-    set_params(path, {"seed": 0, "train.ema": 0.5})
-    (path / "stage.py").write_text(STAGE.format(log=str(tmp_path / "ran")))
-    (path / "dvc.yaml").write_text(PIPELINE)
+    stage = STAGE.format(log=str(tmp_path / "ran"))
+    path = make_toy_project(tmp_path / "project", stage, PIPELINE, **{"seed": 0, "train.ema": 0.5})
     (path / ".gitignore").write_text("/logs/\n")
-    for command in ("init -q", "config user.name tester", "config user.email tester@example.org"):
-        git(path, command)
-    Repo.init(str(path)).close()
     commit(path)
     return path
 

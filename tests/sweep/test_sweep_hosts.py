@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from helpers import environment, git, make_project, runs_of
@@ -11,16 +10,7 @@ from helpers import environment, git, make_project, runs_of
 pytest.importorskip("optuna", reason="Optuna is not installed (the extra sweep)")
 pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
 
-from loopback import FIRST, OTHER, Cluster
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    made = Cluster(Path(tmp_path_factory.mktemp("ray")))
-    made.start(OTHER)
-    yield made
-    for host in [*made.hosts]:
-        made.stop(host)
+from loopback import FIRST, OTHER
 
 
 @pytest.mark.slow

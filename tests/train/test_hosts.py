@@ -9,22 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import error_line, make_project, run, run_stage, set_params, start
-from loopback import FIRST, OTHER, Cluster
+from loopback import FIRST, OTHER
 
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
 
 pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
 pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    made = Cluster(Path(tmp_path_factory.mktemp("ray")))
-    made.start(OTHER)
-    yield made
-    for host in [*made.hosts]:
-        made.stop(host)
 
 
 @pytest.fixture(scope="module")

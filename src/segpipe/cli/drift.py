@@ -10,11 +10,10 @@ import typer
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
+from segpipe.common.words import few
 
 if TYPE_CHECKING:
     from segpipe.drift.compare import Shift
-
-_SHOWN = 5
 
 
 def drift(
@@ -74,7 +73,9 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     if not looked:
         raise UserError(f"{folder}: no picture can be read; the first: {problems[0]}")
     shifts = compare(known, [one.traits for one in looked], [one.mark for one in looked])
-    said = _said(shifts, len(looked), [left_out([str(folder)]), *_unread([str(p) for p in problems])])
+    unread = f"{len(problems)} pictures could not be read: {few(problems, between='; ')}"
+    left = [left_out([str(folder)]), unread if problems else ""]
+    said = _said(shifts, len(looked), left)
     write_page("Drift", page.sections(said, shifts, looked, known, predictor.input), out, page.MARKDOWN)
     write_text(out.with_suffix(".csv"), page.table(looked).to_csv(index=False))
     for sentence in said:
@@ -92,10 +93,3 @@ def _said(shifts: "list[Shift]", pictures: int, left: list[str]) -> list[str]:
     else:
         verdict = f"different: {len(shifted)} of {len(shifts)} traits of {pictures} pictures shifted"
     return [verdict, *map(moved, shifted), *(f"note: {one}" for one in left if one)]
-
-
-def _unread(problems: list[str]) -> list[str]:
-    if not problems:
-        return []
-    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    return [f"{len(problems)} pictures could not be read: {'; '.join(problems[:_SHOWN])}{more}"]

@@ -1,5 +1,6 @@
 """The command that predicts on pictures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,10 +9,12 @@ import typer
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
+from segpipe.common.words import extent
 from segpipe.predict.labels import Format, require_free
 
 if TYPE_CHECKING:
     from segpipe.predict.folder import Outcome
+    from segpipe.predict.predictor import Predictor
     from segpipe.predict.watch import Watch
 
 _SHOWN = 20
@@ -42,7 +45,6 @@ def predict(
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
     from segpipe.common.devices import take_gpus
-    from segpipe.common.words import extent
     from segpipe.predict.inputs import LABELS, find, left_out
 
     factors = _factors(scales)
@@ -62,16 +64,8 @@ def predict(
     print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
     if labels:
         print(f"labels for {labels}: {out / LABELS}")
-    if tile and not predictor.input.tiles:
-        print(
-            f"note: the model was trained on whole pictures, resized to {extent(predictor.size)}: in "
-            "tiles it sees objects larger than it knows; data.resize: tiles trains it for them"
-        )
-    others = [*_on_marks(predictor.watch, outcome), *filter(None, [left_out(inputs)])]
-    for remark in [*outcome.remarks[:_SHOWN], *others]:
+    for remark in _remarks(predictor, outcome, tile, left_out(inputs)):
         print(f"note: {remark}")
-    if len(outcome.remarks) > _SHOWN:
-        print(f"note: ... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know")
     if outcome.failed:
         more = outcome.failed - len(outcome.reasons)
         listed = "\n  ".join(["", *outcome.reasons, *([f"... and {more} more"] if more else [])])
@@ -79,6 +73,21 @@ def predict(
             f"{outcome.failed} of {len(sources)} pictures could not be read, all listed in "
             f"{out / folder.FAILED}; the others are done:{listed}"
         )
+
+
+def _remarks(predictor: "Predictor", outcome: "Outcome", tile: bool, left_out: str) -> Iterator[str]:
+    """Yield what people should know of the pictures, and of how the model saw them."""
+    if tile and not predictor.input.tiles:
+        yield (
+            f"the model was trained on whole pictures, resized to {extent(predictor.size)}: in tiles it "
+            "sees objects larger than it knows; data.resize: tiles trains it for them"
+        )
+    yield from outcome.remarks[:_SHOWN]
+    yield from _on_marks(predictor.watch, outcome)
+    if left_out:
+        yield left_out
+    if len(outcome.remarks) > _SHOWN:
+        yield f"... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know"
 
 
 def _on_marks(watch: "Watch | None", outcome: "Outcome") -> list[str]:

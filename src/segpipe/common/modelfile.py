@@ -15,6 +15,7 @@ from segpipe.common.errors import UserError, brief
 
 MODEL = Path("models/model.keras")
 CARD = "segpipe.json"
+MODEL_CARD = "MODEL_CARD.md"  # for people and hubs, beside an export
 CARD_FORMAT = 4  # raised when an older segpipe would misread the card, or misuse the network
 _WITHOUT_TILES, _WITHOUT_BANDS = 3, 2  # the formats before; networks of 2 see RGB of 8 bits
 _READ = (_WITHOUT_BANDS, _WITHOUT_TILES, CARD_FORMAT)

@@ -85,9 +85,8 @@ class Profile:
     limit: float  # the distance beyond which a picture is foreign
     judged: int  # validation pictures that the limit was set on
     beyond: int  # how many of them lie at the limit or beyond it
-    features: (
-        Mapping[str, Any] | None
-    )  # of `model.observed.Components`; None without traits of a network
+    features: Mapping[str, Any] | None
+    """Of `model.observed.Components`; None without traits of a network."""
 
     @property
     def rate(self) -> float:

@@ -25,6 +25,12 @@ def extent(size: tuple[int, int]) -> str:
     return f"{height} x {width} px{which}"
 
 
+def few(found: Sequence[object], most: int = 5, between: str = ", ") -> str:
+    """Return the first of what was found, in a line, and how many more there are; `none` for nothing."""
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return (between.join(map(str, found[:most])) or "none") + more
+
+
 def listed(heading: str, found: Sequence[object], most: int = 20) -> str:
     """Return a heading and what was found below it, a line each, at most `most` of them."""
     lines = [f"  {one}" for one in found[:most]]

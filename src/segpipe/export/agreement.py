@@ -1,15 +1,13 @@
 """Whether a whole predictor gives the masks of `segpipe predict`, on each test picture of data/raw."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image
 
-from segpipe.common.codec import decode_png, decode_tiff, is_tiff
+from segpipe.common.codec import decode_image, decode_png
 from segpipe.common.raw import read_named
 from segpipe.common.records import Resize, Tiles, read_tiles
 from segpipe.evaluate import metrics
@@ -39,7 +37,7 @@ class Agreement:
     def over(self, pictures: list[str]) -> None:
         """Predict and compare these pictures of data/raw. Raises a UserError where one is missing."""
         for sample in read_named({*pictures}, "Comparing with predict"):
-            pixels, invalid = decoded(sample["image"])
+            pixels, invalid = decode_image(sample["image"])
             self.last = self.reference.given(pixels, invalid)[None]
             (mask,), _ = self.run(self.last)
             expected = self.reference(pixels, invalid)
@@ -111,13 +109,6 @@ class Reference:
     def given(self, pixels: np.ndarray, invalid: np.ndarray | None) -> np.ndarray:
         """Return a picture as the whole predictor takes it."""
         return self.levels.raw(pixels, invalid, picture_type(self.levels))
-
-
-def decoded(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Decode a picture of data/raw at its full size: [height, width, bands], and which are invalid."""
-    if is_tiff(data):
-        return decode_tiff(data)
-    return np.asarray(Image.open(io.BytesIO(data))), None
 
 
 def _largest_difference(scores: dict[str, Any], expected: dict[str, Any]) -> float:

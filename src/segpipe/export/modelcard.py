@@ -18,7 +18,6 @@ from segpipe.common.words import extent
 from segpipe.evaluate.evaluation import Evaluation
 from segpipe.evaluate.metrics import MEANS
 
-FILE = "MODEL_CARD.md"
 UNKNOWN = "unknown"  # a licence
 TAG = "segpipe"
 _LIBRARIES = {"savedmodel": "tf-keras", "tflite": "tflite", "tflite-int8": "tflite", "onnx": "onnx"}

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from segpipe.common.errors import UserError
+from segpipe.common.modelfile import MODEL_CARD
 from segpipe.evaluate.masks import Predict
 from segpipe.export import modelcard, onnx, savedmodel, tflite
 from segpipe.export.signature import Graph, Images, Run
@@ -61,7 +62,7 @@ class Format:
 
     def card(self, target: Path) -> Path:
         """Return where the export's MODEL_CARD.md goes: beside a file, or into a folder."""
-        return target.with_name(modelcard.FILE) if self.file else target / modelcard.FILE
+        return target.with_name(MODEL_CARD) if self.file else target / MODEL_CARD
 
     def _may_replace(self, target: Path) -> bool:
         if self.file or not target.is_dir():

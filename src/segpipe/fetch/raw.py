@@ -24,6 +24,7 @@ from segpipe.common.files import replaces, write_json, write_text
 from segpipe.common.index import write_index
 from segpipe.common.parallel import Workers, ordered_map
 from segpipe.common.records import SUMMARY
+from segpipe.common.words import few
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.integrity import InColoursError, decode_pair
 from segpipe.fetch.ledger import Checked, Ledger
@@ -120,8 +121,7 @@ def check(
         unknown, indices = {}, values
     if unknown:
         counts = [f"{value} ({count} pixels)" for value, count in unknown.items()]
-        more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-        found = f"mask values outside the class table: {', '.join(counts[:_SHOWN])}{more}"
+        found = f"mask values outside the class table: {few(counts, _SHOWN)}"
         expected = f"{table.describe()} (data.classes, data.ignore)"
         most = dict(itertools.islice(unknown.items(), 256))
         return Problem(sample.mask, found, expected, most, area)

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from segpipe.common.errors import UserError, brief
-from segpipe.common.modelfile import read_card
+from segpipe.common.modelfile import MODEL_CARD, read_card
 
 EXPORTS = Path("models/export")
-CARD = "MODEL_CARD.md"
 README = "README.md"  # where a hub looks for the card
 
 
@@ -27,7 +26,7 @@ def files_of(export: Path) -> dict[str, Path]:
     """
     if "export" not in read_card(export):
         raise UserError(f"{export}: a model, and no export of it; `segpipe export` writes those")
-    card = export / CARD if export.is_dir() else export.with_name(CARD)
+    card = export / MODEL_CARD if export.is_dir() else export.with_name(MODEL_CARD)
     if not card.is_file():
         raise UserError(f"{card}: no such file; export the model again, which writes it")
     if export.is_file():

@@ -9,6 +9,7 @@ from rich.progress import track
 from segpipe.common.errors import UserError
 from segpipe.common.files import write_text
 from segpipe.common.raw import RAW
+from segpipe.common.words import few
 from segpipe.label.choice import rank
 from segpipe.label.raw import labelled
 from segpipe.label.uncertainty import Kind
@@ -16,8 +17,6 @@ from segpipe.params.load import load_params
 from segpipe.predict.inputs import Source
 from segpipe.predict.labels import Format, labels_in
 from segpipe.predict.predictor import Predictor
-
-_SHOWN = 5
 
 
 def to_label(
@@ -44,7 +43,7 @@ def to_label(
         yield f"note: there is no {RAW} here, so pictures that are labelled already are not recognised"
     if known:
         names = sorted(source.name for source in known)
-        yield _few(f"{len(known)} pictures are left out, since {RAW} has them", names)
+        yield _note(f"{len(known)} pictures are left out, since {RAW} has them", names)
     ranked = rank(predictor, left, count, kind)
     _write(ranked.sources, predictor, labels, out)
     table = out.with_name(f"{out.name}.csv")
@@ -52,15 +51,14 @@ def to_label(
     if len(ranked.sources) < count:
         yield f"note: {count} are wanted, and only {len(ranked.sources)} are left: all are taken"
     if problems := ranked.problems:
-        yield _few(f"{len(problems)} pictures cannot be read, and are left out", problems)
+        yield _note(f"{len(problems)} pictures cannot be read, and are left out", problems)
     if remarks := ranked.remarks:
-        yield _few(f"{len(remarks)} pictures that the model may not know", remarks)
+        yield _note(f"{len(remarks)} pictures that the model may not know", remarks)
     yield f"{len(ranked.sources)} of {len(left)} pictures to label: {out}; all, ranked: {table}"
 
 
-def _few(heading: str, found: Sequence[object]) -> str:
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"note: {heading}: {'; '.join(map(str, found[:_SHOWN]))}{more}"
+def _note(heading: str, found: Sequence[object]) -> str:
+    return f"note: {heading}: {few(found, between='; ')}"
 
 
 def _require_own_classes(predictor: Predictor, model: Path) -> None:

@@ -32,9 +32,8 @@ def labelled(sources: Sequence[Source], bands: Bands) -> set[Source] | None:
         alike = {source: found for source, found in zip(sources, shown, strict=True) if found in names}
     if not alike:
         return set()
-    own: Bands = (
-        "rgb" if bands == "rgb" else (*range(1, len(bands) + 1),)
-    )  # data/raw has the chosen ones
+    # data/raw has the chosen bands alone.
+    own: Bands = "rgb" if bands == "rgb" else (*range(1, len(bands) + 1),)
     wanted = set[str]().union(*(names[found] for found in alike.values()))
     digests = {
         decode_picture(sample["image"], sample["name"].decode(), own).digest

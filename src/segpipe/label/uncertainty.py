@@ -8,11 +8,11 @@ from typing import Literal, NamedTuple
 
 import keras
 import numpy as np
-from keras import layers, tree
 
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.evaluate.masks import log_softmax
 from segpipe.fetch.sample import BadSampleError, Problem
+from segpipe.model.observed import observed
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import Source
 from segpipe.predict.predictor import Predictor, require_finite
@@ -97,7 +97,7 @@ def _entropy(logarithms: np.ndarray) -> np.ndarray:
 
 
 def _judge(network: keras.Model, uncertainty: Callable) -> Callable[[list[Piece]], list[_Judged]]:
-    both = _with_features(network)
+    both = observed(network)
 
     def judge(pieces: list[Piece]) -> list[_Judged]:
         features: list[np.ndarray] = []
@@ -113,17 +113,6 @@ def _judge(network: keras.Model, uncertainty: Callable) -> Callable[[list[Piece]
         return [_Judged(float(m.sum()), m.size, pooled, p.remark) for p, m, pooled in inside]
 
     return judge
-
-
-def _with_features(network: keras.Model) -> keras.Model:
-    """Return a U-Net that gives the mean of its encoder's last output, too."""
-    encoder = network.get_layer("encoder")
-    last = len(encoder.outputs) - 1
-    used = (tensor for operation in network.operations for tensor in tree.flatten(operation.input))
-    made = ((tensor, tensor._keras_history) for tensor in used)
-    features = next(t for t, by in made if by.operation is encoder and by.tensor_index == last)
-    pooled = layers.GlobalAveragePooling2D(name="features")(features)
-    return keras.Model(network.inputs[0], [network.outputs[0], pooled])
 
 
 def _pieces(predictor: Predictor, seen: Seen | Problem) -> Iterator[Piece | Problem]:

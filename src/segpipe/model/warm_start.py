@@ -4,7 +4,7 @@ Layers are matched by name, kind and shapes. The head is matched by class name, 
 added, dropped and reordered.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from segpipe.common.files import sha256
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
 from segpipe.common.records import Manifest, read_bands
+from segpipe.common.words import few
 from segpipe.model.backbone import for_channels
 from segpipe.model.decoders import HEAD
 
@@ -73,9 +74,9 @@ class Taken:
         count = len(self.layers) + len(self.others)
         lines = [f"starting from {self.init.path}: {len(self.layers)} of {count} layers taken"]
         if self.others:
-            lines[0] += f"; not {shortened(self.others)}"
+            lines[0] += f"; not {few(self.others, 6)}"
         all_classes = self.classes, self.new, self.dropped
-        taken, new, dropped = (shortened(names, _CLASSES) for names in all_classes)
+        taken, new, dropped = (few(names, _CLASSES) for names in all_classes)
         lines.append(f"classes taken: {taken}; new: {new}; dropped: {dropped}")
         if self.bands:
             how = f"{self.adapted} was made for them" if self.adapted else "all kernels stay as they are"
@@ -139,12 +140,6 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
         dropped=[name for name in before if name not in kept],
         bands=(seen, wanted) if seen != wanted else None,
     )
-
-
-def shortened(names: Sequence[str], most: int = 6) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "none") + more
 
 
 def _weighted(network: keras.Model, within: str = "") -> Iterator[tuple[str, keras.Layer]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segpipe.common.errors import UserError
+from segpipe.common.words import few
 from segpipe.fetch.layouts import texts
 from segpipe.fetch.layouts.matching import SUFFIXES, is_image
 
@@ -64,9 +65,7 @@ def left_out(inputs: Sequence[str]) -> str:
         return ""
     kinds = Counter(path.suffix.lower() or "without suffix" for path in others)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    shown = ", ".join(str(path) for path in others[:_SHOWN])
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    return f"{len(others)} files are no known picture ({counts}): {shown}{more}"
+    return f"{len(others)} files are no known picture ({counts}): {few(others, _SHOWN)}"
 
 
 def _expand(given: str) -> tuple[Path, list[Path]]:

@@ -7,17 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segpipe.common.errors import CannotTell, UserError, brief
-
-_MOST_NAMES = 5
+from segpipe.common.words import few
 
 
 def require_commits() -> None:
     """Raise CannotTell unless this is the root of a Git repository with a commit."""
     asked = _run("rev-parse", "--show-toplevel")
     if asked.returncode:
-        said = brief(
-            asked.stderr
-        )  # with the command that mends it, where another user owns the repository
+        # With the command that mends it, where another user owns the repository.
+        said = brief(asked.stderr)
         raise CannotTell(
             f"{Path.cwd()} is in no Git repository that can be read ({said}); run this in a clone"
         )
@@ -81,10 +79,9 @@ def require_committed(what: str, but: Iterable[Path] = ()) -> None:
     """Raise UserError where files differ from the commit, whose recipe `what` trains, but for some."""
     aside = {path.resolve() for path in but}
     if changed := [path for path in uncommitted() if Path(path).resolve() not in aside]:
-        more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
         raise UserError(
             f"{what} trains the recipe as committed, and these files are not: "
-            f"{', '.join(changed[:_MOST_NAMES])}{more}; commit them, or set them aside (git stash -u)"
+            f"{few(changed)}; commit them, or set them aside (git stash -u)"
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from segpipe.common.errors import UserError, brief, raise_lost_interrupt
 from segpipe.common.records import Manifest
+from segpipe.common.words import few
 from segpipe.model import warm_start
 from segpipe.model.backbone import depths, set_trainable
 from segpipe.model.decoders import HEAD
@@ -104,7 +105,7 @@ def prepare(
         if random := _frozen_at_random(taken.others, params.freeze, bool(backbone.weights)):
             raise UserError(
                 f"train.freeze = {params.freeze} would keep random weights, because {taken.init.path} "
-                f"has none for {warm_start.shortened(random)}; set it to none"
+                f"has none for {few(random, 6)}; set it to none"
             )
     freeze(network, params.freeze)
     return taken

@@ -23,7 +23,7 @@ from segpipe.common import locks
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import replaces, write_json
 from segpipe.common.nested import flat
-from segpipe.common.words import duration
+from segpipe.common.words import duration, few
 from segpipe.train.params import TrainParams
 
 if TYPE_CHECKING:  # Keras takes seconds, and `segpipe runs` needs none of it
@@ -213,9 +213,8 @@ def _say_why_not_resumed(identity: dict[str, Any]) -> None:
         print(f"starting afresh: {last}, has lost its description")
         return
     changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-    described = ", ".join(_change(key, before.get(key), now.get(key)) for key in changed[:3])
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    print(f"starting afresh: {last}, differs in {described}{more}")
+    described = [_change(key, before.get(key), now.get(key)) for key in changed]
+    print(f"starting afresh: {last}, differs in {few(described, 3)}")
 
 
 def _change(key: str, before: Any, now: Any) -> str:

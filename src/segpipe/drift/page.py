@@ -44,7 +44,7 @@ def sections(
 ) -> list[Section]:
     """Return the page's sections; `said` is the verdict in words."""
     rows = [_row(shift) for shift in shifts]
-    head = ["trait", "known pictures", "these pictures", "moved", "chance", ""]
+    head = ["trait", "", "known pictures", "these pictures", "moved", "chance"]
     table = Table("The traits, the surest shift first: usual values (5 to 95 %) and middle", head, rows)
     how = (
         f"Moved is the share of the pictures that have another value, at least: {TOLERANCE:.0%} is no "
@@ -93,7 +93,7 @@ def _row(shift: Shift) -> list[str]:
         for one in (shift.known, shift.found)
     )
     verdict = "shifted" if shift.is_shifted else "alike"
-    return [shift.trait, known, found, f"{shift.moved:.0%}", f"{shift.p:.2g}", verdict]
+    return [shift.trait, verdict, known, found, f"{shift.moved:.0%}", f"{shift.p:.2g}"]
 
 
 def _range(trait: str, usual: tuple[float, float, float]) -> str:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 SERVED = "SEGPIPE_BENCH_SERVED"  # environment variable with the runtime and the path of the export
@@ -18,12 +20,17 @@ def app() -> Any:
     from segpipe.serve.settings import Settings
 
     name, path = json.loads(os.environ[SERVED])
-    if name == "onnx":
+    if name.startswith("onnx"):
         return create_app(load(Path(path)), Settings(model=path))
     from segpipe.common.modelfile import read_card
     from segpipe.export.savedmodel import load_whole
 
     return create_app(Served(read_card(Path(path)), load_whole(Path(path), 1)), Settings(model=path))
+
+
+def noise() -> list[Any]:
+    """Return pictures to calibrate on."""
+    return [*np.random.default_rng(0).integers(0, 256, (8, 375, 500, 3), np.uint8)]
 
 
 def export() -> None:
@@ -46,7 +53,8 @@ def export() -> None:
     }  # fmt: skip
     whole = FORMATS[name].whole
     assert whole
-    whole.write(predictor_graph(network(params), card, whole.batch, whole.real), card, Path(path))
+    graph = predictor_graph(network(params), card, whole.batch, whole.real)
+    whole.write(graph, card, noise, Path(path))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How many requests a second `segpipe serve` answers: ONNX Runtime, and TensorFlow in its place.
+"""How many requests a second `segpipe serve` answers: ONNX Runtime in float and int8, and TensorFlow.
 
 The model of the recipe `quick`, on a JPEG of 500 x 375 px, at 1, 8 and 32 clients, which share the cores
 of this machine with the server.
@@ -30,7 +30,7 @@ from segpipe.serve.model import load
 from segpipe.serve.requests import Upload
 
 CLIENTS = (1, 8, 32)
-RUNTIMES = ("onnx", "savedmodel")
+RUNTIMES = ("onnx", "onnx-int8", "savedmodel")
 SECONDS = float(os.environ.get("SEGPIPE_BENCH_SECONDS", 10))  # of each measurement
 PROCESSOR = "ms of the processor a picture"
 HERE = Path(__file__).resolve().parent
@@ -42,19 +42,20 @@ def main() -> None:
     rows: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for name in RUNTIMES:
-            path = Path(folder, "model.onnx" if name == "onnx" else name).resolve()
+            path = Path(folder, f"{name}.onnx" if name.startswith("onnx") else name).resolve()
             environment = {**os.environ, SERVED: json.dumps([name, str(path)])}
             subprocess.run([sys.executable, HERE / "_served.py"], env=environment, check=True)
             with serving(environment) as (port, server):
                 for clients in CLIENTS:
                     rows |= {f"{what}, {name}, {clients} clients": found
                              for what, found in measured(port, server, clients).items()}  # fmt: skip
-        calls = in_one_call_and_one_by_one(Path(folder, "model.onnx"))
+        calls = in_one_call_and_one_by_one(Path(folder, "onnx.onnx"))
     rows |= {f"{PROCESSOR}, 8 in one call": calls[0], f"{PROCESSOR}, one by one": calls[1]}
     ratios = {"8 in one call / one by one, processor time": calls[0] / calls[1]}
     for clients in CLIENTS:
-        onnx, other = (rows[f"{PROCESSOR}, {name}, {clients} clients"] for name in RUNTIMES)
-        ratios[f"onnx / savedmodel, processor time, {clients} clients"] = onnx / other
+        float_, *others = (rows[f"{PROCESSOR}, {name}, {clients} clients"] for name in RUNTIMES)
+        for name, other in zip(RUNTIMES[1:], others, strict=True):
+            ratios[f"onnx / {name}, processor time, {clients} clients"] = float_ / other
     _bench.publish("serve", rows, ratios)
 
 

@@ -37,9 +37,9 @@ def photo(rng, height, width, bands=3):
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-def export(name, model, of, path):
-    """Write a whole predictor and load it in its own runtime."""
+def export(name, model, of, path, images=list):
+    """Write a whole predictor and load it in its own runtime; `images` gives those to calibrate on."""
     whole = FORMATS[name].whole
     path = path / (FORMATS[name].file or "model")
-    whole.write(predictor_graph(model, of, whole.batch, whole.real), of, path)
+    whole.write(predictor_graph(model, of, whole.batch, whole.real), of, images, path)
     return whole.load(path, 1)

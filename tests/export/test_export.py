@@ -27,6 +27,7 @@ FILES = {
     "tflite": "models/export/tflite/model.tflite",
     "tflite-int8": "models/export/tflite-int8/model.tflite",
     "onnx": "models/export/onnx/model.onnx",
+    "onnx-int8": "models/export/onnx-int8/model.onnx",
 }
 ALL = [argument for name in FILES for argument in ("--to", name)]
 
@@ -186,6 +187,11 @@ def test_findings_are_those_of_the_test_split(exported, truth, name):
         scale, zero_point = taken["quantization"]
         differences = np.abs((integers.astype(float) - zero_point) * scale - logits)
         assert found["largest_difference"] == pytest.approx(differences.max(), rel=1e-4)
+    elif name == "onnx-int8":
+        found_logits = run_onnx(path, images)
+        assert found["changed"] == (found_logits.argmax(-1) != logits.argmax(-1)).mean()
+        differences = np.abs(found_logits - logits)
+        assert found["largest_difference"] == pytest.approx(differences.max(), rel=1e-4)
     else:
         assert found["largest_difference"] < 1e-4
         assert found["drop"] == pytest.approx(0, abs=1e-4)
@@ -236,10 +242,12 @@ def test_a_refused_export_is_not_there(fragile):
 @pytest.mark.slow
 def test_exports_are_a_stage_where_params_ask_for_them_with_the_same_bytes(exported, tmp_path):
     project = make_copy_without_exports(exported[0], tmp_path / "project")
-    result = run("dvc", "exp", "run", "-S", "export.formats=[savedmodel,tflite-int8,onnx]", cwd=project)
+    result = run(
+        "dvc", "exp", "run", "-S", "export.formats=[savedmodel,tflite-int8,onnx,onnx-int8]", cwd=project
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.findall(r"Running stage '(.*)'", result.stdout) == [
-        "export@savedmodel", "export@tflite-int8", "export@onnx"
+        "export@savedmodel", "export@tflite-int8", "export@onnx", "export@onnx-int8"
     ]  # fmt: skip
     name = "tflite-int8"
     assert (project / FILES[name]).read_bytes() == (exported[0] / FILES[name]).read_bytes()
@@ -383,6 +391,7 @@ def test_on_photographs_int8_is_within_a_hundredth_and_whole_predictors_agree(
     assert found["keras"]["mean_iou"] > 0.6, "trained enough for the comparison to say something"
     assert found["drop"] <= 0.01
     assert found["bytes"] < 8e6
+    assert export(project, "--to", "onnx-int8").returncode == 0, "within export.max_drop = 0.01"
     assert export(project, "--to", "onnx", "--to", "savedmodel").returncode == 0
     for name in ("onnx", "savedmodel"):
         found = json.loads((project / f"results/export/{name}.json").read_text())[name]

@@ -60,16 +60,42 @@ def test_rays_file_fits_rays_schema():
     jsonschema.validate(yaml.safe_load((ROOT / "examples/ray_up.yaml").read_text()), schema)
 
 
-def test_the_manifest_has_what_kuberay_requires():
-    """Those fields are required by the CRD `rayclusters.ray.io`, version v1."""
+_GROUP = {
+    "rayStartParams": {"type": "object", "additionalProperties": {"type": "string"}},
+    "template": {"type": "object", "required": ["spec"]},
+}
+RAY_CLUSTER = {  # the part of KubeRay's types of version v1 that the manifest uses
+    "required": ["headGroupSpec"],
+    "properties": {
+        "headGroupSpec": {
+            "required": ["rayStartParams", "template"],
+            "properties": _GROUP,
+            "additionalProperties": False,
+        },
+        "workerGroupSpecs": {
+            "items": {
+                "required": ["groupName", "minReplicas", "maxReplicas", *_GROUP],
+                "properties": {
+                    "groupName": {"type": "string"},
+                    **{key: {"type": "integer"} for key in ("replicas", "minReplicas", "maxReplicas")},
+                    **_GROUP,
+                },
+                "additionalProperties": False,
+            }
+        },
+    },
+    "additionalProperties": False,
+}
+
+
+def test_the_manifest_has_what_kuberay_requires_and_no_field_that_it_does_not_know():
     manifest = yaml.safe_load((ROOT / "examples/kuberay.yaml").read_text())
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
+    jsonschema.validate(manifest["spec"], RAY_CLUSTER)
     head, (worker,) = manifest["spec"]["headGroupSpec"], manifest["spec"]["workerGroupSpecs"]
     assert worker["minReplicas"] <= worker["replicas"] <= worker["maxReplicas"]
-    assert worker["groupName"]
     for group in (head, worker):
         (container,) = group["template"]["spec"]["containers"]
-        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         assert container["name"] and container["image"]
     images = [group["template"]["spec"]["containers"][0]["image"] for group in (head, worker)]
     assert len({*images}) == 1, "equal versions of all libraries"

@@ -10,3 +10,4 @@ class ExportFormat(str, enum.Enum):
     TFLITE = "tflite"
     TFLITE_INT8 = "tflite-int8"
     ONNX = "onnx"
+    ONNX_INT8 = "onnx-int8"

@@ -20,7 +20,7 @@ from segpipe.evaluate.metrics import MEANS
 
 UNKNOWN = "unknown"  # a licence
 TAG = "segpipe"
-_LIBRARIES = {"savedmodel": "tf-keras", "tflite": "tflite", "tflite-int8": "tflite", "onnx": "onnx"}
+_LIBRARIES = {"savedmodel": "tf-keras", "tflite": "tflite", "onnx": "onnx"}  # by format, without int8
 _WORST = 5
 
 
@@ -72,7 +72,7 @@ def _header(
     format_ = card["export"]["format"]
     return {
         "license": licence,
-        "library_name": _LIBRARIES[format_],
+        "library_name": _LIBRARIES[format_.removesuffix("-int8")],
         "pipeline_tag": "image-segmentation",
         "tags": [TAG, "semantic-segmentation", format_],
         "metrics": list(MEANS),

@@ -30,10 +30,10 @@ _EDGES = ("batch", "height", "width")  # those of a tensor that a runtime learns
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write a model that takes any number of images, its card among the file's properties."""
-    write_graph(of_network(model), card, path)
+    write_graph(of_network(model), card, images, path)
 
 
-def write_graph(graph: Graph, card: dict[str, Any], path: Path) -> None:
+def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write what a graph computes, with a card. Raises a UserError where ONNX lacks an operation."""
     import onnx
     import tf2onnx
@@ -84,9 +84,9 @@ def _tidy(graph: Any) -> None:
             if not edge.HasField("dim_value"):
                 edge.dim_param = name
     _sort(graph)
-    graphs = list(_graphs(graph))
-    names = _names(graph, graphs)
-    for inner in graphs:
+    every = list(graphs(graph))
+    names = _names(graph, every)
+    for inner in every:
         for node in inner.node:
             node.input[:] = [names.get(name, name) for name in node.input]
             node.output[:] = [names.get(name, name) for name in node.output]
@@ -126,15 +126,15 @@ def _needs(node: Any) -> Iterator[str]:
             yield from _needs(of_body)
 
 
-def _names(graph: Any, graphs: list[Any]) -> dict[str, str]:
+def _names(graph: Any, every: list[Any]) -> dict[str, str]:
     """Return new names by old ones: of a tensor after its node, of a weight after its first use.
 
     Nodes of a layer keep their names; others, which have no path, are called by their places.
     """
     names = {tensor.name: tensor.name for tensor in (*graph.input, *graph.output)}
     names[""] = ""  # what a node leaves out
-    weights = {weight.name for inner in graphs for weight in inner.initializer}
-    for number, inner in enumerate(graphs):
+    weights = {weight.name for inner in every for weight in inner.initializer}
+    for number, inner in enumerate(every):
         for position, tensor in enumerate(inner.input):
             names.setdefault(tensor.name, f"body_{number}/{position}")
         for place, node in enumerate(inner.node):
@@ -148,11 +148,11 @@ def _names(graph: Any, graphs: list[Any]) -> dict[str, str]:
     return names
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
+def graphs(graph: Any) -> Iterator[Any]:
     """Yield a graph and those inside it, such as the body of a loop."""
     yield graph
     for inner in _bodies(graph):
-        yield from _graphs(inner)
+        yield from graphs(inner)
 
 
 def _bodies(graph: Any) -> Iterator[Any]:

@@ -10,7 +10,9 @@ class ExportParams(Section):
     """The model in other formats."""
 
     max_drop: Part  # how much mean IoU at original size an export may lose
-    calibration_samples: Count  # training images from which tflite-int8 learns its ranges
+    calibration_samples: Count  # training images from which the int8 formats learn their ranges
     formats: tuple[ExportFormat, ...]  # those that `dvc repro` makes
-    whole: tuple[Literal["savedmodel", "tflite", "onnx"], ...]  # those that hold the whole predictor
+    whole: tuple[
+        Literal["savedmodel", "tflite", "onnx", "onnx-int8"], ...
+    ]  # those that hold the whole predictor
     licence: Name  # of the model, as model hubs call it

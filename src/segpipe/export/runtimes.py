@@ -12,7 +12,7 @@ import tensorflow as tf
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL_CARD
 from segpipe.evaluate.masks import Predict
-from segpipe.export import modelcard, onnx, savedmodel, tflite
+from segpipe.export import modelcard, onnx, onnx_int8, savedmodel, tflite
 from segpipe.export.signature import Graph, Images, Run
 
 
@@ -20,7 +20,7 @@ from segpipe.export.signature import Graph, Images, Run
 class Whole:
     """How a format holds a whole predictor."""
 
-    write: Callable[[Graph, dict[str, Any], Path], None]
+    write: Callable[[Graph, dict[str, Any], Images, Path], None]
     load: Callable[[Path, int], Run]
     batch: int | None = None  # pictures a call; None for any number
     real: tf.DType = tf.float64  # the most exact type that the runtime computes with
@@ -37,6 +37,7 @@ class Format:
     write: Callable[[keras.Model, dict[str, Any], Images, Path], None]  # writes the model and its card
     load: Callable[[Path, int], Predict]  # opens an export in its own runtime, on a number of threads
     whole: Whole | None = None  # the same for a whole predictor; None where the format cannot hold one
+    exact: bool = True  # whether a whole predictor must give the masks of `segpipe predict`
 
     def check(self, target: Path, whole: bool) -> None:
         """Raise a UserError where the export cannot be made, or must not replace `target`."""
@@ -85,5 +86,9 @@ FORMATS: dict[str, Format] = {
     "onnx": Format(
         "model.onnx", None, "float32", _ONNX, onnx.write, onnx.load,
         Whole(onnx.write_graph, onnx.load_whole),
+    ),
+    "onnx-int8": Format(
+        "model.onnx", None, "float32", _ONNX, onnx_int8.write, onnx.load,
+        Whole(onnx_int8.write_graph, onnx.load_whole, real=tf.float32), exact=False,
     ),
 }  # fmt: skip

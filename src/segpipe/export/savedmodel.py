@@ -16,10 +16,10 @@ from segpipe.export.signature import CONFIDENCE, LOGITS, MASK, Graph, Images, Ru
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write a model that takes any number of images, and its card beside the graph."""
-    write_graph(of_network(model), card, path)
+    write_graph(of_network(model), card, images, path)
 
 
-def write_graph(graph: Graph, card: dict[str, Any], path: Path) -> None:
+def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write what a graph computes, and a card beside it."""
     module = tf.Module()
     module.weights = [variable.value for variable in graph.network.variables]

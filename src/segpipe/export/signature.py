@@ -19,7 +19,7 @@ Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
 
 Images = Callable[[], Sequence[np.ndarray]]
-"""Reads images to calibrate on, each uint8 [height, width, bands]; only tflite-int8 calls it."""
+"""Reads training images, as the exported file takes them; the scales of 8 bits are learned from them."""
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,11 @@ def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: P
         raise UserError(f"tflite-int8: {floats[0]} of the network has no integer form; export tflite")
 
 
-def write_graph(graph: Graph, card: dict[str, Any], path: Path) -> None:
+def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write what a graph of one picture computes, with a card."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model")
-        savedmodel.write_graph(graph, card, saved)
+        savedmodel.write_graph(graph, card, images, saved)
         with quiet(), refuses(ConverterError, "TensorFlow Lite"):
             converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]

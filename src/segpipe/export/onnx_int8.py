@@ -1,0 +1,94 @@
+"""ONNX with 8-bit integers: the float file's network, quantised by ONNX Runtime's own tools.
+
+Convolutions and what stands between them compute with integers, on scales that are learned from
+images; weights are scaled by channel. A network's other operations stay float32, and so does all that a
+whole predictor does before and after it.
+Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.progress import track
+
+from segpipe.common.errors import UserError
+from segpipe.common.quiet import quiet
+from segpipe.export import onnx
+from segpipe.export.signature import IMAGE, Graph, Images, of_network
+
+_OPERATIONS = ("Add", "Clip", "Concat", "Conv", "ConvTranspose", "MaxPool", "Pad", "Relu", "Resize")
+
+
+def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
+    """Write a network that takes any number of images."""
+    write_graph(of_network(model), card, images, path)
+
+
+def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
+    """Write what a graph computes, with a card; scales are learned from images that it takes.
+
+    Raises a UserError where a convolution cannot be quantised: those of tiles run in a loop.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        exact, fused = Path(folder, "float.onnx"), Path(folder, "fused.onnx")
+        onnx.write_graph(graph, card, images, exact)
+        with quiet():
+            quant_pre_process(exact, fused, skip_symbolic_shape=True)
+        chosen = _of_network(_read(fused))
+        quantize_static(
+            fused, path, _Calibration(images()), QuantFormat.QDQ, list(_OPERATIONS), per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_quantize=chosen,
+        )  # fmt: skip
+    if floats := _floats(_read(path)):
+        raise UserError(
+            f"onnx-int8: the convolution {floats[0]} cannot be quantised, as those cannot that predict "
+            "tiles in a loop; export the network alone (--no-whole)"
+        )
+
+
+class _Calibration:
+    """Gives images one by one, as ONNX Runtime asks for them."""
+
+    def __init__(self, images: Any) -> None:
+        self._left: Iterator[np.ndarray] = iter(track(images, "Calibrating"))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the next input, or None after the last."""
+        image = next(self._left, None)
+        return None if image is None else {IMAGE: image[None]}
+
+
+def _read(path: Path) -> Any:
+    import onnx as library
+
+    return library.load(path).graph
+
+
+def _of_network(graph: Any) -> list[str]:
+    """Return the names of the nodes that compute from a convolution's output, and of convolutions.
+
+    What a whole predictor does before them computes places and weights, which 8 bits cannot hold.
+    """
+    reached: set[str] = set()
+    names = []
+    for node in graph.node:
+        if node.op_type == "Conv" or not reached.isdisjoint(node.input):
+            reached.update(node.output)
+            names.append(node.name)
+    return names
+
+
+def _floats(graph: Any) -> list[str]:
+    """Return the names of the convolutions whose weights are not integers, also inside loops."""
+    integers = {
+        name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output
+    }
+    every = (node for inner in onnx.graphs(graph) for node in inner.node)
+    return [node.name for node in every if node.op_type == "Conv" and node.input[1] not in integers]

@@ -28,6 +28,7 @@ from table import put, row_of
 
 from segpipe.common.errors import UserError, exits_cleanly
 from segpipe.common.files import write_text
+from segpipe.common.words import percent
 from segpipe.drift.compare import compare
 from segpipe.drift.looked import Looked, look
 from segpipe.evaluate import metrics
@@ -35,7 +36,6 @@ from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.predict.inputs import find
 from segpipe.predict.predictor import Predictor, load_model
-from segpipe.report.words import percent
 
 RESULTS, PAGE = FOLDER / "drift.csv", ROOT / "docs/drift.md"
 FOLDERS, PICTURES, EPOCHS = 1000, 50, 4

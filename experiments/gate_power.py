@@ -23,9 +23,9 @@ from scipy import optimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from segpipe.common.words import percent
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import decode
-from segpipe.report.words import percent
 from segpipe.review.chance import Difference, Spread, compared, holm, with_seeds
 
 FOLDER = Path(__file__).parent

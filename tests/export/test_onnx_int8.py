@@ -51,7 +51,7 @@ def test_every_convolution_computes_with_integers_whose_scales_are_of_a_channel(
 def test_most_pixels_have_the_class_that_predict_gives_them(exported, path):
     found = json.loads((exported / "results/export/onnx-int8.json").read_text())["onnx-int8"]
     assert found["images"] == 6
-    assert 0.9 < found["agreement"] < 1
+    assert found["agreement"] > 0.9
     assert found["bytes"] == path.stat().st_size
 
 

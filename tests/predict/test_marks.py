@@ -60,7 +60,7 @@ def test_foreign_pictures_are_marked_in_the_table_and_counted_in_one_line(
     of_dark = traits_of(np.asarray(picture(30)))["brightness"]
     assert float(table["dark.png"]["distance"]) == pytest.approx(reach.distance(of_dark) / 2, abs=1e-4)
     (line,) = [line for line in said.splitlines() if "foreign to the model" in line]
-    assert line.startswith("note: 2 of 3 pictures are foreign to the model, by brightness 2 (3.3% of")
+    assert line.startswith("note: 2 of 3 pictures are foreign to the model, by brightness 2 (3.3 % of")
     assert "the farthest is " in line
     assert "bright.png" in line
 
@@ -94,5 +94,5 @@ def test_the_summary_names_the_commonest_trait_first():
     of_noise, of_size = Mark(1.2, "noise", 9, 1, 2), Mark(1.1, "size", 9, 8, 8.5)
     every = [("a", of_size), ("b", of_noise), ("c", of_noise), ("d", Mark(0.2, "tint", 0, 0, 1))]
     said = summary(every, 0.01)
-    assert said.startswith("3 of 4 pictures are foreign to the model, by noise 2, size 1 (1.0% of")
+    assert said.startswith("3 of 4 pictures are foreign to the model, by noise 2, size 1 (1.0 % of")
     assert "the farthest is b, 1.20 times the limit: noise 9" in said

@@ -87,7 +87,7 @@ def test_pictures_outside_the_trained_range_are_said_by_name_at_the_end(predict,
         assert code == 0
         notes = [line for line in said if line.startswith(f"note: {root}")]
         assert notes == [
-            f"note: {outside}: 90% of its pixels lie outside the range that the model was trained on, "
+            f"note: {outside}: 90 % of its pixels lie outside the range that the model was trained on, "
             "100 to 4000 (band 1)",
             f"note: {plain}: 8 bits, and the model was trained on uint16; taken as they are",
         ]
@@ -149,7 +149,7 @@ def test_an_array_outside_the_range_warns_and_a_nan_is_black(rng):
     deep = Predictor(network(1), banded([1], [[0, 1]], ["float32"]))
     seen = deep.input.whole(np.array([[0.2, np.nan, 1]]))
     assert seen.pixels[0, :, 0].tolist() == [51, 0, 255]
-    with pytest.warns(UserWarning, match="an image: 100% of its pixels lie outside the range"):
+    with pytest.warns(UserWarning, match="an image: 100 % of its pixels lie outside the range"):
         deep.predict(np.full((40, 50), 7.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -12,8 +12,9 @@ from segpipe.cli import tables
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
+from segpipe.common.words import percent
 from segpipe.export import ExportFormat
-from segpipe.report.words import percent, score, signed
+from segpipe.report.words import score, signed
 
 
 def export(

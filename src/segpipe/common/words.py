@@ -12,6 +12,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share in per cent: `12.3 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean X?` where a known word is close, else nothing."""
     close = difflib.get_close_matches(word, list(known), 1)

@@ -12,13 +12,14 @@ from segpipe.common.bands import displayed
 from segpipe.common.letters import dejavu, drawable
 from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
+from segpipe.common.words import percent
 from segpipe.drift.compare import FOREIGN, LEVEL, TOLERANCE, Shift
 from segpipe.drift.looked import Looked
 from segpipe.model.observed import SHARE
 from segpipe.predict.images import Input
 from segpipe.report import grids
 from segpipe.report.pages import Block, Figure, Section, Table
-from segpipe.report.words import percent, shortened
+from segpipe.report.words import shortened
 
 MARKDOWN = "drift.md"
 _SHOWN = 6  # shifted traits with pictures, at most
@@ -47,9 +48,9 @@ def sections(
     head = ["trait", "", "known pictures", "these pictures", "moved", "chance"]
     table = Table("The traits, the surest shift first: usual values (5 to 95 %) and middle", head, rows)
     how = (
-        f"Moved is the share of the pictures that have another value, at least: {TOLERANCE:.0%} is no "
-        "shift. Chance is the probability of such a distance among pictures like the known ones. "
-        f"All traits together call {LEVEL:.0%} of folders with such pictures shifted."
+        f"Moved is the share of the pictures that have another value, at least: {percent(TOLERANCE, 0)} "
+        "is no shift. Chance is the probability of such a distance among pictures like the known ones. "
+        f"All traits together call {percent(LEVEL, 0)} of folders with such pictures shifted."
     )
     shifted = [shift for shift in shifts if shift.is_shifted]
     first = [*shifted[:_SHOWN], *([] if shifted else shifts[:3])]
@@ -82,18 +83,18 @@ def table(looked: Sequence[Looked]) -> pd.DataFrame:
 def moved(shift: Shift) -> str:
     """Say by how much a trait shifted."""
     if shift.trait == FOREIGN:
-        return f"{shift.trait}: {shift.moved:.0%}, of known ones {shift.known[1]:.1%}"
+        return f"{shift.trait}: {percent(shift.moved, 0)}, of known ones {percent(shift.known[1])}"
     before, after = (in_units(shift.trait, one[1]) for one in (shift.known, shift.found))
-    return f"{shift.trait}: {before} to {after}, {shift.moved:.0%} of the pictures moved"
+    return f"{shift.trait}: {before} to {after}, {percent(shift.moved, 0)} of the pictures moved"
 
 
 def _row(shift: Shift) -> list[str]:
     known, found = (
-        f"{percent(one[1])}" if shift.trait == FOREIGN else _range(shift.trait, one)
+        percent(one[1]) if shift.trait == FOREIGN else _range(shift.trait, one)
         for one in (shift.known, shift.found)
     )
     verdict = "shifted" if shift.is_shifted else "alike"
-    return [shift.trait, verdict, known, found, f"{shift.moved:.0%}", f"{shift.p:.2g}"]
+    return [shift.trait, verdict, known, found, percent(shift.moved, 0), f"{shift.p:.2g}"]
 
 
 def _range(trait: str, usual: tuple[float, float, float]) -> str:

@@ -7,13 +7,12 @@ Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from rich.progress import track
 
 from segpipe.common.errors import UserError
 from segpipe.common.quiet import quiet
@@ -56,8 +55,8 @@ def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) 
 class _Calibration:
     """Gives images one by one, as ONNX Runtime asks for them."""
 
-    def __init__(self, images: Any) -> None:
-        self._left: Iterator[np.ndarray] = iter(track(images, "Calibrating"))
+    def __init__(self, images: Iterable[np.ndarray]) -> None:
+        self._left = iter(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """Return the next input, or None after the last."""

@@ -3,7 +3,7 @@
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from rich.progress import track
 
 from segpipe.common import records
 from segpipe.common.codec import decode_image
@@ -19,6 +20,7 @@ from segpipe.common.files import first_by_hash, replaces, write_json, write_text
 from segpipe.common.modelfile import read_card
 from segpipe.common.quiet import quiet
 from segpipe.common.raw import read_named
+from segpipe.common.words import percent
 from segpipe.evaluate.evaluation import Evaluation
 from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.masks import Predict
@@ -112,9 +114,9 @@ def _network(
 ) -> dict[str, Any]:
     """Write the network alone and return its findings on the test records."""
 
-    def images() -> list[np.ndarray]:
-        chosen = _calibration(trained.manifest, params)
-        return [_middle(sample["image"], trained.manifest.size) for sample in chosen]
+    def images() -> Iterator[np.ndarray]:
+        for sample in track(_calibration(trained.manifest, params), "Calibrating"):
+            yield _middle(sample["image"], trained.manifest.size)
 
     made.write(trained.model, card, images, path)
     predict = made.load(path, trained.findings["threads"])
@@ -133,12 +135,10 @@ def _whole(
     assert made.whole
     reference = Reference.of(trained.model, trained.card)
 
-    def pictures() -> list[np.ndarray]:
+    def pictures() -> Iterator[np.ndarray]:
         names = {sample["name"] for sample in _calibration(trained.manifest, params)}
-        read = (
-            decode_image(sample["image"]) for sample in read_named(names, "Reading training pictures")
-        )
-        return [reference.given(*decoded) for decoded in read]
+        for sample in read_named(names, "Calibrating"):
+            yield reference.given(*decode_image(sample["image"]))
 
     graph = predictor_graph(trained.model, trained.card, made.whole.batch, made.whole.real)
     made.whole.write(graph, card, pictures, path)
@@ -231,8 +231,9 @@ def _objection(findings: dict[str, Any], params: ExportParams, exact: bool = Tru
     agreement, off = findings.get("agreement", 1.0), findings.get("score_difference", 0.0)
     if exact and (agreement < LEAST or off > SCORES):
         return (
-            f"{agreement:.3%} of the pixels have the class that `segpipe predict` gives them, where "
-            f"{LEAST:.1%} are needed, and a score is off by {off:.4f}, where {SCORES} is allowed"
+            f"{percent(agreement, 3)} of the pixels have the class that `segpipe predict` gives them, "
+            f"where {percent(LEAST)} are needed, and a score is off by {off:.4f}, where {SCORES} is "
+            "allowed"
         )
     return ""
 

@@ -1,7 +1,7 @@
 """Shared by all formats: the names of inputs and outputs, and what a file computes as a graph."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ MASK, CONFIDENCE = "mask", "confidence"  # those of a whole predictor
 Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
 
-Images = Callable[[], Sequence[np.ndarray]]
+Images = Callable[[], Iterable[np.ndarray]]
 """Reads training images, as the exported file takes them; the scales of 8 bits are learned from them."""
 
 

@@ -3,14 +3,13 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.progress import track
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from segpipe.common.errors import UserError
@@ -123,8 +122,8 @@ def _floats(path: Path) -> list[str]:
     return [tensor["name"] for tensor in tensors if tensor["dtype"] == np.float32]
 
 
-def _calibration(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    for image in track(images, "Calibrating"):
+def _calibration(images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    for image in images:
         pixels = image.astype(np.float32)
         # A black and a white pixel make the input's range 0..255, so that uint8 pixels need no scaling.
         pixels[0, 0], pixels[-1, -1] = 0, 255

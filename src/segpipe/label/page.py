@@ -10,6 +10,7 @@ from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_image
 from segpipe.common.shrink import factor_for, mean_of, rarest_first, rarest_of, shrunk
+from segpipe.common.words import percent
 from segpipe.label.judges import Judge
 from segpipe.label.quality import SMALLEST, SURE, Judgement, Region
 from segpipe.label.suspects import Suspect, judged
@@ -17,7 +18,7 @@ from segpipe.predict.images import Input
 from segpipe.report import grids
 from segpipe.report.pages import Block, Figure, Section, Table, write_page
 from segpipe.report.params import ReportParams
-from segpipe.report.words import percent, score
+from segpipe.report.words import score
 
 MARKDOWN = "suspects.md"
 _AROUND = 0.25  # of a region's edge is shown on each side of it
@@ -41,8 +42,8 @@ def write(
         *said,
         "Quality is the soft minimum of the probabilities that the model gives to the labels (Lad and "
         "Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
-        f"{SURE:.0%} sure of another class, on {SMALLEST} connected pixels or more. The model may be "
-        "the one that is wrong: look at the picture.",
+        f"{percent(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
+        "may be the one that is wrong: look at the picture.",
         overview,
     ]
     bands = judges[0].predictor.input.bands
@@ -83,14 +84,14 @@ def _row(one: Suspect) -> list[str]:
 
 def _told(one: Suspect) -> str:
     told = f"{one.name} ({one.split}): quality {score(one.quality)}."
-    if one.box is None:
+    if one.box is None or one.sureness is None:
         return f"{told} No region of which the model is sure."
     top, left, height, width = one.box
     others = f", the largest of {one.regions}" if one.regions > 1 else ""
     return (
-        f"{told} The mask says {one.labelled}, the model {one.predicted} with {one.sureness:.0%}, on "
-        f"{percent(one.share)} of the picture (framed: {width} x {height} px from row {top}, column "
-        f"{left}{others})."
+        f"{told} The mask says {one.labelled}, the model {one.predicted} with {percent(one.sureness, 0)}"
+        f", on {percent(one.share)} of the picture (framed: {width} x {height} px from row {top}, "
+        f"column {left}{others})."
     )
 
 

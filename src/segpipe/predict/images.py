@@ -13,6 +13,7 @@ from segpipe.common.bands import Bands, numbers
 from segpipe.common.codec import invalid_pixels
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize, Tiles, read_bands, read_tiles
+from segpipe.common.words import percent
 from segpipe.fetch.pictures import decode_picture, decode_stored
 from segpipe.fetch.pillow import is_kept, of_pillow, open_one
 from segpipe.fetch.sample import BadSampleError, unreadable
@@ -136,8 +137,8 @@ class Input:
             if share > _STRAY:
                 number = numbers(self.bands)[position]
                 return (
-                    f"{share:.0%} of its pixels lie outside the range that the model was trained on, "
-                    f"{low:g} to {high:g} (band {number})"
+                    f"{percent(share, 0)} of its pixels lie outside the range that the model was "
+                    f"trained on, {low:g} to {high:g} (band {number})"
                 )
         return ""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.profile import Mark, Profile, describe
+from segpipe.common.words import percent
 from segpipe.evaluate.masks import Predict
 from segpipe.model.observed import Components, observed, said
 from segpipe.preprocess.traits import traits_of
@@ -67,6 +68,6 @@ def summary(marks: Iterable[tuple[str, Mark]], rate: float) -> str:
     counts = ", ".join(f"{trait} {n}" for trait, n in sorted(by_trait.items(), key=lambda one: -one[1]))
     name, farthest = max(foreign, key=lambda one: one[1].score)
     return (
-        f"{len(foreign)} of {len(every)} pictures are foreign to the model, by {counts} ({rate:.1%} of "
-        f"known pictures would be); the farthest is {name}, {describe(farthest)}"
+        f"{len(foreign)} of {len(every)} pictures are foreign to the model, by {counts} "
+        f"({percent(rate)} of known pictures would be); the farthest is {name}, {describe(farthest)}"
     )

@@ -23,11 +23,6 @@ def yaml_line(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def percent(share: float) -> str:
-    """A share in per cent: `12.3 %`."""
-    return f"{100 * share:.1f} %"
-
-
 def some_of(shown: int, count: int, which: str, where: str) -> str:
     """The end of a caption that says which of many are shown; empty if all are."""
     return "" if shown == count else f" (the {shown} {which} of {count}; {where} has all)"

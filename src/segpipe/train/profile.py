@@ -11,6 +11,7 @@ from segpipe.common.files import first_by_hash
 from segpipe.common.profile import KEPT, Profile, Reference, limit, reference
 from segpipe.common.records import Manifest
 from segpipe.common.traits import read_traits
+from segpipe.common.words import percent
 from segpipe.model.observed import SHARE, Components, observed, said
 from segpipe.train.samples import Samples
 from segpipe.train.saving import in_float32
@@ -49,7 +50,7 @@ def profile(
     found = Profile(every, most, len(judged), beyond, features)
     print(
         f"profile: {len(found.references)} traits of {len(known)} training and {len(judged)} validation "
-        f"pictures; of pictures like these {found.rate:.1%} will be called foreign"
+        f"pictures; of pictures like these {percent(found.rate)} will be called foreign"
     )
     return found
 

@@ -1,5 +1,6 @@
 """Commands on a model."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +20,25 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Annotated[Path, typer.Argument(help="A model that segpipe saved or exported.")] = MODEL,
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="A model that segpipe saved or exported.", show_default=str(MODEL)),
+    ] = None,
 ) -> None:
-    """Show what made a model: scores, classes, params, data, libraries (as YAML)."""
+    """Show what made a model: scores, classes, params, data, libraries (as YAML).
+
+    Without a file, list the hosts of the Ray cluster before it, if RAY_ADDRESS names one.
+    """
     from segpipe.common.profile import KEY, Profile  # takes a moment, for NumPy
 
-    card = read_card(model)
+    if model is None and "RAY_ADDRESS" in os.environ:
+        from segpipe.common import cluster
+
+        with cluster.connected("segpipe info"):
+            print(yaml.safe_dump({"hosts": cluster.hosts()}, default_flow_style=None), end="")
+        if not MODEL.exists():
+            return
+    card = read_card(model or MODEL)
     if profile := Profile.of_card(card):
         card |= {KEY: profile.summary()}  # in place of the values of hundreds of pictures
     print(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), end="")

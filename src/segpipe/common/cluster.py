@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 
 _MOST, _HEAVIEST = 16, 1 << 25  # items and bytes of a chunk; one item may weigh more
 _RETRIES = 3
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # begins HTTP/2, which Ray speaks; TLS refuses it, aloud
 
 
 @contextlib.contextmanager
@@ -33,7 +34,9 @@ def connected(asked: str, **variables: str) -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "")
     try:  # Ray itself would try for two minutes, and then crash
         host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), 10).close()
+        with socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall(_HELLO)
+            connection.recv(1)  # a frozen process accepts connections too
     except (OSError, ValueError):
         raise UserError(
             f"{asked}, but no Ray cluster answers at RAY_ADDRESS = {address!r}; start one (`ray start "
@@ -103,6 +106,14 @@ def _chunks(items: Iterable[Item], weight: Callable[[Item], int]) -> Iterator[li
         yield chunk
 
 
+def hosts() -> dict[str, dict[str, int]]:
+    """Return how many CPUs and GPUs each host of the cluster has, by its address."""
+    import ray
+
+    found = {node["NodeManagerAddress"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return {h: {kind: int(found[h].get(kind, 0)) for kind in ("CPU", "GPU")} for h in sorted(found)}
+
+
 def gpus_each(devices: Literal["auto"] | int) -> int:
     """Return how many GPUs one of several trainings takes by `train.devices`; auto is one."""
     return 1 if devices == "auto" else devices
@@ -115,8 +126,7 @@ def places(gpus: int) -> list[str]:
     """
     import ray
 
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    room = {n["NodeManagerAddress"]: int(n["Resources"].get("GPU", 0)) // gpus for n in alive}
+    room = {host: has["GPU"] // gpus for host, has in hosts().items()}
     if not ray.cluster_resources().get("GPU"):
         room = dict.fromkeys(room, 1)
-    return [f"{host}/{number}" for host, count in sorted(room.items()) for number in range(count)]
+    return [f"{host}/{number}" for host, count in room.items() for number in range(count)]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,6 +63,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     yield made
     for host in [*made.hosts]:
         made.stop(host)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of a size, such as `12m`, or change its size; return its folder."""
+    disk = tmp_path / "disk"
+
+    def mount(size: str) -> Path:
+        how = f"remount,size={size}" if disk.is_dir() else f"size={size}"
+        disk.mkdir(exist_ok=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", how, "tmpfs", disk], check=False).returncode:
+            pytest.skip("mounting a small file system needs root")
+        return disk
+
+    yield mount
+    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 @pytest.fixture

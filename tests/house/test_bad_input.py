@@ -316,18 +316,6 @@ def test_a_stage_run_from_another_folder(project, tmp_path):
     assert "run stages from the root of the repository" in error_line(result)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 12 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], check=False)
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 @pytest.mark.parametrize(
     ("stage", "out"),
     [
@@ -341,7 +329,8 @@ def small_disk(tmp_path):
 )
 def test_a_full_disk(finished_project, small_disk, stage, out):
     """Whatever the stage would replace is still there; nothing half-written is."""
-    project = small_disk / "project"
+    disk = small_disk("12m")
+    project = disk / "project"
     shutil.copytree(
         finished_project,
         project,
@@ -350,10 +339,7 @@ def test_a_full_disk(finished_project, small_disk, stage, out):
         ),
     )
     before = contents(project / out)
-    with (
-        (small_disk / "ballast").open("wb", buffering=0) as ballast,
-        pytest.raises(OSError, match="left"),
-    ):
+    with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="left"):
         while ballast.write(bytes(512)):
             pass
     result = run_stage(stage, project, PYTHONDONTWRITEBYTECODE="1")

@@ -344,29 +344,16 @@ def test_where_dvc_alone_was_killed_training_stops_and_can_be_resumed(project):
     assert found.epoch >= 2
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1.5 MB, enough for a few checkpoints' pictures."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 @pytest.mark.slow
 def test_a_disk_that_fills_up_with_checkpoints_ends_in_one_line_and_loses_no_epoch(project, small_disk):
-    assert "No space left" in error_line(run_stage("train", project, DVC_ROOT=str(small_disk)))
-    (left,) = runs_of(small_disk)
+    disk = small_disk("1500k")  # enough for a few checkpoints' pictures
+    assert "No space left" in error_line(run_stage("train", project, DVC_ROOT=str(disk)))
+    (left,) = runs_of(disk)
     assert left.epoch > 0
-    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    small_disk("20m")
     set_params(project, {"train.epochs": 3000})
     process = subprocess.Popen(
-        STAGE, cwd=project, env=environment(DVC_ROOT=str(small_disk)), start_new_session=True,
+        STAGE, cwd=project, env=environment(DVC_ROOT=str(disk)), start_new_session=True,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     while "resuming run" not in (line := process.stdout.readline()):

@@ -1,5 +1,6 @@
 """Errors that users can fix, and how a stage ends with one."""
 
+import errno
 import functools
 import io
 import signal
@@ -66,7 +67,10 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             what = f"{where}{error.strerror or error}"
-            sys.exit(_complain(f"{what}; mend that and run the same command again", 1))
+            mend = "mend that and run the same command again"
+            if error.errno == errno.ENOSPC:
+                mend = "make room there and run the same command again"
+            sys.exit(_complain(f"{what}; {mend}", 1))
         except Exception:
             raise_lost_interrupt()  # compiled code such as TensorFlow's may turn it into another error
             raise

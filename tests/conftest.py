@@ -14,7 +14,7 @@ import numpy as np
 import playwright.sync_api
 import pytest
 from helpers import commit, draw_photo, git, make_project, run, set_params
-from loopback import OTHER, Cluster
+from loopback import Cluster, Wired
 
 from segpipe import cli
 
@@ -59,10 +59,17 @@ def _from_environment(name: str) -> Path:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two hosts of Ray on loopback."""
     made = Cluster(tmp_path_factory.mktemp("ray"))
-    made.start(OTHER)
     yield made
-    for host in [*made.hosts]:
-        made.stop(host)
+    made.end()
+
+
+@pytest.fixture
+def wired(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
+    """Two more, with a cable between them that can be pulled out."""
+    made = Wired(tmp_path_factory.mktemp("ray"))
+    made.jax = cluster.jax
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Several hosts train one model: two of a Ray cluster on loopback, each with processes of its own."""
 
+import re
 import shutil
 import signal
 import time
@@ -16,6 +17,8 @@ from segpipe.common.network import load_network
 
 pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
 pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+
+STAGE = ("python", "stages/train.py")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def test_samples_read_from_the_shards_give_equal_results(cluster, project, unbro
 
 def begun(project, cluster):
     """A training run that has finished its second epoch, on two hosts."""
-    return start(project, "python", "stages/train.py", **cluster.variables)
+    return start(project, *cluster.on(cluster.first), *STAGE, **cluster.variables)
 
 
 def said_of_the_end(process):
@@ -132,7 +135,7 @@ def said_of_the_end(process):
 
 def assert_goes_on(project, cluster, unbroken):
     """The same command ends with the bits of a run that was not stopped."""
-    done = run_stage("train", project, **cluster.variables)
+    done = run(*cluster.on(cluster.first), *STAGE, cwd=project, **cluster.variables)
     assert "resuming run" in done.stdout, done.stdout + done.stderr
     assert outs(project) == outs(unbroken)
 
@@ -175,6 +178,28 @@ def test_where_the_first_host_is_stopped_the_other_stops_too(cluster, project, u
         assert said.splitlines()[-1].startswith("error: interrupted; the same command begins")
     assert_no_process_is_left(cluster)
     assert_goes_on(project, cluster, unbroken)
+
+
+@pytest.mark.slow
+def test_a_cut_network_ends_training_on_both_hosts_within_a_minute(wired, project, unbroken):
+    process = begun(project, wired)
+    (other,) = wired.processes("ray::_Host")
+    wired.plug("down")
+    cut = time.monotonic()
+    line = f"error: the host {wired.other} was lost, because .*; run the same command again to go on"
+    assert re.fullmatch(line, said_of_the_end(process))
+    other.wait(60 - (time.monotonic() - cut))
+    wired.plug("up")
+    wired.stop(wired.other)
+    wired.start(wired.other)
+    assert_goes_on(project, wired, unbroken)
+
+
+@pytest.mark.slow
+def test_the_first_host_keeps_what_the_others_print(cluster, unbroken):
+    said = (unbroken / f"logs/hosts/{OTHER}.log").read_text()
+    assert "no GPU found: running on 2 virtual CPU devices of 2 hosts\n" in said
+    assert "epoch 6/6: loss " in said
 
 
 def assert_no_process_is_left(cluster):

@@ -14,10 +14,11 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.common import cluster, locks
 from segpipe.common.errors import UserError, brief
@@ -49,7 +50,7 @@ def train(job: "Job") -> "Trained":
     elif wanted != 1:
         job.check()
         with _connected(f"train.hosts = {wanted}"):
-            alive = _alive()
+            alive = len(cluster.hosts())
             dividing = [n for n in range(1, alive + 1) if batch_size % (n * int(devices)) == 0]
             number = dividing[-1] if wanted == "auto" else wanted
             if number > 1:
@@ -81,8 +82,10 @@ def _away(job: "Job", host: str) -> "Trained":
         print(f"training on {host}", flush=True)
         running = other.train_alone.remote()
         while not ray.wait([running], timeout=_BEAT)[0]:
+            print(ray.get(other.beat.remote(), timeout=_SILENCE), end="", flush=True)
             job.run.take(ray.get(other.news.remote(job.run.names), timeout=_SILENCE))
         trained, model, news = ray.get(running)
+        print(ray.get(other.beat.remote(), timeout=_SILENCE), end="", flush=True)
     except ray.exceptions.RayTaskError as error:
         raise UserError(brief(error.cause)) from None
     except ray.exceptions.GetTimeoutError:
@@ -103,24 +106,46 @@ def _together(job: "Job", number: int) -> "Trained":
     import keras
     import ray
 
-    others = _start(number, int(job.params.devices))
+    actors = _start(number, int(job.params.devices))
     here = ray.util.get_node_ip_address()
     try:
-        names = _equip(others, job)
+        names = _equip(actors, job)
         print(f"training on {number} hosts: {here} (this one), {', '.join(names)}", flush=True)
     except ray.exceptions.RayError as error:
         reason = brief(getattr(error, "cause", None) or error)
         raise UserError(f"another host cannot train along: {reason}") from None
     with socket.create_server((here, 0)) as free:
         coordinator = f"{here}:{free.getsockname()[1]}"
-    running = [other.train.remote(coordinator, number, n) for n, other in enumerate(others, 1)]
-    with _watched(names, others, running):
+    shutil.rmtree(job.logs / "hosts", ignore_errors=True)
+    others = [
+        _Other(name, actor, actor.train.remote(coordinator, number, rank), job.logs / "hosts")
+        for rank, (name, actor) in enumerate(zip(names, actors, strict=True), 1)
+    ]
+    with _watched(others):
         _join(coordinator, number, 0)
         trained = job.train()
         jax.distributed.shutdown()
         keras.distribution.set_distribution(None)  # its devices left with the other hosts
-    ray.wait(running, num_returns=len(running), timeout=_GRACE)  # they remove their copies
+    # They remove their copies, and their last lines are logged.
+    ray.wait([other.task for other in others], num_returns=len(others), timeout=_GRACE)
+    _loss(others)
     return trained
+
+
+class _Other(NamedTuple):
+    """Another host that trains along."""
+
+    name: str
+    actor: Any
+    task: Any
+    logs: Path
+
+    def log(self, printed: str) -> None:
+        """Add what it printed to its log. A full disk must not end the thread that watches the hosts."""
+        with contextlib.suppress(OSError):
+            self.logs.mkdir(parents=True, exist_ok=True)
+            with (self.logs / f"{self.name}.log").open("a", encoding="utf-8") as file:
+                file.write(printed)
 
 
 def _equip(others: Sequence[Any], job: "Job", keeps: bool = False) -> list[str]:
@@ -140,12 +165,6 @@ def _has_gpus() -> bool:
     return bool(ray.cluster_resources().get("GPU"))
 
 
-def _alive() -> int:
-    import ray
-
-    return sum(node["Alive"] for node in ray.nodes())
-
-
 def _start(number: int, devices: int) -> list[Any]:
     """Start a process on each other host, once so many have room."""
     import ray
@@ -157,8 +176,9 @@ def _start(number: int, devices: int) -> list[Any]:
     if not group.wait(_PATIENCE):
         room = " and ".join(f"{count} {kind}" for kind, count in need.items())
         raise UserError(
-            f"train.hosts = {number}, but of {_alive()} hosts in the Ray cluster not so many had {room} "
-            f"free within {_PATIENCE} s; add some (`ray start --address=...`), or lower train.hosts"
+            f"train.hosts = {number}, but of {len(cluster.hosts())} hosts in the Ray cluster not so "
+            f"many had {room} free within {_PATIENCE} s; add some (`ray start --address=...`), or lower "
+            "train.hosts"
         )
     # Of two threads one trains, and one answers.
     actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=need.get("GPU", 0))(_Host)
@@ -191,15 +211,37 @@ class _Host:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(ray.get(content))
         self.job = job.with_copies(folder, keeps)
+        self.printed = [os.open(f"/proc/self/fd/{number}", os.O_RDONLY) for number in (1, 2)]
+        for stream in self.printed:
+            os.lseek(stream, 0, os.SEEK_END)
 
-    def beat(self) -> None:
-        """Answer, as a sign of life."""
+    def beat(self) -> str:
+        """Return what this process has printed since it was asked last, as a sign of life."""
+        self.heard = time.monotonic()
+        return b"".join(os.read(stream, 1 << 20) for stream in self.printed).decode(errors="replace")
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        """Remove the copies at the end. End this process if the first host falls silent.
+
+        Where the network was cut, neither Ray nor JAX would do so within a minute.
+        """
+        self.heard = time.monotonic()
+
+        def listen() -> None:
+            while time.monotonic() - self.heard < _SILENCE + _GRACE:
+                time.sleep(_BEAT)
+            os._exit(1)
+
+        threading.Thread(target=listen, daemon=True).start()
+        with self.scratch:
+            yield
 
     def train(self, coordinator: str, number: int, rank: int) -> None:
         """Train along, and remove the copies."""
         import jax
 
-        with self.scratch:
+        with self._working():
             _join(coordinator, number, rank)
             self.job.train()
             jax.distributed.shutdown()
@@ -210,7 +252,7 @@ class _Host:
 
     def train_alone(self) -> "tuple[Trained, bytes, dict[str, bytes]]":
         """Train, remove the copies, and return what came of it: the model and the previews too."""
-        with self.scratch:
+        with self._working():
             trained = self.job.train()
             done = [path.name for path in self.job.run.checkpoints]
             return trained, self.job.saved.read_bytes(), self.job.run.content(done)
@@ -232,13 +274,13 @@ def _join(coordinator: str, number: int, rank: int) -> None:
 
 
 @contextlib.contextmanager
-def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]) -> Iterator[None]:
+def _watched(others: Sequence[_Other]) -> Iterator[None]:
     """End training if another host is lost: a computation would wait for it, perhaps for ever."""
     over, losses = threading.Event(), queue.SimpleQueue[str]()
 
     def watch() -> None:
         while not over.wait(_BEAT):
-            if loss := _loss(names, others, running):
+            if loss := _loss(others):
                 losses.put(f"{loss}; {_AGAIN}")
                 if not over.wait(_GRACE):
                     release()
@@ -258,25 +300,25 @@ def _watched(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]
         over.set()
 
 
-def _loss(names: Sequence[str], others: Sequence[Any], running: Sequence[Any]) -> str | None:
-    """Return which host failed or is lost, in words; None where all train."""
+def _loss(others: Sequence[_Other]) -> str | None:
+    """Return which host failed or is lost, in words; None where all train. Log what they printed."""
     import ray
 
-    beats = [other.beat.remote() for other in others]
+    beats = [other.actor.beat.remote() for other in others]
     ray.wait(beats, num_returns=len(beats), timeout=_SILENCE)
-    for name, beat in zip(names, beats, strict=True):
+    for other, beat in zip(others, beats, strict=True):
         try:
-            ray.get(beat, timeout=0)
+            other.log(ray.get(beat, timeout=0))
         except ray.exceptions.GetTimeoutError:
-            return f"the host {name} was lost, because it gave no sign of life for {_SILENCE} s"
+            return f"the host {other.name} was lost, because it gave no sign of life for {_SILENCE} s"
         except ray.exceptions.RayError:
-            return f"the host {name} was lost, because its process or its Ray has ended"
-    for name, task in zip(names, running, strict=True):
+            return f"the host {other.name} was lost, because its process or its Ray has ended"
+    for other in others:
         with contextlib.suppress(ray.exceptions.GetTimeoutError):
             try:
-                ray.get(task, timeout=0)
+                ray.get(other.task, timeout=0)
             except ray.exceptions.RayTaskError as error:
-                return f"training failed on the host {name} ({brief(error.cause)})"
+                return f"training failed on the host {other.name} ({brief(error.cause)})"
     return None
 
 

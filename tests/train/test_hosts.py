@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import error_line, make_project, run, run_stage, set_params, start
+from helpers import error_line, make_project, run, run_stage, runs_of, set_params, start
 from loopback import FIRST, OTHER
 
 from segpipe.common.modelfile import read_card
@@ -133,9 +133,9 @@ def said_of_the_end(process):
     return said.splitlines()[-1]
 
 
-def assert_goes_on(project, cluster, unbroken):
+def assert_goes_on(project, cluster, unbroken, **variables):
     """The same command ends with the bits of a run that was not stopped."""
-    done = run(*cluster.on(cluster.first), *STAGE, cwd=project, **cluster.variables)
+    done = run(*cluster.on(cluster.first), *STAGE, cwd=project, **cluster.variables, **variables)
     assert "resuming run" in done.stdout, done.stdout + done.stderr
     assert outs(project) == outs(unbroken)
 
@@ -193,6 +193,45 @@ def test_a_cut_network_ends_training_on_both_hosts_within_a_minute(wired, projec
     wired.stop(wired.other)
     wired.start(wired.other)
     assert_goes_on(project, wired, unbroken)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_training_on_both_hosts_and_the_same_command_goes_on(
+    cluster, project, unbroken, small_disk
+):
+    disk = small_disk("400k")  # enough for two checkpoints
+    done = run_stage("train", project, **cluster.variables, DVC_ROOT=str(disk))
+    assert done.returncode == 1
+    assert f"training on 2 hosts: {FIRST} (this one), {OTHER}\n" in done.stdout
+    (left,) = runs_of(disk)
+    path = left.folder / f"epoch-{left.epoch + 1:04d}.npz"
+    assert error_line(done) == (
+        f"error: {path}: No space left on device; make room there and run the same command again\n"
+    )
+    assert not [*disk.rglob("*.partial")]
+    assert_no_process_is_left(cluster)
+    small_disk("20m")
+    assert_goes_on(project, cluster, unbroken, DVC_ROOT=str(disk))
+
+
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_twenty_kills_half_of_them_on_each_host_change_no_bit(cluster, project, tmp_path):
+    """Each comes after an epoch of its own."""
+    set_params(project, {"train.epochs": 3 * KILLS})
+    unbroken = Path(shutil.copytree(project, tmp_path / "unbroken", symlinks=True))
+    for kill in range(KILLS):
+        epoch = max((found.epoch for found in runs_of(project)), default=0)
+        process = start(project, *STAGE, epoch=epoch + 1, **cluster.variables)
+        victim = cluster.processes("ray::_Host")[0] if kill % 2 else process
+        victim.send_signal(signal.SIGKILL)
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode == (1 if kill % 2 else -signal.SIGKILL), said
+        assert_no_process_is_left(cluster)
+    trained(unbroken, cluster.variables)
+    assert_goes_on(project, cluster, unbroken)
 
 
 @pytest.mark.slow

@@ -38,3 +38,4 @@ def test_two_hosts_train_two_trials_at_once_and_a_lost_ones_trial_goes_on(cluste
     assert {f"training on {FIRST}", f"training on {OTHER}"} & {
         line for log in trial_logs for line in log.splitlines()
     }
+    assert all("epoch 60/60: loss " in log for log in trial_logs)

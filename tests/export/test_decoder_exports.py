@@ -35,7 +35,7 @@ def test_an_export_draws_what_its_model_draws(name, made, rng, tmp_path):
     path = tmp_path / (FORMATS[made].file or "model")
     FORMATS[made].write(network, {}, lambda: list(images), path)
     found, expected = FORMATS[made].load(path, 1)(images), network.predict_on_batch(images)
-    if made == "tflite-int8":
-        assert np.abs(found - expected).mean() < 0.03 * np.ptp(expected)
-    else:
+    if FORMATS[made].exact:
         np.testing.assert_allclose(found, expected, atol=1e-4)
+    else:
+        assert np.abs(found - expected).mean() < 0.03 * np.ptp(expected)

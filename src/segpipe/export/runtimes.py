@@ -37,7 +37,7 @@ class Format:
     write: Callable[[keras.Model, dict[str, Any], Images, Path], None]  # writes the model and its card
     load: Callable[[Path, int], Predict]  # opens an export in its own runtime, on a number of threads
     whole: Whole | None = None  # the same for a whole predictor; None where the format cannot hold one
-    exact: bool = True  # whether a whole predictor must give the masks of `segpipe predict`
+    exact: bool = True  # whether it must predict as its model does; 8 bits cannot
 
     def check(self, target: Path, whole: bool) -> None:
         """Raise a UserError where the export cannot be made, or must not replace `target`."""
@@ -82,7 +82,9 @@ FORMATS: dict[str, Format] = {
         "model.tflite", 1, "float32", _LITERT, tflite.write, tflite.load,
         Whole(tflite.write_graph, tflite.load_whole, 1, tf.float32),
     ),
-    "tflite-int8": Format("model.tflite", 1, "int8", _LITERT, tflite.write_int8, tflite.load),
+    "tflite-int8": Format(
+        "model.tflite", 1, "int8", _LITERT, tflite.write_int8, tflite.load, exact=False,
+    ),
     "onnx": Format(
         "model.onnx", None, "float32", _ONNX, onnx.write, onnx.load,
         Whole(onnx.write_graph, onnx.load_whole),

@@ -34,13 +34,16 @@ def path(exported):
     return exported / "models/export/onnx-int8/model.onnx"
 
 
-def test_every_convolution_computes_with_integers_whose_scales_are_of_a_channel(path):
+def test_all_convolutions_but_three_compute_with_integers_whose_scales_are_of_a_channel(path):
     graph = onnx.load(path).graph
     made_by = {name: node for inner in graphs(graph) for node in inner.node for name in node.output}
     convolutions = [node for node in made_by.values() if node.op_type == "Conv"]
     weights = {weight.name: weight for weight in graph.initializer}
     assert len(convolutions) > 5
-    for node in convolutions:
+    assert [node.input[1] in weights for node in convolutions] == [True] * 3 + [False] * (
+        len(convolutions) - 3
+    )
+    for node in convolutions[3:]:
         of_image, of_kernel = (made_by[name] for name in node.input[:2])
         assert {of_image.op_type, of_kernel.op_type} == {"DequantizeLinear"}
         kernel, scales = (weights[name] for name in of_kernel.input[:2])

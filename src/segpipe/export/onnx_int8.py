@@ -1,7 +1,8 @@
 """ONNX with 8-bit integers: the float file's network, quantised by ONNX Runtime's own tools.
 
 Convolutions and what stands between them compute with integers, on scales that are learned from
-images; weights are scaled by channel. A network's other operations stay float32, and so does all that a
+images; weights are scaled by channel. The first three convolutions stay float32, as on MobileNetV2 they
+cause most of the loss. A network's other operations stay float32, and so does all that a
 whole predictor does before and after it.
 Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
@@ -19,6 +20,7 @@ from segpipe.common.quiet import quiet
 from segpipe.export import onnx
 from segpipe.export.signature import IMAGE, Graph, Images, of_network
 
+_EXACT = 3  # convolutions at the beginning that stay float32
 _OPERATIONS = ("Add", "Clip", "Concat", "Conv", "ConvTranspose", "MaxPool", "Pad", "Relu", "Resize")
 
 
@@ -45,7 +47,7 @@ def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) 
             fused, path, _Calibration(images()), QuantFormat.QDQ, list(_OPERATIONS), per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_quantize=chosen,
         )  # fmt: skip
-    if floats := _floats(_read(path)):
+    if floats := _floats(_read(path))[_EXACT:]:
         raise UserError(
             f"onnx-int8: the convolution {floats[0]} cannot be quantised, as those cannot that predict "
             "tiles in a loop; export the network alone (--no-whole)"
@@ -71,14 +73,16 @@ def _read(path: Path) -> Any:
 
 
 def _of_network(graph: Any) -> list[str]:
-    """Return the names of the nodes that compute from a convolution's output, and of convolutions.
+    """Return the names of the convolutions after the first ones, and of all nodes after these.
 
-    What a whole predictor does before them computes places and weights, which 8 bits cannot hold.
+    What a whole predictor does before the network computes places and weights, which 8 bits cannot hold.
     """
     reached: set[str] = set()
-    names = []
+    names, convolutions = [], 0
     for node in graph.node:
-        if node.op_type == "Conv" or not reached.isdisjoint(node.input):
+        convolutions += node.op_type == "Conv"
+        chosen = node.op_type == "Conv" and convolutions > _EXACT
+        if chosen or not reached.isdisjoint(node.input):
             reached.update(node.output)
             names.append(node.name)
     return names

@@ -30,6 +30,7 @@ from table import cell, put, row_of
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import name_hash, replaces, write_text
 from segpipe.common.nested import changed
+from segpipe.common.words import percent
 from segpipe.label.choice import rank
 from segpipe.predict.inputs import Source
 from segpipe.predict.predictor import load_model
@@ -154,7 +155,7 @@ def reached(scores: pd.DataFrame, way: str) -> str:
     labels = float(np.interp(goal, best, own.index))
     return (
         f"`{way}` reaches the {goal:.4f} that {last} labels by chance give with {labels:.0f} labels: "
-        f"{labels / last:.0%}."
+        f"{percent(labels / last, 0)}."
     )
 
 

@@ -29,6 +29,7 @@ from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import name_hash, write_text
 from segpipe.common.index import read_index
 from segpipe.common.nested import changed
+from segpipe.common.words import percent
 from segpipe.label.judges import Judge
 from segpipe.label.suspects import find, table
 from segpipe.predict.predictor import load_model
@@ -128,7 +129,7 @@ def recalls(rows: pd.DataFrame) -> str:
     for kind, every in rows[rows.planted != ""].groupby("planted", sort=False):
         lines.append(row_of([str(kind), str(len(every)), str((first.planted == kind).sum())]))
     planted, found = (rows.planted != "").sum(), (first.planted != "").sum()
-    lines.append(row_of(["all", str(planted), f"{found} ({found / planted:.0%})"]))
+    lines.append(row_of(["all", str(planted), f"{found} ({percent(found / planted, 0)})"]))
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
 """ONNX with 8-bit integers: the float file's network, quantised by ONNX Runtime's own tools.
 
-Convolutions and what stands between them compute with integers, on scales that are learned from
-images; weights are scaled by channel. The first three convolutions stay float32, as on MobileNetV2 they
-cause most of the loss. A network's other operations stay float32, and so does all that a
-whole predictor does before and after it.
+Convolutions and what stands between them compute with integers, on scales that are learned from images;
+weights are scaled by channel. The first three convolutions stay float32, since with MobileNetV2 they
+cause most of the loss. Other operations stay float32 too, and so does all that a whole predictor does
+before and after the network.
 Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 
@@ -32,7 +32,8 @@ def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) 
 def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write what a graph computes, with a card; scales are learned from images that it takes.
 
-    Raises a UserError where a convolution cannot be quantised: those of tiles run in a loop.
+    Raises a UserError where a convolution after the first ones cannot be quantised, as those of tiles,
+    which run in a loop; or where there are no more.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -42,16 +43,23 @@ def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) 
         onnx.write_graph(graph, card, images, exact)
         with quiet():
             quant_pre_process(exact, fused, skip_symbolic_shape=True)
-        chosen = _of_network(_read(fused))
+        network = _read(fused)
+        chosen = _of_network(network)
+        if not chosen:  # ONNX Runtime would quantise every node
+            raise _refusal(_floats(network)[-1])
         quantize_static(
             fused, path, _Calibration(images()), QuantFormat.QDQ, list(_OPERATIONS), per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_quantize=chosen,
         )  # fmt: skip
     if floats := _floats(_read(path))[_EXACT:]:
-        raise UserError(
-            f"onnx-int8: the convolution {floats[0]} cannot be quantised, as those cannot that predict "
-            "tiles in a loop; export the network alone (--no-whole)"
-        )
+        raise _refusal(floats[0])
+
+
+def _refusal(convolution: str) -> UserError:
+    return UserError(
+        f"onnx-int8: the convolution {convolution} cannot be quantised, as those cannot that predict "
+        "tiles in a loop; export the network alone (--no-whole), or floats (--to onnx)"
+    )
 
 
 class _Calibration:

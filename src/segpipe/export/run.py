@@ -221,7 +221,7 @@ def _mean_iou(findings: dict[str, Any]) -> float:
     return findings["original"]["mean_iou"]
 
 
-def _objection(findings: dict[str, Any], params: ExportParams, exact: bool = True) -> str:
+def _objection(findings: dict[str, Any], params: ExportParams, exact: bool) -> str:
     """Say why an export is not good enough; empty if it is. An `exact` one must predict as its model."""
     if findings["drop"] > params.max_drop:
         return (

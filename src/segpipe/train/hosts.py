@@ -224,13 +224,15 @@ class _Host:
     def _working(self) -> Iterator[None]:
         """Remove the copies at the end. End this process if the first host falls silent.
 
-        Where the network was cut, neither Ray nor JAX would do so within a minute.
+        Where the network was cut, nobody else can end it.
         """
         self.heard = time.monotonic()
 
         def listen() -> None:
             while time.monotonic() - self.heard < _SILENCE + _GRACE:
                 time.sleep(_BEAT)
+            silent = f"the first host gave no sign of life for {_SILENCE + _GRACE} s"
+            print(f"error: {silent}; this process ends", file=sys.stderr, flush=True)
             os._exit(1)
 
         threading.Thread(target=listen, daemon=True).start()

@@ -35,7 +35,7 @@ WAYS = {  # the part of the steps, and of the learning rate; whether it starts f
     "half, then all for a third of the steps": (3, 1, True),
     "the same at a third of the learning rate": (3, 3, True),
 }
-SHOWN = {"original.mean_iou": 3, "original.pixel_accuracy": 3, "summary.val_mean_iou": 3, "seconds": 0}
+SHOWN = {"original.mean_iou": 3, "original.pixel_accuracy": 3, "summary.val_mean_iou": 3}
 """The columns of the results that the table has, and their digits."""
 
 
@@ -69,7 +69,7 @@ def run(stages: Stages, way: str, seed: int) -> None:
     found = stages.run(settings(way, seed), log, before)
     row = {"way": way, "seed": seed, "images.train": found["images.train"]}
     row |= {key: found[key] for key in SHOWN}
-    print(f"  mean IoU {row['original.mean_iou']:.3f}, {row['seconds']:.0f} s of training", flush=True)
+    print(f"  mean IoU {row['original.mean_iou']:.3f}", flush=True)
     write_text(RESULTS, pd.concat([known, pd.DataFrame([row])]).to_csv(index=False))
 
 
@@ -103,7 +103,7 @@ def table(found: pd.DataFrame) -> str:
     """Return the table in Markdown: mean and standard deviation over the seeds."""
     if found.empty:
         return "No results yet."
-    heads = ["", "photographs", "mean IoU", "accuracy", "val mean IoU", "training, s", "seeds"]
+    heads = ["", "photographs", "mean IoU", "accuracy", "val mean IoU", "seeds"]
     lines = [row_of(heads), row_of(["---", *["---:"] * (len(heads) - 1)])]
     for way in WAYS:
         rows = found[found.way == way]

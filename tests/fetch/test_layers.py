@@ -1,5 +1,7 @@
 """Binary masks of objects and of classes become one mask, from folder to raw records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from own_folders import HEIGHT, WIDTH, photo, save
@@ -12,6 +14,8 @@ from segpipe.fetch import layouts
 from segpipe.fetch.layouts import layers
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
+from segpipe.survey.labels import label_table
+from segpipe.survey.names import Names
 
 ROADS = ClassTable(
     (
@@ -142,6 +146,18 @@ def test_a_picture_without_a_mask_of_any_class_is_a_problem(classes, rng):
     found = layouts.samples("layers", classes, 0.0, ROADS)
     (problem,) = (one for one in found if isinstance(one, Problem))
     assert str(problem).startswith("images/9.jpg: no mask for its partner")
+
+
+def test_a_renamed_class_whose_folder_is_a_number_keeps_its_masks(tmp_path, rng):
+    save(photo(rng), tmp_path / "images" / "a.png")
+    for number in range(12):
+        binary(tmp_path / f"masks/{number}/a.png", (2 * number, 0, 2 * number + 2, WIDTH))
+    proposed = label_table(layers.labels(tmp_path), Names())
+    rows = [replace(row, name="kidney" if row.name == "3" else row.name) for row in proposed.classes]
+    table = ClassTable(tuple(rows))
+    (sample,) = (s for s in layouts.samples("layers", tmp_path, 0.0, table) if isinstance(s, Sample))
+    drawn = sample.content.read()[1][0:24:2, 0]
+    assert [table.names[index] for index in drawn] == ["0", "1", "2", "kidney", *map(str, range(4, 12))]
 
 
 def test_a_class_that_the_table_lacks_is_named(classes):

@@ -1,5 +1,7 @@
 """Kaggle's run lengths are drawn as its own encoder writes them, from folder to raw records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fuzz import outcome
@@ -16,6 +18,8 @@ from segpipe.fetch import layouts
 from segpipe.fetch.layouts import layers, rle
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
+from segpipe.survey.labels import label_table
+from segpipe.survey.names import Names
 
 CLOUDS = ClassTable(
     (
@@ -116,6 +120,25 @@ def test_columns_are_found_by_the_names_that_challenges_give_them(folder, text, 
     )
     if "class_1" in labels:  # a class may be renamed: its value tells
         assert mask_of(root, numbered)[:7, 0].tolist() == [1, 1, 0, 0, 2, 2, 0]
+
+
+@pytest.mark.parametrize("renamed", ["class_0", "class_1", "class_2"])
+def test_a_renamed_class_keeps_its_masks_though_classes_count_from_0(folder, renamed):
+    root = folder(
+        "ImageId,ClassId,EncodedPixels\na.jpg,0,1 1\na.jpg,1,2 1\na.jpg,2,3 1\n", "images/a.jpg"
+    )
+    proposed = label_table(rle.labels(root), Names())
+    assert proposed.names == ["background", "class_0", "class_1", "class_2"]
+    rows = [replace(row, name="own" if row.name == renamed else row.name) for row in proposed.classes]
+    assert mask_of(root, ClassTable(tuple(rows)))[:4, 0].tolist() == [1, 2, 3, 0]
+
+
+def test_a_number_that_a_mask_cannot_hold_says_nothing_of_the_others(folder):
+    root = folder("ImageId,ClassId,EncodedPixels\na.jpg,0,1 1\na.jpg,1,2 1\n", "images/a.jpg")
+    numbered = ("background", "scratch", "dent")  # as a table with places for values had them
+    rows = [SegmentationClass(name, n, f"#00000{n}") for n, name in enumerate(numbered)]
+    with pytest.raises(BadSampleError, match="labels that are no class: 'class_0', 'class_1'"):
+        mask_of(root, ClassTable(tuple(rows)))
 
 
 @pytest.mark.parametrize("runs", ["", "-1", '""'])

@@ -1,6 +1,7 @@
 """What people have given to a class table stays when the same folder is looked at again."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import yaml
@@ -9,6 +10,8 @@ from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.survey.keeping import keep_labels, keep_values
+from segpipe.survey.labels import label_table
+from segpipe.survey.names import Names
 
 
 def table(*rows, ignore=()):
@@ -102,6 +105,16 @@ def test_a_new_label_gets_a_free_number():
     assert rows(keep_labels(LABELS, before)) == [
         ("background", 0), ("car", 1), ("dog", 2), ("cat", 4),
     ]  # fmt: skip
+
+
+def test_a_new_label_that_sorts_before_a_renamed_one_does_not_take_its_class():
+    first = label_table({"cat": 0, "dog": 0}, Names())
+    before = ClassTable(
+        tuple(replace(c, name="feline" if c.name == "cat" else c.name) for c in first.classes)
+    )
+    assert keep_labels(first, before) == before
+    found = keep_labels(label_table({"ant": 0, "cat": 0, "dog": 0}, Names()), before)
+    assert rows(found) == [("background", 0), ("feline", "cat"), ("dog", "dog"), ("ant", "ant")]
 
 
 def test_init_data_keeps_what_params_yaml_has_for_the_same_folder(tmp_path, rng):

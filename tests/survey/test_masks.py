@@ -85,7 +85,14 @@ def test_masks_of_0_and_1_beside_others_of_0_and_255_have_one_foreground():
     classes, proposal = table_of(grey({0: 9, 1: 3}, {0: 9, 255: 3}, {0: 12}))
     assert classes == {"background": 0, "foreground": (1, 255)}
     assert proposal.table.ignore == ()
-    assert proposal.notes == ("no mask holds both 1 and 255: both are taken as the foreground",)
+    assert proposal.notes == ("no mask holds both 1 and 255: both are taken as one class",)
+
+
+def test_they_have_one_class_by_its_name_where_a_file_has_names():
+    masks, names = grey({0: 9, 1: 3}, {0: 9, 255: 3}), Names(in_order=["background", "cat"])
+    classes, proposal = table_of(masks, names)
+    assert (classes, proposal.table.ignore) == ({"background": 0, "cat": (1, 255)}, ())
+    assert len(proposal.notes) == 1
 
 
 @pytest.mark.parametrize("last", [{0: 9, 1: 2, 255: 1}, {1: 2, 255: 1}])

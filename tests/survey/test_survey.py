@@ -51,7 +51,7 @@ def fetched(data: DataParams, out):
 def expected(drawing: np.ndarray, table: ClassTable) -> np.ndarray:
     """The indices of a truth, worked out value by value."""
     indices = np.full(drawing.shape, 99)
-    for index, value in enumerate(c.value for c in table.classes):
+    for index, value in enumerate(table.file_values):
         indices[drawing == value] = index
     for value in table.ignore:
         indices[drawing == value] = 255
@@ -91,7 +91,7 @@ def test_the_proposal_reads_every_export_as_its_tool_drew_it(export, tmp_path, r
         ("Carvana", {"background": 0, "foreground": 255}, []),
         ("VOC", {"class_0": 0, "class_1": 1, "class_15": 15}, [255]),
         ("COCO", {"background": 0, "traffic_light": 3, "cat": 17}, [255]),
-        ("Labelme", {"background": 0, "car_body": 1, "wheel": 2}, [255]),
+        ("Labelme", {"background": 0, "car_body": "car body", "wheel": "wheel"}, [255]),
         ("16 bits", {"ground": 0, "cell": 1, "nucleus": 2}, []),
         ("folders in parts", {f"class_{n}": n for n in range(4)}, [255]),
     ],
@@ -361,12 +361,12 @@ def coco_table_of(tmp_path, *categories):
     return label_table(coco.labels(tmp_path), Names())
 
 
-def test_category_ids_that_do_not_fit_into_a_mask_are_counted_from_1(tmp_path):
+def test_where_category_ids_do_not_fit_into_a_mask_the_labels_are_the_values(tmp_path):
     for ids in ((0, 1), (300, 7), (255, 2)):
         categories = [{"id": n, "name": f"c{n}"} for n in ids]
         table = coco_table_of(tmp_path, *categories)
         assert {c.name: c.value for c in table.classes} == {
-            "background": 0, f"c{ids[0]}": 1, f"c{ids[1]}": 2,
+            "background": 0, **{f"c{n}": f"c{n}" for n in ids},
         }  # fmt: skip
 
 

@@ -190,8 +190,7 @@ class ClassTable:
 
     @property
     def _labels(self) -> list[tuple[int, str]]:
-        labels = [(i, v) for v, i in self._pairs() if isinstance(v, str) and not is_colour(v)]
-        return [(index, label) for index, label in labels if label != REST]
+        return [(index, str(value)) for value, index in self._pairs() if is_label(value)]
 
     def _pairs(self) -> Iterator[tuple[MaskValue, int]]:
         """Yield each value with the index of its class, the ignored ones last."""
@@ -241,6 +240,11 @@ def _is_letter(character: str) -> bool:
 def is_colour(value: Any) -> bool:
     """Return whether a value of the table is a colour, `#rrggbb`."""
     return isinstance(value, str) and _COLOUR.fullmatch(value) is not None
+
+
+def is_label(value: Any) -> bool:
+    """Return whether a value of the table is the label of a shape."""
+    return isinstance(value, str) and value.strip() not in ("", REST) and not value.startswith("#")
 
 
 def _codes(mask: np.ndarray) -> np.ndarray:

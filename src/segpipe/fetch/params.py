@@ -6,7 +6,7 @@ import pydantic
 from pydantic import Field, PlainValidator
 
 from segpipe.common.bands import Bands
-from segpipe.common.classes import MaskValue, class_table, is_colour
+from segpipe.common.classes import REST, MaskValue, class_table, is_colour, is_label
 from segpipe.common.duplicates import OnNear
 from segpipe.common.fields import Count, CountOrZero, Integer, Name, Section, Share
 from segpipe.common.parallel import Workers
@@ -18,8 +18,8 @@ _MOST_BANDS = 16
 
 
 def _mask_value(value: Any) -> MaskValue:
-    is_label = isinstance(value, str) and value.strip() and not value.startswith("#")
-    if is_label or is_colour(value) or (type(value) is int and 0 <= value <= 255):
+    in_words = value == REST or is_label(value) or is_colour(value)
+    if in_words or (type(value) is int and 0 <= value <= 255):
         return value
     raise ValueError(
         "a mask value is a number 0 to 255, a colour such as '#ff8000', in quotes, or a label of shapes"

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from segpipe.common.classes import ClassTable, SegmentationClass, class_name
+from segpipe.common.classes import ClassTable, MaskValue, SegmentationClass, class_name, is_label
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts.polygons import IGNORE_LABEL, IGNORED, UNCOVERED
+from segpipe.fetch.layouts.polygons import IGNORE_LABEL, IGNORED, UNCOVERED, ids_fit
 from segpipe.fetch.naming import GREY, free_colours
 from segpipe.survey.names import Names
 
@@ -12,19 +12,19 @@ from segpipe.survey.names import Names
 def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
     """Return a class table for labels, from the layout's `labels` and the names in a file.
 
-    Values are the ids. Where ids do not fit into a mask, values count from 1: in the order of `names`,
-    then in that of `ids`. Raises UserError where there is no label, too many, or two give one class.
+    Values are the ids where they fit into a mask, else the labels themselves, so that a class may be
+    renamed: in the order of `names`, then in that of `ids`. A label that can be no value (`#1`) gets its
+    place in that order. Raises UserError where there is no label, too many, or two give one class.
     """
     labels = [label for label in ids if label not in ("_background_", IGNORE_LABEL)]
     if not labels:
         raise UserError("no shape has a label; draw polygons with labels, or export them")
     if len(labels) > IGNORED - 1:
         raise UserError(f"{len(labels)} labels; a one-byte mask holds {IGNORED - 1} and the background")
-    values = {label: ids[label] for label in labels}
-    valid = range(UNCOVERED + 1, IGNORED)
-    if len({*values.values()}) < len(labels) or not all(value in valid for value in values.values()):
+    values: dict[str, MaskValue] = {label: ids[label] for label in labels}
+    if not ids_fit(values.values()):
         ordered = [n for n in dict.fromkeys((*names.in_order, *labels)) if n in values]
-        values = {label: number for number, label in enumerate(ordered, 1)}
+        values = {n: n if is_label(n) else place for place, n in enumerate(ordered, 1)}
     label_of: dict[str, str] = {}
     for label in values:
         name = class_name(label)

@@ -11,7 +11,7 @@ from segpipe.survey import judging, public
 from segpipe.survey.masks import Counts, MaskStats
 from segpipe.survey.names import Names
 
-_MIXED = "no mask holds both 1 and 255: both are taken as the foreground"
+_MIXED = "no mask holds both 1 and 255: both are taken as one class"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ def propose(
     if not all_seen:
         values += [value for value in named if value not in found]
     table = public.recognised(named)
-    mixed = not named and judging.is_mixed_binary(known)
+    mixed = judging.is_mixed_binary(known) and 255 not in named
+    if mixed and 1 in named:
+        named = {**named, 255: named[1]}
     ignored = [v for v in values if not mixed and _is_ignored(v, values, named, table)]
     if len(values) - len(ignored) < 2:
         ignored = []
@@ -70,8 +72,11 @@ def propose(
 
 
 def propose_drawn(masks: Sequence[MaskStats], table: ClassTable) -> Proposal:
-    """Propose the table with which the masks, of class indices, were drawn from labels."""
-    values = dict(enumerate(table.file_values)) | {IGNORED: IGNORED}
+    """Propose the table with which the masks, of class indices, were drawn from labels.
+
+    All pixels of a class count for its first value.
+    """
+    values = dict(enumerate(row.values[0] for row in table.classes)) | {IGNORED: IGNORED}
     counts = [one.numbers for one in masks if one.numbers is not None]
     found = _found([{values[int(index)]: n for index, n in one.items()} for one in counts])
     return Proposal("shapes with labels, drawn where they are read", table, found)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segpipe.common.classes import ClassTable
+from segpipe.common.classes import ClassTable, class_name
 from segpipe.fetch.integrity import InColoursError, mask_pixels
 from segpipe.fetch.layouts import lists, matching, pairs, partners, polygons, texts
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
@@ -28,18 +28,17 @@ CLASS_ORDER = "where masks overlap, the class that stands later in data.classes 
 _MARKED = re.compile("[_-](mask|label|gt|seg)s?$", re.IGNORECASE)
 
 
-def label_in(table: ClassTable, label: str) -> str:
-    """Return a label that a person need not have kept: `class_3` is the class of value 3 as well.
+def label_in(table: ClassTable, label: str, number: int | None = None) -> str:
+    """Return a label, or the name of its class if a person renamed that and kept its value `number`.
 
     An object is of the only class that is not the background.
     """
-    if table.index_of(label) is not None:
-        return label
-    number = label.removeprefix("class_")
     others = [c.name for index, c in enumerate(table.classes) if index != table.uncovered]
+    if class_name(label) in table.names or label in table.values:
+        return label
     if label == OBJECT and len(others) == 1:
         return others[0]
-    return next((c.name for c in table.classes if number in map(str, c.values)), label)
+    return next((c.name for c in table.classes if number in c.values), label)
 
 
 @dataclass(frozen=True)

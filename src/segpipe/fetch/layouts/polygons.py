@@ -6,7 +6,7 @@ digits, `-` and `_`; any other letter of a label counts as `_`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,11 @@ def fill(canvas: Image.Image, points: Any, number: int) -> None:
     corners = outline(points, (canvas.height, canvas.width))
     if len(corners) >= 3:
         ImageDraw.Draw(canvas).polygon([*map(tuple, corners.tolist())], fill=number, outline=number)
+
+
+def ids_fit(ids: Collection[int]) -> bool:
+    """Return whether a mask can hold the ids of all labels: each its own number, 1 to 254."""
+    return len({*ids}) == len(ids) and all(UNCOVERED < number < IGNORED for number in ids)
 
 
 def indices(drawing: np.ndarray, labels: Sequence[str], table: ClassTable, file: str) -> np.ndarray:

@@ -9,7 +9,7 @@ stands later in the class table lies over the others. Pictures that no row names
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +110,8 @@ def samples(root: Path, table: ClassTable) -> Samples:
         yield Problem(f"{relative(root, path)} ({picture})", "no such picture", f"it below {root.name}/")
     unused = {path for images in pictures.values() for path in images} - rows.keys()
     next(iter(found.values())).unused["pictures that no row names"] = len(unused)
+    labels_used = _numbers(label for _, own in rows.values() for label, runs in own if runs)
+    numbers = labels_used if polygons.ids_fit(labels_used.values()) else {}
 
     def made(
         root: Path, name: str, split: Split | None, image: list[Path], masks: list[Path]
@@ -117,20 +119,26 @@ def samples(root: Path, table: ClassTable) -> Samples:
         if problem := pairs.incomplete(root, name, image, masks):
             return problem
         file, own = rows[image[0]]
-        labelled = tuple((label_in(table, label), runs) for label, runs in own if runs)
+        labelled = tuple(
+            (label_in(table, label, numbers.get(label)), runs) for label, runs in own if runs
+        )
         content = RunLengths(image[0].resolve(), labelled, table, file)
         return Sample(name, split, relative(root, image[0]), file, content, upright=False)
 
-    if len({label for _, own in rows.values() for label, runs in own if runs}) > 1:
+    if len(labels_used) > 1:
         yield Note(CLASS_ORDER)
     yield from pairs.of_parts(root, found, lists.lists_in(root), made)
 
 
 def labels(root: Path) -> dict[str, int]:
     """Return the labels of rows with run lengths, with the number of their class."""
-    found = {label for path in _files(root) for _, (label, runs) in _rows(path) if runs}
-    numbers = {label: re.fullmatch(r"class_(\d{1,9})", label) for label in sorted(found)}
-    return {label: int(number[1]) if number else 0 for label, number in numbers.items()}
+    return _numbers(label for path in _files(root) for _, (label, runs) in _rows(path) if runs)
+
+
+def _numbers(labels: Iterable[str]) -> dict[str, int]:
+    """Return the number of each label's class in alphabetical order; a word has 0."""
+    found = {label: re.fullmatch(r"class_(\d{1,9})", label) for label in sorted({*labels})}
+    return {label: int(number[1]) if number else 0 for label, number in found.items()}
 
 
 def _pictures(root: Path) -> dict[str, list[Path]]:

@@ -137,6 +137,26 @@ def test_only_pixels_whose_class_changed_get_another_value(mine, tmp_path, tool)
     assert (str(again), again.changed) == ("6 masks, none changed", 0)
 
 
+def test_masks_of_which_one_class_is_left_and_shapes_that_are_not_drawn_are_named(
+    project, command, tmp_path
+):
+    new = tmp_path / "new"
+    shutil.copytree(project / "data/mine/images", new / "images")
+    shapes = dict.fromkeys(NAMES, "")
+    shapes["shot 0"] = '<polygon label="pet" points="0,0;30,0;30,9;0,9"/>'
+    shapes["shot 1"] = '<polyline label="pet" points="0,0;30,0;30,9"/>'
+    pictures = (
+        f'<image id="{n}" name="{name}.png" width="{WIDTH}" height="{HEIGHT}">{shapes[name]}</image>'
+        for n, name in enumerate(NAMES)
+    )
+    (new / "annotations.xml").write_text(f"<annotations>{''.join(pictures)}</annotations>")
+    code, printed = command(new)
+    assert code == 0, printed
+    assert "note: not drawn: 1 polyline" in printed
+    assert "5 of 6 pictures have no shape that is drawn" in printed
+    assert "note: 5 masks have one class left:\n  masks/shot 1.png" in printed
+
+
 def test_new_pictures_are_left_out_and_named(mine, tmp_path):
     shutil.copytree(mine / "images", tmp_path / "more")
     Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / "more/new.png")

@@ -142,6 +142,10 @@ def _print_corrected(done: "Corrected", folder: Path) -> None:
         before, after = done.before.pixels[name], done.after.pixels[name]
         rows.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}")
     Console().print(rows)
+    for said in done.notes:
+        print(f"note: {said}")
+    if done.emptied:
+        print(listed(f"note: {len(done.emptied)} masks have one class left:", done.emptied, 5))
     if done.unmatched:
         heading = f"note: {len(done.unmatched)} pictures are not in {folder}, and left out:"
         print(listed(heading, done.unmatched, 5))

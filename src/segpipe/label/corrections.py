@@ -29,7 +29,7 @@ from segpipe.fetch.integrity import decode_pair, mask_pixels
 from segpipe.fetch.layouts import matching
 from segpipe.fetch.ledger import Checked
 from segpipe.fetch.raw import check
-from segpipe.fetch.sample import BadSampleError, Files, Problem, Sample
+from segpipe.fetch.sample import BadSampleError, Files, Note, Problem, Sample
 from segpipe.fetch.tally import Tally, changes
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -59,6 +59,12 @@ class Compared:
     changed: int = 0  # pixels
     content: bytes | None = None  # what the mask's file is to hold; None: what it holds
 
+    @property
+    def is_emptied(self) -> bool:
+        """Whether the mask had several classes, and has one."""
+        before, after = (sum(map(bool, one.pixels.values())) for one in (self.before, self.after))
+        return before > 1 >= after
+
 
 @dataclass(frozen=True)
 class Corrected:
@@ -70,6 +76,8 @@ class Corrected:
     changed: int  # pixels
     unmatched: list[str]  # corrections without a mask of their name
     damaged: list[Problem]  # masks without a correction that cannot be read
+    emptied: list[str]  # masks of several classes of which one is left, as where nothing is drawn yet
+    notes: list[str]  # what the reader of the corrections says, such as what it does not draw
 
     def __str__(self) -> str:
         """Return one line for people."""
@@ -93,7 +101,7 @@ def correct(
             "the tool's export, and run `segpipe init-data` on the folder"
         )
     names = [_key(one.name) for one in old]
-    corrections = _by_name(new, new_layout, table, {*names})
+    corrections, notes = _by_name(new, new_layout, table, {*names})
     pairs = [(one, corrections.pop(name, None)) for one, name in zip(old, names, strict=True)]
     if not any(one for _, one in pairs):
         raise UserError(
@@ -117,6 +125,8 @@ def correct(
         changed=sum(one.changed for one in compared),
         unmatched=sorted(corrections),
         damaged=[problem for problem, _ in wrong],
+        emptied=[one.sample.mask for one in compared if one.is_emptied],
+        notes=notes,
     )
 
 
@@ -127,8 +137,10 @@ def _tally(states: Iterable[tuple[Sample, State]]) -> Tally:
     return tally
 
 
-def _by_name(new: Path, layout: str, table: ClassTable, known: Collection[str]) -> dict[str, Sample]:
-    """Return the corrections by the names of the masks; raise UserError where there is a bad one."""
+def _by_name(
+    new: Path, layout: str, table: ClassTable, known: Collection[str]
+) -> tuple[dict[str, Sample], list[str]]:
+    """Return the corrections by the names of the masks, and notes; raise UserError for a bad one."""
     found = layouts.read(layout, new, table)
     samples = [one for one in found if isinstance(one, Sample)]
     problems = [one for one in found if isinstance(one, Problem)]
@@ -141,7 +153,8 @@ def _by_name(new: Path, layout: str, table: ClassTable, known: Collection[str]) 
             problems.append(Problem(name, f"{len(some)} labels of one picture ({files})", "one of them"))
     if problems:
         raise UserError(listed(f"{len(problems)} corrections cannot be taken; none is:", problems))
-    return {name: some[0] for name, some in named.items()}
+    notes = [one.text for one in found if isinstance(one, Note)]
+    return {name: some[0] for name, some in named.items()}, notes
 
 
 def _key(name: str) -> str:

@@ -22,7 +22,7 @@ def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
     if len(labels) > IGNORED - 1:
         raise UserError(f"{len(labels)} labels; a one-byte mask holds {IGNORED - 1} and the background")
     values: dict[str, MaskValue] = {label: ids[label] for label in labels}
-    if not ids_fit(values.values()):
+    if not ids_fit([ids[label] for label in labels]):
         ordered = [n for n in dict.fromkeys((*names.in_order, *labels)) if n in values]
         values = {n: n if is_label(n) else place for place, n in enumerate(ordered, 1)}
     label_of: dict[str, str] = {}

@@ -366,6 +366,19 @@ def test_a_json_file_in_the_folder_of_each_split(coco):
     }  # fmt: skip
 
 
+def test_versions_of_one_photograph_stay_in_one_split(coco, rng):
+    names = [f"p{number}_jpg.rf.{version}{number}.jpg" for number in range(6) for version in "abc"]
+    root = coco(
+        images=[{"id": number, "file_name": name} for number, name in enumerate(["a.jpg", *names])]
+    )
+    for name in names:
+        save(photo(rng), root / "images" / name)
+    samples = only(Sample, found(root))
+    assert {sample.group for sample in samples} == {"", *(f"p{number}_jpg" for number in range(6))}
+    splits = {(sample.group, sample.split) for sample in samples if sample.group}
+    assert len(splits) == 6 and {split for _, split in splits} == {"train", "test"}
+
+
 def test_a_category_that_is_no_class_is_named_with_its_share_and_a_line_to_add(coco, tmp_path):
     root = coco(
         {"category_id": 1, "segmentation": [BOX]},

@@ -20,7 +20,7 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, polygons, streams, texts
+from segpipe.fetch.layouts import matching, polygons, roboflow, streams, texts
 from segpipe.fetch.layouts.coco_objects import Annotated, is_empty
 from segpipe.fetch.sample import Note, Problem, Samples, Split
 
@@ -73,7 +73,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
     yield from notes
     for file, (part, split) in splits.items():
         items = ((split, f"{part}{stem}", one) for stem, one in _contents(root, file, table))
-        yield from polygons.drawn(root, items)
+        yield from roboflow.grouped(polygons.drawn(root, items))
         yield from read_dataset(root, file).notes
 
 

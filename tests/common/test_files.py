@@ -52,6 +52,40 @@ def test_a_process_killed_while_writing_leaves_the_old_content_and_no_obstacle(t
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file.txt", "new")]
 
 
+def killed_at(path, left):
+    """Replace a folder in a process that is killed once the old one, or both, are at their places."""
+    at = "os.kill(os.getpid(), signal.SIGKILL)"
+    stop = f"pathlib.Path.replace = lambda one, to: (os.rename(one, to), {at})"
+    if left == "both":
+        stop = f"shutil.rmtree = lambda one: {at}"
+    code = (
+        "import os, pathlib, shutil, signal, sys\n"
+        "from segpipe.common.files import replaces\n"
+        "with replaces(pathlib.Path(sys.argv[1])) as partial:\n"
+        "    partial.mkdir()\n"
+        "    (partial / 'killed').touch()\n"
+        f"    {stop}\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+
+
+@pytest.mark.parametrize("left", ["old", "both"])
+def test_a_process_killed_while_replacing_a_folder_is_no_obstacle_to_the_next(tmp_path, left):
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").touch()
+    killed_at(path, left)
+    assert (tmp_path / ".out.partial.old/old").exists() and path.exists() == (left == "both")
+    with pytest.raises(KeyboardInterrupt), replaces(path):
+        raise KeyboardInterrupt
+    assert [*path.iterdir()] == [path / ("killed" if left == "both" else "old")]
+    killed_at(path, left)
+    with replaces(path) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/new"]
+
+
 def test_json_refuses_nan_which_is_no_json(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "scores.json", {"iou": float("nan")})

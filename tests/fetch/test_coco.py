@@ -366,6 +366,49 @@ def test_a_json_file_in_the_folder_of_each_split(coco):
     }  # fmt: skip
 
 
+def test_pictures_that_no_file_names_are_counted_in_the_folders_of_those_that_are(coco, rng):
+    box = {"category_id": 1, "segmentation": [BOX]}
+    root = coco(box, images=[{"id": 1, "file_name": "../images/a.jpg"}])
+    (root / "train").symlink_to(root / "images")
+    shutil.move(root / "result.json", root / "train.json")
+    shutil.copy(root / "train.json", root / "other.json")
+    coco(box, images=[{"id": 1, "file_name": "cafe\u0301.jpg"}, {"id": 2, "file_name": "gone.jpg"}])
+    shutil.move(root / "result.json", root / "valid.json")
+    for name in ("images/caf\xe9.jpg", "val2017/mine.jpg", "masks/a.jpg", "more.jpg"):
+        save(photo(rng), root / name)
+    (root / "images/notes.txt").touch()
+    said = "other.json has no train, val or test in its name; it is left out"
+    assert notes(root) == [said]
+    for name in ("c", "b", ".hidden"):
+        save(photo(rng), root / f"images/{name}.jpg")
+    assert notes(root) == [
+        said,
+        "2 pictures are in no JSON file that is read and left out, as images/b.jpg",
+    ]
+
+
+def test_a_picture_that_lies_elsewhere_by_a_link_is_counted_in_its_folder(coco):
+    root = coco()
+    shutil.move(root / "images/a.jpg", root / "store.jpg")
+    (root / "images/a.jpg").symlink_to(root / "store.jpg")
+    assert notes(root) == []
+    (root / "images/b.jpg").symlink_to(root / "store.jpg")
+    assert notes(root) == ["1 pictures are in no JSON file that is read and left out, as images/b.jpg"]
+
+
+def test_versions_of_one_photograph_stay_in_one_split(coco, rng):
+    names = [f"p{number}_jpg.rf.{version}{number}.jpg" for number in range(6) for version in "abc"]
+    root = coco(
+        images=[{"id": number, "file_name": name} for number, name in enumerate(["a.jpg", *names])]
+    )
+    for name in names:
+        save(photo(rng), root / "images" / name)
+    samples = only(Sample, found(root))
+    assert {sample.group for sample in samples} == {"", *(f"p{number}_jpg" for number in range(6))}
+    splits = {(sample.group, sample.split) for sample in samples if sample.group}
+    assert len(splits) == 6 and {split for _, split in splits} == {"train", "test"}
+
+
 def test_a_category_that_is_no_class_is_named_with_its_share_and_a_line_to_add(coco, tmp_path):
     root = coco(
         {"category_id": 1, "segmentation": [BOX]},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from helpers import PETS, decode_rgb, draw_photo
+from own_folders import only
 from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
@@ -18,6 +19,7 @@ from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts
 from segpipe.fetch.integrity import decode_pair
 from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import Note, Sample
 
 
 def fetch(root, out, skip_bad=False, layout="pairs"):
@@ -270,6 +272,33 @@ def test_a_mask_that_only_fits_the_upright_picture_is_taken_as_upright(pairs, tm
     Image.fromarray(upright).save(mask)
     fetch(pairs, tmp_path / "raw")
     assert (decode_png(sample(tmp_path / "raw", image.stem)["mask"]) == PETS.to_indices(upright)).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("view", ["upright", "stored"])
+def test_the_view_of_all_masks_is_told_by_the_pictures_whose_sides_exif_swaps(tmp_path, view, kind):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    drawing = np.ones((40, 60), np.uint8)
+    drawing[5:20, 10:30] = 2
+    expected = {}
+    for number, orientation in enumerate((6, 6, 8, 3)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        name = f"p{number}"
+        Image.fromarray(drawing * 80).save(tmp_path / f"images/{name}.{kind}", kind, exif=exif)
+        expected[name] = np.rot90(drawing, {3: 2, 6: 3, 8: 1}[orientation])
+        Image.fromarray(drawing if view == "stored" else expected[name]).save(
+            tmp_path / f"masks/{name}.png"
+        )
+    found = list(layouts.samples("pairs", tmp_path, 0.3, PETS))
+    assert [one.text for one in only(Note, found)] == [
+        f"EXIF turns 4 pictures; their masks are taken as drawn on the {view} view, as 3 sizes tell"
+    ]
+    for one in only(Sample, found):
+        picture, mask = decode_pair(*one.content.read(), "image", "mask", upright=one.upright)
+        assert (mask == expected[one.name]).all()
+        assert np.abs(picture.pixels[..., 0] - 80.0 * mask).mean() < 2, "turned as its mask"
 
 
 def test_a_damaged_exif_block_is_no_orientation(pairs, tmp_path):

@@ -250,6 +250,31 @@ def test_regions_on_two_pictures_of_one_task_are_refused(tmp_path):
     assert problem.found == "regions on 2 pictures"
 
 
+PAIR = {"before": "a.png", "after": "b.png"}
+
+
+@pytest.mark.parametrize(
+    ("data", "tag", "expected"),
+    [
+        (PAIR, "after", "b"),
+        (PAIR, "before", "a"),
+        ({"thumbnail": "a.png", "image": "b.png"}, "image", "b"),
+        ({"thumbnail": "a.png", "image": "b.png"}, None, "b"),
+        ({"thumbnail": "gone.png", "photo": "b.png"}, "img", "b"),
+        ({"url": "s3://x/a.png", "photo": "/data/upload/1/a.png"}, "img", "a"),
+        (PAIR, "img-2", "2 pictures (before, after), and regions on 'img-2'"),
+        (PAIR, None, "2 pictures (before, after), and nothing that says which was drawn on"),
+        ({"before": "a.png", "after": "gone.png"}, "after", "no picture gone.png"),
+    ],
+)
+def test_of_several_pictures_the_one_that_regions_name_is_taken(tmp_path, data, tag, expected):
+    for name in "ab":
+        picture(tmp_path / f"{name}.png")
+    write(tmp_path, task(annotation(box(1, 1, 9, 9) | {"to_name": tag}), data=data))
+    (one,) = [one for one in found(tmp_path) if not isinstance(one, Note)]
+    assert (one.found if isinstance(one, Problem) else one.name) == expected
+
+
 @pytest.mark.parametrize(
     "address",
     [

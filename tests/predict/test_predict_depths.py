@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from helpers import PETS
 from PIL import Image
+from test_predict_folder import rows
 from test_predictor import card
 
 from segpipe.common import records
@@ -154,3 +155,20 @@ def test_an_array_outside_the_range_warns_and_a_nan_is_black(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         deep.predict(rng.random((40, 50)))
+
+
+@pytest.mark.parametrize("options", [[], ["--tile"]])
+def test_shares_are_those_of_the_pixels_with_data_in_pictures_without_a_place_too(
+    predict, tmp_path, rng, options
+):
+    keras.utils.set_random_seed(1)
+    save_model(network(1), tmp_path / "float.keras", banded([1], [[0, 1]], ["float32"]))
+    pixels = np.full((40, 60), np.nan, np.float32)
+    pixels[:10] = rng.random((10, 60))
+    picture = written(tmp_path / "nan.tif", pixels)
+    predict("--model", tmp_path / "float.keras", picture, "-o", tmp_path / "out", *options)
+    mask = np.asarray(Image.open(tmp_path / "out/masks/nan.png"))
+    (row,) = rows(tmp_path / "out/shares.csv")
+    shares = [float(row[f"share_{name}"]) for name in PETS.names]
+    assert shares == pytest.approx([(mask[:10] == value).mean() for value in (1, 2, 3)], abs=1e-6)
+    assert shares != pytest.approx([(mask == value).mean() for value in (1, 2, 3)], abs=0.1)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from segpipe.common.errors import UserError
 from segpipe.survey import survey
+from segpipe.survey.remarks import remarks
 from segpipe.survey.seen import layouts_in, refuse_place
 
 
@@ -111,6 +112,23 @@ def test_bands_that_are_no_rgb_are_proposed_by_number(tmp_path, rng):
             tmp_path / f"images/{n}.tif", pixels, photometric="minisblack", planarconfig="contig"
         )
     assert surveyed(tmp_path).data("x")["bands"] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("inverted", [0, 4, 6])
+def test_masks_with_white_as_0_beside_others_are_counted_in_a_note(tmp_path, rng, inverted):
+    import tifffile
+
+    draw(tmp_path, rng, 6)
+    for n in range(6):
+        (tmp_path / f"masks/{n}.png").unlink()
+        kind = "miniswhite" if n < inverted else "minisblack"
+        tifffile.imwrite(tmp_path / f"masks/{n}.tif", np.array(mask()), photometric=kind)
+    said = [line for line in remarks(surveyed(tmp_path, processes=1), 1) if "masks" in line]
+    assert said == (inverted == 4) * [
+        "masks of several kinds: 4 TIFF grey with white as 0, 2 TIFF grey",
+        "4 of 6 masks have white as 0, and the others black: numbers count as stored; if white means "
+        "the same in all, save all in one of the two ways",
+    ]
 
 
 def test_an_archive_in_place_of_a_folder_is_to_be_unpacked(tmp_path):

@@ -54,6 +54,14 @@ GREYS = {"#000000": 2, "#010101": 3, "#020202": 1}
         (encoded(Image.fromarray(DRAWING), "GIF"), "GIF palette", COUNTS, GREYS),
         (encoded(Image.fromarray(DRAWING.astype(np.uint16))), "PNG of 16 bits grey", COUNTS, GREYS),
         (tiff(DRAWING), "TIFF grey", COUNTS, GREYS),
+        (tiff(DRAWING > 0, photometric="minisblack"), "TIFF grey", {0: 2, 1: 4},
+         {"#000000": 2, "#ffffff": 4}),
+        (tiff(DRAWING > 0), "TIFF grey with white as 0", {0: 2, 1: 4},
+         {"#ffffff": 2, "#000000": 4}),
+        (tiff(DRAWING, photometric="miniswhite"), "TIFF grey with white as 0", COUNTS,
+         {"#ffffff": 2, "#fefefe": 3, "#fdfdfd": 1}),
+        (tiff(DRAWING.astype(np.float32), photometric="miniswhite"), "TIFF grey with white as 0", COUNTS,
+         None),
         (tiff(RGB, photometric="rgb"), "TIFF rgb", None, {"#ff0000": 2, "#000009": 1}),
         (DRAWING, "drawn", COUNTS, None),
     ],
@@ -63,6 +71,9 @@ def test_values_and_colours_are_counted_from_one_decode(mask, kind, numbers, col
     assert (found.kind, found.numbers, found.colours) == (kind, numbers, colours)
     if isinstance(mask, bytes) and numbers:
         assert Counter(mask_pixels(mask, "m", False)[0].ravel().tolist()) == numbers, "as fetch"
+    if isinstance(mask, bytes) and colours and kind != "PNG of 16 bits grey":
+        shown = mask_pixels(mask, "m", True)[0].reshape(-1, 3)
+        assert Counter(f"#{bytes(one).hex()}" for one in shown.tolist()) == colours, "as fetch"
 
 
 def test_a_mask_in_the_alpha_channel_is_refused_by_name():

@@ -54,6 +54,35 @@ def test_a_number_is_a_value_only_where_all_lines_have_it_first_or_last(tmp_path
     assert read_names(tmp_path / "classes.txt").of([0, 1, 2]) == names
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("red\ngreen\nblue\n", ["red", "green", "blue"]),
+        ("index\nthumb\n", ["index", "thumb"]),
+        ("Name\ncat\n", ["cat"]),
+        ("class\nred\n", ["red"]),
+    ],
+)
+def test_a_single_word_is_a_header_only_where_it_says_what_classes_are_called(tmp_path, text, names):
+    (tmp_path / "classes.txt").write_text(text)
+    assert find_names(tmp_path).in_order == names
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("utf-16", ["background", "caf\xe9"]), ("utf-8-sig", ["background", "caf\xe9"]),
+     ("latin-1", ["background", "caf\ufffd"])],
+)  # fmt: skip
+def test_names_are_read_in_the_encodings_of_all_other_files(tmp_path, encoding, expected):
+    (tmp_path / "classes.txt").write_bytes("background\r\ncaf\xe9\r\n".encode(encoding))
+    assert find_names(tmp_path).in_order == expected
+
+
+def test_broken_utf_16_gives_no_names(tmp_path):
+    (tmp_path / "classes.txt").write_bytes(b"\xff\xfea\0b")
+    assert find_names(tmp_path).in_order == []
+
+
 CONFIGURATIONS = ['{"mean": [0.0, 0.0, 0.0]}', '{"mean": [0, 0, 0], "epochs": 10, "model": {"a": 1}}']
 
 

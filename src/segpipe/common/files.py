@@ -24,6 +24,8 @@ def replaces(path: Path) -> Iterator[Path]:
     """
     temporary, aside = (path.with_name(f".{path.name}.{what}") for what in ("partial", "partial.old"))
     _remove(temporary)  # left behind by a killed process
+    if path.exists():  # else the folder aside is the old content
+        _remove(aside)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary

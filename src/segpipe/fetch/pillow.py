@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from segpipe.fetch.sample import BadSampleError
 from segpipe.fetch.stored import READABLE, Colours, Stored, readable, several
@@ -80,6 +80,13 @@ def orientation_of(picture: Image.Image) -> int:
     except (SyntaxError, ValueError, OSError, struct.error):
         return 1
     return turn if turn in range(2, 9) else 1
+
+
+def unturned_size(picture: Image.Image) -> tuple[int, int]:
+    """Return a picture's height and width as its file stores them."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):  # `size` is turned already, of TIFF alone
+        return picture.tag_v2[ExifTags.Base.ImageLength], picture.tag_v2[ExifTags.Base.ImageWidth]
+    return picture.height, picture.width
 
 
 def of_pillow(picture: Image.Image) -> Stored:

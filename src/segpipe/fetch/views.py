@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from segpipe.fetch.pillow import SWAPPING, open_file, orientation_of
+from segpipe.fetch.pillow import SWAPPING, open_file, orientation_of, unturned_size
 from segpipe.fetch.sample import Files, Note, Sample
 
 
@@ -43,8 +43,8 @@ def _turned(sample: Sample) -> list[bool] | None:
             turn = orientation_of(picture)
             if turn == 1:
                 return None
-            size = _mask_size(sample.content)
-            stored, upright = (picture.height, picture.width), picture.size
+            size, stored = _mask_size(sample.content), unturned_size(picture)
+            upright = stored[::-1]
             told = turn in SWAPPING and stored != upright and size in (stored, upright)
             return [size == upright] if told else []
     except Exception:  # damaged bytes raise nearly anything; decoding reports that
@@ -56,4 +56,4 @@ def _mask_size(content: Any) -> tuple[int, int] | None:
     if not isinstance(content, Files):
         return content.mask_size()
     with open_file(content.mask) as mask:
-        return mask.height, mask.width
+        return unturned_size(mask)

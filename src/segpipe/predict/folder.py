@@ -185,7 +185,7 @@ class Work:
                 pixels = raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
         else:
             outputs.write_mask(self._mask(source, ".png"), mask, table)
-            pixels = raster.counted(mask, None, table)
+            pixels = raster.counted(mask, seen.invalid, table)
             remark = "; ".join(filter(None, [remark, raster.not_placed(source.path)]))
         outputs.write_overlay(self._overlay(source), seen.pixels, mask, table)
         if self.options.probabilities:

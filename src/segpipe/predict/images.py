@@ -30,6 +30,7 @@ class Seen(NamedTuple):
     pixels: np.ndarray
     original: tuple[int, int]  # height and width before it was resized
     remark: str  # why the model may not know such pictures; empty if it should
+    invalid: np.ndarray | None = None  # bool [height, width], of a picture at its own size: no data
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Input:
         """
         pixels, invalid = self._decoded(image)
         seen = self.levels.in_8_bits(pixels, invalid)
-        return Seen(seen, (seen.shape[0], seen.shape[1]), self.remark(pixels, invalid))
+        return Seen(seen, (seen.shape[0], seen.shape[1]), self.remark(pixels, invalid), invalid)
 
     def _decoded(self, image: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the pixels of the model's bands, and which are invalid."""

@@ -1,5 +1,6 @@
 """Statistics of one mask: how often each value or colour is in it, from one decode."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,10 +11,14 @@ from PIL import Image
 
 from segpipe.fetch.integrity import mask_pixels, refuse_alpha
 from segpipe.fetch.pillow import open_whole
-from segpipe.fetch.sample import Mask
+from segpipe.fetch.sample import BadSampleError, Mask
 from segpipe.fetch.stored import format_of, open_stored
 
 MANY = 1024  # masks of more colours get no class table, so these are not counted
+
+WHITE_AS_0 = " with white as 0"
+"""Ends the kind of such masks. Their numbers count as stored, for tifffile writes booleans so, with 1 as
+True; their colours count as seen."""
 
 Counts = Mapping[int | str, int]  # pixels by number, or by colour as `#rrggbb`
 
@@ -57,14 +62,17 @@ def _of_other(mask: bytes, known: str, file: str) -> MaskStats:
     if not by_index:
         numbers, colours, _ = _of_colours(Image.fromarray(pixels))
         return MaskStats(stored.size, f"{known} {stored.colours}", numbers, colours)
-    found = _counted(pixels)
+    found, kind = _counted(pixels), f"{known} {stored.colours}"
+    if stored.palette is None and (stored.inverted or stored.bits < 8):  # numbers are not what is seen
+        kind += WHITE_AS_0 if stored.inverted else ""
+        return MaskStats(stored.size, kind, found, _seen_colours(mask, file))
     shown = stored.palette if stored.palette is not None else np.arange(256).repeat(3).reshape(-1, 3)
     codes = {int(value): _code(shown[int(value)].tolist()) for value in found}
     colours = Counter[int | str]()
     for value, count in found.items():
         colours[codes[int(value)]] += count
     palette = codes if stored.palette is not None else {}
-    return MaskStats(stored.size, f"{known} {stored.colours}", found, colours, palette)
+    return MaskStats(stored.size, kind, found, colours, palette)
 
 
 def _counted(values: np.ndarray) -> dict[int | str, int]:
@@ -92,6 +100,13 @@ def _of_colours(drawing: Image.Image) -> tuple[Counts | None, Counts | None, dic
     grey = drawing.mode != "CMYK" and all(red == green == blue for _, (red, green, blue) in pairs)
     numbers = {red: count for count, (red, _, _) in pairs} if grey else None
     return numbers, {_code(colour): count for count, colour in pairs}, {}
+
+
+def _seen_colours(mask: bytes, file: str) -> Counts | None:
+    """Count the colours that `fetch` reads; None where its numbers are no colours, such as floats."""
+    with contextlib.suppress(BadSampleError):
+        return _of_colours(Image.fromarray(mask_pixels(mask, file, True)[0]))[1]
+    return None
 
 
 def _code(rgb: Iterable[int]) -> str:

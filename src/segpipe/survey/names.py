@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from segpipe.common.errors import UserError
+from segpipe.fetch.layouts import texts
+
 FILES = (
     "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "label_colors.txt",
     "label_colours.txt", "labelmap.txt", "codes.txt", "obj.names", "class_dict.csv", "classes.csv",
@@ -24,6 +27,7 @@ _HEADER = {
     "name", "names", "class", "class_name", "label", "pixel", "value", "id", "index", "color", "colour",
     "hex", "r", "g", "b", "red", "green", "blue",
 }  # fmt: skip
+_HEADER_ALONE = {"name", "names", "class", "class_name", "label"}
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _NUMBER = re.compile(r"-?\d+")
 
@@ -67,15 +71,15 @@ def find_names(root: Path) -> Names:
 
 def read_names(file: Path) -> Names:
     """Read a list of classes: lines, JSON or YAML. A file of another kind gives no names."""
-    text = file.read_text(encoding="utf-8-sig", errors="replace")
     try:
+        text = texts.content(file).decode(errors="replace")
         if file.suffix == ".json":
             rows = _rows_in(json.loads(text))
         elif file.suffix == ".yaml":
             rows = _rows_in(yaml.load(text, yaml.BaseLoader))
         else:
             rows = _rows_of_lines(text)
-    except (ValueError, RecursionError, yaml.YAMLError):
+    except (UserError, ValueError, RecursionError, yaml.YAMLError):
         return Names()
     names = Names(file)
     for name, value, colour in rows:
@@ -96,7 +100,7 @@ def _rows_of_lines(text: str) -> list[Row]:
     """
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
     split = [words for words in map(_words, lines) if words]
-    if split and {word.lower() for word in split[0]} <= _HEADER:
+    if split and _is_header([word.lower() for word in split[0]]):
         del split[0]
     named = [words for words in split if any(not _NUMBER.fullmatch(word) for word in words)]
     first = min((_leading(words) for words in named), default=0)
@@ -106,6 +110,11 @@ def _rows_of_lines(text: str) -> list[Row]:
     if len({name for name, _, _ in rows}) < len(rows):  # `grade 1`, `grade 2`
         rows = [_row(words, 0, 0) for words in named]
     return rows
+
+
+def _is_header(words: list[str]) -> bool:
+    """Return whether a first line has titles of columns; one word alone may be a class: `red`."""
+    return {*words} <= (_HEADER if len(words) > 1 else _HEADER_ALONE)
 
 
 def _words(line: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from segpipe.common.words import extent
 from segpipe.plan import shape
 from segpipe.survey import MOST_DECODED, Survey
+from segpipe.survey.masks import WHITE_AS_0
 from segpipe.survey.objects import thickness
 
 _RARE = 1e-4
@@ -71,6 +72,12 @@ def _on_masks(found: Survey) -> Iterator[str]:
     kinds = Counter(one.mask.kind for one in found.stats)
     if len(kinds) > 1 and not table.by_colour:
         yield "masks of several kinds: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        white = sum(n for kind, n in kinds.items() if kind.endswith(WHITE_AS_0))
+        if 0 < white < len(found.stats):
+            yield (
+                f"{white} of {len(found.stats)} masks have white as 0, and the others black: numbers "
+                "count as stored; if white means the same in all, save all in one of the two ways"
+            )
 
 
 def _on_images(found: Survey) -> Iterator[str]:

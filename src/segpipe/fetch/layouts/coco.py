@@ -7,10 +7,10 @@ Objects lie over crowd regions, which are ignored, and small objects over large 
 """
 
 import functools
-import os.path
+import os
 import posixpath
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,14 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, polygons, streams, texts
+from segpipe.fetch.layouts import matching, polygons, roboflow, streams, texts
 from segpipe.fetch.layouts.coco_objects import Annotated, is_empty
 from segpipe.fetch.sample import Note, Problem, Samples, Split
 
 _KEYS = ("images", "annotations", "categories")
 _MOST = 600  # MB of a file: its annotations stay in memory as text, 1.4 bytes a byte
+
+Named = defaultdict[Path, set[str]]  # by folder, the pictures there that a JSON file names
 
 
 class Picture(pydantic.BaseModel):
@@ -71,10 +73,12 @@ def samples(root: Path, table: ClassTable) -> Samples:
         raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
     splits, notes = _splits(root, files)
     yield from notes
+    named = Named(set)
     for file, (part, split) in splits.items():
-        items = ((split, f"{part}{stem}", one) for stem, one in _contents(root, file, table))
-        yield from polygons.drawn(root, items)
+        items = ((split, f"{part}{stem}", one) for stem, one in _contents(root, file, table, named))
+        yield from roboflow.grouped(polygons.drawn(root, items))
         yield from read_dataset(root, file).notes
+    yield from _unnamed(root, named)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -203,8 +207,10 @@ def _splits(root: Path, files: list[Path]) -> tuple[dict[Path, tuple[str, Split 
     return {file: (f"{word}/", splits[word]) for file, word in words.items()}, notes
 
 
-def _contents(root: Path, file: Path, table: ClassTable) -> Iterator[tuple[str, Annotated | Problem]]:
-    """Yield each image of a JSON file by its path without suffix."""
+def _contents(
+    root: Path, file: Path, table: ClassTable, named: Named
+) -> Iterator[tuple[str, Annotated | Problem]]:
+    """Yield each image of a JSON file by its path without suffix; enter those that are there."""
     dataset, called = read_dataset(root, file), matching.relative(root, file)
     categories = {number: category.name for number, category in dataset.categories.items()}
     part = file.stem.removeprefix("instances").strip("_")  # such as train2017
@@ -217,6 +223,8 @@ def _contents(root: Path, file: Path, table: ClassTable) -> Iterator[tuple[str, 
         stem, number = posixpath.splitext(name)[0], str(picture.id)
         said = f"{called} (image {number})"
         image = next((path for folder in folders if (path := _found(folder, name))), None)
+        if image:
+            named[image.parent].add(image.name)
         item: Annotated | Problem
         if number in ids:
             item = Problem(f"{said}: {name}", "the id of another image too", "an id for each image")
@@ -224,7 +232,9 @@ def _contents(root: Path, file: Path, table: ClassTable) -> Iterator[tuple[str, 
             item = Problem(f"{said}: {name}", f"a duplicate name, as {stems[stem]}", "every name once")
         elif image:
             shapes = tuple(dataset.annotations.get(number, ()))
-            item = Annotated(image, picture.height, picture.width, shapes, categories, table, said)
+            item = Annotated(
+                image.resolve(), picture.height, picture.width, shapes, categories, table, said
+            )
         else:
             expected = f"it beside the JSON file, in {root} or in its images/"
             item = Problem(f"{said}: {picture.file_name}", "no such image", expected)
@@ -236,5 +246,21 @@ def _contents(root: Path, file: Path, table: ClassTable) -> Iterator[tuple[str, 
 def _found(folder: Path, name: str) -> Path | None:
     """Return a file whose name the disk may hold in another Unicode form, as macOS writes it."""
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
-    there = next((path for form in forms if os.path.isfile(path := folder / form)), None)  # noqa: PTH113
-    return there.resolve() if there else None
+    return next((path for form in forms if os.path.isfile(path := folder / form)), None)  # noqa: PTH113
+
+
+def _unnamed(root: Path, named: Named) -> Iterator[Note]:
+    """Count pictures that no JSON file names; folders without a named one may be no part of the set."""
+    root, folders = root.resolve(), Named(set)
+    for folder, names in named.items():  # of which two may be one, by a link
+        folders[folder.resolve()].update(map(matching.normal, names))
+    rest = [
+        folder / name
+        for folder, names in folders.items()
+        for name in os.listdir(folder)  # noqa: PTH208 (100,000 pictures need no paths)
+        if matching.normal(name) not in names and matching.is_image(Path(name))
+    ]
+    if rest:
+        first = min(rest)
+        shown = matching.relative(root, first) if first.is_relative_to(root) else first
+        yield Note(f"{len(rest)} pictures are in no JSON file that is read and left out, as {shown}")

@@ -11,7 +11,7 @@ import json
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +25,7 @@ from segpipe.fetch.sample import Note, Problem, Samples
 
 _KEYS = ('"completed_by"', '"was_cancelled"', '"annotator"', '"annotation_id"', '"original_width"',
          '"completions"', '"rle"')  # fmt: skip
+_USUAL = "image"  # the key of a picture, where nothing else tells it
 _BETWEEN = re.compile(r"[\s,]*")
 
 _SAID = {
@@ -42,7 +43,7 @@ class Result(pydantic.BaseModel):
     """One region of an annotation, or a choice or a text, about the region of its id or the picture."""
 
     id: int | str | None = None
-    to_name: str | None = None  # the picture, where a task has several
+    to_name: str | None = None  # the tag of the picture
     value: Region = Region()
     original_width: int | None = None
     original_height: int | None = None
@@ -221,21 +222,39 @@ def _content(
 ) -> regions.Found:
     called = f"{matching.relative(pictures.root, file)} (task {task.id})"
     areas, (height, width) = _areas(annotation, said), annotation.size
-    named = sorted(task.data.items(), key=lambda one: one[0] != "image")
-    paths = [path for _, text in named if matching.is_image(Path((path := _path(text)).name))]
-    if not paths:
-        return "", called, Problem(called, "no name of a picture in its data", "one picture a task")
-    places = [pictures.one(path, file.parent, called) for path in paths]
+    named = {key: _path(text) for key, text in task.data.items()}
+    paths = {key: path for key, path in named.items() if matching.is_image(Path(path.name))}
+    places = {key: pictures.one(path, file.parent, called) for key, path in paths.items()}
     drawn_on = {r.to_name for r in annotation.result or () if r.value.labels and r.value.is_area}
-    if len(drawn_on) > 1:
-        found = f"regions on {len(drawn_on)} pictures"
-        return "", called, Problem(called, found, "one picture a task")
-    image = next((place for place in places if isinstance(place, Path)), places[0])
+    image = _drawn_on(places, drawn_on, called)
     if isinstance(image, Problem):
         return "", called, image
     stem = matching.without_suffix(pictures.root, image)
     word = matching.split_word(file.stem) or matching.split_word(*stem.split("/")[:-1])
     return word, stem, regions.Annotated(image.resolve(), height, width, areas, table, called)
+
+
+def _drawn_on(
+    places: Mapping[str, Path | Problem], names: set[str | None], called: str
+) -> Path | Problem:
+    """Return the picture of a task that regions are on, which call it by `names`.
+
+    They give the name of its tag in the labelling interface, which an export lacks: it tells one of
+    several pictures only where it is also the key of one, as in Label Studio's own templates.
+    """
+    if not places:
+        return Problem(called, "no name of a picture in its data", "one picture a task")
+    if len(names) > 1:
+        return Problem(called, f"regions on {len(names)} pictures", "one picture a task")
+    name = next(iter(names), None)
+    if (key := name or _USUAL) in places:
+        return places[key]
+    there = {place: None for place in places.values() if isinstance(place, Path)}
+    if len(there) > 1:
+        on = f"regions on {name!r}" if name else "nothing that says which was drawn on"
+        found = f"{len(there)} pictures ({', '.join(places)}), and {on}"
+        return Problem(called, found, "one picture a task, or regions on one of these names")
+    return next(iter(there or places.values()))
 
 
 def _path(text: str) -> PurePosixPath:

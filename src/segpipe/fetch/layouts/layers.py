@@ -20,7 +20,7 @@ from segpipe.fetch.integrity import InColoursError, mask_pixels
 from segpipe.fetch.layouts import lists, matching, pairs, partners, polygons, texts
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
 from segpipe.fetch.layouts.partners import Matched
-from segpipe.fetch.pillow import open_file
+from segpipe.fetch.pillow import open_file, unturned_size
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
 
 OBJECT = "object"
@@ -69,7 +69,7 @@ class Layers:
     def mask_size(self) -> tuple[int, int]:
         """Return the height and width of the first mask. Raises as `open_file` does."""
         with open_file(self.masks[0][1]) as mask:
-            return mask.height, mask.width
+            return unturned_size(mask)
 
 
 def _covered(path: Path, file: str) -> np.ndarray:

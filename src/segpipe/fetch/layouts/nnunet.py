@@ -18,7 +18,7 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.layouts.polygons import IGNORE_LABEL
-from segpipe.fetch.pillow import open_file
+from segpipe.fetch.pillow import open_file, unturned_size
 from segpipe.fetch.sample import Files, Note, Picture, Problem, Sample, Samples, Split
 
 _PARTS = {"Tr": "train", "Val": "val", "Ts": "test"}
@@ -59,7 +59,7 @@ class Bands:
     def mask_size(self) -> tuple[int, int]:
         """Return the height and width of the mask. Raises what Pillow raises."""
         with open_file(self.mask) as mask:
-            return mask.height, mask.width
+            return unturned_size(mask)
 
 
 def seen(root: Path) -> str | None:

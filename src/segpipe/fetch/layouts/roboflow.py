@@ -28,8 +28,7 @@ def seen(root: Path) -> str | None:
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no picture has a mask, or the folders' names differ."""
     names(root)
-    for one in pairs.samples(root, table):
-        yield dataclasses.replace(one, group=group_of(one.name)) if isinstance(one, Sample) else one
+    yield from grouped(pairs.samples(root, table))
 
 
 def names(root: Path) -> dict[int, str]:
@@ -49,6 +48,12 @@ def names(root: Path) -> dict[int, str]:
                     f"{file}: {both}; export all splits at once, so that masks mean the same"
                 )
     return found
+
+
+def grouped(found: Samples) -> Samples:
+    """Yield what is found, samples with the group of their name."""
+    for one in found:
+        yield dataclasses.replace(one, group=group_of(one.name)) if isinstance(one, Sample) else one
 
 
 def group_of(name: str) -> str:

@@ -46,6 +46,40 @@ def test_it_is_paired_so_that_what_both_models_find_hard_does_not_count(rng):
     assert accuracy(before, before).word == "no difference to be seen"
 
 
+def with_a_rare_class(images, rng):
+    """Counts of two equally good models on 60 images, of which so many hold a second class."""
+    both = np.zeros((2, 60, 3, 2), np.int64)
+    both[..., 0] = PIXELS
+    hits = rng.normal(300, 30, images) + rng.normal(0, 20, (2, images))
+    false = rng.normal(40, 10, (2, images))
+    both[:, :images, :, 1] = np.stack([hits, np.full_like(hits, 400), hits + false], -1)
+    both[:, :images, 2, 0] += (400 - hits - false).astype(int)
+    return both
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 5])
+@pytest.mark.parametrize("name", ["iou.rare", "dice.rare", "mean_iou"])
+def test_a_class_in_few_images_is_rarely_called_different_where_models_are_equal(images, name, rng):
+    pairs = (with_a_rare_class(images, rng) for _ in range(60))
+    verdicts = [compared(*pair, ["all", "rare"], [name], {})[name] for pair in pairs]
+    assert sum(verdict.word != "no difference to be seen" for verdict in verdicts) <= 6
+
+
+def test_one_image_with_a_class_can_show_nothing_of_others(rng):
+    found = compared(*with_a_rare_class(1, rng), ["all", "rare"], ["iou.rare"], {})[
+        "iou.rare"
+    ].difference
+    assert found.deviation == pytest.approx(abs(found.after - found.before))
+    assert (found.freedom, found.p) == (1, pytest.approx(0.5))  # Student's t of 1: half beyond it
+
+
+def test_a_class_in_all_images_has_the_chance_of_them_all(rng):
+    found = compared(*with_a_rare_class(60, rng), ["all", "rare"], ["iou.rare"], {})[
+        "iou.rare"
+    ].difference
+    assert found.freedom == 59
+
+
 def test_seeds_add_twice_their_variance_and_few_of_them_are_uncertain():
     before, after = [700, 700, 700], [710, 700, 690]  # differences of 10, 0, -10: variance 100 / 3
     found = accuracy(before, after, pixel_accuracy=Spread(0.02, 3)).difference

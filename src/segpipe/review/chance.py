@@ -4,6 +4,7 @@ Chance has two parts, which are independent, so that their variances add up.
 
 * **Images.** Other test images of the same kind would give another difference. Its variance is that
   of a paired bootstrap (Efron 1979): images are drawn with replacement, each with both models' counts.
+  Only images that hold a class tell how its score varies.
 * **Seeds.** The same recipe trained with another seed has another score. The difference of two models
   has twice the variance of one. It is known where `segpipe noise` has measured it.
 
@@ -103,12 +104,44 @@ def compared(
     found = []
     for name in names:
         then, now = picked(whole, name, classes)
-        moved = picked(drawn, name, classes) @ (-1, 1)
-        # A bootstrap's variance is that of the images at hand, which is too small by a factor.
-        variance = np.nanvar(moved) * len(both) / (len(both) - 1)
-        alone = Difference(float(then), float(now), float(np.sqrt(variance)), len(both) - 1)
+        variance, freedom = _of_images(name, both, whole, drawn, classes)
+        alone = Difference(float(then), float(now), variance**0.5, freedom)
         found.append(with_seeds(alone, spreads[name]) if name in spreads else alone)
     return dict(zip(names, holm(found), strict=True))
+
+
+def _of_images(
+    name: str,
+    both: np.ndarray,
+    whole: Mapping[str, np.ndarray],
+    drawn: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+) -> tuple[float, float]:
+    """Return the variance of a score's difference by the images' chance, and its degrees of freedom.
+
+    A bootstrap's variance is that of the images at hand, which is too small by n / (n - 1). For a class,
+    n are the images that hold it. One image tells nothing of others; there the square of the difference
+    stands in, whose mean is the variance if the models are equally good. A mean has the degrees of
+    freedom of its classes together, each weighted by how much it varies.
+    """
+    moved, most = np.nanvar(picked(drawn, name, classes) @ (-1, 1)), len(both) - 1
+    kind, _, of_class = name.partition(".")
+    if kind == "pixel_accuracy":
+        return float(moved * (most + 1) / most), most
+    by_class = kind.removeprefix("mean_")
+    difference = np.diff(whole[by_class], axis=0)[0]
+    scored = np.isfinite(difference)
+    images = both.any((1, 2)).sum(0)[scored]
+    freedom, one = np.maximum(images - 1, 1), images == 1
+    apart = np.where(one, 0, np.nanvar(np.diff(drawn[by_class], axis=1)[:, 0, scored], axis=0))
+    alone = np.where(one, difference[scored] ** 2, apart * images / freedom)
+    if of_class:
+        place = np.count_nonzero(scored[: classes.index(of_class)])
+        return float(alone[place]), float(freedom[place])
+    grown = metrics.ratio(alone[~one].sum(), apart.sum())
+    variance = np.nan_to_num(moved * grown) + alone[one].sum() / scored.sum() ** 2
+    together = metrics.ratio(alone.sum() ** 2, (alone**2 / freedom).sum())
+    return float(variance), float(min(np.nan_to_num(together, nan=most), most))
 
 
 def with_seeds(alone: Difference, spread: Spread) -> Difference:

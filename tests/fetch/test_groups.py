@@ -2,13 +2,21 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from own_folders import save
+from PIL import Image
 
+from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
+from segpipe.common.index import read_index
+from segpipe.fetch import layouts
 from segpipe.fetch.groups import GroupFile, assigned, group_param, unparted
+from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Problem, Sample
+from segpipe.preprocess.cut import Cut
 
 
 def sample(name, split=None, group=""):
@@ -156,3 +164,19 @@ def test_no_group_that_is_left_is_in_two_splits(drawn):
         if isinstance(one, Sample):
             assert splits.setdefault(one.group, one.split) == one.split
     assert {*splits} == {group for _, group in drawn}
+
+
+def test_copies_of_a_picture_stay_together_where_validation_is_cut(tmp_path, rng):
+    root = tmp_path / "own"
+    for name in (f"{letter}{number}" for letter in "ab" for number in range(20)):
+        level = 10 * int(name[1:])  # flat pictures, which have no perceptual hash
+        save(Image.new("RGB", (40, 30), (level, 255 - level, 7)), root / "images" / f"{name}.png")
+        save(Image.fromarray(np.eye(30, 40, dtype=np.uint8)), root / "masks" / f"{name}.png")
+    table = ClassTable((SegmentationClass("no", 0, "#999999"), SegmentationClass("yes", 1, "#0072b2")))
+    found = layouts.samples("pairs", root, 0.2, table)
+    write_raw("own", found, table, True, 100, tmp_path / "raw", processes=1)
+    index = read_index(tmp_path / "raw")
+    splits = Cut(0.4).of(index).splits
+    pairs = [(splits[f"a{n}"], splits[f"b{n}"]) for n in range(20) if {f"a{n}", f"b{n}"} <= {*splits}]
+    assert {("train", "train"), ("val", "val")} <= {*pairs}
+    assert all(one == other for one, other in pairs)

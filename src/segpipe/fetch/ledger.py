@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.duplicates import Lookalikes, Near, OnNear, report
@@ -37,6 +37,15 @@ class Checked:
     classes: dict[str, int] = field(default_factory=dict)  # pixels of the mask
 
 
+class _First(NamedTuple):
+    """The first sample with a picture; no content, however small."""
+
+    file: str
+    split: str
+    name: str
+    group: str
+
+
 @dataclass
 class Ledger:
     """The memory of the checks across samples, which come split by split: test, val, train."""
@@ -53,8 +62,7 @@ class Ledger:
     _notes: list[str] = field(default_factory=list)
     _area: int = 0  # pixels of all masks that were read
     _names: set[str] = field(default_factory=set)
-    _pictures: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """The file and the split of the first picture by `Checked.pixels`; no content, however small."""
+    _pictures: dict[str, "_First"] = field(default_factory=dict)  # by `Checked.pixels`
     _lookalikes: Lookalikes = field(default_factory=Lookalikes)
 
     def noting(self, found: Samples) -> Samples:
@@ -76,7 +84,8 @@ class Ledger:
                 self.problems.append(problem)
             elif isinstance(result, Checked) and not self._leaves_out(result):
                 sample = result.sample
-                self.index.append(Entry(sample.name, str(sample.split), sample.group, result.hash))
+                group = sample.group or self._group_of_twin(result)
+                self.index.append(Entry(sample.name, str(sample.split), group, result.hash))
                 self.tally.add(sample.name, sha256(result.mask).hexdigest(), result.classes)
                 yield result
 
@@ -90,11 +99,17 @@ class Ledger:
         if self.bands and checked.bands != self.bands[0]:
             expected = f"{self.bands[0]}, the number in {self.bands[1]} (data.bands)"
             return Problem(sample.image, f"a picture with {checked.bands} bands", expected)
-        file, split = self._pictures.setdefault(checked.pixels, (sample.image, str(sample.split)))
+        own = _First(sample.image, str(sample.split), sample.name, sample.group)
+        file, split, *_ = self._pictures.setdefault(checked.pixels, own)
         if split == sample.split:
             return None
         found = f"the same picture as {file} of the {split} split"
         return Problem(sample.image, found, f"no picture in both {sample.split} and {split}")
+
+    def _group_of_twin(self, checked: Checked) -> str:
+        """Return what keeps a picture with the very same one before it; nothing for the first."""
+        first = self._pictures[checked.pixels]
+        return "" if first.name == checked.sample.name else first.group or first.name
 
     def _leaves_out(self, checked: Checked) -> bool:
         """Return whether a good sample is left out as a near duplicate; remember every one."""

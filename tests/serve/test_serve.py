@@ -78,6 +78,9 @@ def test_the_mask_is_the_file_that_predict_writes_and_the_overlay_is_half_and_ha
         (None, "image/*", "png"),
         (None, "text/html, image/jpeg;q=0.9, */*;q=0.1", "overlay"),
         (None, "image/png;q=0, image/jpeg", "overlay"),
+        (None, "image/png;q=0.5;x=1, image/jpeg ; Q=0.6", "overlay"),
+        (None, "image/jpeg;eq=0;q=0.9, image/png;q=0.8", "overlay"),
+        (None, "image/png;q=\xb2, image/jpeg;q=0.9", "png"),
         ("png", "application/json", "png"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from segpipe.serve.requests import Refused
 
 Format = Literal["json", "png", "overlay"]
 TYPES: dict[Format, str] = {"json": "application/json", "png": "image/png", "overlay": "image/jpeg"}
+_QUALITY = re.compile(r"q\s*=\s*([01](?:\.[0-9]{0,3})?)")  # a parameter of Accept
 
 
 class Rle(BaseModel):
@@ -92,10 +94,10 @@ def _accepted(accept: str) -> Format:
 
 
 def _range(part: str) -> tuple[str, float]:
-    """Return a media range of Accept and its quality."""
-    name, _, parameters = part.partition(";")
-    quality = parameters.replace(" ", "").lower().rpartition("q=")[2]
-    return name.strip().lower(), float(quality) if quality.replace(".", "", 1).isdigit() else 1.0
+    """Return a media range of Accept and its quality, 1 where none can be read."""
+    name, *parameters = (word.strip().lower() for word in part.split(";"))
+    found = (_QUALITY.fullmatch(parameter) for parameter in parameters)
+    return name, next((float(one[1]) for one in found if one), 1.0)
 
 
 def encoded(results: Sequence[Result], table: ClassTable, format_: Format, maps: bool) -> bytes:

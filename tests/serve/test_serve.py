@@ -251,14 +251,20 @@ def test_pages_from_elsewhere_may_call_it_only_where_they_are_allowed(server, st
     assert header not in strict.predict(PICTURE, headers={"Origin": "https://example.com"}).headers
 
 
-def test_a_request_under_way_is_answered_after_the_signal_to_stop(model):
-    with served.serving(model) as server:
+def left(temporary):
+    """What a server left there beside `.ses`, a file of ONNX Runtime's own."""
+    return [path for path in temporary.iterdir() if path.name != ".ses"]
+
+
+def test_a_request_under_way_is_answered_after_the_signal_to_stop(model, tmp_path):
+    with served.serving(model, TMPDIR=str(tmp_path)) as server:
         held = server.hold(PICTURE)
         server.process.send_signal(signal.SIGTERM)
         while served.listens(server):
             pass
         assert held.finish() == "HTTP/1.1 200 OK"
         assert server.process.wait(60) == -signal.SIGTERM
+    assert left(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -269,8 +275,8 @@ def test_ctrl_c_ends_it_cleanly(model):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_takes_no_request_of_another_with_it(model):
-    with served.serving(model, "--workers", "2") as server:
+def test_a_killed_worker_takes_no_request_of_another_with_it(model, tmp_path):
+    with served.serving(model, "--workers", "2", TMPDIR=str(tmp_path)) as server:
         held: dict[int, served.Held] = {}
         while len(held) < 2:
             one = server.hold(PICTURE)
@@ -281,6 +287,7 @@ def test_a_killed_worker_takes_no_request_of_another_with_it(model):
         assert other.finish() == "HTTP/1.1 200 OK"
         assert server.predict(PICTURE).status_code == 200
         assert "segpipe_pictures_total 2.0" in server.get("/metrics").text.splitlines()
+    assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize(

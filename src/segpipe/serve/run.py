@@ -1,5 +1,6 @@
 """Starts the server: the port, the workers, and their graceful stop."""
 
+import contextlib
 import os
 import socket
 import tempfile
@@ -32,9 +33,9 @@ def run(settings: Settings, host: str, port: int) -> None:
     free = _free(host, port)
     address = f"[{host}]" if ":" in host else host
     print(f"serving {settings.model} at http://{address}:{free} (Ctrl-C stops)", flush=True)
-    with tempfile.TemporaryDirectory() as shared:
-        if settings.workers > 1:
-            os.environ[SHARED] = shared
+    with contextlib.ExitStack() as stack:
+        if settings.workers > 1:  # one process ends by the signal itself, and cleans nothing
+            os.environ[SHARED] = stack.enter_context(tempfile.TemporaryDirectory())
         uvicorn.run(
             "segpipe.serve.app:worker", factory=True, host=host, port=free, workers=settings.workers,
             log_level="warning", access_log=False, server_header=False,

@@ -77,10 +77,11 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     left = [left_out([str(folder)]), unread if problems else ""]
     said = _said(shifts, len(looked), left)
     write_page("Drift", page.sections(said, shifts, looked, known, predictor.input), out, page.MARKDOWN)
-    write_text(out.with_suffix(".csv"), page.table(looked).to_csv(index=False))
+    table = out.with_name(f"{out.name}.csv")
+    write_text(table, page.table(looked).to_csv(index=False))
     for sentence in said:
         print(sentence)
-    print(f"all: {out.with_suffix('.csv')}; page: {(out / 'index.html').resolve()}")
+    print(f"all: {table}; page: {(out / 'index.html').resolve()}")
     return any(shift.is_shifted for shift in shifts)
 
 

@@ -194,6 +194,13 @@ def test_a_folder_of_something_else_is_not_replaced(drift, photos, tmp_path):
     assert (tmp_path / "mine/letter.txt").read_text() == "dear"
 
 
+def test_pictures_of_one_name_and_other_suffixes_all_count(drift, photos):
+    for path in photos.glob("*.png"):
+        Image.open(path).save(path.with_suffix(".tif"))
+    code, said, _ = drift(photos)
+    assert (code, "45 pictures" in said) == (0, True)
+
+
 def test_the_table_has_the_whole_name_of_the_page_s_folder(drift, photos, tmp_path):
     (tmp_path / "data.csv").write_text("mine")
     code, said, _ = drift(photos, "--out", "data.v1")

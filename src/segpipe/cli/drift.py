@@ -47,12 +47,12 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     from segpipe.common.devices import take_gpus
     from segpipe.common.files import write_text
     from segpipe.common.profile import Profile
-    from segpipe.predict.inputs import find, left_out
+    from segpipe.predict.inputs import left_out, pictures
     from segpipe.report.pages import require_own, write_page
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with the pictures in use")
-    sources = find([str(folder)], out)
+    sources = [*pictures([str(folder)], out)]
     known = Profile.of_card(read_card(model))
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.drift import page

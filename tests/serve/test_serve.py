@@ -331,6 +331,19 @@ def test_a_port_in_use_ends_in_one_line(model):
     assert error == f"error: 127.0.0.1:{port}: Address already in use; give another --port or --host\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "a" * 70), f"{'a' * 70}: no name of a host; give an address such as 127.0.0.1"),
+        (("--timeout", "inf"), "inf seconds: expected a finite number"),
+        (("--max-megapixels", "inf"), "inf megapixels: expected a finite number"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(model, segpipe, options, said):
+    code, _, complained = segpipe("serve", model, *options)
+    assert (code, complained) == (1, f"error: {said}\n")
+
+
 def test_a_token_that_no_header_can_hold_is_refused(monkeypatch):
     monkeypatch.setenv("SEGPIPE_TOKEN", "sésame")
     with pytest.raises(UserError, match="SEGPIPE_TOKEN: expected ASCII letters"):

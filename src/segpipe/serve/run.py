@@ -54,6 +54,8 @@ def _free(host: str, port: int) -> int:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.create_server(address[:2], family=family) as listener:
             return listener.getsockname()[1]
+    except UnicodeError:  # such as a part of more than 63 letters
+        raise UserError(f"{host}: no name of a host; give an address such as 127.0.0.1") from None
     except (OSError, OverflowError) as error:
         # An error that Python makes itself tells the address again.
         number = error.errno if isinstance(error, OSError) else None

@@ -1,10 +1,11 @@
 """What a server is told: which model, how much it takes, for whom; workers read it again."""
 
+import math
 import os
 import re
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationInfo, field_validator
 
 from segpipe.common.errors import UserError
 
@@ -25,6 +26,13 @@ class Settings(BaseModel, frozen=True):
     queue: int = 64  # requests of a worker that wait
     seconds: float = 30  # for a body to arrive, and for its answer
     origins: tuple[str, ...] = ()  # whose pages may call the server
+
+    @field_validator("megabytes", "megapixels", "seconds")
+    @classmethod
+    def _is_finite(cls, value: float, info: ValidationInfo) -> float:
+        if not math.isfinite(value):
+            raise UserError(f"{value} {info.field_name}: expected a finite number")
+        return value
 
     @property
     def most_bytes(self) -> int:

@@ -7,6 +7,8 @@ import re
 import signal
 import socket
 import struct
+import threading
+import weakref
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -18,14 +20,16 @@ from helpers import ROOT, error_line, run
 from PIL import Image
 from pycocotools import mask as coco
 from served import BLUE, DARK_BLUE, GREEN, RED, png
+from starlette.requests import Request
 
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import usable_cores
 from segpipe.common.profile import Profile, reference
 from segpipe.serve import answers
-from segpipe.serve.model import load
-from segpipe.serve.requests import Refused, Upload, done
-from segpipe.serve.settings import token
+from segpipe.serve.app import create_app
+from segpipe.serve.model import Picture, Prediction, load
+from segpipe.serve.requests import Refused, Upload, done, read, uploads
+from segpipe.serve.settings import Settings, token
 
 PICTURE = png([[RED, RED, GREEN, DARK_BLUE]])
 
@@ -228,6 +232,70 @@ def test_work_that_takes_too_long_is_refused_and_never_begins():
         # In a thread of its own: Playwright's loop runs in this one.
         other.submit(lambda: asyncio.run(done(work, 0.01))).result()
     assert (refused.value.status, work.cancelled()) == (503, True)
+
+
+class Recorder:
+    """Stands for a model: notes the names of pictures, and how many arrays were held before each."""
+
+    def __init__(self):
+        self.card, self.classes = {}, served.COLOURS
+        self.names, self.held, self.arrays = [], [], []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def read(self, upload, most):
+        self.names.append(upload.name)
+        self.held.append(sum(array() is not None for array in self.arrays))
+        assert self.goes_on.wait(60)
+        return Picture(upload.name, *2 * [self.noted((4, 5, 3), np.uint8)], None, "")
+
+    def predict(self, picture):
+        return Prediction(self.noted((4, 5), np.uint8), self.noted((4, 5), np.float32))
+
+    def noted(self, shape, kind):
+        array = np.zeros(shape, kind)
+        self.arrays.append(weakref.ref(array))
+        return array
+
+
+def test_a_request_holds_one_picture_at_a_time():
+    recorder = Recorder()
+    with served.in_this_process(create_app(recorder, Settings(model="a.onnx"))) as address:
+        files = [("p", (name, b"")) for name in "abc"]
+        answer = requests.post(f"{address}/predict", files=files, timeout=60)
+    assert [one["name"] for one in answer.json()["pictures"]] == [*"abc"]
+    assert recorder.held == [0, 0, 0]
+
+
+def test_work_stops_between_pictures_once_nobody_waits():
+    recorder = Recorder()
+    recorder.goes_on.clear()
+    settings = Settings(model="a.onnx", seconds=2, workers=usable_cores())  # one thread
+    with served.in_this_process(create_app(recorder, settings)) as address:
+        files = [("p", (name, b"")) for name in "abc"]
+        assert requests.post(f"{address}/predict", files=files, timeout=60).status_code == 503
+        recorder.goes_on.set()
+        last = {"p": ("last", b"")}
+        assert requests.post(f"{address}/predict", files=last, timeout=60).status_code == 200
+    assert recorder.names == ["a", "last"]
+
+
+def test_a_large_file_waits_on_disk_until_it_is_read():
+    body = b"0" * 2_000_000
+    form = served.form(body)
+    kind = (b"content-type", b"multipart/form-data; boundary=B")
+
+    async def receive():
+        return {"type": "http.request", "body": form, "more_body": False}
+
+    async def received():
+        request = Request({"type": "http", "method": "POST", "headers": [kind]}, receive)
+        async with uploads(request, Settings(model="a.onnx")) as (file,):
+            return file._in_memory, read(file)
+
+    with ThreadPoolExecutor(1) as other:
+        in_memory, upload = other.submit(lambda: asyncio.run(received())).result()
+    assert (in_memory, upload.name, upload.data) == (False, "a.png", body)
 
 
 def test_only_callers_with_the_token_get_through(strict):

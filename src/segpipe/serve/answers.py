@@ -1,9 +1,10 @@
 """What a prediction is answered as: JSON, the mask as PNG, or an overlay as JPEG."""
 
 import base64
+import functools
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -100,12 +101,16 @@ def _range(part: str) -> tuple[str, float]:
     return name, next((float(one[1]) for one in found if one), 1.0)
 
 
-def encoded(results: Sequence[Result], table: ClassTable, format_: Format, maps: bool) -> bytes:
-    """Return the body of an answer; `maps` adds mask and confidence of each pixel to JSON."""
+def encoded(results: Iterator[Result], table: ClassTable, format_: Format, maps: bool) -> bytes:
+    """Return the body of an answer; `maps` adds mask and confidence of each pixel to JSON.
+
+    Each result is dropped before the next one is taken, for a picture takes hundreds of megabytes.
+    """
     if format_ == "json":
-        pictures = [described(one, table, maps) for one in results]
+        one_by_one = functools.partial(described, table=table, maps=maps)
+        pictures = [*map(one_by_one, results)]  # a loop would keep the last one
         return Predictions(pictures=pictures).model_dump_json(exclude_none=True).encode()
-    (picture, prediction) = results[0]
+    (picture, prediction) = next(results)
     if format_ == "png":
         return mask_png(prediction.mask, table)
     return _saved(outputs.overlay(picture.seen, prediction.mask, table), "JPEG", quality=90)

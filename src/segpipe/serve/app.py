@@ -11,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from segpipe.common import __version__
@@ -19,7 +20,7 @@ from segpipe.common.parallel import usable_cores
 from segpipe.serve import answers
 from segpipe.serve.metrics import Counted, Metrics
 from segpipe.serve.model import Served, load
-from segpipe.serve.requests import Desk, Refused, Upload, done, uploads
+from segpipe.serve.requests import Desk, Refused, done, read, uploads
 from segpipe.serve.settings import Settings, token
 
 _PAGE = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -163,13 +164,14 @@ def _add_predict(
 ) -> None:
     """Add the prediction."""
 
-    def predicted(files: list[Upload], format_: answers.Format, maps: bool) -> bytes:
-        results = []
-        for file in files:
-            picture = served.read(file, settings.most_pixels)
-            results.append(answers.Result(picture, served.predict(picture)))
-        metrics.count([picture.remark for picture, _ in results])
-        return answers.encoded(results, served.classes, format_, maps)
+    def result(file: UploadFile) -> answers.Result:
+        picture = served.read(read(file), settings.most_pixels)
+        prediction = served.predict(picture)
+        metrics.count(picture.remark)
+        return answers.Result(picture, prediction)
+
+    def predicted(files: list[UploadFile], format_: answers.Format, maps: bool) -> bytes:
+        return answers.encoded(map(result, files), served.classes, format_, maps)
 
     @app.post("/predict", dependencies=guard, openapi_extra=_BODY, responses=_responses())
     async def predict(
@@ -182,10 +184,10 @@ def _add_predict(
         confidence of each pixel.
         """
         with desk.place() as submit:
-            files = await uploads(request, settings)
-            format_ = answers.chosen(format, request.headers.get("accept", ""), len(files))
-            work = submit(functools.partial(predicted, files, format_, maps))
-            body = await done(work, settings.seconds)
+            async with uploads(request, settings) as files:
+                format_ = answers.chosen(format, request.headers.get("accept", ""), len(files))
+                work = submit(functools.partial(predicted, files, format_, maps))
+                body = await done(work, settings.seconds)
         return Response(body, media_type=answers.TYPES[format_])
 
 

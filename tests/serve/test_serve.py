@@ -25,6 +25,7 @@ from starlette.requests import Request
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import usable_cores
 from segpipe.common.profile import Profile, reference
+from segpipe.fetch.sample import BadSampleError
 from segpipe.serve import answers
 from segpipe.serve.app import create_app
 from segpipe.serve.model import Picture, Prediction, load
@@ -102,21 +103,23 @@ def test_several_pictures_come_as_json_in_their_order_and_as_nothing_else(server
     )  # fmt: skip
 
 
+def in_16_bits():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def test_grey_alpha_and_16_bits_are_read_as_predict_reads_them(server):
-    deep = io.BytesIO()
-    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(deep, "PNG")
     alpha = io.BytesIO()
     Image.new("RGBA", (2, 2), (0, 0, 255, 0)).save(alpha, "PNG")
-    for data, name in ((png([[7, 7]]), "red"), (deep.getvalue(), "red"), (alpha.getvalue(), "blue")):
+    for data, name in ((png([[7, 7]]), "red"), (in_16_bits(), "red"), (alpha.getvalue(), "blue")):
         (found,) = server.predict(data).json()["pictures"]
         assert {one["name"] for one in found["classes"] if one["share"]} == {name}
 
 
 def test_foreign_pictures_are_remarked_and_requests_are_counted(server):
-    deep = io.BytesIO()
-    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(deep, "PNG")
     before = numbers(server)
-    found = server.predict(PICTURE, deep.getvalue()).json()["pictures"]
+    found = server.predict(PICTURE, in_16_bits()).json()["pictures"]
     assert [one["remark"] for one in found] == [
         "", "uint16, and the model was trained on 8 bits; taken as 0 to 65535"
     ]  # fmt: skip
@@ -160,6 +163,31 @@ def animation():
     frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "said"),
+    [
+        pytest.param(
+            png([[RED] * 9]),
+            {"tiles": {"scale": 0.3, "margin": 0.0, "keep_empty": 1.0}},
+            "a.png: 9x1 px, less than one at scale 0.3; expected a larger picture",
+            id="less than a pixel",
+        ),
+        pytest.param(
+            in_16_bits(),
+            {"intensity": [[10, 20]] * 3},
+            "a.png: a picture of uint16; expected uint8, as the file takes it; "
+            "`segpipe predict` takes others",
+            id="more bits than the range",
+        ),
+    ],
+)
+def test_a_picture_that_the_file_would_take_wrongly_is_refused(tmp_path, data, changes, said):
+    path = served.write_model(tmp_path / "model.onnx", served.card(**changes))
+    with pytest.raises(BadSampleError) as error:
+        load(path).read(Upload("a.png", data), 100)
+    assert str(error.value) == said
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ class Held:
         self.socket = socket.create_connection((host, int(port)), timeout=60)
         self.body = form(picture)
         head = [
-            "POST /predict HTTP/1.1", "Host: x", "Content-Type: multipart/form-data; boundary=B",
+            "POST /predict HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=B",
             f"Content-Length: {len(self.body)}", "Expect: 100-continue", "Connection: close", *headers,
         ]  # fmt: skip
         self.socket.sendall("\r\n".join([*head, "", ""]).encode())

@@ -20,6 +20,7 @@ from helpers import ROOT, error_line, run
 from PIL import Image
 from pycocotools import mask as coco
 from served import BLUE, DARK_BLUE, GREEN, RED, png
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from segpipe.common.errors import UserError
@@ -28,6 +29,7 @@ from segpipe.common.profile import Profile, reference
 from segpipe.fetch.sample import BadSampleError
 from segpipe.serve import answers
 from segpipe.serve.app import create_app
+from segpipe.serve.callers import refusal
 from segpipe.serve.model import Picture, Prediction, load
 from segpipe.serve.requests import Refused, Upload, done, read, uploads
 from segpipe.serve.settings import Settings, token
@@ -342,9 +344,45 @@ def test_only_callers_with_the_token_get_through(strict):
 
 def test_pages_from_elsewhere_may_call_it_only_where_they_are_allowed(server, strict):
     header, elsewhere = "access-control-allow-origin", {"Origin": "https://example.org"}
-    assert header not in server.predict(PICTURE, headers=elsewhere).headers
+    refused = server.predict(PICTURE, headers=elsewhere)
+    assert (refused.status_code, header in refused.headers) == (403, False)
+    assert refused.json()["detail"] == (
+        f"a page of https://example.org; expected one of {server.address.removeprefix('http://')}, or "
+        "of an origin that --allow-origin names"
+    )
+    assert server.predict(PICTURE, headers={"Origin": "null"}).status_code == 403
+    assert server.predict(PICTURE, headers={"Origin": server.address}).status_code == 200
     assert strict.predict(PICTURE, headers=elsewhere).headers[header] == "https://example.org"
-    assert header not in strict.predict(PICTURE, headers={"Origin": "https://example.com"}).headers
+    assert strict.predict(PICTURE, headers={"Origin": "https://example.com"}).status_code == 403
+
+
+def test_a_name_that_leads_to_this_machine_from_elsewhere_is_refused(server, strict):
+    """A page of that name, whose address changed to this machine's, could read the answers."""
+    refused = server.get(
+        "/model", headers={"Host": "example.org:8000", "Origin": "http://example.org:8000"}
+    )
+    assert refused.status_code == 403
+    assert refused.json()["detail"] == (
+        "the host example.org:8000; expected a name of this machine, or one that --allow-origin names"
+    )
+    assert server.get("/model", headers={"Host": "[::1]:8000"}).status_code == 200
+    assert strict.get("/model", headers={"Host": "example.org"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "local", "origins", "answered"),
+    [
+        ({"host": "gpu.lan", "origin": "http://gpu.lan"}, False, (), True),
+        ({"host": "gpu.lan", "origin": "https://gpu.lan"}, False, (), True),
+        ({"host": "gpu.lan", "origin": "http://gpu.lan:81"}, False, (), False),
+        ({"host": "gpu.lan"}, True, ("https://gpu.lan:444",), True),
+        ({"host": "gpu.lan", "origin": "http://else.where"}, True, ("*",), True),
+        ({}, True, (), True),
+    ],
+)
+def test_what_is_answered_by_host_and_origin(headers, local, origins, answered):
+    settings = Settings(model="a.onnx", local=local, origins=origins)
+    assert (refusal(Headers(headers), settings) == "") == answered
 
 
 def left(temporary):

@@ -18,6 +18,7 @@ from segpipe.common import __version__
 from segpipe.common.errors import UserError, brief
 from segpipe.common.parallel import usable_cores
 from segpipe.serve import answers
+from segpipe.serve.callers import Callers
 from segpipe.serve.metrics import Counted, Metrics
 from segpipe.serve.model import Served, load
 from segpipe.serve.requests import Desk, Refused, done, read, uploads
@@ -48,6 +49,7 @@ _BODY = {
 _REFUSALS = {
     400: "the body is no multipart form with files",
     401: "the token is missing or wrong",
+    403: "a page of another origin, or the host of another machine",
     406: "the answer cannot have the wanted type",
     408: "the body arrived too slowly",
     413: "too many bytes or pixels",
@@ -69,6 +71,7 @@ def create_app(served: Served, settings: Settings, secret: str = "") -> FastAPI:
     metrics = Metrics()
     desk = Desk(max(1, usable_cores() // settings.workers), settings.queue)
     app = FastAPI(title="segpipe serve", version=__version__, docs_url=None, redoc_url=None)
+    app.add_middleware(Callers, settings=settings)
     app.add_middleware(Counted, metrics=metrics, known=_PATHS)
     if settings.origins:
         app.add_middleware(

@@ -8,8 +8,6 @@ import tempfile
 from segpipe.common.errors import UserError
 from segpipe.serve.settings import Settings
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 
 def run(settings: Settings, host: str, port: int) -> None:
     """Serve until a signal; requests that were taken are answered before.
@@ -41,11 +39,6 @@ def run(settings: Settings, host: str, port: int) -> None:
             log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=round(settings.seconds) + 1,
         )  # fmt: skip
-
-
-def is_local(host: str) -> bool:
-    """Return whether only this machine reaches a host."""
-    return host in _LOOPBACK
 
 
 def _free(host: str, port: int) -> int:

@@ -12,6 +12,9 @@ from segpipe.common.errors import UserError
 TOKEN = "SEGPIPE_TOKEN"
 """Environment variable with the bearer token: a command line would show it to everybody."""
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts by which only this machine reaches a server."""
+
 _SETTINGS = "SEGPIPE_SERVE"  # environment variable through which workers get their settings
 
 
@@ -26,6 +29,7 @@ class Settings(BaseModel, frozen=True):
     queue: int = 64  # requests of a worker that wait
     seconds: float = 30  # for a body to arrive, and for its answer
     origins: tuple[str, ...] = ()  # whose pages may call the server
+    local: bool = False  # whether only this machine reaches it
 
     @field_validator("megabytes", "megapixels", "seconds")
     @classmethod

@@ -9,6 +9,8 @@ import json
 import re
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import numpy as np
 import onnx
 import psutil
 import requests
+import uvicorn
 from helpers import environment
 from onnx import TensorProto, helper
 from PIL import Image
@@ -80,6 +83,12 @@ def png(pixels) -> bytes:
     return buffer.getvalue()
 
 
+def form(picture: bytes) -> bytes:
+    """Return the body of a multipart form with the boundary B."""
+    head = b'--B\r\nContent-Disposition: form-data; name="p"; filename="a.png"\r\n\r\n'
+    return head + picture + b"\r\n--B--\r\n"
+
+
 class Server:
     """A running server: its address, its process, and a client that waits until it listens."""
 
@@ -107,13 +116,9 @@ class Held:
     def __init__(self, address: str, picture: bytes, headers: tuple[str, ...]) -> None:
         host, _, port = address.removeprefix("http://").rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=60)
-        self.body = (
-            b'--B\r\nContent-Disposition: form-data; name="p"; filename="a.png"\r\n\r\n'
-            + picture
-            + b"\r\n--B--\r\n"
-        )
+        self.body = form(picture)
         head = [
-            "POST /predict HTTP/1.1", "Host: x", "Content-Type: multipart/form-data; boundary=B",
+            "POST /predict HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=B",
             f"Content-Length: {len(self.body)}", "Expect: 100-continue", "Connection: close", *headers,
         ]  # fmt: skip
         self.socket.sendall("\r\n".join([*head, "", ""]).encode())
@@ -150,6 +155,21 @@ def serving(model: Path, *options: str, **variables: str) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(60)
+
+
+@contextlib.contextmanager
+def in_this_process(app) -> Iterator[str]:
+    """Serve an app from a thread; yield its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(60)
 
 
 def listens(server: Server) -> bool:

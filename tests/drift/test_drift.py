@@ -194,6 +194,31 @@ def test_a_folder_of_something_else_is_not_replaced(drift, photos, tmp_path):
     assert (tmp_path / "mine/letter.txt").read_text() == "dear"
 
 
+def test_pictures_of_one_name_and_other_suffixes_all_count(drift, photos):
+    for path in photos.glob("*.png"):
+        Image.open(path).save(path.with_suffix(".tif"))
+    code, said, _ = drift(photos)
+    assert (code, "45 pictures" in said) == (0, True)
+
+
+def test_the_table_has_the_whole_name_of_the_page_s_folder(drift, photos, tmp_path):
+    (tmp_path / "data.csv").write_text("mine")
+    code, said, _ = drift(photos, "--out", "data.v1")
+    assert (code, "all: data.v1.csv; page: " in said) == (0, True)
+    assert (tmp_path / "data.csv").read_text() == "mine"
+    assert len(pd.read_csv(tmp_path / "data.v1.csv")) == 30
+
+
+def test_a_page_without_a_name_cannot_be_written(drift, photos, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", ".."):
+        code, _, complained = drift(photos, "--out", out)
+        assert (code, complained.count("\n")) == (2, 1)
+    code, _, complained = drift(photos, "--out", ".")
+    assert ".: no name; give a folder by its name" in complained
+
+
 def test_info_shows_usual_values_and_not_those_of_every_picture(model, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["segpipe", "info", str(model)])
     with pytest.raises(SystemExit):

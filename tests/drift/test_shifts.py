@@ -88,3 +88,9 @@ def test_too_few_pictures_cannot_tell_and_it_says_how_many_could(rng):
     with pytest.raises(CannotTell, match=r"1 pictures are too few .* give 3 at least"):
         compare(known, [far], [OUTSIDE])
     assert compare(known, [far] * 3, [KNOWN] * 3)[0].is_shifted
+
+
+def test_a_model_of_too_few_pictures_cannot_tell_however_many_there_are():
+    known = profile_of(brightness=[99.0, 101.0])
+    with pytest.raises(CannotTell, match=r"the model knows 2 pictures, too few .* train it on more"):
+        compare(known, [{"brightness": 1000.0}] * 50, [OUTSIDE] * 50)

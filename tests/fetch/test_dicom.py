@@ -1,10 +1,14 @@
 """DICOM: rescaled, windowed as the file says, one frame alone."""
 
 import io
+import struct
 import sys
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segpipe.fetch.pictures import decode_picture, stored_size
 from segpipe.fetch.sample import BadSampleError
@@ -34,6 +38,39 @@ def dicom(pixels=STORED, **tags):
         setattr(file, name, value)
     buffer = io.BytesIO()
     file.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def packed(syntax, frames, edge=8):
+    """A file of 8 x 8 grey pixels whose frames are compressed."""
+    file = pydicom.dcmread(io.BytesIO(dicom(np.zeros((edge, edge), np.uint8))))
+    file.file_meta.TransferSyntaxUID = syntax
+    file.PixelData = pydicom.encaps.encapsulate(frames)
+    buffer = io.BytesIO()
+    file.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def deflated(pixels, more=b""):
+    """A deflated file with something behind its pixels."""
+    file = pydicom.dcmread(io.BytesIO(dicom(pixels)))
+    file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    file.save_as(buffer, enforce_file_format=True)
+    data = buffer.getvalue()
+    start = 144 + struct.unpack("<I", data[140:144])[0]
+    packing = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    inner = zlib.decompress(data[start:], -zlib.MAX_WBITS) + more
+    return data[:start] + packing.compress(inner) + packing.flush()
+
+
+def run_lengths(segment):
+    return struct.pack("<16I", 1, 64, *[0] * 14) + segment
+
+
+def jpeg(edge, kind="JPEG", **options):
+    buffer = io.BytesIO()
+    Image.new("L", (edge, edge), 77).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -98,6 +135,50 @@ def test_the_size_comes_from_the_header_and_a_file_cut_short_is_refused():
     for part in (data[:-4], data[:200], data[:140], dicom(Rows=50_000, Columns=50_000)):
         with pytest.raises(BadSampleError, match=r"^x\.dcm: .*; expected .*$"):
             read(part)
+
+
+def test_compressed_files_are_read():
+    grey = np.full((8, 8), 77, np.uint8)
+    uid = pydicom.uid
+    assert (read(deflated(STORED)).pixels[..., 0] == STORED).all()
+    for data in (
+        packed(uid.RLELossless, [run_lengths(b"\xc1\x4d")]),  # 64 times 77
+        packed(uid.RLELossless, [run_lengths(b"\x80\x01\x4d\x4d" + b"\xc3\x4d\x80")]),
+        packed(uid.JPEGBaseline8Bit, [jpeg(8)]),
+        packed(uid.JPEG2000Lossless, [jpeg(8, "JPEG2000", no_jp2=True)]),
+    ):
+        assert (read(data).pixels[..., 0] == grey).all()
+
+
+def test_a_file_that_unpacks_to_more_than_it_says_is_refused_before_it_is_unpacked():
+    large = jpeg(3000, "JPEG2000", no_jp2=True)
+    boxed = jpeg(3000, "JPEG2000")
+    size = boxed.index(b"ihdr") + 4
+    uid = pydicom.uid
+    bombs = [
+        deflated(np.zeros((8, 8), np.uint8), bytes(100_000_000)),
+        packed(uid.RLELossless, [run_lengths(b"\x81\x00" * 1_000_000)]),
+        packed(uid.JPEGBaseline8Bit, [jpeg(3000)]),
+        packed(uid.JPEG2000Lossless, [large]),
+        packed(uid.JPEG2000Lossless, [boxed[:size] + struct.pack(">II", 8, 8) + boxed[size + 8 :]]),
+    ]
+    tracemalloc.start()
+    for data in bombs:
+        assert stored_size(data, "x.dcm") == ((8, 8), 1)
+        with pytest.raises(BadSampleError) as error:
+            read(data)
+        assert str(error.value) == (
+            "x.dcm: a DICOM file that unpacks to more than its 8x8 pixels; "
+            "expected one frame of that size"
+        )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60e6
+
+
+def test_a_second_frame_that_the_header_does_not_name_is_not_decoded():
+    data = packed(pydicom.uid.JPEGBaseline8Bit, [jpeg(8), jpeg(8)])
+    assert read(data).pixels.shape == (8, 8, 3)
 
 
 def test_without_pydicom_the_command_that_brings_it_is_said(monkeypatch):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from segpipe.common.codec import decode_tiff, encode_tiff
 from segpipe.fetch.integrity import decode_pair
-from segpipe.fetch.pictures import decode_picture, stored_size
+from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
 from segpipe.fetch.sample import BadSampleError
 
 RNG = np.random.default_rng(0)
@@ -163,6 +163,68 @@ def test_jpeg_2000_is_read_in_8_and_16_bits():
         assert (decode_picture(data, "x.jp2").pixels == pixels).all()
         assert stored_size(data, "x.jp2") == ((20, 30), 1)
         assert "an unreadable image" in problem(data[: len(data) // 2], file="x.jp2")
+
+
+def box(kind, content):
+    """A box of JPEG 2000's file format."""
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def in_boxes(codestream, *before, header=b""):
+    """A JP2 of 30 x 20 pixels in one band, with other boxes before its pixels."""
+    signature = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    size = box(b"ihdr", struct.pack(">IIHBBBB", 20, 30, 1, 7, 7, 0, 0))
+    colours = box(b"colr", b"\x01\0\0" + struct.pack(">I", 16 if b"pclr" in header else 17))
+    pixels = struct.pack(">I4sQ", 1, b"jp2c", len(codestream) + 16) + codestream  # of extended length
+    return b"".join([signature, box(b"jp2h", size + colours + header), *before, pixels])
+
+
+def palette(bands):
+    """The boxes of a palette that turns a number into that many."""
+    entries = np.arange(256 * bands, dtype=np.uint32).astype(np.uint8).tobytes()
+    maps = b"".join(struct.pack(">HBB", 0, 1, band) for band in range(bands))
+    table = struct.pack(">HB", 256, bands) + bytes([7] * bands) + entries
+    return box(b"pclr", table) + box(b"cmap", maps)
+
+
+def codestream(pixels):
+    return imagecodecs.jpeg2k_encode(pixels.copy(), level=0, reversible=True, codecformat="j2k")
+
+
+def test_the_header_of_a_jpeg_2000_is_that_of_its_pixels_and_not_one_before_them():
+    """A few bytes that look like a small picture stand in a box of their own."""
+    grey = COLOURS[..., 0]
+    small = codestream(np.zeros((8, 8), np.uint8))
+    for data in (
+        in_boxes(codestream(grey), box(b"uuid", bytes(16) + small[:60])),
+        in_boxes(codestream(grey), header=box(b"jp2c", small)),
+    ):
+        assert stored_size(data, "x.jp2") == ((20, 30), 1)
+        assert (decode_picture(data, "x.jp2").pixels[..., 0] == grey).all()
+    assert (decode_picture(codestream(grey), "x.j2k").pixels[..., 0] == grey).all()
+
+
+def test_a_jpeg_2000_whose_boxes_lead_to_no_pixels_is_refused():
+    whole = in_boxes(codestream(COLOURS[..., 0]))
+    nowhere = "a JPEG 2000 without a codestream; expected a whole image"
+    assert nowhere in problem(whole.replace(b"jp2c", b"uuid"))
+    assert nowhere in problem(whole[: whole.index(b"jp2c") - 4])
+    assert "a box of 7 bytes at 12" in problem(whole.replace(b"\0\0\0\x14ftyp", b"\0\0\0\x07ftyp"))
+
+
+def test_a_palette_of_jpeg_2000_becomes_its_colours_and_counts_as_its_bands():
+    grey = COLOURS[..., 0]
+    found = decode_picture(in_boxes(codestream(grey), header=palette(3)), "x.jp2")
+    assert (found.pixels == np.arange(768).astype(np.uint8).reshape(256, 3)[grey]).all()
+    assert bands_in(in_boxes(codestream(grey), header=palette(200)), "x.jp2") == 200
+
+
+def test_a_jpeg_2000_of_very_many_tiles_is_refused():
+    """A decoder takes 10 kB for each tile of a pixel, and more for each of its bands."""
+    data = codestream(np.zeros((200, 200, 3), np.uint8))
+    tiled = data[:24] + struct.pack(">II", 1, 1) + data[32:]
+    expected = "a JPEG 2000 in 40000 tiles of 3 bands; expected 5461 at most; give it larger tiles"
+    assert expected in problem(tiled)
 
 
 def test_other_numbers_become_one_of_the_four_types():

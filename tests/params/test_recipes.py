@@ -151,6 +151,15 @@ def test_what_is_wrong_in_a_file_is_named(folder, file, text, words):
         recipes.settings("odd", folder)
 
 
+def test_words_that_others_take_for_booleans_stay_text(folder):
+    path = folder / "params.yaml"
+    path.write_text("data: {classes: [{name: off}, {name: no}]}\ntrain: {cache: true}\n")
+    assert recipes.committed(path) == {
+        "data": {"classes": [{"name": "off"}, {"name": "no"}]},
+        "train": {"cache": True},
+    }
+
+
 def test_the_command_lists_recipes_by_the_first_line_of_their_heads(tiny):
     listed = run("segpipe", "recipe", cwd=tiny).stdout
     assert re.findall(r"(?m)^\w+", listed) == ["best", "default", "odd", "quick", "tutorial"]

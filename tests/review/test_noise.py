@@ -113,3 +113,9 @@ def test_a_damaged_baseline_and_a_single_seed_are_refused_before_anything_runs(p
     message = error_line(run("segpipe", "noise", cwd=project))
     assert message.startswith("error: baseline.json: not JSON") and message.count("\n") == 1
     assert not (project.parent / "ran").exists()
+
+
+def test_a_revision_reads_words_as_the_pipeline_does(monkeypatch):
+    """Others take `off` for a boolean."""
+    monkeypatch.setattr(Revision, "text", lambda self, path: "train: {class_weights: {off: 2.0}}")
+    assert Revision().params() == {"train.class_weights.off": 2.0}

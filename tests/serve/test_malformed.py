@@ -60,7 +60,9 @@ def form(data):
 
 
 def request(body, kind=FORM, length=None, method="POST"):
-    head = f"{method} /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+    head = (
+        f"{method} /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+    )
     return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
 

@@ -7,6 +7,8 @@ import re
 import signal
 import socket
 import struct
+import threading
+import weakref
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -18,14 +20,19 @@ from helpers import ROOT, error_line, run
 from PIL import Image
 from pycocotools import mask as coco
 from served import BLUE, DARK_BLUE, GREEN, RED, png
+from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import usable_cores
 from segpipe.common.profile import Profile, reference
+from segpipe.fetch.sample import BadSampleError
 from segpipe.serve import answers
-from segpipe.serve.model import load
-from segpipe.serve.requests import Refused, Upload, done
-from segpipe.serve.settings import token
+from segpipe.serve.app import create_app
+from segpipe.serve.callers import refusal
+from segpipe.serve.model import Picture, Prediction, load
+from segpipe.serve.requests import Refused, Upload, done, read, uploads
+from segpipe.serve.settings import Settings, token
 
 PICTURE = png([[RED, RED, GREEN, DARK_BLUE]])
 
@@ -78,6 +85,9 @@ def test_the_mask_is_the_file_that_predict_writes_and_the_overlay_is_half_and_ha
         (None, "image/*", "png"),
         (None, "text/html, image/jpeg;q=0.9, */*;q=0.1", "overlay"),
         (None, "image/png;q=0, image/jpeg", "overlay"),
+        (None, "image/png;q=0.5;x=1, image/jpeg ; Q=0.6", "overlay"),
+        (None, "image/jpeg;eq=0;q=0.9, image/png;q=0.8", "overlay"),
+        (None, "image/png;q=\xb2, image/jpeg;q=0.9", "png"),
         ("png", "application/json", "png"),
     ],
 )
@@ -95,21 +105,23 @@ def test_several_pictures_come_as_json_in_their_order_and_as_nothing_else(server
     )  # fmt: skip
 
 
+def in_16_bits():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def test_grey_alpha_and_16_bits_are_read_as_predict_reads_them(server):
-    deep = io.BytesIO()
-    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(deep, "PNG")
     alpha = io.BytesIO()
     Image.new("RGBA", (2, 2), (0, 0, 255, 0)).save(alpha, "PNG")
-    for data, name in ((png([[7, 7]]), "red"), (deep.getvalue(), "red"), (alpha.getvalue(), "blue")):
+    for data, name in ((png([[7, 7]]), "red"), (in_16_bits(), "red"), (alpha.getvalue(), "blue")):
         (found,) = server.predict(data).json()["pictures"]
         assert {one["name"] for one in found["classes"] if one["share"]} == {name}
 
 
 def test_foreign_pictures_are_remarked_and_requests_are_counted(server):
-    deep = io.BytesIO()
-    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(deep, "PNG")
     before = numbers(server)
-    found = server.predict(PICTURE, deep.getvalue()).json()["pictures"]
+    found = server.predict(PICTURE, in_16_bits()).json()["pictures"]
     assert [one["remark"] for one in found] == [
         "", "uint16, and the model was trained on 8 bits; taken as 0 to 65535"
     ]  # fmt: skip
@@ -153,6 +165,31 @@ def animation():
     frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "said"),
+    [
+        pytest.param(
+            png([[RED] * 9]),
+            {"tiles": {"scale": 0.3, "margin": 0.0, "keep_empty": 1.0}},
+            "a.png: 9x1 px, less than one at scale 0.3; expected a larger picture",
+            id="less than a pixel",
+        ),
+        pytest.param(
+            in_16_bits(),
+            {"intensity": [[10, 20]] * 3},
+            "a.png: a picture of uint16; expected uint8, as the file takes it; "
+            "`segpipe predict` takes others",
+            id="more bits than the range",
+        ),
+    ],
+)
+def test_a_picture_that_the_file_would_take_wrongly_is_refused(tmp_path, data, changes, said):
+    path = served.write_model(tmp_path / "model.onnx", served.card(**changes))
+    with pytest.raises(BadSampleError) as error:
+        load(path).read(Upload("a.png", data), 100)
+    assert str(error.value) == said
 
 
 @pytest.mark.parametrize(
@@ -227,6 +264,70 @@ def test_work_that_takes_too_long_is_refused_and_never_begins():
     assert (refused.value.status, work.cancelled()) == (503, True)
 
 
+class Recorder:
+    """Stands for a model: notes the names of pictures, and how many arrays were held before each."""
+
+    def __init__(self):
+        self.card, self.classes = {}, served.COLOURS
+        self.names, self.held, self.arrays = [], [], []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def read(self, upload, most):
+        self.names.append(upload.name)
+        self.held.append(sum(array() is not None for array in self.arrays))
+        assert self.goes_on.wait(60)
+        return Picture(upload.name, *2 * [self.noted((4, 5, 3), np.uint8)], None, "")
+
+    def predict(self, picture):
+        return Prediction(self.noted((4, 5), np.uint8), self.noted((4, 5), np.float32))
+
+    def noted(self, shape, kind):
+        array = np.zeros(shape, kind)
+        self.arrays.append(weakref.ref(array))
+        return array
+
+
+def test_a_request_holds_one_picture_at_a_time():
+    recorder = Recorder()
+    with served.in_this_process(create_app(recorder, Settings(model="a.onnx"))) as address:
+        files = [("p", (name, b"")) for name in "abc"]
+        answer = requests.post(f"{address}/predict", files=files, timeout=60)
+    assert [one["name"] for one in answer.json()["pictures"]] == [*"abc"]
+    assert recorder.held == [0, 0, 0]
+
+
+def test_work_stops_between_pictures_once_nobody_waits():
+    recorder = Recorder()
+    recorder.goes_on.clear()
+    settings = Settings(model="a.onnx", seconds=2, workers=usable_cores())  # one thread
+    with served.in_this_process(create_app(recorder, settings)) as address:
+        files = [("p", (name, b"")) for name in "abc"]
+        assert requests.post(f"{address}/predict", files=files, timeout=60).status_code == 503
+        recorder.goes_on.set()
+        last = {"p": ("last", b"")}
+        assert requests.post(f"{address}/predict", files=last, timeout=60).status_code == 200
+    assert recorder.names == ["a", "last"]
+
+
+def test_a_large_file_waits_on_disk_until_it_is_read():
+    body = b"0" * 2_000_000
+    form = served.form(body)
+    kind = (b"content-type", b"multipart/form-data; boundary=B")
+
+    async def receive():
+        return {"type": "http.request", "body": form, "more_body": False}
+
+    async def received():
+        request = Request({"type": "http", "method": "POST", "headers": [kind]}, receive)
+        async with uploads(request, Settings(model="a.onnx")) as (file,):
+            return file._in_memory, read(file)
+
+    with ThreadPoolExecutor(1) as other:
+        in_memory, upload = other.submit(lambda: asyncio.run(received())).result()
+    assert (in_memory, upload.name, upload.data) == (False, "a.png", body)
+
+
 def test_only_callers_with_the_token_get_through(strict):
     nobody = {"Authorization": None}
     assert strict.get("/health", headers=nobody).status_code == 200
@@ -243,19 +344,61 @@ def test_only_callers_with_the_token_get_through(strict):
 
 def test_pages_from_elsewhere_may_call_it_only_where_they_are_allowed(server, strict):
     header, elsewhere = "access-control-allow-origin", {"Origin": "https://example.org"}
-    assert header not in server.predict(PICTURE, headers=elsewhere).headers
+    refused = server.predict(PICTURE, headers=elsewhere)
+    assert (refused.status_code, header in refused.headers) == (403, False)
+    assert refused.json()["detail"] == (
+        f"a page of https://example.org; expected one of {server.address.removeprefix('http://')}, or "
+        "of an origin that --allow-origin names"
+    )
+    assert server.predict(PICTURE, headers={"Origin": "null"}).status_code == 403
+    assert server.predict(PICTURE, headers={"Origin": server.address}).status_code == 200
     assert strict.predict(PICTURE, headers=elsewhere).headers[header] == "https://example.org"
-    assert header not in strict.predict(PICTURE, headers={"Origin": "https://example.com"}).headers
+    assert strict.predict(PICTURE, headers={"Origin": "https://example.com"}).status_code == 403
 
 
-def test_a_request_under_way_is_answered_after_the_signal_to_stop(model):
-    with served.serving(model) as server:
+def test_a_name_that_leads_to_this_machine_from_elsewhere_is_refused(server, strict):
+    """A page of that name, whose address changed to this machine's, could read the answers."""
+    refused = server.get(
+        "/model", headers={"Host": "example.org:8000", "Origin": "http://example.org:8000"}
+    )
+    assert refused.status_code == 403
+    assert refused.json()["detail"] == (
+        "the host example.org:8000; expected a name of this machine, or one that --allow-origin names"
+    )
+    assert server.get("/model", headers={"Host": "[::1]:8000"}).status_code == 200
+    assert strict.get("/model", headers={"Host": "example.org"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "local", "origins", "answered"),
+    [
+        ({"host": "gpu.lan", "origin": "http://gpu.lan"}, False, (), True),
+        ({"host": "gpu.lan", "origin": "https://gpu.lan"}, False, (), True),
+        ({"host": "gpu.lan", "origin": "http://gpu.lan:81"}, False, (), False),
+        ({"host": "gpu.lan"}, True, ("https://gpu.lan:444",), True),
+        ({"host": "gpu.lan", "origin": "http://else.where"}, True, ("*",), True),
+        ({}, True, (), True),
+    ],
+)
+def test_what_is_answered_by_host_and_origin(headers, local, origins, answered):
+    settings = Settings(model="a.onnx", local=local, origins=origins)
+    assert (refusal(Headers(headers), settings) == "") == answered
+
+
+def left(temporary):
+    """What a server left there beside `.ses`, a file of ONNX Runtime's own."""
+    return [path for path in temporary.iterdir() if path.name != ".ses"]
+
+
+def test_a_request_under_way_is_answered_after_the_signal_to_stop(model, tmp_path):
+    with served.serving(model, TMPDIR=str(tmp_path)) as server:
         held = server.hold(PICTURE)
         server.process.send_signal(signal.SIGTERM)
         while served.listens(server):
             pass
         assert held.finish() == "HTTP/1.1 200 OK"
         assert server.process.wait(60) == -signal.SIGTERM
+    assert left(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -266,8 +409,8 @@ def test_ctrl_c_ends_it_cleanly(model):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_takes_no_request_of_another_with_it(model):
-    with served.serving(model, "--workers", "2") as server:
+def test_a_killed_worker_takes_no_request_of_another_with_it(model, tmp_path):
+    with served.serving(model, "--workers", "2", TMPDIR=str(tmp_path)) as server:
         held: dict[int, served.Held] = {}
         while len(held) < 2:
             one = server.hold(PICTURE)
@@ -278,6 +421,7 @@ def test_a_killed_worker_takes_no_request_of_another_with_it(model):
         assert other.finish() == "HTTP/1.1 200 OK"
         assert server.predict(PICTURE).status_code == 200
         assert "segpipe_pictures_total 2.0" in server.get("/metrics").text.splitlines()
+    assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -319,6 +463,19 @@ def test_a_port_in_use_ends_in_one_line(model):
         port = str(taken.getsockname()[1])
         error = error_line(run("segpipe", "serve", str(model), "--port", port, cwd=ROOT))
     assert error == f"error: 127.0.0.1:{port}: Address already in use; give another --port or --host\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "a" * 70), f"{'a' * 70}: no name of a host; give an address such as 127.0.0.1"),
+        (("--timeout", "inf"), "inf seconds: expected a finite number"),
+        (("--max-megapixels", "inf"), "inf megapixels: expected a finite number"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(model, segpipe, options, said):
+    code, _, complained = segpipe("serve", model, *options)
+    assert (code, complained) == (1, f"error: {said}\n")
 
 
 def test_a_token_that_no_header_can_hold_is_refused(monkeypatch):

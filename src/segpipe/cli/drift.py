@@ -47,12 +47,12 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     from segpipe.common.devices import take_gpus
     from segpipe.common.files import write_text
     from segpipe.common.profile import Profile
-    from segpipe.predict.inputs import find, left_out
+    from segpipe.predict.inputs import left_out, pictures
     from segpipe.report.pages import require_own, write_page
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with the pictures in use")
-    sources = find([str(folder)], out)
+    sources = [*pictures([str(folder)], out)]
     known = Profile.of_card(read_card(model))
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.drift import page
@@ -77,10 +77,11 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     left = [left_out([str(folder)]), unread if problems else ""]
     said = _said(shifts, len(looked), left)
     write_page("Drift", page.sections(said, shifts, looked, known, predictor.input), out, page.MARKDOWN)
-    write_text(out.with_suffix(".csv"), page.table(looked).to_csv(index=False))
+    table = out.with_name(f"{out.name}.csv")
+    write_text(table, page.table(looked).to_csv(index=False))
     for sentence in said:
         print(sentence)
-    print(f"all: {out.with_suffix('.csv')}; page: {(out / 'index.html').resolve()}")
+    print(f"all: {table}; page: {(out / 'index.html').resolve()}")
     return any(shift.is_shifted for shift in shifts)
 
 

@@ -45,11 +45,12 @@ def suspects(
                 f"{len(empty)} masks are ignored as a whole, and left out: {', '.join(empty[:5])}"
             )
         page.write(found[:count], said, here, params.report, out)
-    write_text(out.with_suffix(".csv"), table(found).to_csv(index=False))
+    every = out.with_name(f"{out.name}.csv")
+    write_text(every, table(found).to_csv(index=False))
     for sentence in said:
         print(sentence)
     shown = f"the first {min(count, len(found))}: {(out / 'index.html').resolve()}"
-    print(f"all: {out.with_suffix('.csv')}; {shown}")
+    print(f"all: {every}; {shown}")
 
 
 def _said(judges: list["Judge"], count: int, folds: bool) -> list[str]:

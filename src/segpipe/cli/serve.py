@@ -28,13 +28,14 @@ def serve(
 
     With the environment variable SEGPIPE_TOKEN, callers need it as their bearer token.
     """
-    from segpipe.serve.run import is_local, run
-    from segpipe.serve.settings import TOKEN, Settings, token
+    from segpipe.serve.run import run
+    from segpipe.serve.settings import LOOPBACK, TOKEN, Settings, token
 
-    if not token() and not is_local(host):
+    local = host in LOOPBACK
+    if not token() and not local:
         print(f"note: anybody who reaches {host} may use the model; set {TOKEN} to ask for a token")
     settings = Settings(
         model=model, workers=workers, megabytes=max_mb, megapixels=max_megapixels, queue=queue,
-        seconds=timeout, origins=tuple(allow_origin or ()),
+        seconds=timeout, origins=tuple(allow_origin or ()), local=local,
     )  # fmt: skip
     run(settings, host, port)

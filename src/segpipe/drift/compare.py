@@ -59,7 +59,12 @@ def compare(
     ps.append(chance_of_foreign(foreign, len(marks), profile))
     known = max(one.values.size for one in profile.references.values())
     if chance(1.0, known, len(traits)) > LEVEL / len(ps):
-        enough = next(n for n in range(1, 100) if chance(1.0, known, n) <= LEVEL / len(ps))
+        enough = next((n for n in range(1, 1000) if chance(1.0, known, n) <= LEVEL / len(ps)), 0)
+        if not enough:
+            raise CannotTell(
+                f"the model knows {known} pictures, too few to tell a shift from chance however many "
+                "there are; train it on more"
+            )
         raise CannotTell(
             f"{len(traits)} pictures are too few to tell a shift from chance; give {enough} at least "
             "(`segpipe predict` marks single pictures that are foreign)"

@@ -1,17 +1,20 @@
 """PNG of 16 bits, whose colours Pillow would cut to 8, and JPEG 2000."""
 
 import io
+import math
 import struct
+from collections.abc import Iterator
 
 import imagecodecs
 import numpy as np
 from PIL import Image
 
 from segpipe.fetch.pillow import open_one, orientation_of
-from segpipe.fetch.sample import TooLargeError
-from segpipe.fetch.stored import CODESTREAM, Colours, Stored, check_size
+from segpipe.fetch.sample import BadSampleError, TooLargeError
+from segpipe.fetch.stored import CODESTREAM, READABLE, Colours, Stored, check_size
 
 _MOST_SAMPLES = 1 << 28  # JPEG 2000's decoder takes four bytes for each beside the picture's own
+_MOST_TILES = 1 << 14  # of one band; the decoder takes up to 10 kB for each, however small it is
 
 
 def open_png(data: bytes, file: str) -> Stored:
@@ -30,15 +33,53 @@ def open_png(data: bytes, file: str) -> Stored:
 
 def open_jpeg_2000(data: bytes, file: str) -> Stored:
     """Read the header of a JPEG 2000; see `open_stored`."""
-    header = data.index(CODESTREAM)
-    right, bottom, left, top = struct.unpack(">4I", data[header + 8 : header + 24])
-    (bands,) = struct.unpack(">H", data[header + 40 : header + 42])
-    height, width = bottom - top, right - left
+    header, palette = _codestream(data, file)
+    right, bottom, left, top, *tile, bands = struct.unpack(">8IH", data[header + 8 : header + 42])
+    height, width, coded = bottom - top, right - left, bands
+    bands = max(coded, palette)
     check_size(file, height, width, 4 * bands * width)
     if height * width * bands > _MOST_SAMPLES:
         found = f"a JPEG 2000 of {height * width * bands} samples"
         raise TooLargeError(file, found, f"{_MOST_SAMPLES} at most; cut it into parts")
+    tiles = math.ceil((right - tile[2]) / tile[0]) * math.ceil((bottom - tile[3]) / tile[1])
+    if tiles * coded > _MOST_TILES:
+        found = f"a JPEG 2000 in {tiles} tiles of {coded} bands"
+        raise TooLargeError(file, found, f"{_MOST_TILES // coded} at most; give it larger tiles")
+
+    def decode() -> np.ndarray:
+        samples = np.atleast_3d(imagecodecs.jpeg2k_decode(data))
+        if samples.shape != (height, width, bands):
+            found = f"a damaged JPEG 2000 of {samples.shape}, where its header says"
+            raise BadSampleError(file, f"{found} {(height, width, bands)}", READABLE)
+        return samples
+
     colours: Colours = "grey" if bands < 3 else "rgb" if bands < 5 else "other"
-    return Stored(
-        (height, width), bands, lambda: np.atleast_3d(imagecodecs.jpeg2k_decode(data)), colours
-    )
+    return Stored((height, width), bands, decode, colours)
+
+
+def _codestream(data: bytes, file: str) -> tuple[int, int]:
+    """Return where the pixels' header begins, and the bands of the palette, 0 without one."""
+    if data.startswith(CODESTREAM):
+        return 0, 0
+    palette = 0
+    for kind, start, stop in _boxes(data, 0, len(data)):
+        if kind == b"jp2c" and data.startswith(CODESTREAM, start):
+            return start, palette
+        within = _boxes(data, start, stop) if kind == b"jp2h" else [(kind, start, stop)]
+        palette = max([palette, *(data[place + 2] for name, place, _ in within if name == b"pclr")])
+    raise BadSampleError(file, "a JPEG 2000 without a codestream", READABLE)
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes of a JP2: type, and where the content begins and ends."""
+    while start < end:
+        length, kind = struct.unpack(">I4s", data[start : start + 8])
+        content = start + 8
+        if length == 1:
+            (length,) = struct.unpack(">Q", data[content : content + 8])
+            content += 8
+        stop = start + length if length else end
+        if not content <= stop <= end:
+            raise ValueError(f"a box of {length} bytes at {start}")
+        yield kind, content, stop
+        start = stop

@@ -1,13 +1,18 @@
 """DICOM: one frame, in the values and the window that its file asks for."""
 
 import io
-from collections.abc import Sequence
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from segpipe.fetch.pictures import stored_size
 from segpipe.fetch.sample import BadSampleError
 from segpipe.fetch.stored import READABLE, Colours, Stored, check_size, several
+
+_MOST_BESIDE = 1 << 22  # bytes of a deflated file beside its picture
 
 
 def open_dicom(data: bytes, file: str) -> Stored:
@@ -21,7 +26,7 @@ def open_dicom(data: bytes, file: str) -> Stored:
     except ImportError:
         mend = "pydicom, which reads it: `pip install -e '.[medical]'`"
         raise BadSampleError(file, "a DICOM file", mend) from None
-    header = dcmread(io.BytesIO(data), stop_before_pixels=True)
+    header = dcmread(io.BytesIO(_inflated(data, _MOST_BESIDE)[0]), stop_before_pixels=True)
     if "Rows" not in header:
         raise BadSampleError(file, "a DICOM file without a picture", READABLE)
     if (frames := int(header.get("NumberOfFrames") or 1)) > 1:
@@ -33,12 +38,70 @@ def open_dicom(data: bytes, file: str) -> Stored:
     in_colours = bands > 1 or palette
 
     def decode() -> np.ndarray:
-        whole = dcmread(io.BytesIO(data))
+        plain, is_more = _inflated(data, 4 * bands * width * height + _MOST_BESIDE)
+        if is_more or _is_larger(whole := dcmread(io.BytesIO(plain))):
+            found = f"a DICOM file that unpacks to more than its {width}x{height} pixels"
+            raise BadSampleError(file, found, "one frame of that size")
         return np.atleast_3d(_colours(whole) if in_colours else _grey(whole))
 
     colours: Colours = "rgb" if in_colours else "grey"
     nodata = None if in_colours else _padding(header)
     return Stored((height, width), 3 if palette else bands, decode, colours, nodata=nodata)
+
+
+def _inflated(data: bytes, most: int) -> tuple[bytes, bool]:
+    """Return a file as it was before it was deflated, up to `most` bytes, and whether it has more.
+
+    pydicom would unpack it without a bound.
+    """
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian as Deflated
+    from pydicom.uid import ExplicitVRLittleEndian as Plain
+
+    stream = io.BytesIO(data)
+    read_preamble(stream, False)
+    if _read_file_meta_info(stream).get("TransferSyntaxUID") != Deflated:
+        return data, False
+    meta = data[: stream.tell()].replace(Deflated.encode(), Plain.encode().ljust(len(Deflated), b"\0"))
+    unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+    return meta + unpacking.decompress(stream.read(), most), bool(unpacking.unconsumed_tail)
+
+
+def _is_larger(whole: Any) -> bool:
+    """Return whether a frame has more pixels than its file says; leave out all frames but the first."""
+    from pydicom.encaps import encapsulate, generate_frames
+    from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
+
+    syntax = whole.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return False
+    frame = next(generate_frames(whole.PixelData, number_of_frames=1))
+    whole.PixelData = encapsulate([frame])  # pydicom decodes all frames that are there
+    for table in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        whole.pop(table, None)
+    if syntax == RLELossless:
+        pixels = whole.Rows * whole.Columns
+        return any(_outgrows(segment, 2 * pixels + 128) for segment in _segments(frame))
+    if syntax in JPEGLSTransferSyntaxes:  # which only pydicom's own decoders read
+        return False
+    return stored_size(frame, "frame")[0] != (whole.Rows, whole.Columns)
+
+
+def _segments(frame: bytes) -> Iterator[bytes]:
+    """Yield the segments of a frame in DICOM's run lengths: DICOM PS3.5 G.5."""
+    count, *starts = struct.unpack("<16I", frame[:64])
+    for start, end in zip(starts[:count], [*starts[1:count], len(frame)], strict=True):
+        yield frame[start:end]
+
+
+def _outgrows(segment: bytes, most: int) -> bool:
+    """Return whether run lengths, DICOM PS3.5 G.3.2, stand for more bytes; nothing is unpacked."""
+    place = size = 0
+    while place < len(segment) and size <= most:
+        head = segment[place]
+        size += head + 1 if head < 128 else 257 - head if head > 128 else 0
+        place += head + 2 if head < 128 else 2 if head > 128 else 1
+    return size > most
 
 
 def _colours(whole: Any) -> np.ndarray:

@@ -20,7 +20,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.fields import Section
 from segpipe.common.nested import flat
 from segpipe.common.words import did_you_mean
-from segpipe.params.load import PARAMS_FILE, Params
+from segpipe.params.load import PARAMS_FILE, Params, read_yaml
 
 FOLDER = Path("experiments")
 ABLATION = "ablation.yaml"
@@ -153,7 +153,7 @@ def quoted(word: str) -> str:
 
 def _parsed(text: str, path: Path) -> Any:
     try:
-        return yaml.safe_load(text)
+        return read_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 

@@ -62,20 +62,23 @@ class Input:
                     picture = open_one(data, file)
                     if is_kept(picture):  # others are stored as a PNG, whose pixels are resized
                         original = picture.height, picture.width
-                        pixels = fit_encoded(data, self.levels, *self._target(original, file))
+                        pixels = fit_encoded(data, self.levels, *self.target(original, file))
                         return Seen(pixels, original, self._remark_on_type("uint8"))
         pixels, invalid = self._decoded(image)
         original = pixels.shape[0], pixels.shape[1]
         name = str(image) if isinstance(image, str | os.PathLike) else "the image"
-        resized = fit(pixels, invalid, self.levels, *self._target(original, name))
+        resized = fit(pixels, invalid, self.levels, *self.target(original, name))
         return Seen(resized, original, self.remark(pixels, invalid))
 
     def stored(self, data: bytes, original: tuple[int, int], name: str) -> np.ndarray:
         """Return an encoded picture of data/raw as `fitted` does: uint8 [height, width, bands]."""
-        return fit_encoded(data, self.levels, *self._target(original, name))
+        return fit_encoded(data, self.levels, *self.target(original, name))
 
-    def _target(self, original: tuple[int, int], name: str) -> tuple[tuple[int, int], Resize]:
-        """Return the size at which the network sees a picture, and how it is brought there."""
+    def target(self, original: tuple[int, int], name: str) -> tuple[tuple[int, int], Resize]:
+        """Return the size at which the network sees a picture, and how it is brought there.
+
+        Raises BadSampleError, which names it, where the scale of tiles leaves no pixel of it.
+        """
         if not self.tiles:
             return self.size, self.resize
         scaled = self.tiles.scaled(original)

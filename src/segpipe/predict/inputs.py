@@ -2,7 +2,7 @@
 
 import glob
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,16 +35,10 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
     """
     found: dict[str, Path] = {}
     clashes = []
-    for given in inputs:
-        base, paths = _expand(given)
-        _check_apart(given, base, out)
-        for path in paths:
-            within = path.relative_to(base)
-            is_picture = within.suffix.lower() in SUFFIXES
-            name = (within.with_suffix("") if is_picture else within).as_posix()
-            other = found.setdefault(name, path)
-            if other != path and not other.samefile(path):
-                clashes.append(f"{other} and {path} would both be written to {name}.png")
+    for path, name in pictures(inputs, out):
+        other = found.setdefault(name, path)
+        if other != path and not other.samefile(path):
+            clashes.append(f"{other} and {path} would both be written to {name}.png")
     if clashes:
         more = f" (and {len(clashes) - _SHOWN} more)" if len(clashes) > _SHOWN else ""
         raise UserError(
@@ -52,6 +46,17 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
             "Pictures keep their folders where the input is the folder above those"
         )
     return [Source(path, name) for name, path in found.items()]
+
+
+def pictures(inputs: Sequence[str], out: Path) -> Iterator[Source]:
+    """Yield pictures as `find` does, those too that have one name, for what writes no file of each."""
+    for given in inputs:
+        base, paths = _expand(given)
+        _check_apart(given, base, out)
+        for path in paths:
+            within = path.relative_to(base)
+            is_picture = within.suffix.lower() in SUFFIXES
+            yield Source(path, (within.with_suffix("") if is_picture else within).as_posix())
 
 
 def left_out(inputs: Sequence[str]) -> str:

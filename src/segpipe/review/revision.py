@@ -17,6 +17,7 @@ from segpipe.common.errors import CannotTell, brief
 from segpipe.common.nested import flat
 from segpipe.evaluate.counts import Counts, decode
 from segpipe.fetch import tally
+from segpipe.params.load import read_yaml
 from segpipe.review import git
 
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
@@ -123,7 +124,7 @@ class Revision:
         It is not checked further: an older one may have other keys.
         """
         try:
-            content = yaml.safe_load(self.text("params.yaml") or "")
+            content = read_yaml(self.text("params.yaml") or "")
         except yaml.YAMLError as error:
             raise CannotTell(f"params.yaml of {self.label}: not YAML ({brief(error)})") from None
         return flat(content) if isinstance(content, dict) else {}

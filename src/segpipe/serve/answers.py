@@ -1,8 +1,10 @@
 """What a prediction is answered as: JSON, the mask as PNG, or an overlay as JPEG."""
 
 import base64
+import functools
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from segpipe.serve.requests import Refused
 
 Format = Literal["json", "png", "overlay"]
 TYPES: dict[Format, str] = {"json": "application/json", "png": "image/png", "overlay": "image/jpeg"}
+_QUALITY = re.compile(r"q\s*=\s*([01](?:\.[0-9]{0,3})?)")  # a parameter of Accept
 
 
 class Rle(BaseModel):
@@ -92,18 +95,22 @@ def _accepted(accept: str) -> Format:
 
 
 def _range(part: str) -> tuple[str, float]:
-    """Return a media range of Accept and its quality."""
-    name, _, parameters = part.partition(";")
-    quality = parameters.replace(" ", "").lower().rpartition("q=")[2]
-    return name.strip().lower(), float(quality) if quality.replace(".", "", 1).isdigit() else 1.0
+    """Return a media range of Accept and its quality, 1 where none can be read."""
+    name, *parameters = (word.strip().lower() for word in part.split(";"))
+    found = (_QUALITY.fullmatch(parameter) for parameter in parameters)
+    return name, next((float(one[1]) for one in found if one), 1.0)
 
 
-def encoded(results: Sequence[Result], table: ClassTable, format_: Format, maps: bool) -> bytes:
-    """Return the body of an answer; `maps` adds mask and confidence of each pixel to JSON."""
+def encoded(results: Iterator[Result], table: ClassTable, format_: Format, maps: bool) -> bytes:
+    """Return the body of an answer; `maps` adds mask and confidence of each pixel to JSON.
+
+    Each result is dropped before the next one is taken, for a picture takes hundreds of megabytes.
+    """
     if format_ == "json":
-        pictures = [described(one, table, maps) for one in results]
+        one_by_one = functools.partial(described, table=table, maps=maps)
+        pictures = [*map(one_by_one, results)]  # a loop would keep the last one
         return Predictions(pictures=pictures).model_dump_json(exclude_none=True).encode()
-    (picture, prediction) = results[0]
+    (picture, prediction) = next(results)
     if format_ == "png":
         return mask_png(prediction.mask, table)
     return _saved(outputs.overlay(picture.seen, prediction.mask, table), "JPEG", quality=90)

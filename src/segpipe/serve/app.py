@@ -11,15 +11,17 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from segpipe.common import __version__
 from segpipe.common.errors import UserError, brief
 from segpipe.common.parallel import usable_cores
 from segpipe.serve import answers
+from segpipe.serve.callers import Callers
 from segpipe.serve.metrics import Counted, Metrics
 from segpipe.serve.model import Served, load
-from segpipe.serve.requests import Desk, Refused, Upload, done, uploads
+from segpipe.serve.requests import Desk, Refused, done, read, uploads
 from segpipe.serve.settings import Settings, token
 
 _PAGE = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -47,6 +49,7 @@ _BODY = {
 _REFUSALS = {
     400: "the body is no multipart form with files",
     401: "the token is missing or wrong",
+    403: "a page of another origin, or the host of another machine",
     406: "the answer cannot have the wanted type",
     408: "the body arrived too slowly",
     413: "too many bytes or pixels",
@@ -68,6 +71,7 @@ def create_app(served: Served, settings: Settings, secret: str = "") -> FastAPI:
     metrics = Metrics()
     desk = Desk(max(1, usable_cores() // settings.workers), settings.queue)
     app = FastAPI(title="segpipe serve", version=__version__, docs_url=None, redoc_url=None)
+    app.add_middleware(Callers, settings=settings)
     app.add_middleware(Counted, metrics=metrics, known=_PATHS)
     if settings.origins:
         app.add_middleware(
@@ -163,13 +167,14 @@ def _add_predict(
 ) -> None:
     """Add the prediction."""
 
-    def predicted(files: list[Upload], format_: answers.Format, maps: bool) -> bytes:
-        results = []
-        for file in files:
-            picture = served.read(file, settings.most_pixels)
-            results.append(answers.Result(picture, served.predict(picture)))
-        metrics.count([picture.remark for picture, _ in results])
-        return answers.encoded(results, served.classes, format_, maps)
+    def result(file: UploadFile) -> answers.Result:
+        picture = served.read(read(file), settings.most_pixels)
+        prediction = served.predict(picture)
+        metrics.count(picture.remark)
+        return answers.Result(picture, prediction)
+
+    def predicted(files: list[UploadFile], format_: answers.Format, maps: bool) -> bytes:
+        return answers.encoded(map(result, files), served.classes, format_, maps)
 
     @app.post("/predict", dependencies=guard, openapi_extra=_BODY, responses=_responses())
     async def predict(
@@ -182,10 +187,10 @@ def _add_predict(
         confidence of each pixel.
         """
         with desk.place() as submit:
-            files = await uploads(request, settings)
-            format_ = answers.chosen(format, request.headers.get("accept", ""), len(files))
-            work = submit(functools.partial(predicted, files, format_, maps))
-            body = await done(work, settings.seconds)
+            async with uploads(request, settings) as files:
+                format_ = answers.chosen(format, request.headers.get("accept", ""), len(files))
+                work = submit(functools.partial(predicted, files, format_, maps))
+                body = await done(work, settings.seconds)
         return Response(body, media_type=answers.TYPES[format_])
 
 

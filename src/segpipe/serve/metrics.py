@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,10 +21,10 @@ class Metrics:
         self.pictures = Counter("segpipe_pictures", "Predicted pictures", registry=own)
         self.foreign = Counter("segpipe_foreign_pictures", "Those with a remark", registry=own)
 
-    def count(self, remarks: Sequence[str]) -> None:
-        """Count predicted pictures by their remarks, which are empty for those that the model knows."""
-        self.pictures.inc(len(remarks))
-        self.foreign.inc(sum(map(bool, remarks)))
+    def count(self, remark: str) -> None:
+        """Count a predicted picture, whose remark is empty if the model knows it."""
+        self.pictures.inc()
+        self.foreign.inc(bool(remark))
 
     def text(self) -> bytes:
         """Return all numbers in Prometheus' text format."""

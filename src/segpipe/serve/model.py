@@ -14,7 +14,6 @@ from segpipe.common.profile import Profile, describe
 from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.predict.images import Input
-from segpipe.preprocess.intensity import Levels
 from segpipe.preprocess.traits import traits_of
 from segpipe.serve.requests import Refused, Upload
 
@@ -58,6 +57,7 @@ class Served:
         """
         self._check_size(upload, most_pixels)
         decoded = decode_picture(upload.data, upload.name, self.input.bands)
+        self.input.target(decoded.size, upload.name)  # which raises where the file would fail
         pixels, invalid = decoded.pixels, decoded.invalid
         given = self._given(pixels, invalid, upload.name)
         seen = self.input.levels.in_8_bits(pixels, invalid)
@@ -95,11 +95,11 @@ class Served:
     def _given(self, pixels: np.ndarray, invalid: np.ndarray | None, name: str) -> np.ndarray:
         """Return a picture in the file's type. Raises BadSampleError where its type is another."""
         levels, depth = self.input.levels, pixels.dtype.name
-        if self._type == "uint8":  # the file has the ranges of 8 bits inside
-            eight = Levels(levels.bands, None, ("uint8",)).in_8_bits(pixels, invalid)
-            return levels.raw(eight, invalid, self._type)
-        if depth not in levels.depths:
-            raise BadSampleError(name, f"a picture of {depth}", " or ".join(levels.depths))
+        if self._type == "uint8" and levels.intensity is None:
+            return levels.raw(levels.in_8_bits(pixels, invalid), invalid, self._type)
+        if depth not in levels.depths:  # a range within 8 bits would leave few grey levels of more bits
+            takes = f"{' or '.join(levels.depths)}, as the file takes it; `segpipe predict` takes others"
+            raise BadSampleError(name, f"a picture of {depth}", takes)
         return levels.raw(pixels, invalid, self._type)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -81,8 +81,13 @@ async def done(work: "Future[Result]", seconds: float) -> Result:
         ) from None
 
 
-async def uploads(request: Request, settings: Settings) -> list[Upload]:
-    """Read the files of a multipart body. Raises Refused where it is none, too large or too slow."""
+@contextlib.asynccontextmanager
+async def uploads(request: Request, settings: Settings) -> AsyncIterator[list[UploadFile]]:
+    """Receive the files of a multipart body; large ones wait on disk until `read`.
+
+    They are closed at the end, so that work which nobody waits for any more stops at the next one.
+    Raises Refused where it is none, too large or too slow.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         found = kind or "no content type"
@@ -95,7 +100,12 @@ async def uploads(request: Request, settings: Settings) -> list[Upload]:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         if not files:
             raise Refused(400, "no file in the body; expected pictures: curl -F picture=@FILE")
-        return [Upload(_short(file.filename), await file.read()) for file in files]
+        yield files
+
+
+def read(file: UploadFile) -> Upload:
+    """Read a file into memory. Raises ValueError once it is closed."""
+    return Upload(_short(file.filename), file.file.read())
 
 
 def _bounded(receive: Receive, settings: Settings) -> Receive:

@@ -1,13 +1,12 @@
 """Starts the server: the port, the workers, and their graceful stop."""
 
+import contextlib
 import os
 import socket
 import tempfile
 
 from segpipe.common.errors import UserError
 from segpipe.serve.settings import Settings
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def run(settings: Settings, host: str, port: int) -> None:
@@ -32,19 +31,14 @@ def run(settings: Settings, host: str, port: int) -> None:
     free = _free(host, port)
     address = f"[{host}]" if ":" in host else host
     print(f"serving {settings.model} at http://{address}:{free} (Ctrl-C stops)", flush=True)
-    with tempfile.TemporaryDirectory() as shared:
-        if settings.workers > 1:
-            os.environ[SHARED] = shared
+    with contextlib.ExitStack() as stack:
+        if settings.workers > 1:  # one process ends by the signal itself, and cleans nothing
+            os.environ[SHARED] = stack.enter_context(tempfile.TemporaryDirectory())
         uvicorn.run(
             "segpipe.serve.app:worker", factory=True, host=host, port=free, workers=settings.workers,
             log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=round(settings.seconds) + 1,
         )  # fmt: skip
-
-
-def is_local(host: str) -> bool:
-    """Return whether only this machine reaches a host."""
-    return host in _LOOPBACK
 
 
 def _free(host: str, port: int) -> int:
@@ -53,6 +47,8 @@ def _free(host: str, port: int) -> int:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.create_server(address[:2], family=family) as listener:
             return listener.getsockname()[1]
+    except UnicodeError:  # such as a part of more than 63 letters
+        raise UserError(f"{host}: no name of a host; give an address such as 127.0.0.1") from None
     except (OSError, OverflowError) as error:
         # An error that Python makes itself tells the address again.
         number = error.errno if isinstance(error, OSError) else None

@@ -1,15 +1,19 @@
 """What a server is told: which model, how much it takes, for whom; workers read it again."""
 
+import math
 import os
 import re
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationInfo, field_validator
 
 from segpipe.common.errors import UserError
 
 TOKEN = "SEGPIPE_TOKEN"
 """Environment variable with the bearer token: a command line would show it to everybody."""
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts by which only this machine reaches a server."""
 
 _SETTINGS = "SEGPIPE_SERVE"  # environment variable through which workers get their settings
 
@@ -25,6 +29,14 @@ class Settings(BaseModel, frozen=True):
     queue: int = 64  # requests of a worker that wait
     seconds: float = 30  # for a body to arrive, and for its answer
     origins: tuple[str, ...] = ()  # whose pages may call the server
+    local: bool = False  # whether only this machine reaches it
+
+    @field_validator("megabytes", "megapixels", "seconds")
+    @classmethod
+    def _is_finite(cls, value: float, info: ValidationInfo) -> float:
+        if not math.isfinite(value):
+            raise UserError(f"{value} {info.field_name}: expected a finite number")
+        return value
 
     @property
     def most_bytes(self) -> int:

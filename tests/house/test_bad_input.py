@@ -210,7 +210,7 @@ def test_weights_that_do_not_fit(project):
 
 @pytest.mark.parametrize("stage", [slow("train"), "evaluate", slow("report")])
 @pytest.mark.parametrize(
-    ("damage", "words"), [("cut in half", "too short"), ("a flipped byte", "corrupt")]
+    ("damage", "words"), [slow("cut in half", "too short"), ("a flipped byte", "corrupt")]
 )
 def test_a_damaged_record_shard(project, stage, damage, words):
     path = project / "data/records/test-00000.tfrecord"
@@ -227,8 +227,8 @@ def test_a_damaged_record_shard(project, stage, damage, words):
 
 
 @pytest.mark.parametrize(("file", "stage"), [("data/raw/summary.json", "preprocess"),
-                                            ("data/records/manifest.json", "evaluate"),
-                                            ("data/encoder/encoder.json", "train")])  # fmt: skip
+                                            slow("data/records/manifest.json", "evaluate"),
+                                            slow("data/encoder/encoder.json", "train")])  # fmt: skip
 @pytest.mark.parametrize("content", [slow(""), "{}", slow('{"splits": ')])
 def test_a_damaged_description(project, file, stage, content):
     (project / file).unlink()
@@ -277,7 +277,8 @@ def test_dvc_mends_a_damaged_shard_from_its_cache(project):
 
 
 @pytest.mark.parametrize(
-    "kind", [slow("text"), slow("another zip"), "another network", slow("of equal shape"), "unbuilt"]
+    "kind",
+    [slow("text"), slow("another zip"), "another network", slow("of equal shape"), slow("unbuilt")],
 )
 def test_a_model_that_is_not_ours(project, kind):
     path = project / "models/model.keras"

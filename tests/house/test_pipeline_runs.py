@@ -70,7 +70,11 @@ def test_a_run_leaves_git_with_nothing_but_metrics_and_the_lock(finished_project
         pytest.param({"evaluate.batch_size": 3}, ["evaluate", "report"], marks=pytest.mark.slow),
         pytest.param({"train.epochs": 3}, ["train", "evaluate", "report"], marks=pytest.mark.slow),
         pytest.param({"seed": 1}, ["train", "evaluate", "report"], marks=pytest.mark.slow),
-        ({"model.encoder.alpha": 0.5}, ["fetch_encoder", "train", "evaluate", "report"]),
+        pytest.param(
+            {"model.encoder.alpha": 0.5},
+            ["fetch_encoder", "train", "evaluate", "report"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"data.image_size": 64},
             ["preprocess", "train", "evaluate", "report"],

@@ -122,7 +122,7 @@ def test_a_file_is_seen_to_the_very_pixels_of_its_record(mode, orientation, suff
     kept = picture.encoded()
     sample = {"name": b"image", "image": kept, "mask": encode_png(values)}
     record = resize_sample(sample, (32, 64), how, with_original=False)
-    seen, original, _ = Input.of_card(card((32, 64), how)).fitted(path)
+    seen, original, *_ = Input.of_card(card((32, 64), how)).fitted(path)
     assert original == (picture.height, picture.width)
     assert seen.tobytes() == record["image"]
     whole = resize_image(Image.fromarray(picture.pixels), (32, 64), how)

@@ -160,7 +160,8 @@ def serving(model: Path, *options: str, **variables: str) -> Iterator[Server]:
 @contextlib.contextmanager
 def in_this_process(app) -> Iterator[str]:
     """Serve an app from a thread; yield its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    # To configure logging ends all handlers, and that of TensorFlow closes what pytest captures.
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -1,5 +1,6 @@
 """Shared by the benchmarks: timing runs in turns, printing and storing results."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import multiprocessing
@@ -77,9 +78,10 @@ class OwnProcess:
 
 def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
     run = make(*arguments)
-    while pipe.recv():
-        run()
-        pipe.send("done")
+    with contextlib.suppress(EOFError):  # the other end has ended
+        while pipe.recv():
+            run()
+            pipe.send("done")
 
 
 def peak_mb() -> float:

@@ -57,27 +57,25 @@ def with_a_rare_class(images, rng):
     return both
 
 
+def of_rare(before, after, name):
+    return compared(before, after, ["all", "rare"], [name], {})[name]
+
+
 @pytest.mark.parametrize("images", [1, 2, 3, 5])
 @pytest.mark.parametrize("name", ["iou.rare", "dice.rare", "mean_iou"])
 def test_a_class_in_few_images_is_rarely_called_different_where_models_are_equal(images, name, rng):
-    pairs = (with_a_rare_class(images, rng) for _ in range(60))
-    verdicts = [compared(*pair, ["all", "rare"], [name], {})[name] for pair in pairs]
+    verdicts = [of_rare(*with_a_rare_class(images, rng), name) for _ in range(60)]
     assert sum(verdict.word != "no difference to be seen" for verdict in verdicts) <= 6
 
 
 def test_one_image_with_a_class_can_show_nothing_of_others(rng):
-    found = compared(*with_a_rare_class(1, rng), ["all", "rare"], ["iou.rare"], {})[
-        "iou.rare"
-    ].difference
+    found = of_rare(*with_a_rare_class(1, rng), "iou.rare").difference
     assert found.deviation == pytest.approx(abs(found.after - found.before))
     assert (found.freedom, found.p) == (1, pytest.approx(0.5))  # Student's t of 1: half beyond it
 
 
 def test_a_class_in_all_images_has_the_chance_of_them_all(rng):
-    found = compared(*with_a_rare_class(60, rng), ["all", "rare"], ["iou.rare"], {})[
-        "iou.rare"
-    ].difference
-    assert found.freedom == 59
+    assert of_rare(*with_a_rare_class(60, rng), "iou.rare").difference.freedom == 59
 
 
 def test_seeds_add_twice_their_variance_and_few_of_them_are_uncertain():

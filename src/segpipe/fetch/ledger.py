@@ -100,11 +100,11 @@ class Ledger:
             expected = f"{self.bands[0]}, the number in {self.bands[1]} (data.bands)"
             return Problem(sample.image, f"a picture with {checked.bands} bands", expected)
         own = _First(sample.image, str(sample.split), sample.name, sample.group)
-        file, split, *_ = self._pictures.setdefault(checked.pixels, own)
-        if split == sample.split:
+        first = self._pictures.setdefault(checked.pixels, own)
+        if first.split == sample.split:
             return None
-        found = f"the same picture as {file} of the {split} split"
-        return Problem(sample.image, found, f"no picture in both {sample.split} and {split}")
+        found = f"the same picture as {first.file} of the {first.split} split"
+        return Problem(sample.image, found, f"no picture in both {sample.split} and {first.split}")
 
     def _group_of_twin(self, checked: Checked) -> str:
         """Return what keeps a picture with the very same one before it; nothing for the first."""

@@ -124,10 +124,10 @@ def _of_images(
     stands in, whose mean is the variance if the models are equally good. A mean has the degrees of
     freedom of its classes together, each weighted by how much it varies.
     """
-    moved, most = np.nanvar(picked(drawn, name, classes) @ (-1, 1)), len(both) - 1
+    moved, others = np.nanvar(picked(drawn, name, classes) @ (-1, 1)), len(both) - 1
     kind, _, of_class = name.partition(".")
     if kind == "pixel_accuracy":
-        return float(moved * (most + 1) / most), most
+        return float(moved * len(both) / others), others
     by_class = kind.removeprefix("mean_")
     difference = np.diff(whole[by_class], axis=0)[0]
     scored = np.isfinite(difference)
@@ -141,7 +141,7 @@ def _of_images(
     grown = metrics.ratio(alone[~one].sum(), apart.sum())
     variance = np.nan_to_num(moved * grown) + alone[one].sum() / scored.sum() ** 2
     together = metrics.ratio(alone.sum() ** 2, (alone**2 / freedom).sum())
-    return float(variance), float(min(np.nan_to_num(together, nan=most), most))
+    return float(variance), float(min(np.nan_to_num(together, nan=others), others))
 
 
 def with_seeds(alone: Difference, spread: Spread) -> Difference:

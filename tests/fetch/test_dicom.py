@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,9 +42,9 @@ def dicom(pixels=STORED, **tags):
     return buffer.getvalue()
 
 
-def packed(syntax, frames, edge=8):
+def packed(syntax, frames, edge=8, depth=np.uint8):
     """A file of 8 x 8 grey pixels whose frames are compressed."""
-    file = pydicom.dcmread(io.BytesIO(dicom(np.zeros((edge, edge), np.uint8))))
+    file = pydicom.dcmread(io.BytesIO(dicom(np.zeros((edge, edge), depth))))
     file.file_meta.TransferSyntaxUID = syntax
     file.PixelData = pydicom.encaps.encapsulate(frames)
     buffer = io.BytesIO()
@@ -174,6 +175,18 @@ def test_a_file_that_unpacks_to_more_than_it_says_is_refused_before_it_is_unpack
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60e6
+
+
+@pytest.mark.parametrize("encode", [imagecodecs.ljpeg_encode, imagecodecs.jpegls_encode])
+def test_a_frame_that_only_pydicoms_decoders_read_is_left_to_them(encode):
+    """They are not installed here: pydicom names them, or reads the frame where they are."""
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    syntaxes = {imagecodecs.ljpeg_encode: "JPEGLosslessSV1", imagecodecs.jpegls_encode: "JPEGLSLossless"}
+    data = packed(getattr(pydicom.uid, syntaxes[encode]), [encode(pixels)], depth=np.uint16)
+    try:
+        assert (read(data).pixels[..., 0] == pixels).all()
+    except BadSampleError as error:
+        assert "pylibjpeg - requires pylibjpeg" in str(error)
 
 
 def test_a_second_frame_that_the_header_does_not_name_is_not_decoded():

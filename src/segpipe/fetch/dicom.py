@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segpipe.fetch.pictures import stored_size
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.fetch.stored import READABLE, Colours, Stored, check_size, several
 
 _MOST_BESIDE = 1 << 22  # bytes of a deflated file beside its picture
@@ -70,7 +70,7 @@ def _inflated(data: bytes, most: int) -> tuple[bytes, bool]:
 def _is_larger(whole: Any) -> bool:
     """Return whether a frame has more pixels than its file says; leave out all frames but the first."""
     from pydicom.encaps import encapsulate, generate_frames
-    from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
+    from pydicom.uid import RLELossless
 
     syntax = whole.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
@@ -82,9 +82,12 @@ def _is_larger(whole: Any) -> bool:
     if syntax == RLELossless:
         pixels = whole.Rows * whole.Columns
         return any(_outgrows(segment, 2 * pixels + 128) for segment in _segments(frame))
-    if syntax in JPEGLSTransferSyntaxes:  # which only pydicom's own decoders read
+    try:
+        return stored_size(frame, "frame")[0] != (whole.Rows, whole.Columns)
+    except TooLargeError:
+        return True
+    except BadSampleError:  # JPEG Lossless, JPEG-LS, 12 bits: pydicom's own decoders alone read them
         return False
-    return stored_size(frame, "frame")[0] != (whole.Rows, whole.Columns)
 
 
 def _segments(frame: bytes) -> Iterator[bytes]:

@@ -53,8 +53,10 @@ def names(root: Path) -> dict[int, str]:
 def grouped(found: Samples) -> Samples:
     """Yield what is found, samples without a group with that of their name."""
     for one in found:
-        lone = isinstance(one, Sample) and not one.group
-        yield dataclasses.replace(one, group=group_of(one.name)) if lone else one
+        if isinstance(one, Sample) and not one.group:
+            yield dataclasses.replace(one, group=group_of(one.name))
+        else:
+            yield one
 
 
 def group_of(name: str) -> str:

@@ -138,8 +138,7 @@ def labels(root: Path) -> dict[str, int]:
 def _found(root: Path) -> tuple[Mapping[str, Matched], dict[Path, str]]:
     """Return the pictures with all their masks by part, and the label of each mask."""
     parts: dict[str, list[File]] = {}
-    for path in filter(matching.is_image, texts.visible(root)):
-        file = matching.parsed(root, path)
+    for file in matching.all_parsed(root, [*filter(matching.is_image, texts.visible(root))]):
         parts.setdefault(file.part, []).append(file)
     label_of: dict[Path, str] = {}
     found = {}
@@ -172,7 +171,7 @@ def _classes(files: list[File], label_of: dict[Path, str]) -> Matched:
     """Return the pictures with their masks from the folders of all classes, whose labels are added."""
     images = [file for file in files if file.word in IMAGE_WORDS]
     images = images or [
-        file for file in files if not file.word and file.place.lower() in ("", f"{file.part}/")
+        file for file in files if not file.word and file.place.count("/") <= bool(file.part)
     ]
     places = {file.place for file in images}
     folders: dict[str, list[File]] = {}

@@ -13,7 +13,7 @@ _LABELS = {".json", ".xml", ".csv"}  # that annotation tools write
 
 def reason(root: Path) -> str:
     """Return one line: what was seen, and what to do."""
-    files = [matching.parsed(root, path) for path in texts.visible(root)]
+    files = matching.all_parsed(root, [*texts.visible(root)])
     images = [file for file in files if is_image(file.path)]
     cause = next(_causes(root, files, images), "")
     known = f"docs/own-data.md for the layouts {', '.join(LAYOUTS)}"

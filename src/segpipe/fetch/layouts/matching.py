@@ -99,6 +99,11 @@ def parsed(root: Path, path: Path, called: Called = ()) -> File:
     return File(path, *_told(normal(relative(root, path.parent)), called), normal(path.stem))
 
 
+def tells_role(folder: str) -> bool:
+    """Return whether a folder is called as one of images or of masks."""
+    return bool(_FOLDER.fullmatch(folder.lower()))
+
+
 def all_parsed(root: Path, paths: Sequence[Path]) -> list[File]:
     """Return what paths tell, each in view of the others."""
     folders = {relative(root, path.parent) for path in paths}

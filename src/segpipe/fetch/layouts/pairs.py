@@ -89,6 +89,8 @@ def of_parts(
     root: Path, found: Parts, listed: lists.Lists, made: Callable[..., Sample | Problem] | None = None
 ) -> Samples:
     """Yield the samples of matched files, by `made` or `pair`: those in lists; without lists, all."""
+    if rivals := next((part.rivals for part in found.values() if part.rivals), None):
+        raise UserError(unmatched.several(root, rivals))
     if not any(part.names for part in found.values()):
         raise UserError(unmatched.reason(root))
     images: ByName = {name: files for part in found.values() for name, files in part.images.items()}

@@ -15,6 +15,8 @@ def reason(root: Path) -> str:
     """Return one line: what was seen, and what to do."""
     files = matching.all_parsed(root, [*texts.visible(root)])
     images = [file for file in files if is_image(file.path)]
+    if rivals := _rivals(images):
+        return several(root, rivals)
     cause = next(_causes(root, files, images), "")
     known = f"docs/own-data.md for the layouts {', '.join(LAYOUTS)}"
     if not images:
@@ -28,6 +30,19 @@ def reason(root: Path) -> str:
     return f"{root}: {seen}{cause and ': '}{cause}; {mend}"
 
 
+def several(root: Path, rivals: list[str]) -> str:
+    """Return one line: masks among which nobody can choose, and what to do."""
+    mend = "keep one kind, or one folder a class, or merge them; see docs/layouts.md"
+    return f"{root}: holds pictures, but each has several masks ({', '.join(rivals)}): {mend}"
+
+
+def _rivals(images: list[File]) -> list[str]:
+    parts: dict[str, list[File]] = {}
+    for file in images:
+        parts.setdefault(file.part, []).append(file)
+    return next((found for some in parts.values() if (found := partners.match(some).rivals)), [])
+
+
 def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
     """Yield what was seen, the most telling first."""
     for name in (file.path.name for file in files):
@@ -35,8 +50,6 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
             yield f"{name} is a volume, and segpipe takes single pictures: save its slices"
         elif Path(name).suffix.lower() in matching.ARCHIVES:
             yield f"{name} is an archive: unpack it"
-    if rivals := partners.match(images).rivals:
-        yield f"each has several masks ({', '.join(rivals)}): keep one kind, or one folder a class"
     for word in MASK_WORDS:
         inside = [file for file in files if file.word == word]
         if inside and not any(is_image(file.path) for file in inside):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from segpipe.fetch.layouts import LAYOUTS, matching, partners, texts
+from segpipe.fetch.layouts import LAYOUTS, looks, matching, open_layout, partners, texts
 from segpipe.fetch.layouts.matching import MASK_WORDS, SUFFIXES, File, is_image
 
 _VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
@@ -61,10 +61,8 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
         (a, b) for a in folders.items() for b in folders.items() if a < b
     ):
         if shared := sorted(ones.keys() & others.keys()):
-            first, second = (some[shared[0]].path.name for some in (ones, others))
-            if Path(first).stem != Path(second).stem:
-                yield f"names differ in letter case ({first} in {one}/, {second} in {other}/)"
-            yield f"{one}/ and {other}/ share {len(shared)} names: call them images/ and masks/"
+            both = (ones[shared[0]], others[shared[0]])
+            yield from _of_one_name(f"{one}/", f"{other}/", both, len(shared))
     masks = {file.stem: file for file in images if file.word in MASK_WORDS}
     others = {file.stem: file for file in images if file.word not in MASK_WORDS}
     if masks and others:
@@ -72,9 +70,26 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
             f"{_folder(root, some[min(some)])}/{some[min(some)].path.name}" for some in (others, masks)
         )
         yield f"no name of a mask is that of a picture ({', '.join(pair)})"
+    first = {file.path.parent: file.path for file in reversed(files) if file.path.suffix == ".json"}
+    below = [path for path in first.values() if open_layout("coco").is_coco(path)]
+    if len(below) == 1:
+        yield f"{matching.relative(root, below[0])} is COCO's: give its folder, {below[0].parent}"
     if labels := [file for file in files if file.path.suffix.lower() in _LABELS]:
         where = _folder(root, labels[0]).removeprefix(".") or "the folder"
         yield f"{where} holds {_suffixes(labels)} of a kind that is not read"
+
+
+def _of_one_name(one: str, other: str, pair: tuple[File, File], count: int) -> Iterator[str]:
+    """Yield why two folders that share names are no pairs; photographs in both may be batches."""
+    first, second = (file.path.name for file in pair)
+    roles = sorted(file.word in MASK_WORDS for file in pair if file.word)
+    if Path(first).stem != Path(second).stem:
+        yield f"names differ in letter case ({first} in {one}, {second} in {other})"
+    if roles == [False, True]:
+        mend = "give pictures and masks the same sub-folders"
+        yield f"{one} and {other} share {count} names, but lie in different sub-folders: {mend}"
+    elif not all(looks.like_mask(file.path) is False for file in pair):
+        yield f"{one} and {other} share {count} names: call them images/ and masks/"
 
 
 def _suffixes(files: list[File]) -> str:

@@ -119,6 +119,34 @@ def test_segmentationclassaug_is_taken_where_it_has_more_masks(draw):
     assert {mask.partition("/")[0] for mask in read(root)[0].values()} == {"SegmentationClassAug"}
 
 
+def stripes(path, values):
+    """A mask with a stripe of 10 columns for each value, which is a number or a colour."""
+    row = np.repeat(np.array(values, np.uint8), 10, axis=0)
+    save(Image.fromarray(np.tile(row, (HEIGHT,) + (1,) * row.ndim)), path)
+
+
+def test_a_copy_of_the_masks_and_the_same_in_colours_hold_nobody_up(draw):
+    root = draw("images/{}.jpg", count=4)
+    colours = {0: (0, 0, 0), 1: (9, 0, 0), 2: (0, 9, 0)}
+    for n in range(4):
+        drawn = [n % 3, 1, 2, 0]
+        stripes(root / f"masks/{n}.png", drawn)
+        stripes(root / f"raw/{n}.png", drawn)
+        stripes(root / f"viewed/{n}.png", [colours[value] for value in drawn])
+    masks, problems, notes = read(root)
+    assert masks == {f"{n}": f"masks/{n}.png" for n in range(4)}
+    said = "not used: pictures in raw/ (4), pictures in viewed/ (4)"
+    assert (problems, notes) == ([], [said])
+
+
+def test_masks_that_differ_in_one_picture_are_several(draw):
+    root = draw("images/{}.jpg", count=4)
+    for n in range(4):
+        stripes(root / f"masks/{n}.png", [0, 1, 2, 0])
+        stripes(root / f"raw/{n}.png", [0, 1, 2, 0] if n else [0, 2, 1, 0])
+    assert "several masks (masks/0.png, raw/0.png)" in unmatched.reason(root)
+
+
 def test_a_mask_has_at_most_32_values_or_colours(tmp_path):
     for count in (32, 33):
         values = np.arange(40 * 30).reshape(30, 40) % count

@@ -38,7 +38,7 @@ _BESIDE = re.compile("object|edge|contour|boundar|human|coarse", re.IGNORECASE)
 """Names of what often lies beside better masks, and looks like masks too."""
 
 _MOST, _MANY = 0.9, 0.1  # shares of a folder's files that share a prefix or an ending
-_LOOKED_AT = 3  # files of a kind that may be masks
+_LOOKED_AT = 8  # files of a kind that may be masks
 
 Affix = tuple[str, str]  # what stands before and after the name that a picture and its mask share
 USUAL: Affix = ("", "")  # nothing, or one of the usual endings
@@ -229,8 +229,9 @@ def _several(fit: _Fit, spare: Sequence[File]) -> list[str]:
     own = _rank(f"{fit.masks[0].word}{''.join(fit.mask_affix)}")
     for kind, some in sorted(kinds.items()):
         good = _rank(kind) >= max(own, 1) and not _BESIDE.search(kind)
-        looked = sorted(some)[:_LOOKED_AT]
-        if good and len(some) >= _MANY * fit.found and all(looks.like_mask(f.path) for f in looked):
+        looked = sorted(some)[:: max(1, len(some) // _LOOKED_AT)]
+        like = good and len(some) >= _MANY * fit.found and all(looks.like_mask(f.path) for f in looked)
+        if like and not looks.tell_the_same((some[file].path, file.path) for file in looked):
             both = [some[looked[0]].path, looked[0].path]
             above = os.path.commonpath(both)
             return [path.relative_to(above).as_posix() for path in both]

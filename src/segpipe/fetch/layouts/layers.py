@@ -154,7 +154,8 @@ def _labelled(root: Path, files: list[File]) -> list[tuple[str, File]]:
     beside: dict[tuple[str, str], set[str]] = {}
     for label, file in inside:
         beside.setdefault((file.part, file.place), set()).add(label)
-    return [one for one in inside if _are_classes(beside[one[1].part, one[1].place])]
+    classes = {where for where, labels in beside.items() if _are_classes(labels)}
+    return [(label, file) for label, file in inside if (file.part, file.place) in classes]
 
 
 def _are_classes(labels: set[str]) -> bool:

@@ -220,7 +220,7 @@ def _several(fit: _Fit, spare: Sequence[File]) -> list[str]:
         for key in (*_keys(image, fit.affix, IMAGE_ENDINGS), *map(image.name.removesuffix, shared)):
             mask_of.setdefault(key.lower(), mask)
     kinds: dict[str, dict[File, File]] = {}
-    for file in spare:
+    for file in (file for file in spare if file.word not in IMAGE_WORDS):
         for kind, name in _kinds(file):
             if name.lower() in mask_of:
                 some = kinds.setdefault(f"{file.word} {kind}".strip(), {})

@@ -19,7 +19,7 @@ from segpipe.fetch import layouts
 from segpipe.fetch.groups import Group
 from segpipe.fetch.sample import Note, Problem, Sample
 from segpipe.survey import checks, keeping, seen
-from segpipe.survey.groups import Grouping, propose_group
+from segpipe.survey.groups import Grouping, in_folders, propose_group
 from segpipe.survey.labels import label_table
 from segpipe.survey.names import Names, find_names
 from segpipe.survey.proposal import Proposal, propose, propose_drawn
@@ -136,10 +136,13 @@ class _Folder:
 
     def grouping(self, test_share: float, stats: Iterable[SampleStats]) -> Grouping | None:
         """Propose groups, unless the layout has some, or its own splits part them."""
-        if any(one.group for one in self.found if isinstance(one, Sample)):
+        samples = [one for one in self.found if isinstance(one, Sample)]
+        if any(one.group for one in samples):
             return None
         grouping = propose_group({one.sample.name: one.hash for one in stats})
         if not grouping:
+            by_hash = [one.name for one in samples if not one.split]
+            self.notes += filter(None, [in_folders(by_hash)])
             return None
         before, after = (len(self.parted(test_share, g)[1]) for g in ("none", grouping.pattern))
         if after > before:

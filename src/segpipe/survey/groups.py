@@ -55,6 +55,19 @@ def propose_group(hashes: Mapping[str, str]) -> Grouping | None:
     return None
 
 
+def in_folders(names: Sequence[str]) -> str:
+    """Return what to do where each folder may be a patient, nothing where folders tell nothing."""
+    sizes = Counter(name.rpartition("/")[0] for name in names)
+    together = sum(size for folder, size in sizes.items() if folder and size > 1)
+    if len(sizes) < _FEWEST or 2 * together < len(names):
+        return ""
+    mend = "set data.folder.group: '^(.+)/', so that no split parts one"
+    return (
+        f"pictures lie in {len(sizes)} folders, such as {max(sizes)}/, and are split one by one: if a "
+        f"folder is one patient, video or place, {mend}"
+    )
+
+
 def _forms(names: Sequence[str]) -> Iterator[_Form]:
     """Yield forms that most names have, those of the largest groups first."""
     backwards = zip(*(name[::-1] for name in names), strict=False)

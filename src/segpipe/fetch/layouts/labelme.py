@@ -2,8 +2,8 @@
 
 Shapes are drawn in their order, later over earlier, as Labelme's own export draws them: lines 10 px
 wide, points as discs of radius 5. Labelme shows pictures upright, as EXIF says. Shapes called
-`__ignore__` are ignored. The folders `train`, `val` and `test` are splits where they exist, and others
-beside them are left out; otherwise names are split by hash.
+`__ignore__` are ignored. Folders such as `train`, `val` and `test` are splits where they exist, and
+others beside them are left out; otherwise names are split by hash.
 """
 
 import base64
@@ -177,10 +177,12 @@ def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | P
 def _splits(names: Iterable[str]) -> tuple[dict[str, Split], dict[str, int]]:
     """Return the split of each folder that is one, and how many names lie elsewhere, by folder."""
     folders = Counter(map(_folder, names))
-    splits = matching.splits_of(word for word in folders if word in matching.SPLIT_WORDS)
-    if len(splits) < 2 or "train" not in splits.values():
+    words = matching.split_words(folders)
+    split_of = matching.splits_of(words.values())
+    if len(split_of) < 2 or "train" not in split_of.values():
         return {}, {}
-    return splits, {word: count for word, count in folders.items() if word not in splits}
+    splits = {folder: split_of[word] for folder, word in words.items()}
+    return splits, {folder: count for folder, count in folders.items() if folder not in splits}
 
 
 def _folder(name: str) -> str:

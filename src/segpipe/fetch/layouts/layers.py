@@ -2,8 +2,9 @@
 
 Objects: `NAME/images/NAME.png` and `NAME/masks/*.png`, as in the 2018 Data Science Bowl; all are of one
 class, whose label is `object`. Classes: pictures in `images/`, and a folder for each class with masks of
-their names: `masks/CLASS/NAME.png`, or `CLASS/NAME_mask.png`. The folder's name is the label. Where
-masks overlap, the class that stands later in the class table wins. Splits are as in `pairs`.
+their names: `masks/CLASS/NAME.png`, or `CLASS/NAME_mask.png`. The folder's name is the label, even if
+it is `train` or `target`. Where masks overlap, the class that stands later in the class table wins.
+Splits are as in `pairs`.
 """
 
 import contextlib
@@ -16,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from segpipe.common.classes import ClassTable, class_name
-from segpipe.fetch.integrity import InColoursError, mask_pixels
-from segpipe.fetch.layouts import lists, matching, pairs, partners, polygons, texts
+from segpipe.fetch.layouts import lists, looks, matching, pairs, partners, polygons, texts
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
 from segpipe.fetch.layouts.partners import Matched
 from segpipe.fetch.pillow import open_file, unturned_size
@@ -74,22 +74,12 @@ class Layers:
 
 def _covered(path: Path, file: str) -> np.ndarray:
     """Return what a binary mask covers. Raises BadSampleError, which calls it `file`, for any other."""
-    values = _values(path, file)
+    values = looks.values_of(path, file)
     found = np.unique(values)
     if np.count_nonzero(found) > 1:
         some = ", ".join(map(str, found[:4]))
         raise BadSampleError(file, f"{len(found)} values ({some})", "0 and one other value")
     return values > 0
-
-
-def _values(path: Path, file: str) -> np.ndarray:
-    """Return a mask's numbers, or its colours as numbers 0xrrggbb: integers [height, width]."""
-    data = path.read_bytes()
-    try:
-        return mask_pixels(data, file, by_colour=False)[0]
-    except InColoursError:
-        colours, _ = mask_pixels(data, file, by_colour=True)
-        return colours.astype(np.int32) @ (1 << 16, 1 << 8, 1)
 
 
 def seen(root: Path) -> str | None:
@@ -101,7 +91,7 @@ def seen(root: Path) -> str | None:
     if not any(part.names for part in found.values()):
         return None
     with contextlib.suppress(BadSampleError, OSError):  # reading its sample reports that
-        if np.count_nonzero(np.unique(_values(next(iter(label_of)), "a mask"))) > 1:
+        if np.count_nonzero(np.unique(looks.values_of(next(iter(label_of)), "a mask"))) > 1:
             return None
     shown = sorted({*label_of.values()})
     if shown == [OBJECT]:
@@ -138,18 +128,55 @@ def labels(root: Path) -> dict[str, int]:
 def _found(root: Path) -> tuple[Mapping[str, Matched], dict[Path, str]]:
     """Return the pictures with all their masks by part, and the label of each mask."""
     parts: dict[str, list[File]] = {}
-    for path in filter(matching.is_image, texts.visible(root)):
-        file = matching.parsed(root, path)
+    files = matching.all_parsed(root, [*filter(matching.is_image, texts.visible(root))])
+    for file in files:
         parts.setdefault(file.part, []).append(file)
+    labelled = _labelled(root, files)
     label_of: dict[Path, str] = {}
     found = {}
-    for word, files in parts.items():
-        objects = _objects(files)
-        part = found[word] = objects if objects.names else _classes(files, label_of)
-        used = {path for side in (part.images, part.masks) for some in side.values() for path in some}
-        part.unused += Counter(partners.elsewhere(file) for file in files if file.path not in used)
+    for word, some in parts.items():
+        objects = _objects(some)
+        found[word] = objects if objects.names else _classes(some, labelled, label_of)
         label_of |= {path: OBJECT for masks in objects.masks.values() for path in masks}
+    sides = [side for part in found.values() for side in (part.images, part.masks)]
+    used = {path for side in sides for paths in side.values() for path in paths}
+    for word, some in parts.items():
+        found[word].unused += Counter(partners.elsewhere(f) for f in some if f.path not in used)
     return found, label_of
+
+
+def _labelled(root: Path, files: list[File]) -> list[tuple[str, File]]:
+    """Return each file in the folder of a class with its label, as if it lay outside that folder."""
+    folders = {file.path.parent for file in files} - {root}
+    outside = {one.path: one for one in matching.all_parsed(root, sorted(folders))}
+    found = [_inside(file, outside.get(file.path.parent)) for file in files]
+    inside = [one for one in found if one]
+    beside: dict[tuple[str, str], set[str]] = {}
+    for label, file in inside:
+        beside.setdefault((file.part, file.place), set()).add(label)
+    classes = {where for where, labels in beside.items() if _are_classes(labels)}
+    return [(label, file) for label, file in inside if (file.part, file.place) in classes]
+
+
+def _are_classes(labels: set[str]) -> bool:
+    """Return whether folders beside each other are classes, of which one may be called `train` or `gt`.
+
+    Folders of several splits are none; nor is a folder of such a name alone.
+    """
+    splits = {matching.SPLIT_WORDS[word] for word in matching.split_words(labels).values()}
+    alone = len(labels) == 1 and (splits or matching.tells_role(*labels))
+    return not alone and len(splits) < 2
+
+
+def _inside(file: File, outside: File | None) -> tuple[str, File] | None:
+    """Return the label of a mask, and the mask; `outside` is the folder that it lies in."""
+    if outside and outside.word in MASK_WORDS:
+        label = matching.normal(outside.path.name)
+        return label, file._replace(word="masks", part=outside.part, place=outside.place)
+    place, _, label = file.place.rstrip("/").rpartition("/")
+    if label and (file.word in MASK_WORDS or _MARKED.search(file.stem)):
+        return label, file._replace(word="masks", place=f"{place}/" if place else "")
+    return None
 
 
 def _objects(files: list[File]) -> Matched:
@@ -168,24 +195,22 @@ def _objects(files: list[File]) -> Matched:
     return found
 
 
-def _classes(files: list[File], label_of: dict[Path, str]) -> Matched:
+def _classes(files: list[File], labelled: list[tuple[str, File]], label_of: dict[Path, str]) -> Matched:
     """Return the pictures with their masks from the folders of all classes, whose labels are added."""
     images = [file for file in files if file.word in IMAGE_WORDS]
     images = images or [
-        file for file in files if not file.word and file.place.lower() in ("", f"{file.part}/")
+        file for file in files if not file.word and file.place.count("/") <= bool(file.part)
     ]
-    places = {file.place for file in images}
+    places = {(file.part, file.place) for file in images}
     folders: dict[str, list[File]] = {}
-    for file in files:
-        place, _, label = file.place.rstrip("/").rpartition("/")
-        marked = file.word in MASK_WORDS or _MARKED.search(file.stem)
-        inside = file._replace(word="masks", place=f"{place}/" if place else "")
-        if label and label.lower() != file.part and marked and inside.place in places:
-            folders.setdefault(label, []).append(inside)
+    for label, file in labelled:
+        if (file.part, file.place) in places:
+            folders.setdefault(label, []).append(file)
     found = Matched()
     for label, some in sorted(folders.items()):
         matched = partners.match([*images, *some])
         label_of |= {mask: label for masks in matched.masks.values() for mask in masks}
+        found.rivals += matched.rivals
         found.images |= matched.images
         for name, masks in matched.masks.items():
             found.masks.setdefault(name, []).extend(masks)

@@ -11,22 +11,60 @@ from segpipe.fetch.layouts.matching import ByName
 from segpipe.fetch.layouts.partners import Matched
 from segpipe.fetch.sample import Problem, Split
 
-_FOLDERS = (".", "ImageSets/Segmentation", "ImageSets", "splits", "lists")
+_FOLDERS = (".", "ImageSets/Segmentation", "ImageSets", "splits", "split", "lists", "list")
+_SUFFIXES = (".txt", ".lst")
+_OTHERS = (*_SUFFIXES, ".csv", ".tsv", ".json")  # suffixes of what other tools read as lists
 
 Lists = Mapping[str, Sequence[str]]  # entries by the list's split word
 
 
 def lists_in(root: Path) -> Lists:
     """Return the lists `train.txt`, `val.txt` and `test.txt`, from where they usually lie."""
-    return next(filter(None, (texts.split_lists(root / folder) for folder in _FOLDERS)), {})
+    return next(filter(None, (_in_folder(root, root / folder) for folder in _FOLDERS)), {})
+
+
+def _in_folder(root: Path, folder: Path) -> Lists:
+    """Return the lists of a folder: `train.txt` or `train_list.txt`, else such as `train_ids.txt`."""
+    paths = sorted(folder.glob("[!.]*"), reverse=True) if folder.is_dir() else []
+    files = {p.stem.lower().removesuffix("_list"): p for p in paths if p.suffix.lower() in _SUFFIXES}
+    words = matching.split_words(files)
+    chosen = {name: name for name in words if name in matching.SPLIT_WORDS}
+    if chosen.keys() == {"test"} and "trainval" in files:
+        chosen["train"] = "trainval"
+    once = len({*words.values()}) == len(words)  # there may be the lists of several folds
+    if not chosen and once and all(_of_pictures(root, files[name]) for name in words):
+        chosen = {word: name for name, word in words.items()}
+    return {word: texts.lines(files[chosen[word]]) for word in matching.SPLIT_WORDS if word in chosen}
+
+
+def _of_pictures(root: Path, file: Path) -> bool:
+    """Return whether a text begins with a picture's name; a log does not."""
+    first = re.split(r"[\s,;]", texts.head(file).strip(), maxsplit=1)[0]
+    named = texts.local(first).name
+    pictures = filter(matching.is_image, texts.visible(root))
+    return any(named in (path.name, path.stem) for path in pictures)
 
 
 def splits_of(root: Path, lists: Lists) -> dict[str, Split]:
-    """Return the split of each list. Raises UserError where there is a single one."""
-    if len(lists) == 1:
+    """Return the split of each list. Raises UserError where none is for training, or all are."""
+    splits = matching.splits_of(lists)
+    if len(splits) < 2 or "train" not in splits.values():
         mend = "give both train.txt and test.txt, or neither"
-        raise UserError(f"{root}: holds the {next(iter(lists))} list alone; {mend}")
-    return matching.splits_of(lists)
+        raise UserError(f"{root}: holds the {' and '.join(lists)} list alone; {mend}")
+    return splits
+
+
+def unread(root: Path) -> list[str]:
+    """Return the files that seem to say which picture is in which split, if no list is read."""
+    found = []
+    for path in texts.visible(root):
+        name, suffix = matching.relative(root, path), path.suffix.lower()
+        if suffix in _OTHERS and matching.holds_out(path.stem):
+            found.append(name)
+        elif suffix in (".csv", ".tsv"):
+            head = re.split(r"[,;\t]", texts.head(path).partition("\n")[0].lower())
+            found += [f"the column split of {name}"] * ("split" in map(str.strip, head))
+    return found
 
 
 class Paths:
@@ -84,11 +122,16 @@ def named_pairs(root: Path, lists: Lists, paths: Paths) -> tuple[Matched, Lists,
     return matched, names, problems
 
 
-def name_of(entry: str, word: str, known: ByName) -> str:
-    """Return the name that a line of a list means: with a suffix, with folders, or without."""
+def name_of(entry: str, word: str, known: ByName, of_stem: Mapping[str, Sequence[str]]) -> str:
+    """Return the name that a line of a list means: with a suffix, with folders, or without.
+
+    `of_stem` has the known names by their last part: a line without folders means the only one.
+    """
     path = texts.local(entry.lstrip("/"))
     bare = path.with_suffix("") if matching.is_image(Path(path)) else path
     tails = ["/".join(bare.parts[n:]) for n in range(len(bare.parts))]
     key = matching.parsed(Path(), Path(f"{bare}.png")).name
     meant = (str(bare), f"{word}/{bare}", key, *tails)
-    return next((name for name in meant if name in known), str(bare))
+    alike = [name for name in of_stem.get(bare.name, ()) if name.endswith(f"/{bare}")]
+    only = alike[0] if len(alike) == 1 else str(bare)
+    return next((name for name in meant if name in known), only)

@@ -3,7 +3,7 @@
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -37,7 +37,14 @@ SPLIT_WORDS: dict[str, Split] = {
 }  # fmt: skip
 """Usual names of splits."""
 
+_SHORT = {"tr": "train", "te": "test", "ts": "test"}  # only beside more letters, as in DUTS-TR
+_WITHIN = re.compile(
+    rf"(?<![a-z])(?:{'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))}"
+    rf"|(?:{'|'.join(_SHORT)})(?![a-z]))"
+)
+
 ByName = dict[str, list[Path]]  # files by name; a good name has one
+Called = tuple[tuple[str, str], ...]  # names with their split words, as `split_words` returns them
 
 
 def _folder_pattern() -> re.Pattern[str]:
@@ -87,21 +94,35 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def parsed(root: Path, path: Path) -> File:
-    """Return what a path below `root` tells."""
-    return File(path, *_told(normal(relative(root, path.parent))), normal(path.stem))
+def parsed(root: Path, path: Path, called: Called = ()) -> File:
+    """Return what a path below `root` tells; `called` are names of folders with their split words."""
+    return File(path, *_told(normal(relative(root, path.parent)), called), normal(path.stem))
+
+
+def tells_role(folder: str) -> bool:
+    """Return whether a folder is called as one of images or of masks."""
+    return bool(_FOLDER.fullmatch(folder.lower()))
+
+
+def all_parsed(root: Path, paths: Sequence[Path]) -> list[File]:
+    """Return what paths tell, each in view of the others."""
+    folders = {relative(root, path.parent) for path in paths}
+    names = {name for folder in folders for name in PurePosixPath(folder).parts}
+    called = tuple(split_words(map(normal, names)).items())
+    return [parsed(root, path, called) for path in paths]
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def _told(folders: str) -> tuple[str, str, str]:
+def _told(folders: str, called: Called) -> tuple[str, str, str]:
     """Return the word, the part and the place that folders tell."""
     word = part = place = ""
+    words = {name: name for name in SPLIT_WORDS} | dict(called)
     for folder in reversed(PurePosixPath(folders).parts):  # the innermost word tells the role
         kept = folder
         if found := _FOLDER.fullmatch(folder.lower()):
             word = word or found["word"]
-            kept = found["split"] or found["after"] or ""
-        part = kept.lower() if kept.lower() in SPLIT_WORDS else part
+            kept = found["split"] or found["after"] or words.get(folder.lower(), "")
+        part = words.get(kept.lower(), part)
         place = f"{kept}/{place}" if kept else place
     return word, part, place
 
@@ -119,10 +140,34 @@ def by_name(base: Path) -> ByName:
     return found
 
 
+def split_words(names: Iterable[str]) -> dict[str, str]:
+    """Return the names that are a split's, in small letters, each with its word in `SPLIT_WORDS`.
+
+    A word alone is one. A name with a word inside is one where another name differs in that word only,
+    apart from numbers and separators, and one of them is for training: `uavid_train` and `uavid_val`.
+    """
+    alike: dict[str, dict[str, str]] = {}
+    for name in sorted({name.lower() for name in names}):
+        for found in _WITHIN.finditer(name):
+            around = re.sub(r"[\W\d_]", "", name[: found.start()] + " " + name[found.end() :])
+            if found[0] in SPLIT_WORDS or around:
+                alike.setdefault(around, {})[name] = _SHORT.get(found[0], found[0])
+    words = {name: name for some in alike.values() for name in some if name in SPLIT_WORDS}
+    for some in alike.values():
+        splits = {SPLIT_WORDS[word] for word in some.values()}
+        words |= some if "train" in splits and len(splits) > 1 else {}
+    return words
+
+
 def split_word(*places: str) -> str:
     """Return the first word for a split in names of files, folders and subsets; none: an empty text."""
     words = re.findall("[a-z]+", " ".join(places).lower())
     return next((word for word in words if word in SPLIT_WORDS), "")
+
+
+def holds_out(name: str) -> bool:
+    """Return whether a word in the name of a file or of folders is for test or validation."""
+    return SPLIT_WORDS.get(split_word(name), "train") != "train"
 
 
 def splits_of(words: Iterable[str]) -> dict[str, Split]:

@@ -8,7 +8,7 @@ or a picture and its mask a line, as PaddleSeg has them.
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
@@ -57,7 +57,7 @@ def _parts(root: Path, paths: tuple[Path, ...]) -> Parts:
     files: dict[str, list[File]] = {}
     others: list[File] = []
     dummies = 0
-    for file in (matching.parsed(root, path) for path in paths):
+    for file in matching.all_parsed(root, paths):
         if file.word == "gtfine" and file.place in _PRIVATE:
             dummies += 1
         else:
@@ -89,6 +89,8 @@ def of_parts(
     root: Path, found: Parts, listed: lists.Lists, made: Callable[..., Sample | Problem] | None = None
 ) -> Samples:
     """Yield the samples of matched files, by `made` or `pair`: those in lists; without lists, all."""
+    if rivals := next((part.rivals for part in found.values() if part.rivals), None):
+        raise UserError(unmatched.several(root, rivals))
     if not any(part.names for part in found.values()):
         raise UserError(unmatched.reason(root))
     images: ByName = {name: files for part in found.values() for name, files in part.images.items()}
@@ -102,6 +104,8 @@ def of_parts(
     unused = sum((part.unused for part in found.values()), Counter())
     kind = "pictures in no list" if listed else "pictures in no folder of a split"
     unused[kind] += len(images.keys() - splits.keys())
+    if splits and not any(splits.values()):
+        yield from _by_hash(root, splits)
     if said := ", ".join(f"{kind} ({count})" for kind, count in unused.items() if count):
         yield Note(f"not used: {said}")
     for name, split in splits.items():
@@ -120,12 +124,24 @@ def _by_folder(root: Path, found: Parts) -> dict[str, Split | None]:
     return splits if len(splits) > 1 else dict.fromkeys(splits)
 
 
+def _by_hash(root: Path, names: Iterable[str]) -> Iterator[Note]:
+    """Name the files and folders that seem to say the splits of `names`, though they do not."""
+    folders = {name.rpartition("/")[0] for name in names}
+    telling = [*lists.unread(root), *(f"{one}/" for one in sorted(folders) if matching.holds_out(one))]
+    if telling:
+        some = ", ".join(telling[:3]) + " ..." * (len(telling) > 3)
+        yield Note(f"pictures are split by a hash of their names; not read as splits: {some}")
+
+
 def _by_list(
     words: Mapping[str, Split], listed: lists.Lists, images: ByName, splits: dict[str, Split | None]
 ) -> Iterator[Problem]:
     """Put the names of lists into `splits`, test first, and yield those that stand there twice."""
+    of_stem: dict[str, list[str]] = {}
+    for name in images:
+        of_stem.setdefault(name.rpartition("/")[2], []).append(name)
     for word in sorted(words, key=lambda word: words[word] != "test"):
-        names = Counter(lists.name_of(entry, word, images) for entry in listed[word])
+        names = Counter(lists.name_of(entry, word, images, of_stem) for entry in listed[word])
         for name, count in sorted(names.items()):
             if count > 1:
                 yield Problem(name, f"a duplicate name, {count} times in the {word} list", "it once")

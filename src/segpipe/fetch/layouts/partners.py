@@ -3,9 +3,12 @@
 A path tells three things: the *role* of a file, by a folder such as `images` or `masks`; its *part*, by
 a folder such as `train` or `val`; and its *key*, which is all else. A picture and a mask of equal keys
 are a pair. Before that, stems lose the usual endings (`NAME_mask`), or a prefix or ending that most
-files of the folder share: `NAME_leftImg8bit` goes with `NAME_gtFine_labelIds`, and `img7` with `mask7`.
+files of the folder share: `NAME_leftImg8bit` goes with `NAME_gtFine_labelIds`, and `img7` with
+`mask7`. Where other files of these names look like masks too, and no name says which are meant, there is
+no match.
 """
 
+import os.path
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
+from segpipe.fetch.layouts import looks
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, SUFFIXES, ByName, File
 
 IMAGE_ENDINGS = ("_rgb", "_sat", "_image", "_img", "_leftimg8bit")
@@ -25,11 +29,16 @@ MASK_ENDINGS = (
 _RANKS = (
     (re.compile("label_?train_?ids?$", re.IGNORECASE), 3),  # Cityscapes' 19 classes
     (re.compile("label_?ids?$", re.IGNORECASE), 2),  # its 34
+    (re.compile("classaug$", re.IGNORECASE), 2),  # more of Pascal VOC's masks
     (re.compile("colou?r|instance|panoptic|preview|overlay|vis|depth", re.IGNORECASE), 0),
 )
 """How well a file with such an ending serves as a mask; any other is a 1."""
 
+_BESIDE = re.compile("object|edge|contour|boundar|human|coarse", re.IGNORECASE)
+"""Names of what often lies beside better masks, and looks like masks too."""
+
 _MOST, _MANY = 0.9, 0.1  # shares of a folder's files that share a prefix or an ending
+_LOOKED_AT = 8  # files of a kind that may be masks
 
 Affix = tuple[str, str]  # what stands before and after the name that a picture and its mask share
 USUAL: Affix = ("", "")  # nothing, or one of the usual endings
@@ -52,16 +61,7 @@ class Matched:
 
 def match(files: Sequence[File]) -> Matched:
     """Match the pictures with the masks of one part."""
-    words: dict[str, list[File]] = {}
-    for file in files:
-        words.setdefault(file.word, []).append(file)
-    roles = [(i, m) for i, m in product(words, words) if i not in MASK_WORDS and m not in IMAGE_WORDS]
-    sides = [(words[i], words[m]) for i, m in roles if i != m]
-    if "" in words:  # a folder may hold both
-        jpegs, others = list[File](), list[File]()
-        for file in words[""]:
-            (jpegs if file.path.suffix.lower() in (".jpg", ".jpeg") else others).append(file)
-        sides += [(words[""], words[""]), (jpegs, others)]
+    sides = _sides(files)
     fits = [_usual(*side) for side in sides]
     if not any(fit.found and fit.found >= _MOST * len(fit.images) for fit in fits):
         fits += [fit for side in sides if side[0] is not side[1] for fit in _unusual(*side)]
@@ -72,7 +72,26 @@ def match(files: Sequence[File]) -> Matched:
               and fit.affix == best.affix and fit.masks is best.masks]  # fmt: skip
     if len(rivals) > 1 and best.rank == 1:
         return Matched(rivals=["*".join(fit.mask_affix) for fit in rivals])
-    return _sorted_out(files, best)
+    fit = _with_rest(files, best)
+    result, spare = _sorted_out(files, fit)
+    if several := _several(fit, spare):
+        return Matched(rivals=several)
+    return result
+
+
+def _sides(files: Sequence[File]) -> list[tuple[list[File], list[File]]]:
+    """Return what may be the pictures and their masks, by the words of folders."""
+    words: dict[str, list[File]] = {}
+    for file in files:
+        words.setdefault(file.word, []).append(file)
+    roles = [(i, m) for i, m in product(words, words) if i not in MASK_WORDS and m not in IMAGE_WORDS]
+    sides = [(words[i], words[m]) for i, m in roles if i != m]
+    if "" in words:  # a folder may hold both
+        jpegs, others = list[File](), list[File]()
+        for file in words[""]:
+            (jpegs if file.path.suffix.lower() in (".jpg", ".jpeg") else others).append(file)
+        sides += [(words[""], words[""]), (jpegs, others)]
+    return sides
 
 
 class _Fit(NamedTuple):
@@ -88,7 +107,7 @@ class _Fit(NamedTuple):
     @property
     def rank(self) -> int:
         """How well such files serve as masks."""
-        return next((rank for pattern, rank in _RANKS if pattern.search("".join(self.mask_affix))), 1)
+        return _rank("".join(self.mask_affix))
 
     def order(self) -> tuple:
         """Return what is higher for a better fit."""
@@ -96,6 +115,10 @@ class _Fit(NamedTuple):
         places = (*IMAGE_WORDS, "").index(image) + (*MASK_WORDS, "").index(mask)
         letters = len("".join(self.affix + self.mask_affix))
         return self.rank > 0, self.found, self.rank, -letters, -places
+
+
+def _rank(text: str) -> int:
+    return next((rank for pattern, rank in _RANKS if pattern.search(text)), 1)
 
 
 def _usual(images: list[File], masks: list[File]) -> _Fit:
@@ -171,9 +194,65 @@ def _affixes(stem: str) -> Iterator[Affix]:
         yield found[0], ""
 
 
-def _sorted_out(files: Sequence[File], fit: _Fit) -> Matched:
-    """Return the pairs, and the pictures and masks that lack a partner; count all other files."""
-    result = Matched()
+def _with_rest(files: Sequence[File], fit: _Fit) -> _Fit:
+    """Add the pairs that all other files are, as those of another site that has other words."""
+    used, names = {*fit.image_of, *fit.image_of.values()}, {f.name for f in fit.image_of.values()}
+    rest = [file for file in files if file.word and file not in used and file.name not in names]
+    more = max((_usual(*side) for side in _sides(rest)), key=_Fit.order, default=fit)
+    if more is fit or not more.found or 2 * more.found < len(more.images):
+        return fit
+    images, masks = (
+        [*dict.fromkeys((*a, *b))] for a, b in ((fit.images, more.images), (fit.masks, more.masks))
+    )
+    image_of = fit.image_of | more.image_of
+    found = fit.found + more.found
+    return _with_rest(files, fit._replace(images=images, masks=masks, image_of=image_of, found=found))
+
+
+def _several(fit: _Fit, spare: Sequence[File]) -> list[str]:
+    """Return the masks of one picture where files that are not used look like masks too.
+
+    Such a file is called like a picture or its mask, with another ending or in another folder.
+    """
+    shared = [affix[1] for affix in _common([*fit.image_of.values()], _MOST)]
+    mask_of = {mask.name.lower(): mask for mask in fit.image_of}
+    for mask, image in fit.image_of.items():
+        for key in (*_keys(image, fit.affix, IMAGE_ENDINGS), *map(image.name.removesuffix, shared)):
+            mask_of.setdefault(key.lower(), mask)
+    kinds: dict[str, dict[File, File]] = {}
+    for file in (file for file in spare if file.word not in IMAGE_WORDS):
+        for kind, name in _kinds(file):
+            if name.lower() in mask_of:
+                some = kinds.setdefault(f"{file.word} {kind}".strip(), {})
+                some[file] = mask_of[name.lower()]
+                break
+    own = _rank(f"{fit.masks[0].word}{''.join(fit.mask_affix)}")
+    for kind, some in sorted(kinds.items()):
+        good = _rank(kind) >= max(own, 1) and not _BESIDE.search(kind)
+        looked = sorted(some)[:: max(1, len(some) // _LOOKED_AT)]
+        like = good and len(some) >= _MANY * fit.found and all(looks.like_mask(f.path) for f in looked)
+        if like and not looks.tell_the_same((some[file].path, file.path) for file in looked):
+            both = [some[looked[0]].path, looked[0].path]
+            above = os.path.commonpath(both)
+            return [path.relative_to(above).as_posix() for path in both]
+    return []
+
+
+def _kinds(file: File) -> Iterator[tuple[str, str]]:
+    """Yield what tells a file from those of other kinds, and its name without that."""
+    folders = file.place.split("/")[:-1]
+    places = [("", file.place)]
+    places += [
+        (f, "".join(f"{o}/" for o in folders[:n] + folders[n + 1 :])) for n, f in enumerate(folders)
+    ]
+    ends = ["", *(end for _, end in _affixes(file.stem) if end)]
+    for (folder, place), end in product(places, ends):
+        yield f"{folder}{end}", place + file.stem.removesuffix(end)
+
+
+def _sorted_out(files: Sequence[File], fit: _Fit) -> tuple[Matched, list[File]]:
+    """Return the pairs, with the pictures and masks that lack a partner, and all other files."""
+    result, spare = Matched(), list[File]()
     images, masks, matched = {*fit.images}, {*fit.masks}, {*fit.image_of.values()}
     either = images | masks
     stems = {file.name.lower() for file in (*matched, *fit.image_of)}
@@ -189,12 +268,14 @@ def _sorted_out(files: Sequence[File], fit: _Fit) -> Matched:
             result.images.setdefault(file.name, []).append(file.path)
         elif file not in either or (not file.word and file.place not in places):
             result.unused[elsewhere(file)] += 1
+            spare.append(file)
         elif ending and (file in masks or not file.word):
             result.unused[f"pictures called *{ending}"] += 1
+            spare.append(file)
         else:
             side = result.images if file in images else result.masks
             side.setdefault(file.name, []).append(file.path)
-    return result
+    return result, spare
 
 
 def elsewhere(file: File) -> str:

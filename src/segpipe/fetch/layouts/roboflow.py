@@ -1,7 +1,7 @@
 """Roboflow's "PNG Mask Semantic": `NAME.jpg`, `NAME_mask.png` and `_classes.csv` in a split's folder.
 
 `train/`, `valid/` and `test/`, or one folder. `_classes.csv` names the values of the masks. All else is
-as in `splits`, but that the versions of one photograph, which augmentation makes, stay together.
+as in `splits`. In every layout the versions of one photograph, which augmentation makes, stay together.
 """
 
 import csv
@@ -28,7 +28,7 @@ def seen(root: Path) -> str | None:
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no picture has a mask, or the folders' names differ."""
     names(root)
-    yield from grouped(pairs.samples(root, table))
+    yield from pairs.samples(root, table)
 
 
 def names(root: Path) -> dict[int, str]:
@@ -51,9 +51,12 @@ def names(root: Path) -> dict[int, str]:
 
 
 def grouped(found: Samples) -> Samples:
-    """Yield what is found, samples with the group of their name."""
+    """Yield what is found, samples without a group with that of their name."""
     for one in found:
-        yield dataclasses.replace(one, group=group_of(one.name)) if isinstance(one, Sample) else one
+        if isinstance(one, Sample) and not one.group:
+            yield dataclasses.replace(one, group=group_of(one.name))
+        else:
+            yield one
 
 
 def group_of(name: str) -> str:

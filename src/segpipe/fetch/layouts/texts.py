@@ -12,7 +12,6 @@ from segpipe.common.errors import UserError
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
-SPLIT_LISTS = ("train", "val", "test")
 _MOST, _MOST_LIST = 200, 20  # MB of a text file, and of a list or table of names
 _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _TOOLS_OWN = {"@eaDir", "__MACOSX", "__pycache__"}  # folders that are no data
@@ -71,13 +70,6 @@ def lines(path: Path) -> list[str]:
     """Return a list's lines without comments. Raises UserError as `content` does."""
     stripped = (line.strip() for line in read(path, _MOST_LIST).splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
-
-
-def split_lists(folder: Path) -> dict[str, list[str]]:
-    """Return the lines of `train.txt` (or `train_list.txt`), of `val.txt` and of `test.txt`."""
-    names = ((word, f"{word}{end}.txt") for word in SPLIT_LISTS for end in ("_list", ""))
-    files = {word: folder / name for word, name in names if (folder / name).is_file()}
-    return {word: lines(file) for word, file in files.items()}
 
 
 def local(path: str) -> PurePosixPath:

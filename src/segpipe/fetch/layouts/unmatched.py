@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from segpipe.fetch.layouts import LAYOUTS, matching, partners, texts
+from segpipe.fetch.layouts import LAYOUTS, looks, matching, open_layout, partners, texts
 from segpipe.fetch.layouts.matching import MASK_WORDS, SUFFIXES, File, is_image
 
 _VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
@@ -13,8 +13,10 @@ _LABELS = {".json", ".xml", ".csv"}  # that annotation tools write
 
 def reason(root: Path) -> str:
     """Return one line: what was seen, and what to do."""
-    files = [matching.parsed(root, path) for path in texts.visible(root)]
+    files = matching.all_parsed(root, [*texts.visible(root)])
     images = [file for file in files if is_image(file.path)]
+    if rivals := _rivals(images):
+        return several(root, rivals)
     cause = next(_causes(root, files, images), "")
     known = f"docs/own-data.md for the layouts {', '.join(LAYOUTS)}"
     if not images:
@@ -28,6 +30,19 @@ def reason(root: Path) -> str:
     return f"{root}: {seen}{cause and ': '}{cause}; {mend}"
 
 
+def several(root: Path, rivals: list[str]) -> str:
+    """Return one line: masks among which nobody can choose, and what to do."""
+    mend = "keep one kind, or one folder a class, or merge them; see docs/layouts.md"
+    return f"{root}: holds pictures, but each has several masks ({', '.join(rivals)}): {mend}"
+
+
+def _rivals(images: list[File]) -> list[str]:
+    parts: dict[str, list[File]] = {}
+    for file in images:
+        parts.setdefault(file.part, []).append(file)
+    return next((found for some in parts.values() if (found := partners.match(some).rivals)), [])
+
+
 def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
     """Yield what was seen, the most telling first."""
     for name in (file.path.name for file in files):
@@ -35,8 +50,6 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
             yield f"{name} is a volume, and segpipe takes single pictures: save its slices"
         elif Path(name).suffix.lower() in matching.ARCHIVES:
             yield f"{name} is an archive: unpack it"
-    if rivals := partners.match(images).rivals:
-        yield f"each has several masks ({', '.join(rivals)}): keep one kind, or one folder a class"
     for word in MASK_WORDS:
         inside = [file for file in files if file.word == word]
         if inside and not any(is_image(file.path) for file in inside):
@@ -48,10 +61,8 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
         (a, b) for a in folders.items() for b in folders.items() if a < b
     ):
         if shared := sorted(ones.keys() & others.keys()):
-            first, second = (some[shared[0]].path.name for some in (ones, others))
-            if Path(first).stem != Path(second).stem:
-                yield f"names differ in letter case ({first} in {one}/, {second} in {other}/)"
-            yield f"{one}/ and {other}/ share {len(shared)} names: call them images/ and masks/"
+            both = (ones[shared[0]], others[shared[0]])
+            yield from _of_one_name(f"{one}/", f"{other}/", both, len(shared))
     masks = {file.stem: file for file in images if file.word in MASK_WORDS}
     others = {file.stem: file for file in images if file.word not in MASK_WORDS}
     if masks and others:
@@ -59,9 +70,26 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
             f"{_folder(root, some[min(some)])}/{some[min(some)].path.name}" for some in (others, masks)
         )
         yield f"no name of a mask is that of a picture ({', '.join(pair)})"
+    first = {file.path.parent: file.path for file in reversed(files) if file.path.suffix == ".json"}
+    below = [path for path in first.values() if open_layout("coco").is_coco(path)]
+    if len(below) == 1:
+        yield f"{matching.relative(root, below[0])} is COCO's: give its folder, {below[0].parent}"
     if labels := [file for file in files if file.path.suffix.lower() in _LABELS]:
         where = _folder(root, labels[0]).removeprefix(".") or "the folder"
         yield f"{where} holds {_suffixes(labels)} of a kind that is not read"
+
+
+def _of_one_name(one: str, other: str, pair: tuple[File, File], count: int) -> Iterator[str]:
+    """Yield why two folders that share names are no pairs; photographs in both may be batches."""
+    first, second = (file.path.name for file in pair)
+    roles = sorted(file.word in MASK_WORDS for file in pair if file.word)
+    if Path(first).stem != Path(second).stem:
+        yield f"names differ in letter case ({first} in {one}, {second} in {other})"
+    if roles == [False, True]:
+        mend = "give pictures and masks the same sub-folders"
+        yield f"{one} and {other} share {count} names, but lie in different sub-folders: {mend}"
+    elif not all(looks.like_mask(file.path) is False for file in pair):
+        yield f"{one} and {other} share {count} names: call them images/ and masks/"
 
 
 def _suffixes(files: list[File]) -> str:

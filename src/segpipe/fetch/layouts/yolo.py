@@ -22,7 +22,6 @@ from PIL import Image, ImageDraw
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, polygons, yolotexts
-from segpipe.fetch.layouts.roboflow import group_of
 from segpipe.fetch.layouts.yolosplits import Files, folders_of, label_of, splits
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples
 
@@ -138,7 +137,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
             file, name = label_of(picture), _name(picture)
             content = Outlined(files.pictures[picture].resolve(), labels[picture], config, table, file)
             split = words.get(word) if len(words) > 1 else None
-            yield Sample(name, split, picture, file, content, group_of(name), upright=True)
+            yield Sample(name, split, picture, file, content, upright=True)
         taken |= found[word]
 
 

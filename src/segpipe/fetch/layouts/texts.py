@@ -1,5 +1,7 @@
 """Shared by the layouts: text files as people's tools write them, and which files count at all."""
 
+import csv
+import io
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -71,6 +73,13 @@ def lines(path: Path) -> list[str]:
     """Return a list's lines without comments. Raises UserError as `content` does."""
     stripped = (line.strip() for line in read(path, _MOST_LIST).splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
+
+
+def table(text: str) -> Iterator[list[str]]:
+    """Yield the rows of a table, parted by what its first line has most of: commas, `;` or tabs."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    head = text.partition("\n")[0]
+    return csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
 
 
 def split_lists(folder: Path) -> dict[str, list[str]]:

@@ -289,7 +289,7 @@ def test_a_label_may_hold_the_sign_that_parts_it_from_the_picture(folder, called
 def test_a_label_of_a_missing_picture_is_parted_behind_the_suffix(folder):
     root = folder("Image_Label,EncodedPixels\na.jpg_x_y,1 2\nb.jpg_x_y,1 2\n", "images/a.jpg")
     assert rle.labels(root) == {"x_y": 0}
-    assert [*problems(root)][0].startswith("train.csv (b.jpg): no such picture")
+    assert next(problems(root)).startswith("train.csv (b.jpg): no such picture")
 
 
 @pytest.mark.parametrize("sign", [";", "\t"])

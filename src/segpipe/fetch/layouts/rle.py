@@ -56,7 +56,8 @@ class RunLengths:
     def read(self) -> tuple[bytes, Mask]:
         """Return the image's bytes, and the mask. Raises BadSampleError for malformed run lengths."""
         image = self.image.read_bytes()
-        size = polygons.canvas_size(image, *(self.size or (None, None)), self.file)
+        height, width = self.size or (None, None)
+        size = polygons.canvas_size(image, height, width, self.file)
         if size is None:
             return image, b""
         rows = sorted(self.rows, key=lambda row: self.table.index_of(row[0]) or 0)
@@ -198,9 +199,7 @@ def _columns(header: list[str]) -> dict[str, int]:
     return found if "runs" in found and ("image" in found or "both" in found) else {}
 
 
-def _rows(
-    path: Path, pictures: Mapping[str, list[Path]]
-) -> Iterator[tuple[str, Row, Size | None]]:
+def _rows(path: Path, pictures: Mapping[str, list[Path]]) -> Iterator[tuple[str, Row, Size | None]]:
     """Yield what each row calls its picture, its label and run lengths, and the picture's size."""
     try:
         rows = texts.table(texts.read(path))

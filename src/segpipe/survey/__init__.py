@@ -108,7 +108,7 @@ def survey(
     bands = _bands(stats)
     refused, near, splits = checks.across(samples, stats, {*bad}, validation_share, bands)
     problems += [*bad.values(), *refused]
-    notes += [*folder.notes, *proposal.notes]
+    notes += [*folder.notes, *names.notes, *proposal.notes]
     return Survey(candidates, samples, stats, problems, notes, near, splits, names, proposal, bands,
                   grouping, test_share, validation_share)  # fmt: skip
 

@@ -64,7 +64,8 @@ def propose(
     class_of = {value: _class_of(value, named, table, binary) for value in classes}
     rows = _rows(class_of, table, {} if by_colour or binary else judging.shown_palette(masks))
     judging.refuse_few(values, len(rows))
-    notes = [_MIXED] * mixed
+    notes = [said] if (said := names.remark(values)) else []
+    notes += [_MIXED] * mixed
     if table:
         ignored += [v for v in named if v not in values and not table.class_of(named[v])]
         notes.append(table.said)

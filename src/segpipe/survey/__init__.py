@@ -105,6 +105,7 @@ def survey(
     training = (_hash(sample, "val") for sample in samples if sample.split == "train")
     validation_share = holding_out(training, validation_share)
     proposal = _proposal(stats, names, len(looked) == len(samples), table if labels else None, before)
+    bad |= _in_colours(stats, proposal.table)
     bands = _bands(stats)
     refused, near, splits = checks.across(samples, stats, {*bad}, validation_share, bands)
     problems += [*bad.values(), *refused]
@@ -167,6 +168,13 @@ def _look(
     stats = [one for _, one in found if isinstance(one, SampleStats)]
     bad = {sample.name: one for sample, one in found if isinstance(one, Problem)}
     return stats, bad
+
+
+def _in_colours(stats: Sequence[SampleStats], table: ClassTable) -> dict[str, Problem]:
+    """Return the masks that a table of numbers cannot read, by the name of their samples."""
+    bad = [] if table.has_colours else [one.sample for one in stats if one.mask.numbers is None]
+    expected = "one channel of class values, as most masks have"
+    return {one.name: Problem(one.mask, "a colour picture", expected) for one in bad}
 
 
 def _chosen(samples: Sequence[Sample]) -> Sequence[Sample]:

@@ -479,3 +479,24 @@ def test_a_file_that_begins_with_its_annotations_is_cocos(coco):
     content = json.loads((root / "result.json").read_text())
     (root / "result.json").write_text(json.dumps(dict(reversed(content.items()))))
     assert (mask_of(root) == CAT).sum() > 0
+
+
+def test_coordinates_that_are_parts_of_the_picture_are_refused(coco):
+    parts = [0.1, 0.1, 0.5, 0.1, 0.5, 1.0]
+    root = coco(
+        {"category_id": 1, "segmentation": [parts]},
+        {"category_id": 2, "segmentation": [parts], "iscrowd": 1},
+    )
+    with pytest.raises(BadSampleError, match="coordinates from 0 to 1 alone, as parts of width and hei"):
+        mask_of(root)
+    large = {"category_id": 2, "segmentation": [BOX]}
+    mask_of(coco({"category_id": 1, "segmentation": [parts]}, large))  # a small one at the corner
+
+
+def test_annotations_outside_of_their_images_are_counted(coco):
+    # A picture of 40 x 30: beyond the right, the lower, the left and the upper edge, and one across.
+    boxes = [(40, 3, 50, 9), (3, 30, 9, 35), (-9, 3, 0, 9), (3, -9, 9, 0), (35, 25, 45, 35)]
+    shapes = [[[x0, y0, x1, y0, x1, y1]] for x0, y0, x1, y1 in boxes]
+    root = coco(*({"category_id": 1, "segmentation": one} for one in shapes))
+    assert notes(root) == ["result.json: 4 annotations lie outside of their images: they cover nothing"]
+    assert 0 < (mask_of(root) == CAT).sum() < 25

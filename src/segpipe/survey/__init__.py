@@ -88,7 +88,7 @@ def survey(
     if own := getattr(module, "names", None):
         names = dataclasses.replace(names, by_value=own(root) or names.by_value)
     labels = getattr(module, "labels", None)  # shapes have them, masks do not
-    table = label_table(labels(root), names) if labels else ClassTable(())
+    table = label_table(_labels(root, layout), names) if labels else ClassTable(())
     if labels and before:
         table = keeping.keep_labels(table, before)
     folder = _Folder(root, layouts.read(layout, root, table))
@@ -112,6 +112,17 @@ def survey(
     notes += [*folder.notes, *names.notes, *proposal.notes]
     return Survey(candidates, samples, stats, problems, notes, near, splits, names, proposal, bands,
                   grouping, test_share, validation_share)  # fmt: skip
+
+
+def _labels(root: Path, layout: str) -> dict[str, int]:
+    """Return a layout's labels. Raises UserError with the first problem where it keeps all back."""
+    labels = layouts.open_layout(layout).labels(root)
+    if not labels:
+        found = layouts.read(layout, root, ClassTable(()))
+        problems = [one for one in found if isinstance(one, Problem)]
+        if problems and len(problems) == sum(not isinstance(one, Note) for one in found):
+            raise UserError(f"{root}: no picture goes with its labels, such as {problems[0]}")
+    return labels
 
 
 @dataclass

@@ -10,18 +10,20 @@ import functools
 import os
 import posixpath
 import unicodedata
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, polygons, roboflow, streams, texts
-from segpipe.fetch.layouts.coco_objects import Annotated, is_empty
+from segpipe.fetch.layouts.coco_objects import Annotated, box_of, is_empty
 from segpipe.fetch.sample import Note, Problem, Samples, Split
 
 _KEYS = ("images", "annotations", "categories")
@@ -54,6 +56,7 @@ class Dataset:
     categories: dict[str, Category] = field(default_factory=dict)
     annotations: dict[str, list[bytes]] = field(default_factory=dict)  # JSON, by the image's id
     used: Counter[str] = field(default_factory=Counter)  # annotations by category, without crowds
+    boxes: dict[str, array] = field(default_factory=dict)  # of polygons, four numbers each, likewise
     crowds: bool = False
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -135,7 +138,9 @@ def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[s
         dataset.crowds = True
     elif "category_id" in value:
         dataset.used[str(value["category_id"])] += 1
-    dataset.annotations.setdefault(str(value.get("image_id")), []).append(text.encode())
+    image = str(value.get("image_id"))
+    dataset.annotations.setdefault(image, []).append(text.encode())
+    dataset.boxes.setdefault(image, array("d")).extend(box_of(value))
 
 
 def _take_category(dataset: Dataset, value: Any) -> None:
@@ -167,6 +172,8 @@ def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[
         yield f"{orphans} annotations are of images that `images` lacks; they are left out"
     if counted["empty"]:
         yield f"{counted['empty']} annotations cover nothing (fewer than three points)"
+    if outside := sum(_outside(dataset, picture) for picture in dataset.pictures):
+        yield f"{outside} annotations lie outside of their images: they cover nothing"
     if lost := dataset.used.keys() - dataset.categories.keys():
         count, ids = sum(dataset.used[number] for number in lost), ", ".join(sorted(lost)[:10])
         yield f"{count} annotations are of categories that `categories` lacks ({ids}); they are ignored"
@@ -174,6 +181,12 @@ def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[
     for name in (name for name, count in names.items() if count > 1):
         numbers = ", ".join(n for n, one in dataset.categories.items() if one.name == name)
         yield f"the categories {numbers} are all called {name!r}: they are one class"
+
+
+def _outside(dataset: Dataset, picture: Picture) -> int:
+    """Count the annotations of a picture that lie wholly outside of it."""
+    boxes = np.array(dataset.boxes.get(str(picture.id), ())).reshape(-1, 4)
+    return polygons.outside(boxes, picture.height, picture.width)
 
 
 def _files(root: Path) -> list[Path]:

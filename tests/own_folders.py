@@ -5,6 +5,7 @@ Each function draws a folder and returns the truth by sample name: an array of v
 """
 
 import json
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,21 @@ def with_palette(drawing: np.ndarray, palette: list[int]) -> Image.Image:
     image = Image.fromarray(drawing.astype(np.uint8), "L")
     image.putpalette(palette)
     return image
+
+
+def grey_png(values: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2 or 4 bits, [height, width], which Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", *values.shape[::-1], bits, 0, 0, 0, 0)
+    split = np.unpackbits(values.astype(np.uint8)[..., None], axis=2)[..., 8 - bits :]
+    rows = np.packbits(split.reshape(len(values), -1), axis=1)
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def voc_palette() -> list[int]:

@@ -337,7 +337,7 @@ def test_a_file_too_long_for_memory_is_refused_with_its_size(coco):
 
 
 def test_a_file_beside_those_of_the_splits_is_left_out_and_named(coco):
-    root = coco()
+    root = coco({"category_id": 1, "segmentation": [BOX]})
     for name in ("train", "test", "all"):
         shutil.copy(root / "result.json", root / f"{name}.json")
     (root / "result.json").unlink()
@@ -372,7 +372,8 @@ def test_pictures_that_no_file_names_are_counted_in_the_folders_of_those_that_ar
     (root / "train").symlink_to(root / "images")
     shutil.move(root / "result.json", root / "train.json")
     shutil.copy(root / "train.json", root / "other.json")
-    coco(box, images=[{"id": 1, "file_name": "cafe\u0301.jpg"}, {"id": 2, "file_name": "gone.jpg"}])
+    boxes = box, {**box, "image_id": 2}
+    coco(*boxes, images=[{"id": 1, "file_name": "cafe\u0301.jpg"}, {"id": 2, "file_name": "gone.jpg"}])
     shutil.move(root / "result.json", root / "valid.json")
     for name in ("images/caf\xe9.jpg", "val2017/mine.jpg", "masks/a.jpg", "more.jpg"):
         save(photo(rng), root / name)
@@ -388,7 +389,7 @@ def test_pictures_that_no_file_names_are_counted_in_the_folders_of_those_that_ar
 
 
 def test_a_picture_that_lies_elsewhere_by_a_link_is_counted_in_its_folder(coco):
-    root = coco()
+    root = coco({"category_id": 1, "segmentation": [BOX]})
     shutil.move(root / "images/a.jpg", root / "store.jpg")
     (root / "images/a.jpg").symlink_to(root / "store.jpg")
     assert notes(root) == []
@@ -421,3 +422,81 @@ def test_a_category_that_is_no_class_is_named_with_its_share_and_a_line_to_add(c
         "  big cat: 8.33 % of all pixels, in 1 masks; to make it a class, add to data.classes: "
         "- {name: big_cat, value: 1, colour: '#009e73'}"
     ) in str(error.value)
+
+
+def test_images_without_an_annotation_are_background_and_counted(coco, rng):
+    save(photo(rng), coco({}) / "images" / "b.jpg")
+    images = [{"id": n, "file_name": f"{name}.jpg"} for n, name in enumerate("ab", 1)]
+    root = coco({"category_id": 1, "segmentation": [BOX]}, images=images)
+    assert notes(root) == ["result.json: 1 of 2 images have no annotation: nothing is on them"]
+    assert len(only(Sample, found(root))) == 2
+
+
+def splits_of(root, **annotated):
+    """Write a file a split, with an object or without; return the splits that its pictures get."""
+    for word, objects in annotated.items():
+        content = json.loads((root / "result.json").read_text())
+        content["annotations"] *= objects
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"instances_{word}.json").write_text(json.dumps(content))
+    return {one.name: one.split for one in only(Sample, found(root))}
+
+
+def test_a_split_without_annotations_is_not_used_and_named(coco):
+    root = coco({"category_id": 1, "segmentation": [BOX]})
+    assert splits_of(root, train=1, val=1, test=0) == {"val/a": "test", "train/a": "train"}
+    assert notes(root) == [
+        "annotations/instances_test.json: not used, as none of its images has an annotation"
+    ]
+
+
+def test_a_training_split_whose_test_split_has_no_annotations_is_split_by_hash(coco):
+    root = coco({"category_id": 1, "segmentation": [BOX]})
+    assert [*splits_of(root, train=1, test=0)] == ["a"]
+
+
+def test_panoptic_segments_are_refused_by_name(coco):
+    root = coco({"file_name": "a.png", "segments_info": [{"id": 11, "category_id": 1}]})
+    with pytest.raises(
+        UserError, match=r"panoptic, with its segments in PNG files; use the files of in"
+    ):
+        module.labels(root)
+
+
+@pytest.mark.parametrize(
+    "content", [{"annotations": [{"name": "cat", "polygon": {}}]}, {"annotations": [3]}]
+)
+def test_a_file_a_picture_of_another_tool_is_not_cocos(coco, content):
+    root = coco()
+    (root / "result.json").write_text(
+        json.dumps({"version": "2.0", "item": {"name": "a.jpg"}, **content})
+    )
+    assert module.seen(root) is None
+
+
+def test_a_file_that_begins_with_its_annotations_is_cocos(coco):
+    root = coco({"category_id": 1, "segmentation": [BOX]})
+    content = json.loads((root / "result.json").read_text())
+    (root / "result.json").write_text(json.dumps(dict(reversed(content.items()))))
+    assert (mask_of(root) == CAT).sum() > 0
+
+
+def test_coordinates_that_are_parts_of_the_picture_are_refused(coco):
+    parts = [0.1, 0.1, 0.5, 0.1, 0.5, 1.0]
+    root = coco(
+        {"category_id": 1, "segmentation": [parts]},
+        {"category_id": 2, "segmentation": [parts], "iscrowd": 1},
+    )
+    with pytest.raises(BadSampleError, match="coordinates from 0 to 1 alone, as parts of width and hei"):
+        mask_of(root)
+    large = {"category_id": 2, "segmentation": [BOX]}
+    mask_of(coco({"category_id": 1, "segmentation": [parts]}, large))  # a small one at the corner
+
+
+def test_annotations_outside_of_their_images_are_counted(coco):
+    # A picture of 40 x 30: beyond the right, the lower, the left and the upper edge, and one across.
+    boxes = [(40, 3, 50, 9), (3, 30, 9, 35), (-9, 3, 0, 9), (3, -9, 9, 0), (35, 25, 45, 35)]
+    shapes = [[[x0, y0, x1, y0, x1, y1]] for x0, y0, x1, y1 in boxes]
+    root = coco(*({"category_id": 1, "segmentation": one} for one in shapes))
+    assert notes(root) == ["result.json: 4 annotations lie outside of their images: they cover nothing"]
+    assert 0 < (mask_of(root) == CAT).sum() < 25

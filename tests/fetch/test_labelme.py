@@ -15,11 +15,13 @@ from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.codec import decode_png
+from segpipe.common.errors import UserError
 from segpipe.fetch import layouts
 from segpipe.fetch.layouts import labelme as module
 from segpipe.fetch.layouts import matching
 from segpipe.fetch.raw import check
 from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
+from segpipe.survey import survey
 
 CATS = ClassTable(
     (
@@ -280,3 +282,33 @@ def test_a_class_takes_the_labels_among_its_values_in_any_script(labelme):
         labelme(*[one | {"label": label} for one, label in zip(drawn, labels, strict=True)]), table
     )
     assert mask[0, :4].tolist() == [1, 2, 1, 0]
+
+
+def test_coordinates_that_are_parts_of_the_picture_are_refused(labelme):
+    root = labelme(
+        shape("polygon", [0.1, 0.1], [0.5, 0.1], [0.5, 1.0]), shape("rectangle", [0, 0], [1, 1])
+    )
+    with pytest.raises(
+        BadSampleError, match=r"a\.json: coordinates from 0 to 1 alone, as parts of width"
+    ):
+        mask_of(root)
+
+
+def test_shapes_outside_of_their_pictures_are_counted(labelme):
+    # A picture of 40 x 30.
+    outside = shape("polygon", [40, 3], [50, 3], [50, 9]), shape("rectangle", [3, 30], [9, 35])
+    root = labelme(
+        *outside, shape("polygon", [30, 3], [50, 3], [50, 9]), shape("circle", [-2, 3], [3, 3])
+    )
+    assert notes(root) == ["2 shapes in 1 files lie outside of their pictures: they cover nothing"]
+
+
+def test_a_folder_whose_pictures_lie_elsewhere_is_told_so_and_not_that_it_has_no_labels(tmp_path, rng):
+    save(photo(rng), tmp_path / "images/a.jpg")
+    (tmp_path / "labels").mkdir()
+    content = {"shapes": [shape("polygon", [1, 1], [9, 1], [9, 9])], "imagePath": "a.jpg"}
+    (tmp_path / "labels/a.json").write_text(json.dumps(content))
+    with pytest.raises(
+        UserError, match=r"such as labels/a\.json: no image for its partner; expected the"
+    ):
+        survey(tmp_path, 0.2, 0.1, processes=1)

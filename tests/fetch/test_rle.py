@@ -7,7 +7,7 @@ import pytest
 from fuzz import outcome
 from hypothesis import given
 from hypothesis import strategies as st
-from own_folders import HEIGHT, WIDTH, photo, save
+from own_folders import HEIGHT, WIDTH, noise, only, photo, save
 from PIL import Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
@@ -28,6 +28,7 @@ CLOUDS = ClassTable(
         SegmentationClass("Gravel", 2, "#e69f00"),
     )
 )
+SHIP = ClassTable((CLOUDS.classes[0], SegmentationClass("object", 1, "#0072b2")))
 
 
 def encoded(mask: np.ndarray) -> str:
@@ -219,3 +220,79 @@ def test_two_tables_or_two_pictures_of_one_name_are_not_merged(folder):
 def test_a_table_with_line_ends_of_old_macs_is_read(folder):
     root = folder("ImageId,EncodedPixels\ra.jpg,1 2\r", "images/a.jpg")
     assert [one.name for one in found(root) if isinstance(one, Sample)] == ["a"]
+
+
+def problems(root, table=CLOUDS):
+    """What is refused before and while the masks are drawn."""
+    for one in found(root, table):
+        if isinstance(one, Problem):
+            yield str(one)
+        elif isinstance(one, Sample):
+            try:
+                one.content.read()
+            except BadSampleError as error:
+                yield str(error)
+
+
+def test_run_lengths_of_another_size_than_the_picture_are_refused(folder):
+    # 12 x 10 and 40 x 30 pixels: the runs would fit, and the mask would be scrambled.
+    root = folder("ImageId,EncodedPixels,Height,Width\na.jpg,1 3,10,12\n", "images/a.jpg")
+    assert [*problems(root)] == [
+        "train.csv (a.jpg): drawn on a picture of 12x10; expected the image's size, 40x30"
+    ]
+
+
+def test_rows_that_give_a_picture_two_sizes_are_refused(folder):
+    text = "ImageId,EncodedPixels,Height,Width\na.jpg,1 3,30,40\na.jpg,5 1,40,30\n"
+    assert [*problems(folder(text, "images/a.jpg"))] == [
+        "train.csv (a.jpg): rows of 2 sizes; expected one Height and Width for a picture"
+    ]
+
+
+def test_height_and_width_tell_on_which_view_run_lengths_were_drawn(tmp_path):
+    # Stored 4 wide and 2 high, shown 2 wide and 4 high: pixels 1 to 3 are the top of the left column.
+    noise(tmp_path / "a.png", (4, 2), orientation=6)
+    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels,Height,Width\na.png,1 3,4.0,2\n")
+    (sample,) = only(Sample, samples := found(tmp_path, SHIP))
+    assert sample.content.read()[1].tolist() == [[1, 0], [1, 0], [1, 0], [0, 0]]
+    assert [note.text for note in only(Note, samples)] == [
+        "EXIF turns 1 pictures; their masks are taken as drawn on the upright view, as 1 sizes tell"
+    ]
+    assert sample.upright is True
+
+
+def test_run_lengths_without_sizes_are_said_to_lie_on_the_stored_view(tmp_path):
+    noise(tmp_path / "a.png", (4, 2), orientation=6)
+    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels\na.png,1 3\n")
+    (note,) = only(Note, found(tmp_path, SHIP))
+    assert note.text.startswith("EXIF turns 1 pictures; their masks are taken as drawn on the stored vi")
+
+
+@pytest.mark.parametrize("called", [r"train_images\a.JPG", "/kaggle/input/a.jpg", "a.JPG", "a"])
+def test_a_row_may_call_its_picture_by_another_machines_path_or_letters(folder, called):
+    root = folder(f"ImageId,EncodedPixels\n{called},1 2\n", "images/a.jpg")
+    assert [one.name for one in only(Sample, found(root))] == ["a"]
+
+
+def test_a_path_tells_which_of_two_pictures_of_one_name_is_meant(folder):
+    root = folder("ImageId,EncodedPixels\nnorth/a.jpg,1 2\n", "north/a.jpg", "south/a.jpg")
+    assert [one.image for one in only(Sample, found(root))] == ["north/a.jpg"]
+
+
+@pytest.mark.parametrize("called", ["a_1.jpg", "a_1"])
+def test_a_label_may_hold_the_sign_that_parts_it_from_the_picture(folder, called):
+    root = folder(f"Image_Label,EncodedPixels\n{called}_Sugar_cane,1 2\n", "images/a_1.jpg")
+    assert rle.labels(root) == {"Sugar_cane": 0}
+    assert [one.name for one in only(Sample, found(root))] == ["a_1"]
+
+
+def test_a_label_of_a_missing_picture_is_parted_behind_the_suffix(folder):
+    root = folder("Image_Label,EncodedPixels\na.jpg_x_y,1 2\nb.jpg_x_y,1 2\n", "images/a.jpg")
+    assert rle.labels(root) == {"x_y": 0}
+    assert next(problems(root)).startswith("train.csv (b.jpg): no such picture")
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_a_table_with_semicolons_or_tabs_is_read(folder, sign):
+    root = folder(f"ImageId{sign}EncodedPixels\na.jpg{sign}1 2\n", "images/a.jpg")
+    assert [one.name for one in only(Sample, found(root))] == ["a"]

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import tifffile
+from own_folders import grey_png
 from PIL import Image
 
 from segpipe.common.errors import UserError
@@ -47,6 +48,8 @@ GREYS = {"#000000": 2, "#010101": 3, "#020202": 1}
     [
         (encoded(Image.fromarray(DRAWING)), "PNG grey", COUNTS, GREYS),
         (with_palette(), "PNG palette", COUNTS, {"#000000": 2, "#800000": 3, "#008000": 1}),
+        (grey_png(np.array([[0, 1, 2, 3]]), 2), "PNG grey of 2 bits", {0: 1, 85: 1, 170: 1, 255: 1},
+         {"#000000": 1, "#555555": 1, "#aaaaaa": 1, "#ffffff": 1}),
         (encoded(Image.fromarray(DRAWING > 0)), "PNG 1 bit", {0: 2, 1: 4},
          {"#000000": 2, "#ffffff": 4}),
         (encoded(Image.fromarray(DRAWING).convert("RGB")), "PNG RGB", COUNTS, GREYS),
@@ -118,6 +121,92 @@ def test_a_few_values_of_lossy_masks_are_refused():
     with pytest.raises(UserError, match="1 of 2 are JPEG, whose compression changes values"):
         masks = [*grey({0: 9, 255: 3}), *grey({0: 9, 1: 2, 255: 2}, kind="JPEG", lossy=True)]
         propose(masks, Names(), True)
+
+
+BLOCKS = Image.fromarray(np.kron(np.array([[0, 255], [128, 0]], np.uint8), np.ones((8, 8), np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("mask", "lossy"),
+    [
+        (encoded(BLOCKS, "JPEG"), True),
+        (encoded(BLOCKS.convert("RGB"), "WEBP", quality=80), True),
+        (encoded(BLOCKS.convert("RGBA"), "WEBP", quality=80, exif=b"Exif\0\0"), True),
+        (encoded(BLOCKS.convert("RGB"), "WEBP", lossless=True), False),
+        (encoded(BLOCKS, "JPEG2000", irreversible=True), True),
+        (encoded(BLOCKS, "JPEG2000", no_jp2=True), False),
+        (encoded(BLOCKS, "TIFF", compression="jpeg"), True),
+        (encoded(BLOCKS, "TIFF", compression="tiff_lzw"), False),
+        (encoded(BLOCKS), False),
+    ],
+)
+def test_compression_that_changes_values_is_known_in_every_format(mask, lossy):
+    assert mask_stats(mask, "m").lossy is lossy
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "JPEG 2000"])
+def test_lossy_masks_of_every_format_are_refused_by_name(kind):
+    with pytest.raises(UserError, match=f"1 of 1 are {kind}, whose compression changes values"):
+        propose(grey({0: 9, 1: 2, 255: 2}, kind=kind, lossy=True), Names(), True)
+
+
+def test_the_mask_of_most_values_is_named_where_masks_cannot_be_read():
+    photograph = [MaskStats((8, 8), "PNG RGB", None, None)]
+    with pytest.raises(UserError, match=r"cannot be read \(as b\.png\): they hold "):
+        propose([*grey({0: 9}), *photograph, *photograph], Names(), True, ["a.png", "b.png", "c.png"])
+
+
+@pytest.mark.parametrize(
+    ("name", "void"),
+    [("avoid_zone", False), ("ovoid_cell", False), ("unknowns", False), ("void", True), ("Void_2", True),
+     ("ego void", True), ("ignored-region", True), ("unlabelled", True), ("dont_care", True)],
+)  # fmt: skip
+def test_a_name_that_merely_contains_void_is_a_class(name, void):
+    _, proposal = table_of(grey({0: 9, 1: 3, 2: 1}), Names(by_value={0: "a", 1: "b", 2: name}))
+    assert proposal.table.ignore == ((2,) if void else ())
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            ({0: 9, 1: 3, 2: 1}, {0: 9, 127: 3, 255: 1}),
+            "1 masks hold 255, and none of the other masks' 1, 2;",
+        ),
+        (
+            ({0: 9, 1: 3, 2: 1}, {0: 9, 127: 3, 254: 1}),
+            "1 masks hold 254, and none of the other masks' 1, 2;",
+        ),
+        (({0: 9, 1: 3}, {0: 9, 128: 3, 255: 1}), "1 masks hold 255, and none of the other masks' 1;"),
+        (({0: 9, 128: 3}, {0: 9, 255: 1}), "1 masks hold 255, and none of the other masks' 128;"),
+        (({0: 9, 1: 3, 2: 1}, {0: 9, 2: 3, 255: 1}), ""),  # ignored around the objects
+        (({0: 9, 1: 3}, {0: 9, 2: 3}, {0: 9, 3: 1}), ""),  # a class a mask
+        (({0: 9, 1: 3, 2: 1}, {0: 12}), ""),
+    ],
+)
+def test_masks_on_two_scales_are_said(counts, said):
+    _, proposal = table_of(grey(*counts))
+    assert [note[: len(said)] for note in proposal.notes] == [said] * bool(said)
+
+
+def test_palettes_that_give_one_number_two_colours_are_said():
+    def of(red):
+        found = {"#000000": 9, red: 3}
+        return MaskStats((8, 8), "PNG palette", {0: 9, 1: 3}, found, {0: "#000000", 1: red})
+
+    classes, proposal = table_of([of("#800000"), of("#dc143c")])
+    assert len(classes) == 3
+    assert proposal.notes[0].startswith("palettes give 2 numbers 3 colours, and the colours count; if")
+
+
+def in_rgb(*counts):
+    return [MaskStats((8, 8), "PNG RGB", {0: 1} if len(c) < 3 else None, c) for c in counts]
+
+
+def test_a_few_colours_in_masks_that_are_all_rgb_are_classes():
+    grey_ones = [{"#000000": 9, "#ffffff": 3}] * 30
+    classes, _ = table_of(in_rgb(*grey_ones, {"#000000": 9, "#ffffff": 3, "#ff0000": 3}))
+    assert [*classes.values()] == ["#000000", "#ff0000", "#ffffff"]
 
 
 def test_soft_edges_are_refused_and_many_classes_are_not():

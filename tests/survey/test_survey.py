@@ -11,7 +11,7 @@ from helpers import ROOT, make_project, run, set_params
 from hypothesis import given
 from hypothesis import strategies as st
 from own_exports import EXPORTS
-from own_folders import FOLDERS
+from own_folders import FOLDERS, grey_png
 from PIL import Image, ImageFilter
 
 from segpipe.common.classes import ClassTable, class_table
@@ -264,7 +264,7 @@ def spoil(root, path, image):
         ),
         (
             lambda root: every_mask(root, as_jpeg),
-            "14 of 14 are JPEG, whose compression changes values (",
+            ": 14 of 14 are JPEG, whose compression changes values (",
         ),
         (
             lambda root: every_mask(root, blurred),
@@ -340,6 +340,27 @@ def test_bad_samples_are_listed_and_odd_ones_remarked(tmp_path, rng):
     ]
 
 
+def test_a_mask_in_colours_among_grey_ones_is_a_bad_sample(tmp_path, rng):
+    FOLDERS["16 bits"][1](tmp_path, rng)
+    path = tmp_path / "masks/3.png"
+    Image.new("RGB", Image.open(path).size, "red").save(path)
+    assert [str(one) for one in surveyed(tmp_path).problems] == [
+        "masks/3.png: a colour picture; expected one channel of class values, as most masks have"
+    ]
+
+
+def test_grey_masks_of_few_bits_are_said(tmp_path, rng):
+    FOLDERS["binary"][1](tmp_path, rng)
+    for n, path in enumerate(sorted((tmp_path / "masks").iterdir())):
+        covered = np.array(Image.open(path).convert("L")) > 0
+        path.write_bytes(grey_png(covered * (n % 2 + 1), 2))
+    said = [one for one in remarks(surveyed(tmp_path), 1) if "bits" in one]
+    assert said == [
+        "14 masks are PNG grey of 2 bits, whose 0 to 3 count as 0 to 255, 1 as 85; save them with "
+        "8 bits if the numbers are the classes"
+    ]
+
+
 def test_a_class_of_a_few_pixels_is_remarked(tmp_path, rng):
     FOLDERS["16 bits"][1](tmp_path, rng)
     path = tmp_path / "masks/3.png"
@@ -347,9 +368,7 @@ def test_a_class_of_a_few_pixels_is_remarked(tmp_path, rng):
     mask[0, 0] = 9
     Image.fromarray(mask).save(path)
     said = [*remarks(surveyed(tmp_path), 1)]
-    assert said[0] == (
-        "9 is 0.006 % of the pixels, in 1 masks: too few to learn, perhaps a slip of the pen"
-    )
+    assert "9 is 0.006 % of the pixels, in 1 masks: too few to learn, perhaps a slip of the pen" in said
 
 
 def coco_table_of(tmp_path, *categories):

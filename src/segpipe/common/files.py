@@ -14,6 +14,9 @@ from segpipe.common.errors import UserError
 
 Item = TypeVar("Item")
 
+UNFETCHED = b"version https://git-lfs"
+"""Begins the pointer that Git LFS leaves in place of a file."""
+
 
 @contextlib.contextmanager
 def replaces(path: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.fetch.stored import CODESTREAM, READABLE, Colours, Stored, check_size
 
 _MOST_SAMPLES = 1 << 28  # JPEG 2000's decoder takes four bytes for each beside the picture's own
+_STYLE, _TILE = b"\xff\x52", b"\xff\x90"  # markers: how the pixels are coded, and the first tile
 _MOST_TILES = 1 << 14  # of one band; the decoder takes up to 10 kB for each, however small it is
 
 
@@ -54,7 +55,15 @@ def open_jpeg_2000(data: bytes, file: str) -> Stored:
         return samples
 
     colours: Colours = "grey" if bands < 3 else "rgb" if bands < 5 else "other"
-    return Stored((height, width), bands, decode, colours)
+    return Stored((height, width), bands, decode, colours, lossy=_is_lossy(data, header))
+
+
+def _is_lossy(data: bytes, header: int) -> bool:
+    """Return whether a codestream says that its wavelet is the irreversible one."""
+    place = header + 2
+    while len(marker := data[place : place + 14]) == 14 and marker[:2] not in (_STYLE, _TILE):
+        place += 2 + int.from_bytes(marker[2:4], "big")
+    return marker[:2] == _STYLE and marker[13] == 0
 
 
 def _codestream(data: bytes, file: str) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -94,7 +93,7 @@ class _Table:
     def __init__(self, root: Path, param: GroupFile) -> None:
         self._path = root / param.file
         try:
-            rows = list(_rows(self._path))
+            rows = list(texts.table(texts.read(self._path)))
         except csv.Error as error:
             raise UserError(f"{self._path}: not a CSV file ({error})") from None
         head = [name.strip() for name in (rows[0] if rows else [])]
@@ -141,13 +140,6 @@ class _Table:
             if unused
             else []
         )
-
-
-def _rows(path: Path) -> Iterator[list[str]]:
-    text = texts.read(path)
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)  # a comma where there is none of them
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
 
 
 def _name(file: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
+from segpipe.common.files import UNFETCHED
 from segpipe.fetch.sample import BadSampleError
 from segpipe.fetch.stored import READABLE, Colours, Stored, readable, several
 
@@ -51,6 +52,8 @@ def open_one(data: bytes, file: str) -> Image.Image:
     """
     if not data:
         raise BadSampleError(file, "an empty file", READABLE)
+    if data.startswith(UNFETCHED):
+        raise BadSampleError(file, "a pointer of Git LFS", "the file itself: run `git lfs pull`")
     picture = Image.open(io.BytesIO(data), formats=_FORMATS)
     # Phones store more pictures behind the first of a JPEG, which is the photograph.
     if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:

@@ -45,6 +45,7 @@ class Stored:
     palette: np.ndarray | None = None  # uint8 [entries, 3]
     bits: int = 8  # of a sample; fewer than 8 are stretched to 8
     inverted: bool = False  # 0 is white
+    lossy: bool = False  # whether the compression changes values
 
 
 def format_of(data: bytes) -> str:

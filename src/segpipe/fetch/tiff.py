@@ -43,6 +43,7 @@ def open_tiff(data: bytes, file: str) -> Stored:
         palette=_palette(page.colormap) if in_palette else None,
         bits=page.bitspersample,
         inverted=page.photometric == PHOTOMETRIC.MINISWHITE,
+        lossy=page.compression in (COMPRESSION.OJPEG, COMPRESSION.JPEG),
     )
 
 

@@ -88,7 +88,7 @@ def survey(
     if own := getattr(module, "names", None):
         names = dataclasses.replace(names, by_value=own(root) or names.by_value)
     labels = getattr(module, "labels", None)  # shapes have them, masks do not
-    table = label_table(labels(root), names) if labels else ClassTable(())
+    table = label_table(_labels(root, layout), names) if labels else ClassTable(())
     if labels and before:
         table = keeping.keep_labels(table, before)
     folder = _Folder(root, layouts.read(layout, root, table))
@@ -105,12 +105,24 @@ def survey(
     training = (_hash(sample, "val") for sample in samples if sample.split == "train")
     validation_share = holding_out(training, validation_share)
     proposal = _proposal(stats, names, len(looked) == len(samples), table if labels else None, before)
+    bad |= _in_colours(stats, proposal.table)
     bands = _bands(stats)
     refused, near, splits = checks.across(samples, stats, {*bad}, validation_share, bands)
     problems += [*bad.values(), *refused]
-    notes += [*folder.notes, *proposal.notes]
+    notes += [*folder.notes, *names.notes, *proposal.notes]
     return Survey(candidates, samples, stats, problems, notes, near, splits, names, proposal, bands,
                   grouping, test_share, validation_share)  # fmt: skip
+
+
+def _labels(root: Path, layout: str) -> dict[str, int]:
+    """Return a layout's labels. Raises UserError with the first problem where it keeps all back."""
+    labels = layouts.open_layout(layout).labels(root)
+    if not labels:
+        found = layouts.read(layout, root, ClassTable(()))
+        problems = [one for one in found if isinstance(one, Problem)]
+        if problems and len(problems) == sum(not isinstance(one, Note) for one in found):
+            raise UserError(f"{root}: no picture goes with its labels, such as {problems[0]}")
+    return labels
 
 
 @dataclass
@@ -170,6 +182,13 @@ def _look(
     stats = [one for _, one in found if isinstance(one, SampleStats)]
     bad = {sample.name: one for sample, one in found if isinstance(one, Problem)}
     return stats, bad
+
+
+def _in_colours(stats: Sequence[SampleStats], table: ClassTable) -> dict[str, Problem]:
+    """Return the masks that a table of numbers cannot read, by the name of their samples."""
+    bad = [] if table.has_colours else [one.sample for one in stats if one.mask.numbers is None]
+    expected = "one channel of class values, as most masks have"
+    return {one.name: Problem(one.mask, "a colour picture", expected) for one in bad}
 
 
 def _chosen(samples: Sequence[Sample]) -> Sequence[Sample]:

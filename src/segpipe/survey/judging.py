@@ -11,7 +11,9 @@ from segpipe.common.errors import UserError
 from segpipe.survey.masks import MANY, Counts, MaskStats
 
 MOST_CLASSES = 255
-_VOID_NAMES = re.compile(r"void|ignored?|unlabel+ed|unknown|dont_?care", re.IGNORECASE)
+_VOID_NAMES = re.compile(
+    r"(?<![^\W\d_])(void|ignored?|unlabel+ed|unknown|dont_?care)(?![^\W\d_])", re.IGNORECASE
+)  # not within a word: `avoid`
 _VOID_VALUE, _VOID_COLOUR = 255, "#e0e0c0"  # around the objects of Pascal VOC
 _DISTINCT = 48  # colours whose three channels differ by this sum can be told apart by eye
 _SOFT = 64  # a mask of more values holds no classes
@@ -19,14 +21,52 @@ _TINY, _MANY_TINY = 0.002, 6  # a mask of so many values below this share of its
 
 
 def by_colour(masks: Sequence[MaskStats]) -> bool:
-    """Return whether to read masks by colour: many have no numbers, or their palettes disagree."""
+    """Return whether to read masks by colour: their palettes disagree, or some have no numbers.
+
+    A few without numbers are bad samples, unless the others too are in RGB, and only happen to be grey.
+    """
     only_colours = sum(one.numbers is None for one in masks)
+    in_rgb = all(one.colours and one.kind.lower().endswith("rgb") for one in masks)
     pairs = {pair for one in masks for pair in one.palette.items()}
-    return only_colours > 0.1 * len(masks) or len(pairs) > len({number for number, _ in pairs})
+    many = only_colours > (0 if in_rgb else 0.1 * len(masks))
+    return many or len(pairs) > len({number for number, _ in pairs})
 
 
-def refuse_soft(masks: Sequence[MaskStats], counts: Sequence[Counts | None], by_colour: bool) -> None:
-    """Raise UserError where masks hold so many values that these cannot be classes."""
+def palettes_differ(masks: Sequence[MaskStats]) -> str:
+    """Return a note where palettes give one number several colours, and no colour several numbers."""
+    pairs = {pair for one in masks for pair in one.palette.items()}
+    numbers, colours = ({pair[side] for pair in pairs} for side in (0, 1))
+    if len(colours) <= len(numbers):
+        return ""
+    said = f"palettes give {len(numbers)} numbers {len(colours)} colours, and the colours count"
+    return f"{said}; if the numbers are the classes, save all masks with one palette"
+
+
+def two_scales(counts: Sequence[Counts]) -> str:
+    """Return a note where masks that hold a high value share none but 0 with the others.
+
+    Some may hold classes as 0, 1, 2 and the others as 0, 127, 255, as tools stretch them for viewers.
+    """
+    held = [{int(value) for value in count} - {0} for count in counts]
+    values = {*(value for some in held for value in some)}
+    top = max(values, default=0)
+    high = {value for some in held if top in some for value in some}
+    low = sorted({value for some in held if top not in some for value in some})
+    if not low or high.intersection(low) or top <= 2 * len(values):
+        return ""
+    number = sum(top in some for some in held)
+    others = ", ".join(map(str, low[:5])) + " ..." * (len(low) > 5)
+    said = f"{number} masks hold {top}, and none of the other masks' {others}"
+    return f"{said}; if some values mean the same, put them into one row of data.classes"
+
+
+def refuse_soft(
+    masks: Sequence[MaskStats],
+    counts: Sequence[Counts | None],
+    by_colour: bool,
+    files: Sequence[str] = (),
+) -> None:
+    """Raise UserError where masks hold so many values that these are no classes; name one of `files`."""
     pixels, of_lossy = Counter[int | str](), set[int | str]()
     for mask, count in zip(masks, counts, strict=True):
         pixels.update(count or {})
@@ -39,14 +79,18 @@ def refuse_soft(masks: Sequence[MaskStats], counts: Sequence[Counts | None], by_
     most = ", ".join(str(value) for value, _ in pixels.most_common(4))
     what = "colours" if by_colour else "values"
     hold = f"{len(pixels)} {what}, most often {most}" if most else f"more than {MANY} {what} each"
+    sizes = [10**6 if count is None else len(count) for count in counts]
+    worst = f" (as {files[sizes.index(max(sizes))]})" if files else ""
+    failed = f"the masks cannot be read{worst}"
     if lossy:
+        kinds = " or ".join(sorted({one.kind.rpartition(" ")[0] for one in masks if one.lossy}))
         raise UserError(
-            f"the masks cannot be read: {lossy} of {len(masks)} are JPEG, whose compression changes "
-            f"values ({hold}); save masks as PNG, after a threshold where they are noisy already"
+            f"{failed}: {lossy} of {len(masks)} are {kinds}, whose compression changes values ({hold}); "
+            "save masks as PNG, after a threshold where they are noisy already"
         )
     raise UserError(
-        f"the masks cannot be read: they hold {hold}; these are no classes but photographs, or masks "
-        "with soft edges: save them without antialiasing, as PNG"
+        f"{failed}: they hold {hold}; these are no classes but photographs, or masks with "
+        "soft edges: save them without antialiasing, as PNG"
     )
 
 

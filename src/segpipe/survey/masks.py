@@ -1,6 +1,7 @@
 """Statistics of one mask: how often each value or colour is in it, from one decode."""
 
 import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from PIL import Image
 from segpipe.fetch.integrity import mask_pixels, refuse_alpha
 from segpipe.fetch.pillow import open_whole
 from segpipe.fetch.sample import BadSampleError, Mask
-from segpipe.fetch.stored import format_of, open_stored
+from segpipe.fetch.stored import Stored, format_of, open_stored
 
 MANY = 1024  # masks of more colours get no class table, so these are not counted
 
@@ -49,14 +50,27 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
     # A GIF's palette is renumbered by those who write it, so that its indices mean nothing.
     by_index = mode in ("1 bit", "grey", "palette") and (drawing.format != "GIF" or mode == "grey")
     numbers, colours, palette = _of_one_channel(drawing) if by_index else _of_colours(drawing)
-    return MaskStats(
-        size, f"{drawing.format} {mode}", numbers, colours, palette, drawing.format == "JPEG"
-    )
+    bits = f" of {mask[24]} bits" if drawing.format == "PNG" and mode == "grey" and mask[24] < 8 else ""
+    lossy = drawing.format == "JPEG" or (drawing.format == "WEBP" and _is_lossy_webp(mask))
+    return MaskStats(size, f"{drawing.format} {mode}{bits}", numbers, colours, palette, lossy)
+
+
+def _is_lossy_webp(data: bytes) -> bool:
+    """Return whether pixels are in a chunk `VP8 `; those in `VP8L` are as they were."""
+    place = 12
+    while (chunk := data[place : place + 4]) not in (b"VP8 ", b"VP8L", b""):
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        place += 8 + length + length % 2
+    return chunk == b"VP8 "
 
 
 def _of_other(mask: bytes, known: str, file: str) -> MaskStats:
     """Count the values of a mask that Pillow does not read."""
     stored = open_stored(mask, file)
+    return dataclasses.replace(_counts_of(stored, mask, known, file), lossy=stored.lossy)
+
+
+def _counts_of(stored: Stored, mask: bytes, known: str, file: str) -> MaskStats:
     by_index = stored.colours in ("grey", "palette")
     pixels, _ = mask_pixels(mask, file, not by_index)
     if not by_index:

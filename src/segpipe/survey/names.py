@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
+from segpipe.common.classes import BACKGROUND
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import texts
+from segpipe.fetch.layouts import matching, texts
 
 FILES = (
     "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "label_colors.txt",
@@ -25,9 +26,9 @@ _KEYS = ("names", "labels", "classes", "categories")  # of the names in JSON and
 _NAME_KEYS = ("title", "readable", "name", "label")  # of one class there
 _HEADER = {
     "name", "names", "class", "class_name", "label", "pixel", "value", "id", "index", "color", "colour",
-    "hex", "r", "g", "b", "red", "green", "blue",
+    "hex", "r", "g", "b", "alpha", "red", "green", "blue",
 }  # fmt: skip
-_HEADER_ALONE = {"name", "names", "class", "class_name", "label"}
+_HEADER_ALONE = {"name", "names", "class", "classes", "label", "labels", "category", "categories"}
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _NUMBER = re.compile(r"-?\d+")
 
@@ -41,6 +42,7 @@ class Names:
     file: Path | None = None
     by_value: dict[int | str, str] = field(default_factory=dict)  # by number, and by `#rrggbb`
     in_order: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # on the file
 
     def of(self, values: list[int | str]) -> dict[int | str, str]:
         """Return names of mask values: as given, else by position, else by rank if the counts agree."""
@@ -58,6 +60,18 @@ class Names:
             return dict(zip(sorted(values), self.in_order, strict=True))
         return {}
 
+    def remark(self, values: list[int | str]) -> str:
+        """Return what people should know about the names that `of` gives; empty for nothing."""
+        named = self.of(values)
+        if not self.file or not values:
+            return ""
+        if not (known := [value for value in values if value in named]):
+            return f"{self.file.name}: its names are not used, as nothing says which values they are of"
+        first = known[0]
+        if first in self.by_value or named[first] in BACKGROUND:
+            return ""
+        return f"{self.file.name} gives its names no values: in their order, {first} is {named[first]}"
+
 
 def find_names(root: Path) -> Names:
     """Read the first file with names in a folder or right below it."""
@@ -72,7 +86,7 @@ def find_names(root: Path) -> Names:
 def read_names(file: Path) -> Names:
     """Read a list of classes: lines, JSON or YAML. A file of another kind gives no names."""
     try:
-        text = texts.content(file).decode(errors="replace")
+        text, notes = _text(file)
         if file.suffix == ".json":
             rows = _rows_in(json.loads(text))
         elif file.suffix == ".yaml":
@@ -81,7 +95,7 @@ def read_names(file: Path) -> Names:
             rows = _rows_of_lines(text)
     except (UserError, ValueError, RecursionError, yaml.YAMLError):
         return Names()
-    names = Names(file)
+    names = Names(file, notes=notes)
     for name, value, colour in rows:
         if value is None and colour is None:
             names.in_order.append(name)
@@ -92,6 +106,16 @@ def read_names(file: Path) -> Names:
     return names
 
 
+def _text(file: Path) -> tuple[str, list[str]]:
+    """Return a file's text, and what there is to say about its encoding."""
+    data = texts.content(file)
+    try:
+        return data.decode(), []
+    except UnicodeDecodeError:
+        said = f"{file.name} is not UTF-8: it is read as Latin-1; save it as UTF-8 if names are wrong"
+        return data.decode("latin-1"), [said]
+
+
 def _rows_of_lines(text: str) -> list[Row]:
     """Read lines such as `64 128 64 Animal`, `0,road,128,64,128`, `3: cat`, `#ff0000 fire` or `cat`.
 
@@ -99,9 +123,13 @@ def _rows_of_lines(text: str) -> list[Row]:
     otherwise: `grade 2`.
     """
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
+    table = _table(lines)
+    if any(PurePath(cell.lower()).suffix in matching.SUFFIXES for row in table for cell in row):
+        return []  # a row a picture, or its mask
+    if table and _is_header(*table):
+        unread = [n for n, title in enumerate(table[0]) if title.lower() == "alpha"]
+        lines = [" ".join(cell for n, cell in enumerate(row) if n not in unread) for row in table[1:]]
     split = [words for words in map(_words, lines) if words]
-    if split and _is_header([word.lower() for word in split[0]]):
-        del split[0]
     named = [words for words in split if any(not _NUMBER.fullmatch(word) for word in words)]
     first = min((_leading(words) for words in named), default=0)
     last = min((_leading(words[::-1]) for words in named), default=0)
@@ -112,9 +140,29 @@ def _rows_of_lines(text: str) -> list[Row]:
     return rows
 
 
-def _is_header(words: list[str]) -> bool:
-    """Return whether a first line has titles of columns; one word alone may be a class: `red`."""
-    return {*words} <= (_HEADER if len(words) > 1 else _HEADER_ALONE)
+def _table(lines: list[str]) -> list[list[str]]:
+    """Return the cells of lines, which the commas, semicolons or tabs of the first part."""
+    sign = next((one for one in ",;\t" if lines and one in lines[0]), "\n")
+    return [[cell.strip("\"' ") for cell in line.split(sign)] for line in lines]
+
+
+def _is_header(first: list[str], *rest: list[str]) -> bool:
+    """Return whether a table's first row has titles; one word alone may be a class: `red`.
+
+    It has where its words are usual titles, or where a column holds numbers in all rows but this one.
+    """
+    words = " ".join(first).lower().split()
+    usual = _HEADER | _HEADER_ALONE if len(words) > 1 else _HEADER_ALONE
+    if {part for word in words for part in word.split("_")} <= usual:
+        return True
+    if len(first) == 1 or {*map(len, rest)} != {len(first)}:
+        return False
+    columns = zip(first, zip(*rest, strict=True), strict=True)
+    return any(_is_number(title) < all(map(_is_number, column)) for title, column in columns)
+
+
+def _is_number(text: str) -> bool:
+    return bool(_NUMBER.fullmatch(text))
 
 
 def _words(line: str) -> list[str]:

@@ -43,7 +43,7 @@ def propose(
     """
     by_colour = judging.by_colour(masks)
     counts = [one.colours if by_colour else one.numbers for one in masks]
-    judging.refuse_soft(masks, counts, by_colour)
+    judging.refuse_soft(masks, counts, by_colour, files)
     known = [count for count in counts if count is not None]
     found = _found(known)
     values = sorted(found, key=str if by_colour else None)
@@ -64,7 +64,11 @@ def propose(
     class_of = {value: _class_of(value, named, table, binary) for value in classes}
     rows = _rows(class_of, table, {} if by_colour or binary else judging.shown_palette(masks))
     judging.refuse_few(values, len(rows))
-    notes = [_MIXED] * mixed
+    notes = [said] if (said := names.remark(values)) else []
+    said = (
+        _MIXED if mixed else judging.palettes_differ(masks) if by_colour else judging.two_scales(known)
+    )
+    notes += [said] if said else []
     if table:
         ignored += [v for v in named if v not in values and not table.class_of(named[v])]
         notes.append(table.said)

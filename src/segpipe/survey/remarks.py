@@ -1,5 +1,6 @@
 """Remarks on a folder, for people who are about to train on it."""
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,8 +69,10 @@ def _on_masks(found: Survey) -> Iterator[str]:
             share = f"{100 * seen.share:.2g} % of the pixels, in {seen.masks} masks"
             yield f"{value} is {share}: too few to learn, perhaps a slip of the pen"
     if lossy := sum(one.mask.lossy for one in found.stats):
-        yield f"{lossy} masks are JPEG, which changes values; save masks as PNG"
+        yield f"{lossy} masks are compressed with loss, which changes values; save masks as PNG"
     kinds = Counter(one.mask.kind for one in found.stats)
+    if not table.by_colour and {*found.proposal.found} - {0, 255}:
+        yield from _on_depths(kinds)
     if len(kinds) > 1 and not table.by_colour:
         yield "masks of several kinds: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
         white = sum(n for kind, n in kinds.items() if kind.endswith(WHITE_AS_0))
@@ -77,6 +80,17 @@ def _on_masks(found: Survey) -> Iterator[str]:
             yield (
                 f"{white} of {len(found.stats)} masks have white as 0, and the others black: numbers "
                 "count as stored; if white means the same in all, save all in one of the two ways"
+            )
+
+
+def _on_depths(kinds: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line where numbers are stretched as they are read."""
+    for kind, n in kinds.items():
+        if depth := re.search(r"of ([24]) bits$", kind):
+            most = 2 ** int(depth[1]) - 1
+            yield (
+                f"{n} masks are {kind}, whose 0 to {most} count as 0 to 255, 1 as {255 // most}; save "
+                "them with 8 bits if the numbers are the classes"
             )
 
 

@@ -10,18 +10,20 @@ import functools
 import os
 import posixpath
 import unicodedata
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, polygons, roboflow, streams, texts
-from segpipe.fetch.layouts.coco_objects import Annotated, is_empty
+from segpipe.fetch.layouts.coco_objects import Annotated, box_of, is_empty
 from segpipe.fetch.sample import Note, Problem, Samples, Split
 
 _KEYS = ("images", "annotations", "categories")
@@ -54,6 +56,7 @@ class Dataset:
     categories: dict[str, Category] = field(default_factory=dict)
     annotations: dict[str, list[bytes]] = field(default_factory=dict)  # JSON, by the image's id
     used: Counter[str] = field(default_factory=Counter)  # annotations by category, without crowds
+    boxes: dict[str, array] = field(default_factory=dict)  # of polygons, four numbers each, likewise
     crowds: bool = False
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -67,11 +70,7 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no file is COCO's, or none is for training."""
-    files = _files(root)
-    if not files:
-        places = "here, in annotations/ or in the folder of a split"
-        raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
-    splits, notes = _splits(root, files)
+    splits, notes = _splits(root)
     yield from notes
     named = Named(set)
     for file, (part, split) in splits.items():
@@ -84,7 +83,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
 def labels(root: Path) -> dict[str, int]:
     """Return the ids of the categories that objects have (see `segpipe.fetch.layouts`)."""
     ids: dict[str, int] = {}
-    for dataset in (read_dataset(root, file) for file in _splits(root, _files(root))[0]):
+    for dataset in (read_dataset(root, file) for file in _splits(root)[0]):
         for number, category in dataset.categories.items():
             if dataset.used[number]:
                 ids.setdefault(category.name, int(number) if number.isdecimal() else 0)
@@ -129,6 +128,9 @@ def _read(root: Path, file: Path, size: int, modified: int) -> Dataset:
 def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[str]) -> None:
     if not isinstance(value, dict):
         raise streams.MalformedError(f"an annotation that is no object: {text[:40]}")
+    if "segments_info" in value:
+        mend = "use the files of instances"
+        raise streams.MalformedError(f"panoptic, with its segments in PNG files; {mend}")
     if is_empty(value):
         counted["empty"] += 1
         return
@@ -136,7 +138,9 @@ def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[s
         dataset.crowds = True
     elif "category_id" in value:
         dataset.used[str(value["category_id"])] += 1
-    dataset.annotations.setdefault(str(value.get("image_id")), []).append(text.encode())
+    image = str(value.get("image_id"))
+    dataset.annotations.setdefault(image, []).append(text.encode())
+    dataset.boxes.setdefault(image, array("d")).extend(box_of(value))
 
 
 def _take_category(dataset: Dataset, value: Any) -> None:
@@ -162,10 +166,14 @@ def _take_picture(dataset: Dataset, value: Any, called: str) -> None:
 
 def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[str]:
     """Yield what is left out, guessed or merged."""
+    if bare := sum(str(picture.id) not in dataset.annotations for picture in dataset.pictures):
+        yield f"{bare} of {len(dataset.pictures)} images have no annotation: nothing is on them"
     if orphans:
         yield f"{orphans} annotations are of images that `images` lacks; they are left out"
     if counted["empty"]:
         yield f"{counted['empty']} annotations cover nothing (fewer than three points)"
+    if outside := sum(_outside(dataset, picture) for picture in dataset.pictures):
+        yield f"{outside} annotations lie outside of their images: they cover nothing"
     if lost := dataset.used.keys() - dataset.categories.keys():
         count, ids = sum(dataset.used[number] for number in lost), ", ".join(sorted(lost)[:10])
         yield f"{count} annotations are of categories that `categories` lacks ({ids}); they are ignored"
@@ -175,36 +183,84 @@ def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[
         yield f"the categories {numbers} are all called {name!r}: they are one class"
 
 
+def _outside(dataset: Dataset, picture: Picture) -> int:
+    """Count the annotations of a picture that lie wholly outside of it."""
+    boxes = np.array(dataset.boxes.get(str(picture.id), ())).reshape(-1, 4)
+    return polygons.outside(boxes, picture.height, picture.width)
+
+
 def _files(root: Path) -> list[Path]:
     """Return the JSON files with objects; files beside `instances_*` are of the same images."""
-    folders = [root, root / "annotations", *(root / word for word in matching.SPLIT_WORDS)]
-    listed = (file for folder in folders for file in sorted(folder.glob("*.json")))
-    found = [file for file in listed if not file.name.startswith(".") and is_coco(file)]
-    return [file for file in found if file.name.startswith("instances")] or found
+    found = [*filter(is_coco, _json_files(root))]
+    return [file for file in found if _of_instances(file)] or found
+
+
+def _json_files(root: Path) -> list[Path]:
+    known = ("annotations", *matching.SPLIT_WORDS)
+    below = sorted(path for path in root.iterdir() if path.name.lower() in known and path.is_dir())
+    listed = (file for folder in (root, *below) for file in sorted(folder.iterdir()))
+    return [one for one in listed if one.suffix.lower() == ".json" and not one.name.startswith(".")]
+
+
+def _of_instances(file: Path) -> bool:
+    return file.name.lower().startswith("instances")
 
 
 def is_coco(file: Path) -> bool:
-    """Return whether a JSON file has lists of images, annotations or categories, and not of shapes."""
-    return streams.first_list(file, ("shapes", *_KEYS)) in _KEYS
+    """Return whether a JSON file has lists of images, annotations or categories, and not of shapes.
+
+    Other tools write one file a picture, with `annotations` of their own that name no image.
+    """
+    key = streams.first_list(file, ("shapes", *_KEYS))
+    if key != "annotations":
+        return key in _KEYS
+    try:
+        first = next((value for _, value, _ in streams.elements(file, (key,))), {"image_id": 0})
+    except streams.MalformedError:
+        return True
+    return isinstance(first, dict) and "image_id" in first
 
 
-def _splits(root: Path, files: list[Path]) -> tuple[dict[Path, tuple[str, Split | None]], list[Note]]:
+def _splits(root: Path) -> tuple[dict[Path, tuple[str, Split | None]], list[Note]]:
     """Return the prefix of sample names and the split of each file, and what is left out."""
+    found = _files(root)
+    if not found:
+        places = "here, in annotations/ or in the folder of a split"
+        raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
+    _refuse_lost(root, found)
+    files = _annotated(root, found)
+    unused = [matching.relative(root, file) for file in found if file not in files]
+    notes = [Note(f"{file}: not used, as none of its images has an annotation") for file in unused]
     if len(files) == 1:
-        return {files[0]: ("", None)}, []
-    words = {}
-    for file in files:
-        telling = [file.stem, *([file.parent.name] if file.parent != root else [])]
-        if word := matching.split_word(*telling):
-            words[file] = word
+        return {files[0]: ("", None)}, notes
+    words = {file: word for file in files if (word := _word(root, file))}
     splits = matching.splits_of(words.values())
     if len(splits) < 2 or len(splits) < len(words) or "train" not in splits.values():
         names = ", ".join(matching.relative(root, file) for file in files)
         mend = "have one file each with train, val or test in its name"
         raise UserError(f"{root}: cannot tell the splits of {names}; {mend}")
     others = ", ".join(matching.relative(root, file) for file in files if file not in words)
-    notes = [Note(f"{others} has no train, val or test in its name; it is left out")] if others else []
+    notes += [Note(f"{others} has no train, val or test in its name; it is left out")] if others else []
     return {file: (f"{word}/", splits[word]) for file, word in words.items()}, notes
+
+
+def _word(root: Path, file: Path) -> str:
+    """Return the word for a split in the name of a file, or of its folder."""
+    return matching.split_word(file.stem, *([file.parent.name] if file.parent != root else []))
+
+
+def _annotated(root: Path, files: list[Path]) -> list[Path]:
+    """Return the files without those of splits that have no annotation, and would be background."""
+    bare = [one for one in files if _word(root, one) and not read_dataset(root, one).annotations]
+    return [file for file in files if file not in bare] or files
+
+
+def _refuse_lost(root: Path, files: list[Path]) -> None:
+    """Raise UserError where the file of a split is damaged: its pictures would vanish with it."""
+    for file in _json_files(root):
+        beside = _of_instances(file) or not _of_instances(files[0])
+        if file not in files and beside and _word(root, file) and (found := streams.lost(file)):
+            raise UserError(f"{file}: {found}")
 
 
 def _contents(

@@ -74,6 +74,18 @@ def is_empty(annotation: Mapping[str, Any]) -> bool:
     return shape is None and not is_box(annotation)
 
 
+def box_of(annotation: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return left, top, right and bottom of an annotation's polygons; nothing where it has none."""
+    shape = annotation.get("segmentation")
+    if not isinstance(shape, list):
+        return ()
+    try:
+        axes = [[float(n) for part in shape for n in part[axis::2]] for axis in (0, 1)]
+        return (*map(min, axes), *map(max, axes))
+    except (TypeError, ValueError, OverflowError):  # an error where it is drawn
+        return ()
+
+
 def is_box(annotation: Mapping[str, Any]) -> bool:
     """Return whether an annotation has a box, and nothing that says which of its pixels are meant."""
     shape, box = annotation.get("segmentation"), annotation.get("bbox")
@@ -109,7 +121,12 @@ class Annotated:
         size = polygons.canvas_size(image, self.height, self.width, self.file)
         if size is None:
             return image, b""
-        found = [self._drawn(json.loads(text), size) for text in self.annotations]
+        contents = [json.loads(text) for text in self.annotations]
+        found = [self._drawn(content, size) for content in contents]
+        shapes = [one.get("segmentation") for one in contents]
+        lists = [shape for shape in shapes if isinstance(shape, list)]
+        parts = [part for shape in lists for part in shape if len(part) >= _LEAST]
+        polygons.refuse_parts([*map(polygons.near, parts)], self.file)
         labels = [label for label, _ in found]
 
         def over(n: int) -> tuple[bool, int]:

@@ -148,9 +148,13 @@ def labels(root: Path) -> dict[str, int]:
 def _files(root: Path) -> Iterator[Path]:
     """Yield CVAT's files: any name in the folder itself, `annotations*.xml` below."""
     for file in texts.visible(root, "*.xml"):
-        named = file.parent == root or file.name.startswith("annotations")
+        named = file.parent == root or _is_annotations(file)
         if named and "<annotations" in texts.head(file):  # Pascal VOC's have <annotation>
             yield file
+
+
+def _is_annotations(file: Path) -> bool:
+    return file.name.lower().startswith("annotations")
 
 
 def _checked(root: Path) -> list[Path]:
@@ -159,6 +163,9 @@ def _checked(root: Path) -> list[Path]:
         raise UserError(
             f"{root}: no XML file of CVAT's; export as `CVAT for images 1.1` and unpack it here"
         )
+    for file in filter(_is_annotations, texts.visible(root, "*.xml")):
+        if found := texts.lost(file):
+            raise UserError(f"{file}: {found}")
     return files
 
 

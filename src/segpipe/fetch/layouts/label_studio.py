@@ -19,7 +19,7 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, regions, texts
+from segpipe.fetch.layouts import matching, regions, streams, texts
 from segpipe.fetch.layouts.brush import Region
 from segpipe.fetch.sample import Note, Problem, Samples
 
@@ -128,6 +128,10 @@ def _tasks(root: Path) -> Iterator[tuple[Path, Task | Problem]]:
     files = [*_files(root)]
     if not files:
         raise UserError(f"{root}: no JSON of Label Studio's; export the project as JSON to this folder")
+    folders = {file.parent for file in files}
+    for file in texts.visible(root, "*.json"):
+        if file.parent in folders and file not in files and (lost := streams.lost(file)):
+            raise UserError(f"{file}: {lost}")
     for file in files:
         rows: dict[str, Task] = {}  # of JSON_MIN, which has one for each annotation of a task
         for number, entry in enumerate(_entries(file)):

@@ -87,6 +87,7 @@ class Labelled:
             except ValueError as error:
                 what = f"{shape.shape_type} of {len(shape.points)} points"
                 raise BadSampleError(self.file, f"shape {number}, a {what}", str(error)) from None
+        polygons.refuse_parts(_outlines(one), self.file)
         labels = [shape.label for shape in one.shapes]
         return image, polygons.indices(np.asarray(canvas), labels, self.table, self.file)
 
@@ -136,6 +137,11 @@ def samples(root: Path, table: ClassTable) -> Samples:
     if empty := sum(one.empty for one in facts):
         files = sum(one.empty > 0 for one in facts)
         yield Note(f"{empty} shapes in {files} files cover nothing (a polygon needs three points)")
+    if outside := sum(one.outside for one in facts):
+        files = sum(one.outside > 0 for one in facts)
+        yield Note(
+            f"{outside} shapes in {files} files lie outside of their pictures: they cover nothing"
+        )
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -196,6 +202,7 @@ class _Facts:
     labels: frozenset[str] = frozenset()
     image: str = ""
     empty: int = 0  # shapes that cover nothing
+    outside: int = 0  # shapes that lie outside of the picture
 
 
 def _facts_of(path: Path) -> _Facts:
@@ -211,7 +218,20 @@ def _facts(path: Path, size: int, modified: int) -> _Facts:
     except UserError:
         return _Facts()
     labels = frozenset(shape.label for shape in one.shapes)
-    return _Facts(labels, one.imagePath or "", sum(map(_is_empty, one.shapes)))
+    return _Facts(labels, one.imagePath or "", sum(map(_is_empty, one.shapes)), _outside(one))
+
+
+def _outside(one: Annotation) -> int:
+    """Count the polygons and rectangles that lie wholly outside of the picture."""
+    boxes = [np.concatenate([some.min(0), some.max(0)]) for some in _outlines(one)]
+    return polygons.outside(np.array(boxes).reshape(-1, 4), one.imageHeight, one.imageWidth)
+
+
+def _outlines(one: Annotation) -> list[np.ndarray]:
+    """Return the corners of the polygons and rectangles."""
+    kinds = ("polygon", "rectangle", None)
+    drawn = [shape for shape in one.shapes if shape.shape_type in kinds and not _is_empty(shape)]
+    return [np.array(shape.points) for shape in drawn]
 
 
 def _is_empty(shape: Shape) -> bool:

@@ -48,6 +48,22 @@ def outline(points: Any, size: tuple[int, int]) -> np.ndarray:
     return found
 
 
+def refuse_parts(outlines: Sequence[np.ndarray], file: str) -> None:
+    """Raise BadSampleError where all coordinates of a picture are parts of its width and height."""
+    if outlines and all(0 <= found.min(initial=0) <= found.max(initial=0) <= 1 for found in outlines):
+        raise BadSampleError(
+            file, "coordinates from 0 to 1 alone, as parts of width and height", "pixels"
+        )
+
+
+def outside(boxes: np.ndarray, height: int | None, width: int | None) -> int:
+    """Count the boxes [n, 4] of left, top, right and bottom that lie wholly outside of a picture."""
+    if not height or not width:
+        return 0
+    left, top, right, bottom = boxes.T
+    return int(((left >= width) | (top >= height) | (right <= 0) | (bottom <= 0)).sum())
+
+
 def near(points: Any) -> np.ndarray:
     """Return points as float64 [n, 2]. Raises ValueError where they are no pairs, or absurdly far."""
     try:

@@ -2,15 +2,15 @@
 
 The columns are found by their names: `ImageId, EncodedPixels`, with `ClassId` or without, or one column
 for both, `Image_Label` (`x.jpg_Fish`) or `ImageId_ClassId` (`x.jpg_1`). Run lengths are pairs of a first
-pixel and a length, counted from 1 down the columns; an empty field and -1 cover nothing. The class that
-stands later in the class table lies over the others. Pictures that no row names are not used.
+pixel and a length, counted from 1 down the columns; an empty field and -1 cover nothing. `Height` and
+`Width` say which size was drawn on. The class that stands later in the class table lies over the others.
+Pictures that no row names are not used.
 """
 
 import csv
-import io
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,13 @@ _COLUMNS = {
     "runs": ("encodedpixels", "encoded_pixels", "rle_mask", "rle"),
     "label": ("classid", "class_id", "class", "label"),
     "both": ("image_label", "imageid_classid"),
+    "height": ("height", "image_height", "img_height"),
+    "width": ("width", "image_width", "img_width"),
 }
 """The usual names of columns, in small letters."""
 
 Row = tuple[str, str]  # a label and run lengths
+Size = tuple[int, int]  # height and width
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,17 @@ class RunLengths:
     rows: tuple[Row, ...]
     table: ClassTable
     file: str
+    size: Size | None = None  # that the file gives the picture
+
+    def mask_size(self) -> Size | None:
+        """Return the height and width that the file gives the picture, if it does."""
+        return self.size
 
     def read(self) -> tuple[bytes, Mask]:
         """Return the image's bytes, and the mask. Raises BadSampleError for malformed run lengths."""
         image = self.image.read_bytes()
-        size = polygons.canvas_size(image, None, None, self.file)
+        height, width = self.size or (None, None)
+        size = polygons.canvas_size(image, height, width, self.file)
         if size is None:
             return image, b""
         rows = sorted(self.rows, key=lambda row: self.table.index_of(row[0]) or 0)
@@ -79,6 +88,15 @@ class RunLengths:
         return np.stack([starts - 1, ends], axis=1)
 
 
+@dataclass
+class _Own:
+    """What the rows of one picture say."""
+
+    file: str
+    rows: list[Row] = field(default_factory=list)
+    sizes: set[Size | None] = field(default_factory=set)
+
+
 def seen(root: Path) -> str | None:
     """Look for a CSV file with run lengths."""
     names = ", ".join(relative(root, path) for path in _files(root))
@@ -90,11 +108,11 @@ def samples(root: Path, table: ClassTable) -> Samples:
     if not (files := _files(root)):
         raise UserError(f"{root}: no CSV file with the columns ImageId and EncodedPixels, or the like")
     pictures = _pictures(root)
-    found, rows = dict[str, Matched](), dict[Path, tuple[str, list[Row]]]()
+    found, rows = dict[str, Matched](), dict[Path, _Own]()
     missing, placed = dict[str, Path](), dict[str, matching.File]()
     for path in files:
-        for picture, row in _rows(path):
-            if not (images := pictures.get(picture)):
+        for picture, row, size in _rows(path, pictures):
+            if not (images := _called(pictures, picture)):
                 missing.setdefault(picture, path)
                 continue
             if (file := placed.get(picture)) is None:
@@ -103,14 +121,16 @@ def samples(root: Path, table: ClassTable) -> Samples:
             for side, files_there in ((part.images, images), (part.masks, [path])):
                 known = side.setdefault(file.name, [])
                 known += [one for one in files_there if one not in known]
-            rows.setdefault(images[0], (f"{relative(root, path)} ({picture})", []))[1].append(row)
+            own = rows.setdefault(images[0], _Own(f"{relative(root, path)} ({picture})"))
+            own.rows.append(row)
+            own.sizes.add(size)
     if not found:
         raise UserError(f"{root}: holds none of the {len(missing)} pictures that {files[0].name} names")
     for picture, path in missing.items():
         yield Problem(f"{relative(root, path)} ({picture})", "no such picture", f"it below {root.name}/")
     unused = {path for images in pictures.values() for path in images} - rows.keys()
     next(iter(found.values())).unused["pictures that no row names"] = len(unused)
-    labels_used = _numbers(label for _, own in rows.values() for label, runs in own if runs)
+    labels_used = _numbers(label for own in rows.values() for label, runs in own.rows if runs)
     numbers = labels_used if polygons.ids_fit(labels_used.values()) else {}
 
     def made(
@@ -118,12 +138,14 @@ def samples(root: Path, table: ClassTable) -> Samples:
     ) -> Sample | Problem:
         if problem := pairs.incomplete(root, name, image, masks):
             return problem
-        file, own = rows[image[0]]
+        own = rows[image[0]]
+        if len(sizes := own.sizes - {None}) > 1:
+            return Problem(own.file, f"rows of {len(sizes)} sizes", "one Height and Width for a picture")
         labelled = tuple(
-            (label_in(table, label, numbers.get(label)), runs) for label, runs in own if runs
+            (label_in(table, label, numbers.get(label)), runs) for label, runs in own.rows if runs
         )
-        content = RunLengths(image[0].resolve(), labelled, table, file)
-        return Sample(name, split, relative(root, image[0]), file, content, upright=False)
+        content = RunLengths(image[0].resolve(), labelled, table, own.file, next(iter(sizes), None))
+        return Sample(name, split, relative(root, image[0]), own.file, content)
 
     if len(labels_used) > 1:
         yield Note(CLASS_ORDER)
@@ -132,7 +154,9 @@ def samples(root: Path, table: ClassTable) -> Samples:
 
 def labels(root: Path) -> dict[str, int]:
     """Return the labels of rows with run lengths, with the number of their class."""
-    return _numbers(label for path in _files(root) for _, (label, runs) in _rows(path) if runs)
+    pictures = _pictures(root)
+    rows = (row for path in _files(root) for _, row, _ in _rows(path, pictures))
+    return _numbers(label for label, runs in rows if runs)
 
 
 def _numbers(labels: Iterable[str]) -> dict[str, int]:
@@ -142,24 +166,31 @@ def _numbers(labels: Iterable[str]) -> dict[str, int]:
 
 
 def _pictures(root: Path) -> dict[str, list[Path]]:
-    """Return the pictures by what rows may call them, with suffix and without."""
+    """Return the pictures by what rows may call them: with folders, with suffix and without."""
     pictures: dict[str, list[Path]] = {}
     for path in filter(matching.is_image, texts.visible(root)):
         if matching.parsed(root, path).word not in matching.MASK_WORDS:
-            for called in (path.name, path.stem):
+            for called in {relative(root, path), path.name, path.stem}:
                 pictures.setdefault(matching.normal(called), []).append(path)
     return pictures
+
+
+def _called(pictures: Mapping[str, list[Path]], name: str) -> list[Path]:
+    """Return the pictures that a row means: another machine's path, or a suffix in other letters."""
+    path = texts.local(name)
+    ends = ["/".join(path.parts[n:]) for n in range(len(path.parts))]
+    bare = [path.stem] if matching.is_image(Path(path)) else []
+    return next((pictures[end] for end in (*ends, *bare) if end in pictures), [])
 
 
 def _files(root: Path) -> list[Path]:
     """Return the CSV files with the columns; a submission holds none that are true."""
     found = (path for path in texts.visible(root, "*.csv") if "submission" not in path.name.lower())
-    return [path for path in found if _columns(texts.head(path))]
+    return [path for path in found if _columns(next(texts.table(texts.head(path)), []))]
 
 
-def _columns(text: str) -> dict[str, int]:
+def _columns(header: list[str]) -> dict[str, int]:
     """Return the positions of the columns in a table; nothing where some are missing."""
-    header = next(csv.reader([text.replace("\r", "\n").partition("\n")[0]]), [])
     words = [word.strip().lower() for word in header]
     firsts = {
         what: [words.index(name) for name in names if name in words] for what, names in _COLUMNS.items()
@@ -168,20 +199,38 @@ def _columns(text: str) -> dict[str, int]:
     return found if "runs" in found and ("image" in found or "both" in found) else {}
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yield what each row calls its picture, with its label and run lengths."""
-    text = texts.read(path).replace("\r\n", "\n").replace("\r", "\n")
-    columns = _columns(text)
+def _rows(path: Path, pictures: Mapping[str, list[Path]]) -> Iterator[tuple[str, Row, Size | None]]:
+    """Yield what each row calls its picture, its label and run lengths, and the picture's size."""
     try:
-        for row in csv.reader(io.StringIO(text.partition("\n")[2], newline="")):
-            if not any(row):
-                continue
+        rows = texts.table(texts.read(path))
+        columns = _columns(next(rows, []))
+        for row in filter(any, rows):
             cells = {what: row[n].strip() for what, n in columns.items() if n < len(row)}
             picture, label = cells.get("image", ""), cells.get("label", "")
             if "both" in cells:
-                picture, _, label = cells["both"].rpartition("_")
+                picture, label = _parted(cells["both"], pictures)
             runs = cells.get("runs", "")
             called = f"class_{label}" if label.isdecimal() else label or OBJECT
-            yield matching.normal(picture), (called, "" if runs in ("-1", "nan") else runs)
+            size = _length(cells.get("height", "")), _length(cells.get("width", ""))
+            row_of_class = called, "" if runs in ("-1", "nan") else runs
+            yield matching.normal(picture), row_of_class, size if all(size) else None
     except csv.Error as error:
         raise UserError(f"{path}: not a CSV file ({error})") from None
+
+
+def _parted(both: str, pictures: Mapping[str, list[Path]]) -> tuple[str, str]:
+    """Part `x.jpg_Sugar_cane` behind the name of a picture: both sides may hold the sign between."""
+    places = [place for place, letter in enumerate(both) if letter == "_"]
+
+    def likely(place: int) -> tuple[bool, bool, int]:
+        name = matching.normal(both[:place])
+        return bool(_called(pictures, name)), matching.is_image(Path(name)), place
+
+    place = max(places, key=likely, default=0)
+    return both[:place], both[place:].removeprefix("_")
+
+
+def _length(text: str) -> int:
+    """Return a height or width, 0 where there is none; pandas writes `600.0` beside empty cells."""
+    found = re.fullmatch(r"(\d{1,6})(\.0*)?", text, re.ASCII)
+    return int(found[1]) if found else 0

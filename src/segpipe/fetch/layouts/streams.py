@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from segpipe.fetch.layouts import texts
+
 _FIRST, _PIECE = 1 << 14, 1 << 22  # characters that are read at once: at first, and at most
 LONGEST = 64 << 20  # characters of one element: a polygon of a million points takes 40 million
 
@@ -43,6 +45,20 @@ def first_list(path: Path, among: Collection[str]) -> str | None:
             return next((key for key in reader.members() if key in among and reader.peek() == "["), None)
     except (MalformedError, OSError):
         return None
+
+
+def lost(path: Path) -> str | None:
+    """Return why a file is no whole JSON, as `texts.lost` does; None where it is, or may be."""
+    if found := texts.lost(path):
+        return found
+    try:
+        with _opened(path) as file:
+            for _ in _Reader(file).members():
+                pass
+    except MalformedError as error:
+        if "an early end" in str(error) or texts.head(path).lstrip()[:1] == "<":
+            return f"no whole JSON ({error}); fetch or export it again, or remove it"
+    return None
 
 
 def elements(

@@ -1,5 +1,8 @@
 """Shared by the layouts: text files as people's tools write them, and which files count at all."""
 
+import csv
+import fnmatch
+import io
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -9,9 +12,11 @@ from typing import Any, TypeVar
 import pydantic
 
 from segpipe.common.errors import UserError
+from segpipe.common.files import UNFETCHED
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
+POINTER = "a pointer of Git LFS, not the file itself; run `git lfs pull`"
 _MOST, _MOST_LIST = 200, 20  # MB of a text file, and of a list or table of names
 _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _TOOLS_OWN = {"@eaDir", "__MACOSX", "__pycache__"}  # folders that are no data
@@ -28,6 +33,8 @@ def content(path: Path, most: int = _MOST) -> bytes:
         size = f"{path.stat().st_size / 1e6:,.0f} MB"
         raise UserError(f"{path}: {size}; one like this has at most {most} MB; split it into several")
     data = path.read_bytes()
+    if data.startswith(UNFETCHED):
+        raise UserError(f"{path}: {POINTER}")
     if data[:2] in _BOMS:
         try:
             return data.decode(_BOMS[data[:2]]).encode()
@@ -41,6 +48,14 @@ def head(path: Path) -> str:
     with path.open("rb") as opened:
         data = opened.read(1 << 16)
     return data.decode(_BOMS.get(data[:2], "utf-8-sig"), "replace")
+
+
+def lost(path: Path) -> str | None:
+    """Return what a file holds if its content never came, in words for an error; None for any other."""
+    start = head(path).lstrip()
+    if start.startswith(UNFETCHED.decode()):
+        return POINTER
+    return None if start else "an empty file; fetch or export it again, or remove it"
 
 
 def read(path: Path, most: int = _MOST) -> str:
@@ -72,6 +87,13 @@ def lines(path: Path) -> list[str]:
     return [line for line in stripped if line and not line.startswith("#")]
 
 
+def table(text: str) -> Iterator[list[str]]:
+    """Yield the rows of a table, parted by what its first line has most of: commas, `;` or tabs."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    head = text.partition("\n")[0]
+    return csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+
+
 def local(path: str) -> PurePosixPath:
     """Return a path that another machine wrote, in this one's form: slashes, no `./`, NFC."""
     return PurePosixPath(unicodedata.normalize("NFC", path.replace("\\", "/")))
@@ -80,7 +102,7 @@ def local(path: str) -> PurePosixPath:
 def visible(root: Path, pattern: str = "*") -> Iterator[Path]:
     """Yield the files in a folder and below, sorted, without hidden ones and what tools leave behind.
 
-    Links to folders are followed, each folder once.
+    `pattern` and names are compared in small letters. Links to folders are followed, each folder once.
     """
     seen = {root.resolve()}
     found = []
@@ -93,7 +115,7 @@ def visible(root: Path, pattern: str = "*") -> Iterator[Path]:
                 kept.append(name)
         folders[:] = kept
         found += [here / name for name in names if not _hidden(name)]
-    return (path for path in sorted(found) if path.match(pattern))
+    return (path for path in sorted(found) if fnmatch.fnmatchcase(path.name.lower(), pattern))
 
 
 def _hidden(name: str) -> bool:

@@ -50,6 +50,9 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
             yield f"{name} is a volume, and segpipe takes single pictures: save its slices"
         elif Path(name).suffix.lower() in matching.ARCHIVES:
             yield f"{name} is an archive: unpack it"
+    for file in (file for file in files if file.path.suffix.lower() in _LABELS):
+        if found := texts.lost(file.path):
+            yield f"{matching.relative(root, file.path)} is {found}"
     for word in MASK_WORDS:
         inside = [file for file in files if file.word == word]
         if inside and not any(is_image(file.path) for file in inside):

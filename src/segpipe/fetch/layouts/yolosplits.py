@@ -33,7 +33,8 @@ class Files:
         self.root = root
         found = {matching.normal(matching.relative(root, p)): p for p in texts.visible(root)}
         self.pictures = {name: path for name, path in found.items() if matching.is_image(path)}
-        self.texts = {name: path for name, path in found.items() if path.suffix == ".txt"}
+        listed = {name: path for name, path in found.items() if path.suffix.lower() == ".txt"}
+        self.texts = {name[:-4] + ".txt": path for name, path in listed.items()}
         self.folders = {f"{folder}" for name in self.pictures for folder in PurePosixPath(name).parents}
         self.labelled = {name.rpartition("/")[0] for name in self.texts}
 

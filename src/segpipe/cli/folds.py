@@ -28,6 +28,8 @@ def folds(
             print(f"missing: fold{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}")
         for fold, name in found.repeated.items():
             print(f"fold {fold} ran several times; {name} is the newest, and counts")
+        for why in found.left_out:
+            print(why)
 
 
 def _table(title: str, found: Any) -> Any:

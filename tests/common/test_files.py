@@ -19,6 +19,11 @@ def test_an_error_while_writing_leaves_the_old_content(tmp_path):
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file.txt", "old")]
 
 
+def test_an_error_that_is_not_the_systems_keeps_its_words(tmp_path):
+    with pytest.raises(OSError, match=r"^encoder error -2$"), replaces(tmp_path / "file"):
+        raise OSError("encoder error -2")
+
+
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
     for name in ("one", "two"):
         with replaces(tmp_path / "out") as partial:

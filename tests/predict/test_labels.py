@@ -265,3 +265,16 @@ def test_a_picture_that_cannot_be_read_has_no_labels_and_the_others_have(predict
     assert (code, "1 of 4 pictures could not be read" in complained) == (1, True)
     assert read(tmp_path / "out/labels", "coco", PETS)[0].keys() == {"one", "trip/one", "trip/über"}
     assert not (tmp_path / "out/labels/images/bad.jpg").exists()
+
+
+def test_a_picture_whose_labels_have_too_long_a_name_is_listed_and_the_others_have_labels(
+    predict, photos, tmp_path
+):
+    """Names have 255 bytes at most: `.json` is longer than `.jpg`."""
+    name, out = "n" * 251, tmp_path / "out"
+    (photos / "one.jpg").rename(photos / f"{name}.jpg")
+    code, _, complained = predict(photos, "-o", out, "--labels", "labelme")
+    assert (code, "1 of 3 pictures could not be read" in complained) == (1, True)
+    assert f"{name}.jpg: a name that is too long" in complained
+    assert read(out / "labels", "labelme", PETS)[0].keys() == {"trip/one", "trip/über"}
+    assert len((out / "shares.csv").read_text().splitlines()) == 1 + 2

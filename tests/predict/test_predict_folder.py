@@ -362,6 +362,29 @@ def test_names_of_any_bytes_and_any_length_are_kept(predict, photos, tmp_path):
     assert os.fsencode(str(photos / odd)) in (tmp_path / "out/shares.csv").read_bytes()
 
 
+def test_an_overlay_of_a_picture_that_jpeg_cannot_hold_has_every_nth_pixel(predict, photos, tmp_path):
+    Image.new("RGB", (65_501, 3), "red").save(photos / "strip.png")
+    out = tmp_path / "out"
+    assert predict(photos, "-o", out)[0] == 0
+    assert Image.open(out / "masks/strip.png").size == (65_501, 3)
+    assert Image.open(out / "overlays/strip.jpg").size == (32_751, 2)
+
+
+def test_a_picture_whose_files_have_too_long_a_name_is_listed_and_the_rest_is_done(
+    predict, photos, tmp_path
+):
+    """Names have 255 bytes at most: a mask is longer than a picture without suffix, by `.png`."""
+    too_long, out = photos / ("n" * 252), tmp_path / "out"
+    shutil.copy(photos / "one.jpg", too_long)
+    code, _, complained = predict(photos, too_long, "-o", out)
+    assert (code, "1 of 6 pictures could not be read" in complained) == (1, True)
+    failed = rows(out / "failed.csv")
+    assert failed == [
+        {"path": str(too_long), "reason": "a name that is too long for a file that is written of it"}
+    ]
+    assert len(files(out / "masks")) == len(rows(out / "shares.csv")) == 5
+
+
 @pytest.mark.parametrize("how", ["npz", "png"])
 @pytest.mark.parametrize("options", [[], ["--tile"], ["--tta"], ["--scales", "1,2"]])
 def test_probabilities_come_back_in_16_bits(predict, model, photos, tmp_path, how, options):

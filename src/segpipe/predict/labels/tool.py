@@ -40,8 +40,8 @@ class Tool:
         upright picture, 255 for ignored pixels. Raises BadSampleError where no tool's file holds the
         name.
         """
-        size, labels = (mask.shape[0], mask.shape[1]), self.encoded(mask)
-        return Entry(self.copy(picture, name), size, labels, self.remark(picture))
+        size, labels, remark = (mask.shape[0], mask.shape[1]), self.encoded(mask), self.remark(picture)
+        return Entry(self.copy(picture, name), size, labels, remark)
 
     def copy(self, picture: Path, name: str) -> str:
         """Copy a picture; return its path in the folder of pictures. Raises as `of`."""
@@ -64,6 +64,10 @@ class Tool:
 
     def add(self, entry: Entry) -> None:
         """Write the labels of a picture; from one thread, in the order in which they shall stand."""
+
+    def drop(self, entry: Entry) -> None:
+        """Remove the copy of a picture whose labels cannot be added."""
+        (self.folder / self.pictures / entry.name).unlink()
 
     def finish(self) -> None:
         """Write what comes after all pictures."""

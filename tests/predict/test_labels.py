@@ -278,3 +278,26 @@ def test_a_picture_whose_labels_have_too_long_a_name_is_listed_and_the_others_ha
     assert f"{name}.jpg: a name that is too long" in complained
     assert read(out / "labels", "labelme", PETS)[0].keys() == {"trip/one", "trip/über"}
     assert len((out / "shares.csv").read_text().splitlines()) == 1 + 2
+
+
+@pytest.mark.parametrize("tool", ["coco", "yolo", "labelme"])
+def test_pictures_without_a_known_suffix_get_that_of_their_content_and_keep_their_labels(
+    tool, predict, tmp_path, rng
+):
+    """DICOM's files are called so; `IM.txt` would be the labels of all."""
+    formats = {"IM.0001": "png", "IM.0002": "jpeg", "IM.0003": "tiff", "IM": "bmp", "IM.5": "webp"}
+    names = [tmp_path / f"scans/{name}" for name in formats]
+    names[0].parent.mkdir()
+    for path in names:
+        pixels = rng.integers(0, 256, (6, 8, 3), np.uint8)
+        Image.fromarray(pixels).resize((60, 45)).save(path, formats[path.name])
+    code, _, complained = predict(*names, "-o", tmp_path / "out", "--labels", tool)
+    assert (code, complained) == (0, "")
+    copies = tmp_path / "out/labels" / ("" if tool == "labelme" else "images")
+    expected = ["IM.0001.png", "IM.0002.jpg", "IM.0003.tif", "IM.bmp", "IM.5.webp"]
+    assert all((copies / name).is_file() for name in expected)
+    back, _ = read(tmp_path / "out/labels", tool, PETS)
+    assert back.keys() == {*formats}
+    for name, mask in back.items():
+        predicted = np.asarray(Image.open(tmp_path / f"out/masks/{name}.png")) - 1
+        assert least_iou(predicted, mask) >= (1 if tool in EXACT else 0.99)

@@ -267,6 +267,18 @@ def test_a_picture_that_cannot_be_read_has_no_labels_and_the_others_have(predict
     assert not (tmp_path / "out/labels/images/bad.jpg").exists()
 
 
+def test_a_picture_whose_name_no_label_can_hold_has_a_mask_and_the_others_have_labels(
+    predict, photos, tmp_path
+):
+    (photos / "one.jpg").rename(photos / "two\nlines.jpg")
+    (photos / "trip/one.jpg").rename(photos / "trip/9.41\u202fAM.jpg")
+    out = tmp_path / "out"
+    code, _, complained = predict(photos, "-o", out, "--labels", "coco")
+    assert (code, "an unprintable letter in its name" in complained) == (1, True)
+    assert (out / "masks/two\nlines.png").is_file()
+    assert read(out / "labels", "coco", PETS)[0].keys() == {"trip/9.41\u202fAM", "trip/über"}
+
+
 def test_a_picture_whose_labels_have_too_long_a_name_is_listed_and_the_others_have_labels(
     predict, photos, tmp_path
 ):

@@ -12,7 +12,7 @@ from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.fetch.layouts.matching import SUFFIXES
 from segpipe.fetch.layouts.polygons import IGNORE_LABEL
 from segpipe.fetch.pillow import open_one
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.sample import BadSampleError, bad_name
 from segpipe.fetch.stored import PNG, format_of
 
 _BY_FORMAT = {
@@ -51,10 +51,8 @@ class Tool:
 
     def copy(self, picture: Path, name: str) -> str:
         """Copy a picture; return its path in the folder of pictures. Raises as `of`."""
-        if not name.isprintable():
-            raise BadSampleError(
-                str(picture), "a name that is no printable UTF-8", "one that labels can hold"
-            )
+        if problem := bad_name(str(picture), name):
+            raise BadSampleError(problem.file, problem.found, problem.expected)
         suffix = _suffix(picture)
         copy = self.folder / self.pictures / f"{name}{suffix}"
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from helpers import PETS
 from rasterio.transform import from_origin
 from test_predict_folder import files, rows
@@ -88,6 +89,30 @@ def test_a_few_bytes_of_a_tiff_and_a_palette_do_not_end_the_run(predict, scene, 
     assert "2 pictures in" in said
     assert "palette.tif: a GeoTIFF, whose mask is a PNG without its place; since GDAL reads it" in said
     assert [row["path"].rpartition("/")[2] for row in rows(tmp_path / "out/failed.csv")] == ["cut.tif"]
+
+
+@pytest.mark.parametrize("options", [[], ["--tile"]])
+def test_stacks_and_rasters_without_a_valid_pixel_are_listed(predict, scene, tmp_path, rng, options):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    pixels = rng.integers(1, 256, (90, 90, 3), np.uint8)
+    with tifffile.TiffWriter(folder / "stack.tif") as stack:
+        for _ in range(3):
+            stack.write(pixels, photometric="rgb", extratags=[(33550, "d", 3, (0.5, 0.5, 0))])
+    geotiff(folder / "nothing.tif", 0 * pixels, nodata=0)
+    scene.rename(folder / "good.tif")
+    code, _, said = predict(folder, "-o", tmp_path / "out", *options)
+    assert (code, "2 of 3 pictures could not be read" in said) == (1, True)
+    assert "stack.tif: holds 3 pages; segpipe takes single pictures" in said
+    assert "nothing.tif: a picture of NaN or no data alone" in said
+    assert files(tmp_path / "out/masks") == ["good.tif"], "nothing half-written"
+
+
+def test_smaller_copies_of_a_raster_are_no_pages(predict, scene, tmp_path):
+    with rasterio.open(scene, "r+") as opened:
+        opened.build_overviews([2, 4])
+    assert predict(scene, "-o", tmp_path / "out", "--tile")[0] == 0
+    assert files(tmp_path / "out/masks") == ["scene.tif"]
 
 
 @pytest.mark.parametrize("options", [[], ["--tile"]])

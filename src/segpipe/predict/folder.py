@@ -17,6 +17,7 @@ from rich.progress import Progress
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.profile import Mark
+from segpipe.fetch.pictures import no_valid_pixel
 from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
@@ -163,6 +164,8 @@ class Work:
                     overlay.add(rows.start, seen, mask)
                     pixels += raster.counted(mask, invalid, table)
                     self.progress(rows.stop / size[0])
+                if not pixels.any():
+                    raise no_valid_pixel(str(source.path))
             remark = picture.remark()
         outputs.write_overlay(self._overlay(source), overlay.pixels, overlay.mask, table)
         return Done(size, pixels, remark, None)

@@ -9,6 +9,7 @@ from rasterio.transform import from_origin
 from test_predict_folder import files, rows
 
 from segpipe import load_model
+from segpipe.common.classes import ClassTable
 from segpipe.predict import raster
 
 PLACE = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_200_000, 0.5, 0.5)}
@@ -58,6 +59,27 @@ def test_pixels_without_data_have_none_in_the_mask(predict, scene, tmp_path, opt
         assert written.nodata == 255
     assert (mask[5:40, 10:30] == 255).all()
     assert (mask == 255).sum() == 35 * 20
+
+
+@pytest.mark.parametrize(
+    ("ignore", "nodata"), [((), 255), ((9,), 9), (("#ff0000", 0, 200), 0), (("blur",), 255)]
+)
+def test_pixels_without_data_have_the_first_number_that_the_table_ignores(
+    model, tmp_path, rng, ignore, nodata
+):
+    """So `fetch` reads such masks, with the very table of the model."""
+    pixels = rng.integers(1, 256, (6, 7, 3), np.uint8)
+    pixels[:2] = 0
+    scene = geotiff(tmp_path / "scene.tif", pixels, nodata=0)
+    table = ClassTable(PETS.classes, ignore)
+    with raster.opened(scene, load_model(model).input) as opened:
+        raster.write_mask(tmp_path / "mask.tif", np.zeros((6, 7), np.uint8), opened, table)
+    with rasterio.open(tmp_path / "mask.tif") as written:
+        assert written.nodata == nodata
+        mask = written.read(1)
+    assert (mask[:2] == nodata).all() and (mask[2:] == 1).all()
+    known = any(isinstance(value, int) for value in ignore)
+    assert table.unknown_values(mask) == ({} if known else {255: 14})
 
 
 def test_what_cannot_be_read_or_has_other_bands_is_listed_and_the_rest_is_done(

@@ -156,13 +156,15 @@ def mask_beside(path: Path, raster: Raster, table: ClassTable) -> Iterator[Calla
     """Write a mask as GeoTIFF with the raster's place; yield the function that writes rows of it.
 
     The function takes the first row, class indices uint8 [rows, width], and which pixels are invalid:
-    these get the file's no-data value. The file appears once the block succeeds.
+    these get the file's no-data value, one that the table ignores if there is any. The file appears once
+    the block succeeds.
     """
     import rasterio
 
     values, palette = file_values(table)
-    free = [number for number in range(255, -1, -1) if number not in values[: len(table)]]
-    nodata = free[0] if free else None
+    ignored = (value for value in table.ignore if isinstance(value, int))
+    free = (number for number in range(255, -1, -1) if number not in values[: len(table)])
+    nodata = next(ignored, next(free, None))
     source = raster.dataset
     height, width = raster.size
     with whole(path) as partial, rasterio.open(

@@ -158,6 +158,19 @@ def test_masks_lie_on_the_picture_as_exif_turns_it(tool, turn, tmp_path):
         assert least_iou(mask, back["one"]) >= 0.99
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("size", [(7, 7), (7, 9)])
+def test_coco_says_where_a_size_does_not_tell_that_exif_turns_the_picture(size, turn, tmp_path):
+    """Turns from 5 on swap the edges, which shows unless they are equal."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turn
+    Image.new("RGB", size).save(tmp_path / "one.png", exif=exif)
+    mask = np.zeros(size if turn >= 5 else size[::-1], np.uint8)
+    with labels_in(tmp_path / "labels", "coco", TABLES["background"]) as labels:
+        remark = labels.of(tmp_path / "one.png", "one", mask).remark
+    assert bool(remark) == (turn in (2, 3, 4) or (turn >= 5 and size == (7, 7)))
+
+
 def test_the_tools_get_the_colours_of_the_classes(tmp_path):
     classes = TABLES["background"]
     for tool in (*EXACT, *POLYGONS):

@@ -119,6 +119,25 @@ def test_a_written_mask_is_one_that_training_would_read_as_the_same_classes(tabl
     assert (table.to_indices(values) == mask).all()
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((1, 2, 3), "1 = a, 2 = b, 3 = c"),
+        (((7, 4), 2, 0), "7 = a, 2 = b, 0 = c"),
+        (("cat", ("hound", "poodle"), "rest"), "0 = a, 1 = b, 2 = c"),
+        ((0, "cat", (5, "dog")), "0 = a, 1 = b, 5 = c"),
+        (("#ff0000", "#00ff00", "#0000ff"), "0 = a, 1 = b, 2 = c"),
+    ],
+)
+def test_the_numbers_that_are_printed_are_those_in_the_masks(tmp_path, values, said):
+    rows = (SegmentationClass(n, v, f"#00000{n}") for n, v in zip("abc", values, strict=True))
+    table = ClassTable(tuple(rows))
+    assert outputs.numbers(table) == said
+    outputs.write_mask(tmp_path / "mask.png", np.arange(3, dtype=np.uint8)[None], table)
+    written = np.asarray(Image.open(tmp_path / "mask.png"))[0]
+    assert ", ".join(f"{value} = {name}" for value, name in zip(written, "abc", strict=True)) == said
+
+
 def scores_of_masks(out, truth, table):
     """Score written masks by their name: truth holds class indices."""
     total, boundaries = np.zeros((len(table),) * 2, np.int64), 0

@@ -56,6 +56,12 @@ def file_values(table: ClassTable) -> tuple[np.ndarray, np.ndarray]:
     return values, palette[: int(values.max()) + 1]
 
 
+def numbers(table: ClassTable) -> str:
+    """Return the pixel of each class in mask files in one line, for people."""
+    values, _ = file_values(table)
+    return ", ".join(f"{value} = {name}" for value, name in zip(values, table.names, strict=False))
+
+
 def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> None:
     """Write the overlay of a picture as JPEG."""
     picture = overlay(pixels, mask, table)

@@ -294,6 +294,21 @@ def test_globs_keep_the_folders_below_their_first_wildcard(predict, photos, tmp_
     assert files(tmp_path / "out/masks") == ["one.png", "trip/one.png", "two.png"]
 
 
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        ("*.jpg", "out"),
+        ("*.jpg", "trip/x"),
+        ("t*/*.jpg", "out"),
+        ("*/*.jpg", "trip/x"),
+        ("one.jpg", "."),
+    ],
+)
+def test_the_output_may_lie_where_a_pattern_does_not_reach(photos, monkeypatch, given, out):
+    monkeypatch.chdir(photos)
+    assert "one" in {Path(source.name).name for source in find([given], Path(out))}
+
+
 def test_a_name_with_brackets_is_a_name(photos, tmp_path):
     (photos / "one.jpg").rename(photos / "[1].jpg")
     assert [s.name for s in find([str(photos / "[1].jpg")], tmp_path / "out")] == ["[1]"]
@@ -305,6 +320,8 @@ def test_a_name_with_brackets_is_a_name(photos, tmp_path):
         (["photos"], "photos", "the output folder photos is inside the input photos"),
         (["photos"], "photos/out", "the output folder photos/out is inside the input photos"),
         (["photos/**/*.jpg"], "photos/trip/x", "is inside the input"),
+        (["photos/*/*.jpg"], "photos/x", "is inside the input"),
+        (["photos/t*/*/*.webp"], "photos/trip", "is inside the input"),
         (["photos/trip/../.."], "out", "the output folder out is inside the input"),
         (["out/masks"], "out", "the input out/masks is inside the output folder out"),
         (["out/overlays/a.jpg"], "out", "the input out/overlays/a.jpg is inside the output folder"),

@@ -267,6 +267,7 @@ def test_names_with_any_spaces_are_taken_and_those_that_no_file_can_hold_are_lef
         ("missing", "to_label", "error: missing: no such file or folder"),
         ("pool", "pool/to_label", "error: the output folder pool/to_label is inside the input pool"),
         ("pool", "full", "error: full exists, and may hold corrections"),
+        ("../pool", ".", "error: .: no name; give a new folder by its name for -o"),
     ],
 )
 def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, out, said):
@@ -274,6 +275,7 @@ def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, o
         (project / name).mkdir()
     (project / "full/mine.json").write_text(json.dumps("by hand"))
     save(project / "pool", one=plain(RED))
+    os.chdir(project / "empty" if out == "." else project)
     code, printed = command(pool, "-o", out)
     assert code == 1
     assert printed.startswith(said)

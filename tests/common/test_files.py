@@ -1,5 +1,6 @@
 """Files and folders are written whole or not at all."""
 
+import errno
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import name_hash, replaces, write_json, write_text
 
 
@@ -17,6 +19,11 @@ def test_an_error_while_writing_leaves_the_old_content(tmp_path):
         partial.write_text("half")
         raise RuntimeError
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file.txt", "old")]
+
+
+def test_an_error_that_is_not_the_systems_keeps_its_words(tmp_path):
+    with pytest.raises(OSError, match=r"^encoder error -2$"), replaces(tmp_path / "file"):
+        raise OSError("encoder error -2")
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
@@ -103,3 +110,13 @@ def test_name_hash_never_changes():
     assert name_hash("Abyssinian_1", "val") == pytest.approx(0.8018833700186846)
     shares = [name_hash(f"photo {n}", "val") < 0.1 for n in range(10_000)]
     assert 0.09 < sum(shares) / len(shares) < 0.11
+
+
+def test_where_a_copy_fills_the_disk_the_copy_is_named_and_not_its_source(capsys):
+    @exits_cleanly
+    def main():
+        raise OSError(errno.ENOSPC, "No space left on device", "big/11.jpg", None, "out/11.jpg")
+
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.startswith("error: out/11.jpg: No space left on device; make room")

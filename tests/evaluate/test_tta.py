@@ -140,7 +140,7 @@ def test_an_image_gets_the_same_alone_and_in_a_batch(rng):
     ("size", "scales", "expected"),
     [
         ((128, 128), (0.75, 1.0, 1.25), [(96, 96), (128, 128), (160, 160)]),
-        ((128, 128), (1.1,), [(128, 128)]),  # 140.8
+        ((128, 128), (1.35,), [(160, 160)]),  # 172.8
         ((128, 128), (1.125,), [(160, 160)]),  # 144, as near to 128: up
         ((96, 160), (1.5,), [(160, 256)]),  # 144 and 240
         ((32, 64), (0.25, 1), [(32, 32), (32, 64)]),  # 8 and 16: at least 32
@@ -158,6 +158,8 @@ def test_a_scale_comes_to_the_nearest_multiple_of_32(size, scales, expected):
         ((4.5,), "a scale of 4.5; expected"),
         ((float("nan"),), "a scale of nan; expected"),
         ((), "no scale; 1 is the network's own size"),
+        ((1.1,), "the scale 1.1 comes to 128 x 128 px, the network's own size, because edges are"),
+        ((0.9, 2.0), "the scale 0.9 comes to 128 x 128 px, the network's own size"),
         ((1.0, 1.0), "the scales 1 and 1 both come to 128 x 128 px"),
         (
             (0.5, 1.0, 1.1),

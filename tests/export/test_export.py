@@ -324,6 +324,17 @@ def test_a_folder_of_other_things_is_no_place_for_a_savedmodel(tmp_path):
         FORMATS["savedmodel"].check(tmp_path, False)
 
 
+@pytest.mark.parametrize("other", ["a.onnx", "a.tflite", "saved_model.pb"])
+def test_an_export_does_not_replace_the_card_of_another(tmp_path, other):
+    """`push-hub` would send the new card with the other export."""
+    (tmp_path / other).touch()
+    (tmp_path / "MODEL_CARD.md").write_text("---\ntags:\n- segpipe\n---\n")
+    with pytest.raises(UserError, match=re.escape(f"{other} is there already, and MODEL_CARD.md")):
+        FORMATS["onnx-int8"].check(tmp_path / "b.onnx", False)
+    (tmp_path / other).rename(tmp_path / "b.onnx")
+    FORMATS["onnx-int8"].check(tmp_path / "b.onnx", False)
+
+
 def test_an_export_has_the_suffix_of_its_format(tmp_path):
     with pytest.raises(UserError, match=r"model\.onnx: expected a name that ends in \.tflite"):
         FORMATS["tflite-int8"].check(tmp_path / "model.onnx", False)

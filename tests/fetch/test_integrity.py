@@ -344,6 +344,16 @@ def test_an_unprintable_name_is_reported_in_printable_letters(pairs, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["9.41\u202fAM", "\u5199\u771f\u30001", "a\u00a0b"])
+def test_a_name_may_have_any_spaces(pairs, tmp_path, name):
+    """macOS and Japanese writers use others than ASCII's."""
+    for kind in ("images", "masks"):
+        path = some(pairs, kind)
+        path.rename(path.with_stem(name))
+    fetch(pairs, tmp_path / "raw")
+    assert sample(tmp_path / "raw", name)["name"].decode() == name
+
+
 def test_an_unreadable_mask_is_named_and_not_its_image(pairs, tmp_path):
     mask = some(pairs, "masks")
     mask.unlink()

@@ -198,6 +198,26 @@ def test_a_palette_stays(mine, tmp_path):
     assert (TABLE.to_indices(stored(mine, NAMES[1])) == corrected(1)).all()
 
 
+@pytest.mark.parametrize("entries", [1, 2, 3, 5])
+def test_values_that_a_short_palette_lacks_are_written_whole(mine, tmp_path, entries):
+    """Pillow stores such a mask in 1, 2 or 4 bits a pixel: 9 would become 1, and 4 would become 0."""
+    before = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for name in NAMES:
+        drawn = Image.fromarray(before)
+        drawn.putpalette([7, 8, 9] * entries)
+        drawn.save(mine / f"masks/{name}.png")
+    names = ["background", "cat", "dog", "car", "bus"]
+    rows = (SegmentationClass(name, index, f"#00000{index}") for index, name in enumerate(names))
+    table = ClassTable(tuple(rows), (255,))
+    new = before.copy()
+    new[:2], new[2:4], new[4:6] = 2, 4, 255
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: new}, table)
+    done = take(mine, "coco", table)
+    assert (stored(mine, NAMES[1]) == new).all()
+    assert done.changed == 6 * WIDTH
+    assert Image.open(mine / f"masks/{NAMES[1]}.png").getpalette()[:3] == [7, 8, 9]
+
+
 def refused(mine, tool, expected):
     before = stored(mine)
     with pytest.raises(UserError, match=re.escape(expected)):

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -236,6 +238,28 @@ def test_what_cannot_be_read_is_left_out_and_said(project, command):
     assert (code, "error: none of 1 pictures can be read" in said) == (1, True)
 
 
+SPACES = ("9.41\u202fAM", "\u5199\u771f\u30001", "a\u00a0b")  # as macOS and Japanese writers have them
+
+
+@pytest.mark.parametrize("tool", [None, "coco", "labelme"])
+def test_names_with_any_spaces_are_taken_and_those_that_no_file_can_hold_are_left_out_and_said(
+    project, command, tool
+):
+    set_params(project, {"data.classes": PETS.to_json()["classes"]})
+    save(project / "pool", **{name: plain(RED) for name in SPACES})
+    for name in ("two\nlines", os.fsdecode(b"caf\xe9"), "n" * 251):
+        Image.fromarray(plain(RED)).save(project / f"pool/{name}.png")
+    code, said = command("pool", "-o", "to_label", *(["--labels", tool] if tool else []))
+    assert code == 0, said
+    bad, whole = (3, [*SPACES]) if tool == "labelme" else (2, [*SPACES, "n" * 251])
+    assert f"note: {bad} pictures cannot be read, and are left out: " in said
+    assert r"pool/caf\udce9.png: an unprintable letter in its name" in said
+    assert r"pool/two\nlines.png: an unprintable letter" in said
+    assert f"{len(whole)} of 6 pictures to label" in said
+    copies = [Path(one).stem for one in files(project / "to_label") if one.endswith(".png")]
+    assert sorted(copies) == sorted(whole)
+
+
 @pytest.mark.parametrize(
     ("pool", "out", "said"),
     [
@@ -243,6 +267,7 @@ def test_what_cannot_be_read_is_left_out_and_said(project, command):
         ("missing", "to_label", "error: missing: no such file or folder"),
         ("pool", "pool/to_label", "error: the output folder pool/to_label is inside the input pool"),
         ("pool", "full", "error: full exists, and may hold corrections"),
+        ("../pool", ".", "error: .: no name; give a new folder by its name for -o"),
     ],
 )
 def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, out, said):
@@ -250,6 +275,7 @@ def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, o
         (project / name).mkdir()
     (project / "full/mine.json").write_text(json.dumps("by hand"))
     save(project / "pool", one=plain(RED))
+    os.chdir(project / "empty" if out == "." else project)
     code, printed = command(pool, "-o", out)
     assert code == 1
     assert printed.startswith(said)

@@ -17,6 +17,7 @@ from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.common.records import Tiles
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Sample
+from segpipe.label.suspects import table
 from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.write import write_records
 from segpipe.train.saving import save_model
@@ -160,6 +161,13 @@ def test_pictures_that_are_gone_since_are_said(project, suspects):
     assert code == 1
     assert "such as test-2; run `dvc repro`" in printed
     assert not (project / "results/suspects.csv").exists()
+
+
+def test_without_a_suspect_the_table_has_its_columns_alone():
+    """As where every mask is ignored as a whole."""
+    assert table([]).to_csv(index=False) == (
+        "name,split,quality,regions,labelled,predicted,share,sureness,top,left,height,width\n"
+    )
 
 
 def test_a_folder_of_something_else_is_not_replaced(project, suspects):

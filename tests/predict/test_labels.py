@@ -158,6 +158,19 @@ def test_masks_lie_on_the_picture_as_exif_turns_it(tool, turn, tmp_path):
         assert least_iou(mask, back["one"]) >= 0.99
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("size", [(7, 7), (7, 9)])
+def test_coco_says_where_a_size_does_not_tell_that_exif_turns_the_picture(size, turn, tmp_path):
+    """Turns from 5 on swap the edges, which shows unless they are equal."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turn
+    Image.new("RGB", size).save(tmp_path / "one.png", exif=exif)
+    mask = np.zeros(size if turn >= 5 else size[::-1], np.uint8)
+    with labels_in(tmp_path / "labels", "coco", TABLES["background"]) as labels:
+        remark = labels.of(tmp_path / "one.png", "one", mask).remark
+    assert bool(remark) == (turn in (2, 3, 4) or (turn >= 5 and size == (7, 7)))
+
+
 def test_the_tools_get_the_colours_of_the_classes(tmp_path):
     classes = TABLES["background"]
     for tool in (*EXACT, *POLYGONS):
@@ -265,3 +278,51 @@ def test_a_picture_that_cannot_be_read_has_no_labels_and_the_others_have(predict
     assert (code, "1 of 4 pictures could not be read" in complained) == (1, True)
     assert read(tmp_path / "out/labels", "coco", PETS)[0].keys() == {"one", "trip/one", "trip/über"}
     assert not (tmp_path / "out/labels/images/bad.jpg").exists()
+
+
+def test_a_picture_whose_name_no_label_can_hold_has_a_mask_and_the_others_have_labels(
+    predict, photos, tmp_path
+):
+    (photos / "one.jpg").rename(photos / "two\nlines.jpg")
+    (photos / "trip/one.jpg").rename(photos / "trip/9.41\u202fAM.jpg")
+    out = tmp_path / "out"
+    code, _, complained = predict(photos, "-o", out, "--labels", "coco")
+    assert (code, "an unprintable letter in its name" in complained) == (1, True)
+    assert (out / "masks/two\nlines.png").is_file()
+    assert read(out / "labels", "coco", PETS)[0].keys() == {"trip/9.41\u202fAM", "trip/über"}
+
+
+def test_a_picture_whose_labels_have_too_long_a_name_is_listed_and_the_others_have_labels(
+    predict, photos, tmp_path
+):
+    """Names have 255 bytes at most: `.json` is longer than `.jpg`."""
+    name, out = "n" * 251, tmp_path / "out"
+    (photos / "one.jpg").rename(photos / f"{name}.jpg")
+    code, _, complained = predict(photos, "-o", out, "--labels", "labelme")
+    assert (code, "1 of 3 pictures could not be read" in complained) == (1, True)
+    assert f"{name}.jpg: a name that is too long" in complained
+    assert read(out / "labels", "labelme", PETS)[0].keys() == {"trip/one", "trip/über"}
+    assert len((out / "shares.csv").read_text().splitlines()) == 1 + 2
+
+
+@pytest.mark.parametrize("tool", ["coco", "yolo", "labelme"])
+def test_pictures_without_a_known_suffix_get_that_of_their_content_and_keep_their_labels(
+    tool, predict, tmp_path, rng
+):
+    """DICOM's files are called so; `IM.txt` would be the labels of all."""
+    formats = {"IM.0001": "png", "IM.0002": "jpeg", "IM.0003": "tiff", "IM": "bmp", "IM.5": "webp"}
+    names = [tmp_path / f"scans/{name}" for name in formats]
+    names[0].parent.mkdir()
+    for path in names:
+        pixels = rng.integers(0, 256, (6, 8, 3), np.uint8)
+        Image.fromarray(pixels).resize((60, 45)).save(path, formats[path.name])
+    code, _, complained = predict(*names, "-o", tmp_path / "out", "--labels", tool)
+    assert (code, complained) == (0, "")
+    copies = tmp_path / "out/labels" / ("" if tool == "labelme" else "images")
+    expected = ["IM.0001.png", "IM.0002.jpg", "IM.0003.tif", "IM.bmp", "IM.5.webp"]
+    assert all((copies / name).is_file() for name in expected)
+    back, _ = read(tmp_path / "out/labels", tool, PETS)
+    assert back.keys() == {*formats}
+    for name, mask in back.items():
+        predicted = np.asarray(Image.open(tmp_path / f"out/masks/{name}.png")) - 1
+        assert least_iou(predicted, mask) >= (1 if tool in EXACT else 0.99)

@@ -119,6 +119,25 @@ def test_a_written_mask_is_one_that_training_would_read_as_the_same_classes(tabl
     assert (table.to_indices(values) == mask).all()
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((1, 2, 3), "1 = a, 2 = b, 3 = c"),
+        (((7, 4), 2, 0), "7 = a, 2 = b, 0 = c"),
+        (("cat", ("hound", "poodle"), "rest"), "0 = a, 1 = b, 2 = c"),
+        ((0, "cat", (5, "dog")), "0 = a, 1 = b, 5 = c"),
+        (("#ff0000", "#00ff00", "#0000ff"), "0 = a, 1 = b, 2 = c"),
+    ],
+)
+def test_the_numbers_that_are_printed_are_those_in_the_masks(tmp_path, values, said):
+    rows = (SegmentationClass(n, v, f"#00000{n}") for n, v in zip("abc", values, strict=True))
+    table = ClassTable(tuple(rows))
+    assert outputs.numbers(table) == said
+    outputs.write_mask(tmp_path / "mask.png", np.arange(3, dtype=np.uint8)[None], table)
+    written = np.asarray(Image.open(tmp_path / "mask.png"))[0]
+    assert ", ".join(f"{value} = {name}" for value, name in zip(written, "abc", strict=True)) == said
+
+
 def scores_of_masks(out, truth, table):
     """Score written masks by their name: truth holds class indices."""
     total, boundaries = np.zeros((len(table),) * 2, np.int64), 0
@@ -275,6 +294,21 @@ def test_globs_keep_the_folders_below_their_first_wildcard(predict, photos, tmp_
     assert files(tmp_path / "out/masks") == ["one.png", "trip/one.png", "two.png"]
 
 
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        ("*.jpg", "out"),
+        ("*.jpg", "trip/x"),
+        ("t*/*.jpg", "out"),
+        ("*/*.jpg", "trip/x"),
+        ("one.jpg", "."),
+    ],
+)
+def test_the_output_may_lie_where_a_pattern_does_not_reach(photos, monkeypatch, given, out):
+    monkeypatch.chdir(photos)
+    assert "one" in {Path(source.name).name for source in find([given], Path(out))}
+
+
 def test_a_name_with_brackets_is_a_name(photos, tmp_path):
     (photos / "one.jpg").rename(photos / "[1].jpg")
     assert [s.name for s in find([str(photos / "[1].jpg")], tmp_path / "out")] == ["[1]"]
@@ -286,6 +320,8 @@ def test_a_name_with_brackets_is_a_name(photos, tmp_path):
         (["photos"], "photos", "the output folder photos is inside the input photos"),
         (["photos"], "photos/out", "the output folder photos/out is inside the input photos"),
         (["photos/**/*.jpg"], "photos/trip/x", "is inside the input"),
+        (["photos/*/*.jpg"], "photos/x", "is inside the input"),
+        (["photos/t*/*/*.webp"], "photos/trip", "is inside the input"),
         (["photos/trip/../.."], "out", "the output folder out is inside the input"),
         (["out/masks"], "out", "the input out/masks is inside the output folder out"),
         (["out/overlays/a.jpg"], "out", "the input out/overlays/a.jpg is inside the output folder"),
@@ -360,6 +396,29 @@ def test_names_of_any_bytes_and_any_length_are_kept(predict, photos, tmp_path):
     assert (masks / long.replace(".jpg", ".png")).is_file()
     assert (masks / odd.replace(".jpg", ".png")).is_file()
     assert os.fsencode(str(photos / odd)) in (tmp_path / "out/shares.csv").read_bytes()
+
+
+def test_an_overlay_of_a_picture_that_jpeg_cannot_hold_has_every_nth_pixel(predict, photos, tmp_path):
+    Image.new("RGB", (65_501, 3), "red").save(photos / "strip.png")
+    out = tmp_path / "out"
+    assert predict(photos, "-o", out)[0] == 0
+    assert Image.open(out / "masks/strip.png").size == (65_501, 3)
+    assert Image.open(out / "overlays/strip.jpg").size == (32_751, 2)
+
+
+def test_a_picture_whose_files_have_too_long_a_name_is_listed_and_the_rest_is_done(
+    predict, photos, tmp_path
+):
+    """Names have 255 bytes at most: a mask is longer than a picture without suffix, by `.png`."""
+    too_long, out = photos / ("n" * 252), tmp_path / "out"
+    shutil.copy(photos / "one.jpg", too_long)
+    code, _, complained = predict(photos, too_long, "-o", out)
+    assert (code, "1 of 6 pictures could not be read" in complained) == (1, True)
+    failed = rows(out / "failed.csv")
+    assert failed == [
+        {"path": str(too_long), "reason": "a name that is too long for a file that is written of it"}
+    ]
+    assert len(files(out / "masks")) == len(rows(out / "shares.csv")) == 5
 
 
 @pytest.mark.parametrize("how", ["npz", "png"])

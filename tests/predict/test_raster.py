@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from helpers import PETS
 from rasterio.transform import from_origin
 from test_predict_folder import files, rows
 
 from segpipe import load_model
+from segpipe.common.classes import ClassTable
 from segpipe.predict import raster
 
 PLACE = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_200_000, 0.5, 0.5)}
@@ -59,6 +61,27 @@ def test_pixels_without_data_have_none_in_the_mask(predict, scene, tmp_path, opt
     assert (mask == 255).sum() == 35 * 20
 
 
+@pytest.mark.parametrize(
+    ("ignore", "nodata"), [((), 255), ((9,), 9), (("#ff0000", 0, 200), 0), (("blur",), 255)]
+)
+def test_pixels_without_data_have_the_first_number_that_the_table_ignores(
+    model, tmp_path, rng, ignore, nodata
+):
+    """So `fetch` reads such masks, with the very table of the model."""
+    pixels = rng.integers(1, 256, (6, 7, 3), np.uint8)
+    pixels[:2] = 0
+    scene = geotiff(tmp_path / "scene.tif", pixels, nodata=0)
+    table = ClassTable(PETS.classes, ignore)
+    with raster.opened(scene, load_model(model).input) as opened:
+        raster.write_mask(tmp_path / "mask.tif", np.zeros((6, 7), np.uint8), opened, table)
+    with rasterio.open(tmp_path / "mask.tif") as written:
+        assert written.nodata == nodata
+        mask = written.read(1)
+    assert (mask[:2] == nodata).all() and (mask[2:] == 1).all()
+    known = any(isinstance(value, int) for value in ignore)
+    assert table.unknown_values(mask) == ({} if known else {255: 14})
+
+
 def test_what_cannot_be_read_or_has_other_bands_is_listed_and_the_rest_is_done(
     predict, scene, tmp_path, rng
 ):
@@ -88,6 +111,30 @@ def test_a_few_bytes_of_a_tiff_and_a_palette_do_not_end_the_run(predict, scene, 
     assert "2 pictures in" in said
     assert "palette.tif: a GeoTIFF, whose mask is a PNG without its place; since GDAL reads it" in said
     assert [row["path"].rpartition("/")[2] for row in rows(tmp_path / "out/failed.csv")] == ["cut.tif"]
+
+
+@pytest.mark.parametrize("options", [[], ["--tile"]])
+def test_stacks_and_rasters_without_a_valid_pixel_are_listed(predict, scene, tmp_path, rng, options):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    pixels = rng.integers(1, 256, (90, 90, 3), np.uint8)
+    with tifffile.TiffWriter(folder / "stack.tif") as stack:
+        for _ in range(3):
+            stack.write(pixels, photometric="rgb", extratags=[(33550, "d", 3, (0.5, 0.5, 0))])
+    geotiff(folder / "nothing.tif", 0 * pixels, nodata=0)
+    scene.rename(folder / "good.tif")
+    code, _, said = predict(folder, "-o", tmp_path / "out", *options)
+    assert (code, "2 of 3 pictures could not be read" in said) == (1, True)
+    assert "stack.tif: holds 3 pages; segpipe takes single pictures" in said
+    assert "nothing.tif: a picture of NaN or no data alone" in said
+    assert files(tmp_path / "out/masks") == ["good.tif"], "nothing half-written"
+
+
+def test_smaller_copies_of_a_raster_are_no_pages(predict, scene, tmp_path):
+    with rasterio.open(scene, "r+") as opened:
+        opened.build_overviews([2, 4])
+    assert predict(scene, "-o", tmp_path / "out", "--tile")[0] == 0
+    assert files(tmp_path / "out/masks") == ["scene.tif"]
 
 
 @pytest.mark.parametrize("options", [[], ["--tile"]])

@@ -45,6 +45,13 @@ def test_equal_and_missing_scores_are_no_difference():
     assert "missing on one side" in verdict({"original.mean_iou": None, "images": 10}, scores)
 
 
+def test_where_the_interval_has_no_width_the_verdict_is_that_nobody_can_tell():
+    """The bootstrap of a single image draws that image every time."""
+    sentence = verdict({"original.mean_iou": 0.6999, "images": 1}, scores_of(0.7, 0.7, 0.7, images=1))
+    assert sentence.startswith("The baseline's mean IoU is 0.6999, this model's 0.7000. Nobody can tell")
+    assert "better" not in sentence
+
+
 @pytest.mark.parametrize(("images", "said"), [({"images": 9}, "on 9 test images"), ({}, "an unknown")])
 def test_another_number_of_test_images_is_another_test(images, said):
     sentence = verdict({"original.mean_iou": 0.7, **images}, scores_of(0.7, 0.6, 0.8))

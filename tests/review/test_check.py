@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import yaml
-from helpers import commit, git, make_repository, run, set_params
+from helpers import commit, git, make_repository, make_toy_project, run, set_params
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -17,6 +17,7 @@ from segpipe.fetch import tally
 from segpipe.params.load import GateParams
 from segpipe.report.changes import MISSING, changes
 from segpipe.review.check import EXIT_CODES, check_against
+from segpipe.review.freshness import freshness
 from segpipe.review.gates import judge
 from segpipe.review.paired import Verdicts
 from segpipe.review.revision import COUNTS, LABELS
@@ -71,6 +72,15 @@ def test_a_param_changed_without_a_run_is_stale_though_no_data_is_here(check, pu
     set_params(pull_request, {"train.learning_rate": 0.5})
     commit(pull_request)
     assert check(pull_request)[1]["stale"] == {"train": ["param train.learning_rate changed"]}
+
+
+def test_where_dvc_lock_has_no_stages_none_ran(tmp_path, monkeypatch):
+    pipeline = "stages:\n  train:\n    cmd: touch model\n    outs: [model]\n"
+    project = make_toy_project(tmp_path / "project", "", pipeline)
+    (project / "dvc.lock").write_text("schema: '2.0'\n")
+    commit(project)
+    monkeypatch.chdir(project)
+    assert freshness().stale == {"train": ["it never ran"]}
 
 
 def test_changed_removed_code_and_results_changed_by_hand_are_stale(check, pull_request):

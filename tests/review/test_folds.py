@@ -1,8 +1,6 @@
 """`segpipe folds`: the mean and deviation over the experiments that differ in their fold alone."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
 from dvc.api import exp_save
@@ -43,21 +41,23 @@ def empty(tmp_path_factory):
 def save(project, name, **params):
     """Save an experiment with the scores of its params, as `dvc exp run` would."""
     set_params(project, params)
-    subprocess.run([sys.executable, "stage.py"], cwd=project, check=True)
+    assert run("dvc", "repro", "--force", cwd=project).returncode == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
-        exp_save(name, force=True, include_untracked=["results"])
+        exp_save(name, force=True, include_untracked=["results", "dvc.lock"])
 
 
 @pytest.fixture(scope="module")
-def project(empty):
+def project(empty, tmp_path_factory):
     """Folds 0, 1 and 3 of 4 with one epoch, fold 0 with two, and an experiment without folds."""
+    path = tmp_path_factory.mktemp("saved") / "project"
+    shutil.copytree(empty, path, symlinks=True)
     for fold in (0, 1, 3):
-        save(empty, f"fold-{fold}", **{"data.folds": 4, "data.fold": fold})
-    save(empty, "longer", **{"data.fold": 0, "train.epochs": 2})
-    save(empty, "plain", **{"data.folds": 1, "train.epochs": 9})
-    git(empty, "checkout -q params.yaml")
-    return empty
+        save(path, f"fold-{fold}", **{"data.folds": 4, "data.fold": fold})
+    save(path, "longer", **{"data.fold": 0, "train.epochs": 2})
+    save(path, "plain", **{"data.folds": 1, "train.epochs": 9})
+    git(path, "checkout -q params.yaml")
+    return path
 
 
 def rows(text, title):
@@ -114,3 +114,37 @@ def test_dvc_queues_a_run_for_each_fold(empty, tmp_path):
     text = run("segpipe", "folds", cwd=project).stdout
     assert rows(text, "2 of 2 folds")["original.mean_iou"] == ["0.3000", "0.2828", "0.1000", "0.5000"]
     assert "missing" not in text
+
+
+IN_TWO = """
+stages:
+  train:
+    cmd: mkdir -p models && cp params.yaml models/model
+    params: [data.folds, data.fold, train.epochs]
+    outs: [models/model]
+  evaluate:
+    cmd: python stage.py
+    deps: [models/model]
+    params: [data.folds]
+    metrics:
+    - results/train/summary.json: {cache: false}
+    - results/evaluate/metrics.json: {cache: false}
+  report:
+    cmd: echo page > page.html
+    deps: [results/evaluate/metrics.json]
+    outs: [page.html]
+"""
+
+
+def test_an_experiment_that_ran_in_part_does_not_count_and_is_named(tmp_path):
+    """Fold 1 was trained alone, so its scores are the commit's; fold 2 lacks the report alone."""
+    project = make_toy_project(tmp_path, STAGE, IN_TWO, **{"data.folds": 3, "train.epochs": 1})
+    assert run("dvc", "repro", cwd=project).returncode == 0
+    commit(project)
+    for fold, stage in ((1, "train"), (2, "evaluate")):
+        done = run("dvc", "exp", "run", "-n", stage, "-S", f"data.fold={fold}", stage, cwd=project)
+        assert done.returncode == 0, done.stdout + done.stderr
+        git(project, "checkout -q .")
+    text = run("segpipe", "folds", cwd=project).stdout
+    assert rows(text, "1 of 3 folds")["original.mean_iou"] == ["0.3000", "–", "0.3000"]
+    assert "missing: folds 0, 1\ntrain is left out: its stage evaluate ran with other params" in text

@@ -95,6 +95,24 @@ def test_what_failed_is_said_and_the_same_command_trains_the_rest_alone(project)
     assert sorted(ran(project)) == [0, 1, 1, 2, 3], "three have scores already"
 
 
+def test_a_seed_that_was_trained_alone_has_no_scores_yet_and_trains_again(project):
+    """Its experiment has the scores of the commit, whose seed is another."""
+    alone = "  alone:\n    cmd: touch model\n    params: [seed]\n    outs: [model]\n"
+    deps = PIPELINE.replace("    params", "    deps: [model]\n    params")
+    (project / "dvc.yaml").write_text(deps + alone)
+    assert run("dvc", "repro", cwd=project).returncode == 0
+    commit(project)
+    assert run("dvc", "exp", "run", "-n", "part", "-S", "seed=1", "alone", cwd=project).returncode == 0
+    git(project, "checkout -q .")
+    done = run("segpipe", "noise", "--seeds", "2", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "part is left out: its stage train ran with other params" in done.stdout
+    assert "1 of 2 seeds have scores" in done.stdout
+    assert ran(project) == [0, 1]
+    mean_iou = written(project)["seeds"]["deviation"]["original.mean_iou"]
+    assert mean_iou == pytest.approx(statistics.stdev([0.1, 0.5]))
+
+
 def test_a_dirty_tree_is_refused_in_one_line(project):
     for number in range(7):
         (project / f"note {number}").touch()

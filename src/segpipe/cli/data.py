@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from segpipe.cli import tables
 
@@ -84,7 +83,7 @@ def _print_found(found: Any, remarks: list[str]) -> None:
     print(f"masks:   {found.proposal.kind}")
     if found.names.file:
         print(f"names:   from {found.names.file}")
-    Console().print(_values(found.proposal))
+    tables.show(_values(found.proposal))
     _print_some(f"{len(found.problems)} bad samples, which fetch will not take:", found.problems)
     if found.near:
         print(report(found.near))
@@ -154,7 +153,7 @@ def data(
     for row, weight in zip(manifest.classes.classes, weights, strict=True):
         shares = [f"{100 * split['class_shares'][row.name]:.4g}" for split in manifest.splits.values()]
         classes.add_row(row.name, str(row.value), *shares, f"{weight:.4g}")
-    Console().print(splits, classes)
+    tables.show(splits, classes)
     if isinstance(weighting, str):
         print(f"weights: train.class_weights = {weighting}")
     for name in without_pixels(manifest.splits["train"]):

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
@@ -61,7 +60,7 @@ def export(
         except run.Dropped as error:
             rows[name] = error.findings
             dropped.append(str(error))
-    Console().print(_table(rows))
+    tables.show(_table(rows))
     print(*written, sep="\n")
     if dropped:
         raise UserError("\n       ".join(dropped))

@@ -1,12 +1,14 @@
 """The command on cross-validation."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from segpipe.cli import tables
 from segpipe.report.words import score
+
+_COLUMNS = 5  # of numbers: with the names of scores, they fit into 80 letters
 
 
 def folds(
@@ -23,17 +25,23 @@ def folds(
     for found in cross_validations(rev):
         differs = "".join(f", {key}={value}" for key, value in found.differs.items())
         title = f"{len(found.scores)} of {found.folds} folds{differs}"
-        Console().print(_table(title, found) if found.scores else title)
+        print(title)
+        tables.show(*_tables(found))
         if missing := found.missing:
             print(f"missing: fold{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}")
         for fold, name in found.repeated.items():
             print(f"fold {fold} ran several times; {name} is the newest, and counts")
+        for why in found.left_out:
+            print(why)
 
 
-def _table(title: str, found: Any) -> Any:
-    """Return a table of the scores, a column a fold."""
-    made = tables.table(title, "", "mean", "deviation", *(f"fold {n}" for n in sorted(found.scores)))
-    for row in found.rows():
-        numbers = (row.mean, row.deviation, *row.values)
-        made.add_row(row.name, *(score(number, "–") for number in numbers))
-    return made
+def _tables(found: Any) -> Iterator[Any]:
+    """Yield tables of the scores, with a few columns each: means and deviations, then the folds."""
+    columns = ["mean", "deviation", *(f"fold {fold}" for fold in sorted(found.scores))]
+    rows = [(row.name, (row.mean, row.deviation, *row.values)) for row in found.rows()]
+    for first in range(0, len(columns) if rows else 0, _COLUMNS):
+        some = slice(first, first + _COLUMNS)
+        made = tables.table("", "", *columns[some])
+        for name, numbers in rows:
+            made.add_row(name, *(score(number, "–") for number in numbers[some]))
+        yield made

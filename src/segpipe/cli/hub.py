@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 
 from segpipe.cli import tables
@@ -29,7 +28,7 @@ def push_hub(
     table = tables.table(f"To {repository}", "on the hub", "from", "size")
     for name, path in files.items():
         table.add_row(name, str(path), decimal(path.stat().st_size))
-    Console().print(table)
+    tables.show(table)
     if dry_run:
         print(
             "nothing was sent; a repository that is not there is made with the account's own visibility"

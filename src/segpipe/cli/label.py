@@ -133,8 +133,6 @@ def corrections(
 
 
 def _print_corrected(done: "Corrected", folder: Path) -> None:
-    from rich.console import Console
-
     from segpipe.cli import tables
     from segpipe.common.words import listed
 
@@ -142,7 +140,7 @@ def _print_corrected(done: "Corrected", folder: Path) -> None:
     for name in dict.fromkeys([*done.before.pixels, *done.after.pixels]):
         before, after = done.before.pixels[name], done.after.pixels[name]
         rows.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}")
-    Console().print(rows)
+    tables.show(rows)
     for said in done.notes:
         print(f"note: {said}")
     if done.emptied:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
-from rich.console import Console
 
 from segpipe.cli import tables
 from segpipe.common.modelfile import MODEL, read_card
@@ -87,7 +86,7 @@ def _print_layers(params: "Params", inner: "keras.Model") -> None:
         height, width, channels = outputs[name].shape[1:]
         mark = " *" if name in chosen else ""
         table.add_row(name + mark, str(stride), f"{height} x {width} x {channels}")
-    Console().print(table)
+    tables.show(table)
 
 
 def _print_cost(params: "Params", network: "keras.Model") -> None:
@@ -107,7 +106,7 @@ def _print_cost(params: "Params", network: "keras.Model") -> None:
     table.add_section()
     total, macs = sum(part.params for part in parts), sum(part.macs for part in parts)
     table.add_row("total", "", "", f"{total:,}", f"{macs / 1e6:,.1f}")
-    Console().print(table)
+    tables.show(table)
     trained = cost.count(network.trainable_weights)
     print(f"trainable params: {trained:,}; frozen: {total - trained:,}")
     for use, needed, batch, of_what in (

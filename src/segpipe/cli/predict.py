@@ -53,7 +53,7 @@ def predict(
         require_free(out / LABELS)  # before TensorFlow takes seconds
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
-        from segpipe.predict import folder
+        from segpipe.predict import folder, outputs
         from segpipe.predict.predictor import load_model
 
     take_gpus()
@@ -61,7 +61,9 @@ def predict(
         predictor = load_model(model)
     options = folder.Options(tta, factors, tile, probabilities, labels)
     outcome = folder.predict_files(predictor, sources, out, options)
-    print(f"{outcome.predicted} pictures in {out}; values of masks: {predictor.classes.describe()}")
+    print(
+        f"{outcome.predicted} pictures in {out}; values of masks: {outputs.numbers(predictor.classes)}"
+    )
     if labels:
         print(f"labels for {labels}: {out / LABELS}")
     for remark in _remarks(predictor, outcome, tile, left_out(inputs)):

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from segpipe.cli import tables
 from segpipe.common.files import read_json
@@ -26,7 +25,7 @@ def scores(
         table.add_row(f"boundary_f1.{tolerance}", score(f1), "–")
     for name in original["iou"]:
         table.add_row(f"iou.{name}", score(original["iou"][name]), score(network["iou"][name]))
-    Console().print(table)
+    tables.show(table)
     print(f"report: {(results / 'report/index.html').resolve()}")
 
 

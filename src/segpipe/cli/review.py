@@ -62,5 +62,5 @@ def noise(seeds: Annotated[int, typer.Option(min=2, help="How many seeds to trai
     table = tables.table(f"Standard deviation of {seeds} seeds", "", "deviation")
     for name, value in deviation.items():
         table.add_row(name, f"{value:.4f}")
-    Console().print(table)
+    tables.show(table)
     print("baseline.json: has the spread of seeds; commit it")

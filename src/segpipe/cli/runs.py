@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 
 from segpipe.cli import tables
@@ -34,4 +33,4 @@ def runs(
             run.fingerprint, f"{run.epoch} of {epochs}", duration(run.age), decimal(run.size),
             run.trained_by or "nobody",
         )  # fmt: skip
-    Console().print(table)
+    tables.show(table)

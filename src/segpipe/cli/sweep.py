@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from segpipe.cli import tables
 
@@ -40,10 +38,10 @@ def sweep(
     found = search(plan)
     keys = [key.replace(".", ".\n") for key in plan.ranges]
     made = tables.table("Trials", "trial", "validation\nmean IoU", "epochs", *keys)
-    made.add_column("pruned or failed")
+    made.add_column("pruned or failed", overflow="fold")
     for trial in found:
-        made.add_row(*map(escape, _row(trial, [*plan.ranges])))
-    Console().print(made)
+        made.add_row(*_row(trial, [*plan.ranges]))
+    tables.show(made)
     known = [trial for trial in found if trial.state.name in ("COMPLETE", "PRUNED")]
     if best := max((one for one in known if one.state.name == "COMPLETE"), key=_value, default=None):
         print(f"best: dvc exp apply {best.user_attrs['experiment']}")

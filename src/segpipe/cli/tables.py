@@ -1,12 +1,18 @@
 """Tables on the terminal."""
 
+from rich.console import Console
 from rich.table import Table
 
 
 def table(title: str, first: str, *others: str) -> Table:
     """Make a table whose first column is text and whose others are numbers."""
     made = Table(title=title, title_justify="left")
-    made.add_column(first)
+    made.add_column(first, overflow="fold")  # two long names that are cut may look the same
     for heading in others:
-        made.add_column(heading, justify="right")
+        made.add_column(heading, justify="right", overflow="fold")
     return made
+
+
+def show(*made: Table) -> None:
+    """Print tables; brackets and colons in their texts are no markup."""
+    Console(markup=False, emoji=False).print(*made)

@@ -65,10 +65,12 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
         except UserError as error:
             sys.exit(_complain(str(error), error.exit_code))
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
+            full = error.errno == errno.ENOSPC
+            file = error.filename2 if full and error.filename2 else error.filename  # a copy, its source
+            where = f"{file}: " if file else ""
             what = f"{where}{error.strerror or error}"
             mend = "mend that and run the same command again"
-            if error.errno == errno.ENOSPC:
+            if full:
                 mend = "make room there and run the same command again"
             sys.exit(_complain(f"{what}; {mend}", 1))
         except Exception:

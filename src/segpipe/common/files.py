@@ -39,7 +39,8 @@ def replaces(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)  # a rename is on the disk only when its folder is
     except OSError as error:
-        error.filename = error.filename or str(path)  # failed writes carry no path
+        if error.errno:  # other errors are not the system's, and say in words what is wrong
+            error.filename = error.filename or str(path)  # failed writes carry no path
         raise
     finally:
         if aside.exists() and not path.exists():

@@ -28,7 +28,8 @@ class EvaluateParams(Section):
 def sizes(size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int]]:
     """Return height and width at each scale, rounded to the nearest multiple of 32, at least 32.
 
-    Raises a UserError where a scale is not 0.25 to 4, two come to the same size, or there is none.
+    Raises a UserError where a scale is not 0.25 to 4, two come to the same size, another than 1 comes to
+    the network's own, or there is none.
     """
     if not scales:
         raise UserError("no scale; 1 is the network's own size")
@@ -41,6 +42,11 @@ def sizes(size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int
             raise UserError(
                 f"the scales {found[height, width]:g} and {scale:g} both come to {height} x {width} px, "
                 f"because edges are multiples of {_MULTIPLE}; leave one of them out"
+            )
+        if scale != 1 and (height, width) == tuple(size):
+            raise UserError(
+                f"the scale {scale:g} comes to {height} x {width} px, the network's own size, because "
+                f"edges are multiples of {_MULTIPLE}; use 1, or a scale that is further from it"
             )
         found[height, width] = scale
     return list(found)

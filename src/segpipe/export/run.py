@@ -98,7 +98,8 @@ def export_to(
         if objection := _objection(findings, params, made.exact):
             reason = f"{name}: {objection}; {target} was not written; {_mend(name, whole)}"
             raise Dropped(reason, findings)
-        text = modelcard.text(card, trained.manifest, trained.evaluation, params.licence)
+        of_model = trained.manifest, trained.evaluation
+        text = modelcard.text(card, *of_model, params.licence, findings["drop"])
         if not made.file:
             write_text(made.card(partial), text)
     if made.file:

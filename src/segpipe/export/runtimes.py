@@ -52,6 +52,11 @@ class Format:
         if not self._may_replace(target):
             raise UserError(f"{target}: is something else than an export; name another path")
         modelcard.check_own(self.card(target))
+        if other := self._other_export(target):
+            raise UserError(
+                f"{other} is there already, and {MODEL_CARD} beside it is its card; give {target.name} "
+                "a folder of its own"
+            )
         for package in self.packages:
             try:
                 importlib.import_module(package)
@@ -64,6 +69,13 @@ class Format:
     def card(self, target: Path) -> Path:
         """Return where the export's MODEL_CARD.md goes: beside a file, or into a folder."""
         return target.with_name(MODEL_CARD) if self.file else target / MODEL_CARD
+
+    def _other_export(self, target: Path) -> Path | None:
+        """Return an export whose card that of `target` would replace."""
+        if not self.file or not self.card(target).exists():
+            return None
+        beside = sorted(path for path in target.parent.iterdir() if path.name != target.name)
+        return next((path for path in beside if path.suffix in (".onnx", ".tflite", ".pb")), None)
 
     def _may_replace(self, target: Path) -> bool:
         if self.file or not target.is_dir():

@@ -111,10 +111,15 @@ def decode_stored(stored: Stored, file: str, bands: Bands) -> Decoded:
         pixels = turned(chosen, stored.orientation)
         invalid = invalid_pixels(pixels, stored.nodata)
     if invalid is not None and invalid.all():
-        raise BadSampleError(file, "a picture of NaN or no data alone", "at least one valid pixel")
+        raise no_valid_pixel(file)
     return Decoded(
         pixels, stored.bands, stored.orientation, invalid, stored.nodata, None, bands == "rgb"
     )
+
+
+def no_valid_pixel(file: str) -> BadSampleError:
+    """Return the error for a picture without a valid pixel."""
+    return BadSampleError(file, "a picture of NaN or no data alone", "at least one valid pixel")
 
 
 def stored_size(content: Picture, file: str) -> tuple[tuple[int, int], int]:

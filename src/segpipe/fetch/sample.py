@@ -1,5 +1,6 @@
 """Samples, which any process can read, problems and notes: sources yield all three."""
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,10 +96,18 @@ def _printable(text: str) -> str:
 
 
 def badly_named(sample: Sample) -> Problem | None:
-    """Return the problem of a name that cannot be printed, or is no UTF-8."""
-    if sample.name.isprintable() and sample.image.isprintable():
-        return None
-    return Problem(sample.image, "an unprintable letter in its name", "printable UTF-8")
+    """Return the problem of a sample's name, as `bad_name`."""
+    return bad_name(sample.image, sample.image, sample.name)
+
+
+def bad_name(file: str, *names: str) -> Problem | None:
+    """Return the problem of a file of whose names one has a control character, or is no UTF-8.
+
+    Other spaces than ASCII's are well: macOS puts them into names, and Japanese writers do.
+    """
+    if {*map(unicodedata.category, "".join(names))} & {"Cc", "Cs", "Zl", "Zp"}:
+        return Problem(file, "an unprintable letter in its name", "printable UTF-8")
+    return None
 
 
 Samples = Iterator[Sample | Problem | Note]

@@ -30,7 +30,7 @@ _ORIENTATION, _NODATA = 274, 42113
 def open_tiff(data: bytes, file: str) -> Stored:
     """Read the tags of a TIFF; see `open_stored`."""
     opened = tifffile.TiffFile(io.BytesIO(data))
-    page = _single_page(opened, file)
+    page = single_page(opened, file)
     _check(page, len(data), file)
     in_palette = page.photometric == PHOTOMETRIC.PALETTE
     return Stored(
@@ -47,8 +47,11 @@ def open_tiff(data: bytes, file: str) -> Stored:
     )
 
 
-def _single_page(opened: tifffile.TiffFile, file: str) -> tifffile.TiffPage:
-    """Return the only page; smaller copies of it and masks of transparency do not count."""
+def single_page(opened: tifffile.TiffFile, file: str) -> tifffile.TiffPage:
+    """Return the only page; smaller copies of it and masks of transparency do not count.
+
+    Raises BadSampleError, which names `file`, where there are several or none.
+    """
     pages: list[Any] = []
     for index in range(_MOST_PAGES):
         try:

@@ -227,7 +227,9 @@ def _with_values(
     picture, file = Image.fromarray(changed), io.BytesIO()
     with Image.open(io.BytesIO(mask)) as opened:
         if opened.mode == "P" and changed.ndim == 2:
-            picture.putpalette(opened.getpalette() or [])
+            palette = opened.getpalette() or []
+            # Pillow cuts values that a shorter palette lacks.
+            picture.putpalette(palette + [0] * (3 * 256 - len(palette)))
     picture.save(file, "PNG")
     return file.getvalue()
 

@@ -10,12 +10,15 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import write_text
 from segpipe.common.raw import RAW
 from segpipe.common.words import few
+from segpipe.fetch.sample import BadSampleError, Problem, bad_name
 from segpipe.label.choice import rank
 from segpipe.label.raw import labelled
 from segpipe.label.uncertainty import Kind
 from segpipe.params.load import load_params
 from segpipe.predict.inputs import Source
 from segpipe.predict.labels import Format, labels_in
+from segpipe.predict.labels.tool import Tool
+from segpipe.predict.outputs import blamed_on
 from segpipe.predict.predictor import Predictor
 
 
@@ -44,17 +47,22 @@ def to_label(
     if known:
         names = sorted(source.name for source in known)
         yield _note(f"{len(known)} pictures are left out, since {RAW} has them", names)
-    ranked = rank(predictor, left, count, kind)
-    _write(ranked.sources, predictor, labels, out)
+    named = [source for source in left if not bad_name("", source.name)]
+    problems = [*filter(None, (bad_name(str(source.path), source.name) for source in left))]
+    if not named:
+        raise UserError(f"none of {len(left)} pictures can be copied, as {problems[0]}")
+    ranked = rank(predictor, named, count, kind)
+    unwritten = _write(ranked.sources, predictor, labels, out)
     table = out.with_name(f"{out.name}.csv")
     write_text(table, ranked.table.to_csv(index=False))
     if len(ranked.sources) < count:
         yield f"note: {count} are wanted, and only {len(ranked.sources)} are left: all are taken"
-    if problems := ranked.problems:
+    if problems := [*problems, *ranked.problems, *unwritten]:
         yield _note(f"{len(problems)} pictures cannot be read, and are left out", problems)
     if remarks := ranked.remarks:
         yield _note(f"{len(remarks)} pictures that the model may not know", remarks)
-    yield f"{len(ranked.sources)} of {len(left)} pictures to label: {out}; all, ranked: {table}"
+    written = len(ranked.sources) - len(unwritten)
+    yield f"{written} of {len(left)} pictures to label: {out}; all, ranked: {table}"
 
 
 def _note(heading: str, found: Sequence[object]) -> str:
@@ -71,14 +79,32 @@ def _require_own_classes(predictor: Predictor, model: Path) -> None:
         )
 
 
-def _write(sources: Sequence[Source], predictor: Predictor, labels: Format | None, out: Path) -> None:
-    """Copy pictures to a folder, with their predictions as labels."""
+def _write(
+    sources: Sequence[Source], predictor: Predictor, labels: Format | None, out: Path
+) -> list[Problem]:
+    """Copy pictures to a folder, with their predictions as labels; return what cannot be written."""
+    problems = []
     with labels_in(out, labels or "images", predictor.classes) as written:
         for source in track(sources, "Writing"):
-            if not labels:
-                written.copy(source.path, source.name)
-                continue
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # `rank` has the remarks
-                mask = predictor.predict(source.path)
-            written.add(written.of(source.path, source.name, mask))
+            try:
+                with blamed_on(source.path):
+                    _add(source, predictor, written, bool(labels))
+            except BadSampleError as error:
+                problems.append(error.problem)
+    return problems
+
+
+def _add(source: Source, predictor: Predictor, written: Tool, labels: bool) -> None:
+    """Copy a picture, with its prediction as labels."""
+    if not labels:
+        written.copy(source.path, source.name)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `rank` has the remarks
+        mask = predictor.predict(source.path)
+    entry = written.of(source.path, source.name, mask)
+    try:
+        written.add(entry)
+    except OSError:
+        written.drop(entry)
+        raise

@@ -1,5 +1,6 @@
 """Pictures whose masks are least likely to be right, the worst first."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -69,7 +70,8 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
     for one in suspects:
         columns = {key: value for key, value in vars(one).items() if key != "box"}
         rows.append(columns | dict(zip(edges, one.box or (None,) * 4, strict=True)))
-    frame = pd.DataFrame(rows).round({"quality": 4, "share": 6, "sureness": 4})
+    names = [one.name for one in dataclasses.fields(Suspect) if one.name != "box"]
+    frame = pd.DataFrame(rows, columns=[*names, *edges]).round({"quality": 4, "share": 6, "sureness": 4})
     return frame.astype(dict.fromkeys(edges, "Int64"))
 
 

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.profile import Mark
+from segpipe.fetch.pictures import no_valid_pixel
 from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
@@ -107,7 +108,7 @@ class Work:
 
     def shrink(self, source: Source) -> Step[Seen]:
         """Read a picture, resized to the network's input."""
-        return source, _read(self.predictor.input.fitted, source.path)
+        return _read(source, self.predictor.input.fitted, source.path)
 
     def in_batches(self, pictures: Iterable[Step[Seen]]) -> Iterator[Step[Prediction]]:
         """Predict on pictures as a whole."""
@@ -136,9 +137,9 @@ class Work:
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
             if not self.options.whole_masks and self._is_by_window(source):
-                yield source, _read(self.by_window, source)
+                yield _read(source, self.by_window, source)
                 continue
-            seen = _read(self.predictor.seen, source.path)
+            _, seen = _read(source, self.predictor.seen, source.path)
             if isinstance(seen, Problem):
                 yield source, seen
             else:
@@ -163,6 +164,8 @@ class Work:
                     overlay.add(rows.start, seen, mask)
                     pixels += raster.counted(mask, invalid, table)
                     self.progress(rows.stop / size[0])
+                if not pixels.any():
+                    raise no_valid_pixel(str(source.path))
             remark = picture.remark()
         outputs.write_overlay(self._overlay(source), overlay.pixels, overlay.mask, table)
         return Done(size, pixels, remark, None)
@@ -172,28 +175,41 @@ class Work:
         source, prediction = predicted
         if isinstance(prediction, Problem | Done):
             return source, prediction
-        return source, _read(self.written, source, prediction)
+        return _read(source, self.written, source, prediction)
 
     def written(self, source: Source, prediction: Prediction) -> Done:
         """Write all files of one picture. Raises BadSampleError where it cannot be read again."""
         seen = self.predictor.input.whole(source.path)
         mask, table = prediction.mask(), self.predictor.classes
-        entry = self.tool.of(source.path, source.name, mask) if self.tool else None
-        remark = "; ".join(filter(None, [seen.remark, entry.remark if entry else ""]))
+        remarks = [seen.remark]
         if raster.AVAILABLE and raster.size_of(source.path):
             with raster.opened(source.path, self.predictor.input) as picture:
                 pixels = raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
         else:
             outputs.write_mask(self._mask(source, ".png"), mask, table)
             pixels = raster.counted(mask, seen.invalid, table)
-            remark = "; ".join(filter(None, [remark, raster.not_placed(source.path)]))
+            remarks.append(raster.not_placed(source.path))
         outputs.write_overlay(self._overlay(source), seen.pixels, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
         watch = self.predictor.watch
         mark = watch.mark(seen.pixels, prediction.told) if watch else None
-        return Done(mask.shape, pixels, remark, mark, entry)
+        # Last, so that a copy of the picture has its labels.
+        entry = self.tool.of(source.path, source.name, mask) if self.tool else None
+        remarks.append(entry.remark if entry else "")
+        return Done(mask.shape, pixels, "; ".join(filter(None, remarks)), mark, entry)
+
+    def labelled(self, step: Step[Done]) -> Step[Done]:
+        """Add the labels of a picture to the folder of labels; from one thread, in order."""
+        source, done = step
+        if not self.tool or isinstance(done, Problem) or not done.labels:
+            return step
+        _, failed = _read(source, self.tool.add, done.labels)
+        if not isinstance(failed, Problem):
+            return step
+        self.tool.drop(done.labels)
+        return source, failed
 
     def _is_by_window(self, source: Source) -> bool:
         tiles = self.predictor.input.tiles
@@ -241,10 +257,8 @@ def predict_files(
             _table(out / FAILED, ["path", "reason"]) as failed,
             contextlib.closing(work.results(sources)) as results,
         ):
-            for source, result in results:
+            for source, result in map(work.labelled, results):
                 _enter(source, result, outcome, shares, failed)
-                if work.tool and isinstance(result, Done) and result.labels:
-                    work.tool.add(result.labels)
                 of_one(0)
     if not outcome.failed:
         (out / FAILED).unlink()
@@ -283,11 +297,13 @@ def _marked(mark: Mark | None) -> list[Any]:
     return [round(mark.score, 4), mark.trait if mark.foreign else ""] if mark else ["", ""]
 
 
-def _read(read: Callable[..., Read], *given: Any) -> Read | Problem:
+def _read(source: Source, read: Callable[..., Read], *given: Any) -> Step[Read]:
+    """Return the result of a step with a picture, or the problem that the step has with it."""
     try:
-        return read(*given)
+        with outputs.blamed_on(source.path):
+            return source, read(*given)
     except BadSampleError as error:
-        return error.problem
+        return source, error.problem
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import glob
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def _expand(given: str) -> tuple[Path, list[Path]]:
 def _check_apart(given: str, base: Path, out: Path) -> None:
     """Refuse inputs among the outputs or the other way round: runs would predict on what they wrote."""
     inside, outside = base.resolve(), out.resolve()
-    if not Path(given).is_file() and outside.is_relative_to(inside):
+    if outside.is_relative_to(inside) and _reaches(given, base, outside.relative_to(inside)):
         raise UserError(
             f"the output folder {out} is inside the input {given}: the next run would predict on "
             "what this one writes; choose a folder beside it"
@@ -112,3 +113,13 @@ def _check_apart(given: str, base: Path, out: Path) -> None:
             f"the input {given} is inside the output folder {out}, where it would be written over; "
             "choose another output folder"
         )
+
+
+def _reaches(given: str, base: Path, out: Path) -> bool:
+    """Return whether an input stands for files in the folder `out` below its base, if there are some."""
+    if Path(given).exists():
+        return Path(given).is_dir()
+    pattern = Path(given).parts[len(base.parts) :]
+    if "**" in pattern:
+        return True
+    return len(pattern) > len(out.parts) and all(map(fnmatch, out.parts, pattern))

@@ -1,6 +1,7 @@
 """Files that are written for one picture, each whole or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -14,12 +15,15 @@ from PIL import Image, ImageColor
 
 from segpipe.common.bands import displayed
 from segpipe.common.classes import ClassTable
+from segpipe.common.errors import brief
+from segpipe.fetch.sample import BadSampleError
 
 Format = Literal["npz", "png"]  # of probabilities
 
 # With zlib's run-length strategy: twice as fast on masks as its default, and smaller.
 PNG_OF_MASKS = {"compress_level": 1, "compress_type": 3}
 _STRIP = 1024
+_MOST_JPEG = 65_500  # pixels: the longest edge that libjpeg writes
 
 
 def write_mask(path: Path, mask: np.ndarray, table: ClassTable) -> None:
@@ -52,6 +56,12 @@ def file_values(table: ClassTable) -> tuple[np.ndarray, np.ndarray]:
     return values, palette[: int(values.max()) + 1]
 
 
+def numbers(table: ClassTable) -> str:
+    """Return the pixel of each class in mask files in one line, for people."""
+    values, _ = file_values(table)
+    return ", ".join(f"{value} = {name}" for value, name in zip(values, table.names, strict=False))
+
+
 def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> None:
     """Write the overlay of a picture as JPEG."""
     picture = overlay(pixels, mask, table)
@@ -60,7 +70,12 @@ def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: Class
 
 
 def overlay(pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> Image.Image:
-    """Return pixels, uint8 [height, width, bands], half and half with the classes' colours."""
+    """Return pixels, uint8 [height, width, bands], half and half with the classes' colours.
+
+    Of a picture that JPEG cannot hold, it is every n-th pixel.
+    """
+    step = -(-max(mask.shape) // _MOST_JPEG)
+    pixels, mask = pixels[::step, ::step], mask[::step, ::step]
     picture = Image.new("RGB", mask.shape[::-1])
     for top in range(
         0, picture.height, _STRIP
@@ -98,6 +113,24 @@ WRITERS = {"npz": write_npz, "png": write_pngs}
 
 def _in_16_bits(channel: np.ndarray) -> np.ndarray:
     return (channel * np.float32(65535)).round().astype(np.uint16)
+
+
+@contextlib.contextmanager
+def blamed_on(picture: Path) -> Iterator[None]:
+    """Turn an error that comes of one picture alone into a BadSampleError, which names the picture.
+
+    Other errors, such as a full disk, meet every picture.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            found = "a name that is too long for a file that is written of it"
+            raise BadSampleError(str(picture), found, "a shorter name") from None
+        if error.errno is None:  # of a library
+            found = f"what is written of it cannot be ({brief(error)})"
+            raise BadSampleError(str(picture), found, "a picture that files can hold") from None
+        raise
 
 
 @contextlib.contextmanager

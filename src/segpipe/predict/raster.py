@@ -20,6 +20,7 @@ from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.codec import invalid_pixels
 from segpipe.fetch.pictures import DEPTHS
 from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.tiff import single_page
 from segpipe.predict.images import Input
 from segpipe.predict.outputs import file_values, whole
 
@@ -30,6 +31,7 @@ _CACHE_MB = 128  # of GDAL: by default it takes a twentieth of the memory
 _SAMPLED = 1024  # pixels: the longer edge of what is looked at to tell whether a model knows a raster
 _STRIP = 512  # rows
 _OVERLAY = 4096  # pixels: the longer edge of an overlay, at most
+_DAMAGED = (OSError, ValueError, TypeError, IndexError, struct.error, tifffile.TiffFileError)
 
 
 AVAILABLE = importlib.util.find_spec("rasterio") is not None
@@ -42,7 +44,7 @@ def not_placed(path: Path) -> str:
         with tifffile.TiffFile(path) as opened:
             page: Any = opened.pages[0]
             placed = any(tag in page.tags for tag in _PLACES)
-    except (OSError, ValueError, TypeError, IndexError, struct.error, tifffile.TiffFileError):
+    except _DAMAGED:
         return ""
     why = "since GDAL reads it otherwise" if AVAILABLE else "pip install -e '.[geo]' places it"
     return f"{_PNG}; {why}" if placed else ""
@@ -51,16 +53,18 @@ def not_placed(path: Path) -> str:
 def size_of(path: Path) -> tuple[int, int] | None:
     """Return the height and width of a TIFF that says where on earth it lies; None for other files.
 
-    None too where its numbers are not its pixels (a palette, white as 0, less than 8 bits), as GDAL
-    would not read it as training does.
+    None too where its numbers are not its pixels (a palette, white as 0, less than 8 bits) or its first
+    page is not its only one, as GDAL would not read it as training does.
     """
     try:
         with tifffile.TiffFile(path) as opened:
-            page: Any = opened.pages[0]
+            page: Any = single_page(opened, str(path))
+            if page.index:
+                return None
             placed = any(tag in page.tags for tag in _PLACES) and page.tags.valueof(_ORIENTATION, 1) == 1
             plain = page.photometric in _PLAIN and page.bitspersample >= 8
             return (page.imagelength, page.imagewidth) if placed and plain else None
-    except (OSError, ValueError, TypeError, IndexError, struct.error, tifffile.TiffFileError):
+    except (*_DAMAGED, BadSampleError):
         return None
 
 
@@ -152,13 +156,15 @@ def mask_beside(path: Path, raster: Raster, table: ClassTable) -> Iterator[Calla
     """Write a mask as GeoTIFF with the raster's place; yield the function that writes rows of it.
 
     The function takes the first row, class indices uint8 [rows, width], and which pixels are invalid:
-    these get the file's no-data value. The file appears once the block succeeds.
+    these get the file's no-data value, one that the table ignores if there is any. The file appears once
+    the block succeeds.
     """
     import rasterio
 
     values, palette = file_values(table)
-    free = [number for number in range(255, -1, -1) if number not in values[: len(table)]]
-    nodata = free[0] if free else None
+    ignored = (value for value in table.ignore if isinstance(value, int))
+    free = (number for number in range(255, -1, -1) if number not in values[: len(table)])
+    nodata = next(ignored, next(free, None))
     source = raster.dataset
     height, width = raster.size
     with whole(path) as partial, rasterio.open(

@@ -143,6 +143,11 @@ def verdict(before: dict[str, float | None], scores: dict[str, Any]) -> str:
         return "The mean IoU is missing on one side, so neither is better."
     if then == now:
         return f"The mean IoU is the baseline's own, {score(now)}."
+    if interval["low"] == interval["high"]:
+        return (
+            f"The baseline's mean IoU is {score(then)}, this model's {score(now)}. Nobody can tell "
+            "whether that is chance: the 95 % interval has no width, as with a single test image."
+        )
     if then < interval["low"]:
         where, so = "below", "chance alone hardly explains it; this model is better"
     elif then > interval["high"]:

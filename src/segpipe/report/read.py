@@ -42,9 +42,9 @@ def read_results(folder: Path, baseline: Path, params: dict[str, Any], names: li
     `params` are the sections of `params.yaml` that training did not read, `names` the classes in order.
     """
     train, evaluate = folder / "train", folder / "evaluate"
-    # A class may be called "1" or "None".
-    pixels = pd.read_csv(evaluate / "confusion.csv", dtype={"pixels": int}, keep_default_na=False)
-    pixels = pixels.astype({"truth": str, "prediction": str})
+    # A class may be called "01", "true" or "None".
+    types = {"truth": str, "prediction": str, "pixels": int}
+    pixels = pd.read_csv(evaluate / "confusion.csv", dtype=types, keep_default_na=False)
     return Results(
         yaml.safe_load((train / "params.yaml").read_text(encoding="utf-8")) | params,
         pd.read_csv(train / "history.csv"),

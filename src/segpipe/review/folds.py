@@ -52,6 +52,7 @@ class CrossValidation:
     scores: dict[int, dict[str, Any]]  # by fold
     revisions: dict[int, Revision]  # by fold
     repeated: dict[int, str]  # folds that ran several times, with the name of the newest, which counts
+    left_out: list[str]  # experiments that ran in part, and why they do not count
 
     @property
     def missing(self) -> list[int]:
@@ -102,14 +103,28 @@ def experiments_of(rev: str) -> list[tuple[str, Revision]]:
     return [(name, Revision(sha)) for name, sha in found]
 
 
+def ran_in_part(name: str, revision: Revision) -> str:
+    """Say why an experiment's scores are not its own; empty if they are."""
+    if not (stage := revision.left_behind()):
+        return ""
+    return (
+        f"{name} is left out: its stage {stage} ran with other params or data, so that the scores are "
+        "not its own; `dvc exp run` without the name of a stage runs all of them"
+    )
+
+
 def _collected(differs: dict[str, Any], folds: int, runs: list[tuple[str, Revision]]) -> CrossValidation:
     scores: dict[int, dict[str, Any]] = {}
     revisions: dict[int, Revision] = {}
     repeated: dict[int, str] = {}
+    left_out: list[str] = []
     for name, revision in runs:
+        if why := ran_in_part(name, revision):
+            left_out.append(why)
+            continue
         fold, found = revision.params()[FOLD], revision.scores()
         if found and fold in scores:
             repeated[fold] = name
         if found:
             scores[fold], revisions[fold] = found, revision
-    return CrossValidation(folds, differs, scores, revisions, repeated)
+    return CrossValidation(folds, differs, scores, revisions, repeated, left_out)

@@ -120,7 +120,7 @@ def _stages() -> list[Any]:
 
 def _locked() -> dict[str, Any]:
     path = Path("dvc.lock")
-    return (yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] or {}) if path.exists() else {}
+    return yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {}) if path.exists() else {}
 
 
 def _kept(locked: dict[str, Any]) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from segpipe.common.errors import UserError, brief
 from segpipe.report.baseline import read_baseline, write_seeds
 from segpipe.report.changes import is_number
 from segpipe.review import git
-from segpipe.review.folds import experiments_of
+from segpipe.review.folds import experiments_of, ran_in_part
 from segpipe.review.freshness import freshness
 from segpipe.review.paired import BASELINE, fingerprint
 from segpipe.review.revision import Revision
@@ -36,12 +36,14 @@ def measure(number: int) -> dict[str, float]:
     read_baseline(Path(BASELINE))  # if it is damaged, that is said before hours of training
     params = Revision("HEAD").params()
     wanted = range(params["seed"], params["seed"] + number)
-    known = _scores(params)
+    known, left_out = _scores(params)
+    for why in left_out:
+        print(why)
     missing = [seed for seed in wanted if seed not in known]
     print(f"{number - len(missing)} of {number} seeds have scores", flush=True)
     if missing:
         _run(missing)
-        known = _scores(params)
+        known, _ = _scores(params)
     if left := [str(seed) for seed in wanted if seed not in known]:
         raise UserError(
             f"no scores of seed {', '.join(left)} yet: `dvc queue status` shows whether they run or "
@@ -59,16 +61,23 @@ def deviations(runs: list[dict[str, Any]]) -> dict[str, float]:
     return {name: statistics.stdev(run[name] for run in runs) for name in in_all}
 
 
-def _scores(params: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the scores by seed: those of this commit, and of the experiments with its params."""
-    found = {}
+def _scores(params: dict[str, Any]) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    """Return the scores by seed: those of this commit, and of the experiments with its params.
+
+    Return too why other such experiments do not count.
+    """
+    found, left_out = {}, []
     if not freshness().stale:  # DVC refuses an experiment that changes nothing
         found[params["seed"]] = Revision("HEAD").scores()
-    for _, revision in experiments_of("HEAD"):
+    for name, revision in experiments_of("HEAD"):
         own = revision.params()
-        if own | {"seed": None} == params | {"seed": None} and (scores := revision.scores()):
+        if own | {"seed": None} != params | {"seed": None}:
+            continue
+        if why := ran_in_part(name, revision):
+            left_out.append(why)
+        elif scores := revision.scores():
             found[own["seed"]] = scores
-    return found
+    return found, left_out
 
 
 def _run(seeds: Iterable[int]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 from dvc.api import DVCFileSystem
+from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
 
@@ -107,6 +108,31 @@ class Revision:
         stages = (yaml.safe_load(self.text("dvc.lock") or "") or {}).get("stages", {}).values()
         entries = (one for stage in stages for one in (*stage.get("outs", []), *stage.get("deps", [])))
         return next((one.get("md5") for one in entries if one["path"] == path.as_posix()), None)
+
+    def left_behind(self) -> str | None:
+        """Return a stage on which the scores rest, and that ran with other params or data; else None.
+
+        `dvc exp run train` leaves the scores of the commit that it started from.
+        """
+        repo = self._files.repo
+        written = {out.fs_path: out for stage in repo.index.stages for out in stage.outs}
+        paths = [repo.fs.join(repo.root_dir, path) for path in METRICS]
+        stages = [written[path].stage for path in paths if path in written]
+        for stage in stages:  # grows by the stages before
+            if not stage.cmd:  # data added with `dvc add`
+                continue
+            if not all(out.hash_info for out in stage.outs):
+                return str(stage.name)
+            for dep in stage.deps:
+                if isinstance(dep, ParamsDependency):
+                    same = flat(dep.read_params()) == flat(dep.hash_info.value or {})
+                else:
+                    out = written.get(dep.fs_path)
+                    same = out is None or out.hash_info == dep.hash_info
+                    stages += [] if out is None or out.stage in stages else [out.stage]
+                if not same:
+                    return str(stage.name)
+        return None
 
     def history(self) -> pd.DataFrame | None:
         """Read `results/train/history.csv`, a row an epoch; None if it has no curves."""

@@ -37,7 +37,12 @@ def labels_in(folder: Path, tool: Format | Literal["images"], table: "ClassTable
 
 
 def require_free(folder: Path) -> None:
-    """Raise UserError where a folder for labels holds something: it may be somebody's work."""
+    """Raise UserError where a folder for labels holds something: it may be somebody's work.
+
+    It is raised too where the folder has no name, so that nothing can be written beside it.
+    """
+    if folder.name in ("", ".."):
+        raise UserError(f"{folder}: no name; give a new folder by its name for -o, such as to_label")
     if folder.is_file() or any(folder.glob("*")):
         raise UserError(
             f"{folder} exists, and may hold corrections; choose another -o, or remove that folder"

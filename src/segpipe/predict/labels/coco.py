@@ -46,9 +46,9 @@ class Labels(Tool):
         return found
 
     def remark(self, picture: Path) -> str:
-        """Say where EXIF turns a picture without swapping its edges: sizes do not tell the view then."""
-        _, turn = stored_size(picture.read_bytes(), str(picture))
-        if turn == 1 or turn in SWAPPING:
+        """Say where EXIF turns a picture and leaves its size: sizes do not tell the view then."""
+        (height, width), turn = stored_size(picture.read_bytes(), str(picture))
+        if turn == 1 or (turn in SWAPPING and height != width):
             return ""
         return "EXIF turns it, and COCO does not say so: its labels lie on the upright picture"
 

@@ -11,7 +11,13 @@ import numpy as np
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.fetch.layouts.matching import SUFFIXES
 from segpipe.fetch.layouts.polygons import IGNORE_LABEL
-from segpipe.fetch.sample import BadSampleError
+from segpipe.fetch.pillow import open_one
+from segpipe.fetch.sample import BadSampleError, bad_name
+from segpipe.fetch.stored import PNG, format_of
+
+_BY_FORMAT = {
+    "DICOM": ".dcm", "JPEG": ".jpg", "JPEG 2000": ".jp2", "MPO": ".jpg", PNG: ".png", "TIFF": ".tif",
+}  # fmt: skip
 
 
 class Entry(NamedTuple):
@@ -40,16 +46,14 @@ class Tool:
         upright picture, 255 for ignored pixels. Raises BadSampleError where no tool's file holds the
         name.
         """
-        size, labels = (mask.shape[0], mask.shape[1]), self.encoded(mask)
-        return Entry(self.copy(picture, name), size, labels, self.remark(picture))
+        size, labels, remark = (mask.shape[0], mask.shape[1]), self.encoded(mask), self.remark(picture)
+        return Entry(self.copy(picture, name), size, labels, remark)
 
     def copy(self, picture: Path, name: str) -> str:
         """Copy a picture; return its path in the folder of pictures. Raises as `of`."""
-        suffix = picture.suffix if picture.suffix.lower() in SUFFIXES else ""
-        if not name.isprintable():
-            raise BadSampleError(
-                str(picture), "a name that is no printable UTF-8", "one that labels can hold"
-            )
+        if problem := bad_name(str(picture), name):
+            raise BadSampleError(problem.file, problem.found, problem.expected)
+        suffix = _suffix(picture)
         copy = self.folder / self.pictures / f"{name}{suffix}"
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, copy)
@@ -64,6 +68,10 @@ class Tool:
 
     def add(self, entry: Entry) -> None:
         """Write the labels of a picture; from one thread, in the order in which they shall stand."""
+
+    def drop(self, entry: Entry) -> None:
+        """Remove the copy of a picture whose labels cannot be added."""
+        (self.folder / self.pictures / entry.name).unlink()
 
     def finish(self) -> None:
         """Write what comes after all pictures."""
@@ -93,3 +101,12 @@ class Tool:
         for index in np.unique(mask).tolist():
             if index != self.table.uncovered:
                 yield index, mask == index
+
+
+def _suffix(picture: Path) -> str:
+    """Return a picture's suffix; that of its content where tools would not know it for a picture."""
+    if picture.suffix.lower() in SUFFIXES:
+        return picture.suffix
+    data = picture.read_bytes()
+    kind = format_of(data) or str(open_one(data, str(picture)).format)
+    return _BY_FORMAT.get(kind, f".{kind.lower()}")

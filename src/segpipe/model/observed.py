@@ -25,8 +25,8 @@ def observed(network: keras.Model) -> keras.Model:
     They are its logits, and the encoder's coarsest output averaged over the picture, [n, channels].
     """
     coarsest = network.get_layer("encoder")._inbound_nodes[-1].output_tensors[-1]
-    features = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(coarsest)
-    return keras.Model(network.inputs, [*network.outputs, features])
+    pooling = keras.layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32")
+    return keras.Model(network.inputs, [*network.outputs, pooling(coarsest)])
 
 
 def said(logits: np.ndarray, classes: Sequence[str]) -> list[dict[str, float]]:

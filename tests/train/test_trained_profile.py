@@ -1,5 +1,6 @@
 """The profile that training gives a model: who tells what, and that the model stays as it is."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -187,6 +188,15 @@ def test_novelty_is_what_the_components_do_not_span(rng):
     assert outside["novelty"] > 8
     again = Components.from_json(found.to_json())
     assert again.traits(flat) == found.traits(flat)
+
+
+@pytest.mark.parametrize(("count", "value"), [(1, 3.0), (1, 0.0), (3, 0.1), (100, 1234.567)])
+def test_pictures_that_are_all_alike_still_tell_how_far_another_is(count, value):
+    found = Components.of(np.full((count, 4), value, np.float32))
+    near, far = found.traits(value + np.array([[0, 0, 0, 1], [0, 0, 0, 4]], np.float32))
+    assert np.isfinite([*near.values(), *far.values()]).all()
+    assert far["novelty"] == pytest.approx(4 * near["novelty"], rel=0.01)
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_features_that_are_all_alike_have_no_component():

@@ -101,6 +101,27 @@ def test_what_no_trial_could_take_is_refused_in_one_line_before_any_runs(on_top,
 
 
 @pytest.mark.parametrize(
+    "on_top",
+    [
+        [
+            "model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu]",
+            "model.decoder.filters=choice([64,32],[32,16])",
+        ],
+        ["train.devices=16", "train.batch_size=choice(16,32)"],
+        ["train.epochs=int(interval(1, 8))", "train.warmup_epochs=int(interval(0, 4))"],
+    ],
+)
+def test_values_are_checked_with_those_of_trials_and_not_with_committed_ones_that_none_uses(on_top):
+    plan = read_plan(None, 1, on_top)
+    assert [*plan.fixed, *plan.ranges] == [text.partition("=")[0] for text in on_top]
+
+
+def test_a_choice_that_no_value_of_another_range_fits_is_refused():
+    with pytest.raises(UserError, match=r"devices = 5 does not divide batch_size = 16"):
+        read_plan(None, 1, ["train.devices=choice(4, 5)", "train.batch_size=choice(16, 32)"])
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("trials: 0", "trials: input should be greater than or equal to 1"),

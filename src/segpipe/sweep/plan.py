@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
 from hydra.errors import HydraException
 from pydantic import Field
 
-from segpipe.common.errors import UserError, brief
+from segpipe.common.errors import ParamsError, UserError, brief
 from segpipe.common.fields import Count, Section
 from segpipe.common.nested import changed
 from segpipe.common.words import did_you_mean
@@ -50,7 +50,7 @@ class Plan:
     pruner: str
     ranges: "dict[str, BaseDistribution]"  # by the key of the param
     fixed: dict[str, str]  # what all trials change, by key, in Hydra's grammar
-    params: Params  # the committed ones, with those that are fixed
+    params: Params  # the committed ones with those that are fixed, or a trial's where these do not fit
 
     def study(self, commit: str) -> str:
         """Return the name of the study: another commit, range, sampler or pruner makes another."""
@@ -134,12 +134,38 @@ def _value(text: str) -> Any:
 def _checked(fixed: dict[str, str], ranges: "dict[str, BaseDistribution]") -> Params:
     """Return the params of all trials.
 
-    Raises ParamsError where one is not allowed, nor an end of a range, nor a choice.
+    Raises ParamsError where one is not allowed, nor an end of a range, nor a choice: not with the first
+    values of the other ranges, nor with their second ones, and so on.
     """
     base = changed(recipes.committed(), {key: _value(text) for key, text in fixed.items()})
-    for key, found in ranges.items():
-        ends = getattr(found, "choices", None) or (found.low, found.high)  # type: ignore[attr-defined]
-        for end in ends:
-            value = _value(end) if isinstance(end, str) else end
-            check_params(changed(base, {key: value}), PARAMS_FILE)
-    return check_params(base, PARAMS_FILE)
+    ends = {key: _ends(found) for key, found in ranges.items()}
+    trials = [
+        {key: values[min(number, len(values) - 1)] for key, values in ends.items()}
+        for number in range(max(map(len, ends.values())))
+    ]
+    tried = [
+        [changed(base, {**trial, key: value}) for trial in trials]
+        for key, values in ends.items()
+        for value in values
+    ]
+    for contents in tried:
+        _first_allowed(contents)
+    return _first_allowed([base, *tried[0]])
+
+
+def _ends(found: "BaseDistribution") -> list[Any]:
+    """Return the choices, or the ends of an interval."""
+    if choices := getattr(found, "choices", None):
+        return [_value(choice) for choice in choices]
+    return [found.low, found.high]  # type: ignore[attr-defined]
+
+
+def _first_allowed(contents: Iterable[Any]) -> Params:
+    """Return the first params that are allowed; raise the error of the first if none is."""
+    errors = []
+    for content in contents:
+        try:
+            return check_params(content, PARAMS_FILE)
+        except ParamsError as error:
+            errors.append(error)
+    raise errors[0]

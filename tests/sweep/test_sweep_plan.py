@@ -88,6 +88,14 @@ def test_another_commit_range_or_value_makes_another_study_and_more_trials_do_no
             "train.learning_rate=tag(log, interval(0, 1)",
         ),
         (["train.epochs=range(1, 4)"], "train.epochs=range(1, 4): a sweep takes tag(log, "),
+        (
+            ["train.learning_rate=tag(lgo, interval(0.1, 0.2))"],
+            "train.learning_rate=tag(lgo, interval(0.1, 0.2)): no such tag here: lgo",
+        ),
+        (
+            ["train.learning_rate=tag(log, choice(0.1, 0.2))"],
+            "train.learning_rate=tag(log, choice(0.1, 0.2)): no such tag here: log",
+        ),
         (["train.ema=interval(0.5, 1.5)"], "params.yaml: train.ema = 1.5: "),
         (["train.schedule=choice(cosine, linear)"], "params.yaml: train.schedule = 'linear': "),
         (["train.epochs=0", RATE], "params.yaml: train.epochs = 0: "),
@@ -136,6 +144,17 @@ def test_a_wrong_file_is_named_with_the_key(tmp_path, text, said):
         read_plan(tmp_path / "own.yaml", None, [RATE])
     assert str(tmp_path / "own.yaml") in str(raised.value)
     assert said in str(raised.value)
+
+
+def test_a_file_whose_name_no_experiment_can_have_is_refused_before_any_runs(tmp_path):
+    for name, fits in {"my sweep": False, "a..b": False, "größe+2": True}.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text("params:\n  train.epochs: choice(1, 2)\n")
+        if fits:
+            assert read_plan(path, 1, []).name == name
+        else:
+            with pytest.raises(UserError, match=f"{name}.yaml: experiments get the name of this file"):
+                read_plan(path, 1, [])
 
 
 def test_the_example_is_a_sweep_and_no_recipe():

@@ -6,6 +6,7 @@ DVC takes the same grammar for `-S`, and Hydra's own sweeper by Optuna for range
 import hashlib
 import importlib.util
 import json
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ def read_plan(file: Path | None, trials: int | None, on_top: Iterable[str]) -> P
     """Read a sweep's file, and put params (`key=range` or `key=value`) on top of its own.
 
     Raises:
-        UserError: Optuna is missing, the file is wrong, a param does not exist, what it would get is
-            not allowed, or no param has a range.
+        UserError: Optuna is missing, the file or its name is wrong, a param does not exist, what it
+            would get is not allowed, or no param has a range.
     """
     if importlib.util.find_spec("optuna") is None:
         raise UserError("segpipe sweep needs Optuna, which is not here; pip install 'segpipe[sweep]'")
@@ -89,6 +90,11 @@ def read_plan(file: Path | None, trials: int | None, on_top: Iterable[str]) -> P
         raise UserError(f"no param has a range, so there is nothing to search; give one {_RANGES}")
     params = _checked(fixed, ranges)
     name = file.stem if file else "sweep"
+    if subprocess.run(["git", "check-ref-format", f"refs/exps/{name}-0"], check=False).returncode:
+        raise UserError(
+            f"{file}: experiments get the name of this file, which Git does not take; rename it, with "
+            "letters, digits, - and _"
+        )
     return Plan(name, trials or content.trials, content.sampler, content.pruner, ranges, fixed, params)
 
 
@@ -115,6 +121,10 @@ def _parsed(key: str, text: str) -> "BaseDistribution | str":
     try:
         override = OverridesParser.create().parse_override(f"{key}={text}")
         value = override.value()
+        known = {"log"} if isinstance(value, IntervalSweep) else {""}
+        tags: set[str] = getattr(value, "tags", set()) - known
+        if tags:
+            raise ValueError(f"no such tag here: {', '.join(sorted(tags))}")
         if isinstance(value, ChoiceSweep):  # texts, so that lists may be among them
             return CategoricalDistribution([str(one) for one in override.sweep_string_iterator()])
         if isinstance(value, IntervalSweep):

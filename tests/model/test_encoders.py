@@ -150,6 +150,16 @@ def test_a_trained_encoder_keeps_its_dropout(rng):
     assert largest_difference(encoder, rng) > 0
 
 
+def test_an_encoder_that_fine_tuning_thaws_has_the_dropout_of_one_that_was_never_frozen():
+    encoder = tap(backbone("efficientnet_v2_b0", SIZE), ENCODERS["efficientnet_v2_b0"].layers)
+    dropout = [layer for layer in encoder.layers if isinstance(layer, layers.Dropout)]
+    before = [layer.rate for layer in dropout]
+    for trainable in (False, False, True):
+        set_trainable(encoder, trainable, pretrained=True)
+    assert [layer.rate for layer in dropout] == before
+    assert max(before) > 0
+
+
 def test_batch_norm_is_frozen_in_models_within_the_encoder_too():
     image = keras.Input((*SIZE, 3))
     inner = keras.Sequential([layers.Conv2D(4, 2, strides=2), layers.BatchNormalization(name="deep")])

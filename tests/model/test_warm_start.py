@@ -179,6 +179,19 @@ def test_other_bands_in_the_same_number_are_said_and_change_no_kernel(tmp_path):
     )
 
 
+@pytest.mark.parametrize("change", [{"name": "a smaller one"}, {"alpha": 0.5}])
+def test_another_encoder_whose_layers_all_fit_is_said(init, change):
+    section = SECTION | {"encoder": SECTION["encoder"] | change}
+    first, second, *_ = take(network(ROAD, seed=1), init, ROAD, section).describe().splitlines()
+    assert first.endswith("9 of 9 layers taken")
+    other = f"{change.get('name', 'a small one')} (alpha {change.get('alpha', 1.0)})"
+    assert second == (
+        f"its encoder is a small one (alpha 1.0), and this one {other}: layers of the same name and "
+        "shapes took weights that were made for another place"
+    )
+    assert "its encoder" not in take(network(ROAD, seed=1), init, ROAD, SECTION).describe()
+
+
 def test_one_rule_adapts_kernels_of_a_model_and_of_imagenet():
     kernel = np.arange(2 * 3, dtype=np.float32).reshape(1, 1, 3, 2)
     assert for_channels(kernel, 1).tolist() == [[[[6, 9]]]]

@@ -29,6 +29,45 @@ def test_a_list_keeps_its_style_and_the_comments_around_it(tmp_path, before, val
     assert path.read_text() == text.replace(IGNORE, after)
 
 
+BANDS = "  bands: [4, 3, 2] # near infrared\n  # behind\n"
+BANDS_ON_LINES = "  bands:\n  - 4\n  - 3\n  - 2 # near infrared\n  # behind\n"
+RGB = "  bands: rgb # near infrared\n  # behind\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "after"),
+    [
+        (BANDS_ON_LINES, {"data": {"bands": "rgb"}}, RGB),
+        (RGB, {"data": {"bands": [4, 3, 2]}}, BANDS),
+        (BANDS_ON_LINES, {"data": {"bands": [4, 3, 2]}}, BANDS_ON_LINES),
+        (
+            "  class_weights:\n    pet: 1.0\n    border: 2.0 # thin\n  # behind\n",
+            {"train": {"class_weights": "none"}},
+            "  class_weights: none # thin\n  # behind\n",
+        ),
+        (
+            "  class_weights: none # thin\n  # behind\n",
+            {"train": {"class_weights": {"pet": 1.0, "border": 2.0}}},
+            "  class_weights: {pet: 1.0, border: 2.0} # thin\n  # behind\n",
+        ),
+        (
+            "  intensity:\n  - [0, 1]\n  - [0, 2]\n  - [0, 3] # of a satellite\n  # behind\n",
+            {"data": {"intensity": [[4, 5]] * 3}},
+            "  intensity:\n  - [4, 5]\n  - [4, 5]\n  - [4, 5] # of a satellite\n  # behind\n",
+        ),
+    ],
+)
+def test_comments_stay_when_a_value_gets_another_kind_or_number_of_lines(
+    tmp_path, before, changes, after
+):
+    path = tmp_path / "params.yaml"
+    text, key = (ROOT / "params.yaml").read_text(), before.partition(":")[0] + ":"
+    line = next(line for line in text.splitlines(keepends=True) if line.startswith(key))
+    path.write_text(text.replace(line, before))
+    write_params(path, changes)
+    assert path.read_text() == text.replace(line, after)
+
+
 def test_a_change_that_params_refuse_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())

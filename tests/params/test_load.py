@@ -9,7 +9,7 @@ from dvc.utils.hydra import apply_overrides
 from helpers import ROOT, error_line, make_project, run_stage, set_params
 
 from segpipe.common.errors import ParamsError
-from segpipe.params.load import Params, load_params
+from segpipe.params.load import Params, load_params, read_yaml
 
 
 @pytest.fixture
@@ -181,6 +181,17 @@ def test_every_knob_has_a_comment():
         if knob and not of_a_list and "name: mobilenet_v2" not in line:
             explained = "#" in line.replace('"#', "") or lines[number - 1].strip().startswith("#")
             assert explained, line
+
+
+@pytest.mark.parametrize("text", ["2e-05", "2E-5", "+.2e-4", "0.2e-4", "20.e-6"])
+def test_numbers_with_an_exponent_are_numbers_in_structures_too_as_dvc_writes_them(text):
+    assert read_yaml(f"{{border: {text}, steps: [0, {text}]}}") == {"border": 2e-5, "steps": [0, 2e-5]}
+
+
+@pytest.mark.parametrize("text", ["e5", "1e", "1e5x", "0x1e5g", "2e-05 px", "1.2.3e4"])
+def test_what_only_looks_like_a_number_stays_text(text):
+    assert read_yaml(f"name: {text}") == {"name": text}
+    assert read_yaml("[12, 1.5, 0x1e5]") == [12, 1.5, 0x1E5]
 
 
 def test_params_that_are_no_yaml_end_in_one_line(tmp_path):

@@ -51,3 +51,10 @@ def test_there_is_room_for_more_samples_while_all_are_seen_often_and_validated_o
     assert not has_room(30, TIMING, (8000, 100), 8), "each would be seen 5.5 times"
     assert not has_room(30, TIMING, (4000, 4000), 8), "a validation of 81 s would fit 4 times"
     assert not has_room(0.4, TIMING, (10, 10), 8)
+
+
+@pytest.mark.parametrize("minutes", [float("nan"), float("inf")])
+def test_minutes_that_are_no_number_are_refused_and_have_no_room(minutes):
+    with pytest.raises(UserError, match=f"--minutes {minutes:g}: give a number of minutes"):
+        fitting(minutes, TIMING, 10)
+    assert not has_room(minutes, TIMING, (10, 10), 1)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from segpipe.common.traits import read_traits
 from segpipe.fetch import layouts, synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import Sample
 from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.resize import content_box, resize_image, resize_unread
 from segpipe.preprocess.traits import traits_of
@@ -214,6 +216,31 @@ def test_pixels_are_counted_by_class_and_around_it(raw_of_two_classes, tmp_path)
 def test_an_empty_split_is_an_error_that_names_the_share(raw, tmp_path, share, empty):
     with pytest.raises(UserError, match=rf"the {empty} split is empty: data.validation_share = {share}"):
         write(raw, tmp_path / "records", share=share)
+    assert not (tmp_path / "records").exists()
+
+
+class Drawn(NamedTuple):
+    """A picture of noise whose mask holds one index."""
+
+    seed: int
+    index: int
+
+    def read(self):
+        noise = np.random.default_rng(self.seed).integers(0, 256, (8, 8, 3), np.uint8)
+        return encode_png(noise), np.full((8, 8), self.index, np.uint8)
+
+
+@pytest.mark.parametrize("without", ["train", "val"])
+def test_a_split_to_train_with_whose_masks_are_ignored_is_an_error_that_names_it(tmp_path, without):
+    splits = 3 * ["train"] + 3 * ["val"] + 3 * ["test"]
+    samples = [
+        Sample(f"{n}", split, "a.png", "b.png", Drawn(n, IGNORE if split == without else 0))
+        for n, split in enumerate(splits)
+    ]
+    write_raw("a test", samples, TWO, False, 0.02, tmp_path / "raw", processes=1)
+    message = f"no pixel of the {without} split counts: the masks of its 3 samples hold ignored values"
+    with pytest.raises(UserError, match=message):
+        write(tmp_path / "raw", tmp_path / "records", TWO)
     assert not (tmp_path / "records").exists()
 
 

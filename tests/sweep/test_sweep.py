@@ -100,6 +100,18 @@ def test_a_trial_that_fails_first_ends_the_sweep_and_the_same_command_tries_agai
 
 
 @pytest.mark.slow
+def test_a_half_written_record_of_the_journal_is_cut_off_and_the_trials_before_it_stay(project):
+    command = ("segpipe", "sweep", "-S", RATE, "--trials", "1")
+    assert run(*command, cwd=project).returncode == 0
+    with (project / "logs/sweeps/sweep.journal").open("ab") as journal:
+        journal.write(b'{"op_code":4,"worker_id":"x')  # the disk was full
+    for _ in range(3):  # the next records come after it
+        again = run(*command, cwd=project)
+        assert again.returncode == 0, again.stderr
+        assert "1 of 1 trials are known, 0 go on" in again.stdout
+
+
+@pytest.mark.slow
 def test_a_trial_that_diverges_is_pruned_with_its_reason(project):
     on_top = ("-S", RATE, "-S", "train.ema=choice(0.9)", "--trials", "1")
     done = run("segpipe", "sweep", *on_top, cwd=project)

@@ -88,6 +88,14 @@ def test_another_commit_range_or_value_makes_another_study_and_more_trials_do_no
             "train.learning_rate=tag(log, interval(0, 1)",
         ),
         (["train.epochs=range(1, 4)"], "train.epochs=range(1, 4): a sweep takes tag(log, "),
+        (
+            ["train.learning_rate=tag(lgo, interval(0.1, 0.2))"],
+            "train.learning_rate=tag(lgo, interval(0.1, 0.2)): no such tag here: lgo",
+        ),
+        (
+            ["train.learning_rate=tag(log, choice(0.1, 0.2))"],
+            "train.learning_rate=tag(log, choice(0.1, 0.2)): no such tag here: log",
+        ),
         (["train.ema=interval(0.5, 1.5)"], "params.yaml: train.ema = 1.5: "),
         (["train.schedule=choice(cosine, linear)"], "params.yaml: train.schedule = 'linear': "),
         (["train.epochs=0", RATE], "params.yaml: train.epochs = 0: "),
@@ -98,6 +106,27 @@ def test_what_no_trial_could_take_is_refused_in_one_line_before_any_runs(on_top,
         read_plan(None, None, on_top)
     assert str(raised.value).startswith(said)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "on_top",
+    [
+        [
+            "model.encoder.layers=[block_1_expand_relu,block_3_expand_relu,block_6_expand_relu]",
+            "model.decoder.filters=choice([64,32],[32,16])",
+        ],
+        ["train.devices=16", "train.batch_size=choice(16,32)"],
+        ["train.epochs=int(interval(1, 8))", "train.warmup_epochs=int(interval(0, 4))"],
+    ],
+)
+def test_values_are_checked_with_those_of_trials_and_not_with_committed_ones_that_none_uses(on_top):
+    plan = read_plan(None, 1, on_top)
+    assert [*plan.fixed, *plan.ranges] == [text.partition("=")[0] for text in on_top]
+
+
+def test_a_choice_that_no_value_of_another_range_fits_is_refused():
+    with pytest.raises(UserError, match=r"devices = 5 does not divide batch_size = 16"):
+        read_plan(None, 1, ["train.devices=choice(4, 5)", "train.batch_size=choice(16, 32)"])
 
 
 @pytest.mark.parametrize(
@@ -115,6 +144,17 @@ def test_a_wrong_file_is_named_with_the_key(tmp_path, text, said):
         read_plan(tmp_path / "own.yaml", None, [RATE])
     assert str(tmp_path / "own.yaml") in str(raised.value)
     assert said in str(raised.value)
+
+
+def test_a_file_whose_name_no_experiment_can_have_is_refused_before_any_runs(tmp_path):
+    for name, fits in {"my sweep": False, "a..b": False, "größe+2": True}.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text("params:\n  train.epochs: choice(1, 2)\n")
+        if fits:
+            assert read_plan(path, 1, []).name == name
+        else:
+            with pytest.raises(UserError, match=f"{name}.yaml: experiments get the name of this file"):
+                read_plan(path, 1, [])
 
 
 def test_the_example_is_a_sweep_and_no_recipe():

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from segpipe.cli.runs import runs
 from segpipe.common.errors import UserError
 from segpipe.train import resume
 from segpipe.train.resume import Run, claim, fingerprint
@@ -37,6 +38,16 @@ def leave(name, identity=IDENTITY, epoch=3):
 
 def changed(**sections):
     return {**IDENTITY, **sections}
+
+
+def test_the_epochs_of_a_run_are_those_of_both_phases(capsys):
+    train = {"epochs": 9, "fine_tuning": {"epochs": 4, "learning_rate": 0.1}}
+    leave("0123", changed(params={"seed": 0, "train": train}), epoch=11)
+    leave("4567", epoch=3)
+    runs(clear=False)
+    listed = capsys.readouterr().out
+    assert "11 of 13" in listed
+    assert "3 of 9" in listed
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import make_project, run, run_stage, set_params, start
 
-from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.common.classes import IGNORE, ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
 from segpipe.common.files import write_json
 from segpipe.common.records import open_records
@@ -16,7 +16,7 @@ from segpipe.common.tfrecord import write_shards
 from segpipe.train import samples
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
-from segpipe.train.samples import load, locate, preview_samples, subset
+from segpipe.train.samples import Arrays, load, locate, preview_samples, subset
 
 TABLE = ClassTable((SegmentationClass("a", 0, "#000000"), SegmentationClass("b", 1, "#ffffff")))
 STRONG = {
@@ -114,6 +114,16 @@ def test_training_batches_from_the_shards_are_those_from_memory_to_the_bit(manif
     )
     assert kept.element_spec == read.element_spec
     assert_equal_batches(kept, read, 14)
+
+
+def test_a_subset_without_a_pixel_that_counts_is_refused_and_a_larger_one_is_not(rng):
+    images = rng.integers(0, 256, (3, 8, 8, 3), np.uint8)
+    split = Arrays(images, np.zeros((3, 8, 8), np.uint8), ["a", "b", "c"])
+    (first,) = subset(split, 1).names
+    split.masks[split.names.index(first)] = IGNORE
+    with pytest.raises(UserError, match=r"train.samples = 1, but their masks hold ignored values"):
+        subset(split, 1)
+    assert len(subset(split, 2).names) == 2
 
 
 def test_validation_batches_from_the_shards_are_those_from_memory_to_the_bit(manifest):

@@ -1,10 +1,12 @@
 """The profile that training gives a model: who tells what, and that the model stays as it is."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_training import IDENTITY, manifest_of, new_network, with_changes
+from helpers import some_quick
+from test_training import IDENTITY, computing_in, manifest_of, new_network, with_changes, work_of
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
@@ -14,7 +16,7 @@ from segpipe.common.traits import FILE, Measured, read_traits, write_traits
 from segpipe.model.observed import Components, observed, said
 from segpipe.predict.predictor import load_model
 from segpipe.preprocess.traits import traits_of
-from segpipe.train import provenance
+from segpipe.train import loop, provenance
 from segpipe.train.profile import profile
 from segpipe.train.samples import Arrays
 from segpipe.train.saving import save_model
@@ -86,6 +88,24 @@ def test_the_saved_model_marks_its_validation_pictures_as_training_did(
     for name in ("confidence", "novelty", "features 1"):
         values = sorted(one[name] for one in told)
         assert values == pytest.approx(found.references[name].values.tolist(), rel=2e-3, abs=2e-3)
+
+
+@pytest.mark.parametrize("precision", some_quick(["bfloat16", "float16"], "float16"))
+def test_a_model_trained_in_16_bits_is_saved_with_a_profile_of_what_it_says_in_32(
+    samples, manifest, tmp_path, precision
+):
+    training, validation = samples
+    with computing_in(precision) as params:
+        network = new_network(training, params)
+        work = replace(work_of(training, tmp_path, params), manifest=manifest, validation=validation)
+        progress = loop.train(network, work)
+        loop.save_calibrated(network, work, progress, tmp_path / "model.keras")
+    predictor = load_model(tmp_path / "model.keras")
+    known = Profile.of_card(read_card(tmp_path / "model.keras"))
+    told = predictor.watch.told([*validation.images], predictor.network.predict_on_batch)
+    for name in ("confidence", "novelty", "features 1"):
+        values = sorted(one[name] for one in told)
+        assert values == pytest.approx(known.references[name].values.tolist(), rel=2e-3, abs=2e-3)
 
 
 def test_it_changes_neither_weights_nor_the_saved_network(network, samples, manifest, tmp_path):
@@ -168,6 +188,15 @@ def test_novelty_is_what_the_components_do_not_span(rng):
     assert outside["novelty"] > 8
     again = Components.from_json(found.to_json())
     assert again.traits(flat) == found.traits(flat)
+
+
+@pytest.mark.parametrize(("count", "value"), [(1, 3.0), (1, 0.0), (3, 0.1), (100, 1234.567)])
+def test_pictures_that_are_all_alike_still_tell_how_far_another_is(count, value):
+    found = Components.of(np.full((count, 4), value, np.float32))
+    near, far = found.traits(value + np.array([[0, 0, 0, 1], [0, 0, 0, 4]], np.float32))
+    assert np.isfinite([*near.values(), *far.values()]).all()
+    assert far["novelty"] == pytest.approx(4 * near["novelty"], rel=0.01)
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_features_that_are_all_alike_have_no_component():

@@ -251,7 +251,7 @@ def encoder_weights_of(network):
 
 
 def test_fine_tuning_trains_the_encoder_after_the_decoder_and_leaves_its_batch_norm_alone(
-    arrays, tmp_path
+    arrays, tmp_path, capsys
 ):
     """The statistics, too: in Keras 3 `training=False` alone does not keep them."""
     params = with_changes(
@@ -263,6 +263,7 @@ def test_fine_tuning_trains_the_encoder_after_the_decoder_and_leaves_its_batch_n
     _, progress = train(
         arrays, tmp_path, params, lambda e, _: seen.append(encoder_weights_of(network)), network
     )
+    assert "ended the run" not in capsys.readouterr().out
     assert [norm == norms for norm, _ in seen] == [True] * 4
     assert [other == others for _, other in seen] == [True, True, True, False]
     assert [row["learning_rate"] for row in progress.history] == [0.1, 0.1, 0.01]
@@ -284,6 +285,21 @@ def test_early_stopping_ends_a_run_that_no_longer_improves(arrays, tmp_path):
     _, progress = train(arrays, tmp_path, params)
     assert progress.epoch == progress.best_epoch + 2 < 50
     assert progress.summary(params.train)["stopped_by"] == "early_stopping.patience"
+
+
+@pytest.mark.parametrize(
+    ("stops", "said"),
+    [
+        ({"early_stopping": {"patience": 1}}, "early_stopping.patience"),
+        ({"max_minutes": 1e-9}, "max_minutes"),
+    ],
+)
+def test_a_run_that_stops_before_its_fine_tuning_says_so(arrays, tmp_path, capsys, stops, said):
+    fine_tuning = {"epochs": 1, "learning_rate": 0.01}
+    params = with_changes(frozen=True, epochs=9, learning_rate=1e-9, fine_tuning=fine_tuning, **stops)
+    _, progress = train(arrays, tmp_path, params)
+    assert progress.epoch < 9
+    assert f"train.{said} ended the run before its fine-tuning\n" in capsys.readouterr().out
 
 
 def test_max_minutes_ends_a_run_after_the_epoch_that_reaches_it(arrays, tmp_path):

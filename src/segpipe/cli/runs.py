@@ -28,7 +28,9 @@ def runs(
         f"Unfinished runs in {resume.root()}", "run", "epoch", "age", "size", "trained by"
     )
     for run in found:
-        epochs = run.identity.get("params", {}).get("train", {}).get("epochs", "?")
+        train = run.identity.get("params", {}).get("train", {})
+        more = train.get("fine_tuning", {}).get("epochs", 0)
+        epochs = train["epochs"] + more if "epochs" in train else "?"
         table.add_row(
             run.fingerprint, f"{run.epoch} of {epochs}", duration(run.age), decimal(run.size),
             run.trained_by or "nobody",

@@ -114,7 +114,7 @@ def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> No
     BatchNorm layers of a pretrained encoder stay in inference mode either way: their statistics of a
     million pictures are better than those of a batch. Each is frozen by itself, because in Keras 3 a
     layer called with `training=False` still updates its statistics in `fit`. A frozen encoder's dropout
-    is turned off, since it has nothing to regularise.
+    is turned off, since it has nothing to regularise, until the encoder is trained.
     """
     encoder.trainable = trainable
     for layer in encoder.layers:
@@ -124,8 +124,9 @@ def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> No
             layer.momentum = BATCH_NORM_MOMENTUM
             if pretrained:
                 layer.trainable = False
-        elif isinstance(layer, keras.layers.Dropout) and not trainable:
-            layer.rate = 0
+        elif isinstance(layer, keras.layers.Dropout):
+            layer.rate_of_training = getattr(layer, "rate_of_training", layer.rate)
+            layer.rate = layer.rate_of_training if trainable else 0
 
 
 def for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -25,8 +25,8 @@ def observed(network: keras.Model) -> keras.Model:
     They are its logits, and the encoder's coarsest output averaged over the picture, [n, channels].
     """
     coarsest = network.get_layer("encoder")._inbound_nodes[-1].output_tensors[-1]
-    features = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(coarsest)
-    return keras.Model(network.inputs, [*network.outputs, features])
+    pooling = keras.layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32")
+    return keras.Model(network.inputs, [*network.outputs, pooling(coarsest)])
 
 
 def said(logits: np.ndarray, classes: Sequence[str]) -> list[dict[str, float]]:
@@ -62,7 +62,9 @@ class Components:
         largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
         found = cls(centre, np.round(127 * axes / largest).astype(np.int8), np.ones(len(axes)), 1.0)
         along, rest = found._parts(features)
-        return cls(centre, found.axes, along.std(0), float(max(rest.mean(), np.finfo(np.float32).tiny)))
+        # One picture, or pictures that are all alike, differ by nothing, or by rounding.
+        least = float(np.finfo(np.float32).eps) * max(1.0, float(np.linalg.norm(centre)))
+        return cls(centre, found.axes, np.maximum(along.std(0), least), max(float(rest.mean()), least))
 
     def traits(self, features: np.ndarray) -> list[dict[str, float]]:
         """Return each picture's place on the components, in deviations, and its `novelty`.

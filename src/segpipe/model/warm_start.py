@@ -58,7 +58,8 @@ class Taken:
     classes: list[str]  # that the head took
     new: list[str]  # classes that the model lacks
     dropped: list[str]  # its classes that the network lacks
-    bands: tuple[str, str] | None  # the model's and the network's in words, where they differ
+    encoders: tuple[str, str] | None  # the model's and the network's in words, where they differ
+    bands: tuple[str, str] | None  # likewise
 
     @property
     def card(self) -> dict[str, Any]:
@@ -75,6 +76,11 @@ class Taken:
         lines = [f"starting from {self.init.path}: {len(self.layers)} of {count} layers taken"]
         if self.others:
             lines[0] += f"; not {few(self.others, 6)}"
+        if self.encoders:
+            lines.append(
+                f"its encoder is {self.encoders[0]}, and this one {self.encoders[1]}: layers of the "
+                "same name and shapes took weights that were made for another place"
+            )
         all_classes = self.classes, self.new, self.dropped
         taken, new, dropped = (few(names, _CLASSES) for names in all_classes)
         lines.append(f"classes taken: {taken}; new: {new}; dropped: {dropped}")
@@ -127,6 +133,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
         )
     for name, arrays in values.items():
         own[name].set_weights(arrays)
+    of_init, of_own = map(_encoder_in_words, (init.card["params"]["model"], model))
     seen, wanted = in_words(**read_bands(init.card)), in_words(manifest.bands, manifest.intensity)
     first = _first(own)
     taken_as_it_is = first not in values or values[first][0].shape == theirs[first].weights[0].shape
@@ -138,6 +145,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
         classes=kept,
         new=[name for name in now if name not in kept],
         dropped=[name for name in before if name not in kept],
+        encoders=(of_init, of_own) if of_init != of_own else None,
         bands=(seen, wanted) if seen != wanted else None,
     )
 
@@ -206,6 +214,11 @@ def _first(own: Layers) -> str:
 
 
 def _in_words(model: dict[str, Any]) -> str:
-    encoder, decoder = model["encoder"], model["decoder"]
+    decoder = model["decoder"]
     filters = ", ".join(map(str, decoder["filters"]))
-    return f"{encoder['name']} (alpha {encoder['alpha']}) and the decoder {decoder['name']} [{filters}]"
+    return f"{_encoder_in_words(model)} and the decoder {decoder['name']} [{filters}]"
+
+
+def _encoder_in_words(model: dict[str, Any]) -> str:
+    encoder = model["encoder"]
+    return f"{encoder['name']} (alpha {encoder['alpha']})"

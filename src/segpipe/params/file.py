@@ -66,39 +66,56 @@ def _merge(into: CommentedMap, changes: Mapping[str, Any]) -> None:
     for key, value in changes.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), CommentedMap):
             _merge(into[key], value)
-        elif isinstance(value, list) and isinstance(into.get(key), CommentedSeq):
-            _replace(into, key, value)
         elif into.get(key) != value:
-            into[key] = value
+            _replace(into, key, value)
 
 
-def _replace(into: CommentedMap, key: str, values: list) -> None:
-    """Replace a list by another; a list on one line stays on one line, and the comment after it stays.
+def _replace(into: CommentedMap, key: str, value: Any) -> None:
+    """Replace a value; one on a line stays on one line, and the comment after it stays.
 
-    ruamel.yaml attaches the comment after a list of several lines to the list's last scalar.
+    ruamel.yaml attaches the comment after a value of several lines to the value's last scalar.
     """
-    old, new = into[key], CommentedSeq(CommentedMap(v) if isinstance(v, dict) else v for v in values)
+    old, new = into.get(key), _node(value, into.get(key))
     into[key] = new
-    if old.fa.flow_style() is not False:
-        new.fa.set_flow_style()
-    elif (before := _last(old)) and (comment := before[0].ca.items.pop(before[1], None)):
+    if (before := _last(old)) and (comment := before[0].ca.items.pop(before[1], None)):
         if place := _last(new):
             place[0].ca.items[place[1]] = comment
         else:
             _put_at_key(into, key, comment)
 
 
+def _node(value: Any, old: Any) -> Any:
+    """Return a value as ruamel.yaml has it; on one line if the old one is, unless that is None."""
+    made: CommentedSeq | CommentedMap
+    if isinstance(value, list):
+        item = old[-1] if isinstance(old, CommentedSeq) and old else None
+        made = CommentedSeq(_node(one, item) for one in value)
+    elif isinstance(value, Mapping):
+        made = CommentedMap({name: _node(one, None) for name, one in value.items()})
+    else:
+        return value
+    if made and (old is None or _has_lines(old)):
+        made.fa.set_block_style()
+    else:
+        made.fa.set_flow_style()
+    return made
+
+
 def _put_at_key(into: CommentedMap, key: str, comment: list) -> None:
-    """Append the comment of a list that became empty to the comment on the line of its key."""
+    """Append the comment after a value of several lines to the comment on the line of its key."""
     tokens = [token for token in (*into.ca.items.get(key, ()), *comment) if token]
     text = tokens[0].value + "".join(token.value.lstrip("\n") for token in tokens[1:])
     into.ca.items[key] = [None, None, CommentToken(text, tokens[0].start_mark), None]
 
 
-def _last(sequence: CommentedSeq) -> tuple[Any, Any] | None:
-    """Return the container and the key of a list's last scalar; None if the list is empty."""
-    if not sequence:
+def _last(node: Any) -> tuple[Any, Any] | None:
+    """Return the container and the key of the last scalar of a value; None if it is on one line."""
+    if not node or not _has_lines(node):
         return None
-    if isinstance(sequence[-1], CommentedMap):
-        return sequence[-1], list(sequence[-1])[-1]
-    return sequence, len(sequence) - 1
+    key = len(node) - 1 if isinstance(node, CommentedSeq) else list(node)[-1]
+    return _last(node[key]) or (node, key)
+
+
+def _has_lines(node: Any) -> bool:
+    """Return whether a value is a list or section with a line for each part."""
+    return isinstance(node, CommentedSeq | CommentedMap) and node.fa.flow_style() is False

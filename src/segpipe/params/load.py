@@ -110,13 +110,21 @@ class Params(Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes `on`, `no` and the like for text, as DVC does; PyYAML's own loader makes them booleans."""
+    """Takes `on` and `no` for text, and `2e-05` for a number, as YAML 1.2 and so DVC do.
+
+    For PyYAML's own loader the first are booleans, and the last is text.
+    """
 
 
 _Loader.yaml_implicit_resolvers = {
     letter: [(tag, form) for tag, form in forms if letter in "tTfF" or not tag.endswith(":bool")]
     for letter, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    [*"-+.0123456789"],
+)
 
 
 def read_yaml(text: str) -> Any:

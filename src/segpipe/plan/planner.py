@@ -1,6 +1,7 @@
 """The plan: the params that suit data, machine and minutes, each with its reason."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from segpipe.common.devices import take_gpus
 from segpipe.common.errors import UserError
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Tiles
+from segpipe.evaluate.params import sizes
 from segpipe.model.pretrained import expected_backbone
 from segpipe.params.load import Params
 from segpipe.plan import shape
@@ -62,7 +64,8 @@ class Plan:
 def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     """Plan a run of some minutes; `importing` is how many seconds the libraries take to start.
 
-    Raises UserError where the minutes are too few, or the params have a second phase.
+    Raises UserError where the minutes are too few, the params have a second phase, or the proposed input
+    does not go with the scales of `evaluate`.
     """
     if params.train.fine_tuning.epochs:
         raise UserError("a plan has one phase of training; set train.fine_tuning.epochs to 0")
@@ -70,12 +73,13 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     picture = shape.typical_size(look.sizes)
     now = shape.Input(data.resize, data.image_size, data.tiles.scale)
     found = shape.propose(look.thickness, picture, now)
-    batch, multiple = params.train.batch_size, params.train.steps_per_execution
+    _require_views(found.input, params)
+    multiple = params.train.steps_per_execution
     tiles, pieces = _cut(look, found.input, params)
-    few = count = _count(pieces, params)
-    if batch > count:
-        batch = 1 << (max(count // 4, 1).bit_length() - 1)
-    device, timing, network = _measured(params, found.input, tiles, pieces, batch)
+    count = _count(pieces, params)
+    batch = _batch(params, count)
+    device = _device(params, batch)
+    timing, network = _measured(params, found.input, tiles, pieces, batch)
 
     def fits(times: float) -> bool:
         predicted = _predicted(look, params, tiles, times * pieces.count["val"])
@@ -85,12 +89,15 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
         found = better
         tiles, pieces = _cut(look, found.input, params)
         count = _count(pieces, params)
+        if (larger := _batch(params, count)) != batch:
+            batch = larger
+            timing, network = _measured(params, found.input, tiles, pieces, batch)
     predicted = _predicted(look, params, tiles, pieces.count["val"])
     schedule = fitting(minutes, timing, predicted, multiple, params.train.warmup_epochs)
     rows = [
         *_input_rows(now, found),
         _sampling(params, pieces, names),
-        Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, few, timing)),
+        Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, count, timing)),
         *_schedule_rows(params, schedule, timing, pieces, batch, count),
         _encoder(params),
     ]
@@ -124,10 +131,35 @@ def _count(pieces: Pieces, params: Params) -> int:
     return min(pieces.count["train"], params.train.samples or pieces.count["train"])
 
 
+def _batch(params: Params, count: int) -> int:
+    """Return the user's batch, or a smaller one where there are fewer samples."""
+    own = params.train.batch_size
+    return own if own <= count else 1 << (max(count // 4, 1).bit_length() - 1)
+
+
+def _require_views(chosen: shape.Input, params: Params) -> None:
+    """Raise UserError where the scales of `evaluate` come to one size for the input that is proposed."""
+    try:
+        sizes(chosen.size, params.evaluate.tta.scales)
+    except UserError as error:
+        raise UserError(
+            "evaluate.tta.scales does not go with the proposed data.image_size of "
+            f"{_edges(chosen.size)}: {error}; then plan again"
+        ) from None
+
+
+def _device(params: Params, batch: int) -> str:
+    """Take the device of the run, and return it in words; a later batch may be the user's own."""
+    engine = current_engine()
+    take_gpus(engine.gpus(params.train), math.gcd(batch, params.train.batch_size))
+    with quiet():  # TensorFlow looks for GPUs
+        return engine.prepare(params.train)
+
+
 def _measured(
     params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int
-) -> tuple[str, Timing, Any]:
-    """Train a little on the device that the run will have; return device, timing, network's memory."""
+) -> tuple[Timing, Any]:
+    """Train a little; return timing and the network's memory."""
     data = params.data
     manifest = Manifest(
         Path(), data.source, chosen.size, chosen.resize, class_table(data.classes, data.ignore), {}, [],
@@ -136,12 +168,8 @@ def _measured(
     backbone = expected_backbone(params.model)
     epochs = max(EPOCHS, params.train.warmup_epochs)
     train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs})
-    engine = current_engine()
-    take_gpus(engine.gpus(train), batch)
-    with quiet():  # TensorFlow looks for GPUs
-        device = engine.prepare(train)
-    found = measure(backbone, params.model, train, manifest, pieces.training, pieces.validation, engine)
-    return device, *found
+    arrays = pieces.training, pieces.validation
+    return measure(backbone, params.model, train, manifest, *arrays, current_engine())
 
 
 def _input_rows(now: shape.Input, found: shape.Proposal) -> list[Row]:

@@ -1,5 +1,6 @@
 """How many epochs and steps fit into some minutes."""
 
+import math
 from dataclasses import dataclass
 
 from segpipe.common.errors import UserError
@@ -37,8 +38,10 @@ def fitting(
     """Return the epochs and steps that take some minutes, with so many samples to validate.
 
     Steps are a multiple of `multiple`; there are `least` epochs or more. Raises UserError where the
-    minutes are too few.
+    minutes are too few, or no number.
     """
+    if not math.isfinite(minutes):
+        raise UserError(f"--minutes {minutes:g}: give a number of minutes")
     after_each = timing.sample * samples + timing.epoch
     left = 60 * minutes - timing.start
     fewest = max(_FEWEST, least)

@@ -57,7 +57,8 @@ def write_records(
     become 0 and 255 (`data.intensity`). `tiles` is given where `how` is `tiles`, and says how pictures
     are cut. `workers` are threads, or the processors of a Ray cluster, with equal bytes. Returns the
     content of the manifest. Raises UserError where a raw shard is broken, the cut cannot be made,
-    validation gets no sample or all of them, no piece is kept, or no cluster answers.
+    validation gets no sample or all of them, no piece is kept, a split to train with has no pixel of a
+    class, or no cluster answers.
     """
     summary = read_json(raw / SUMMARY, "fetch")
     tfrecord.check_shards(raw, {name: split["shards"] for name, split in summary["splits"].items()})
@@ -80,6 +81,7 @@ def write_records(
         }
         if missing := [split for split in ("train", "val") if split not in splits]:
             raise UserError(_why_empty(missing[0], assignment, cut, cutter, table))
+        _require_labels(splits)
         manifest = {"source": summary["source"], "image_size": list(size), "resize": how}
         manifest |= {"bands": summary["bands"], **levels.to_json()}
         if cutter and tiles:
@@ -114,6 +116,16 @@ def _why_empty(
         f"the {split} split is empty: {cut.called} of {total} training samples{more}, "
         "by hash of the name or group; change it or add samples"
     )
+
+
+def _require_labels(splits: dict[str, dict]) -> None:
+    """Raise UserError where nothing could be learned, or no epoch be better than another."""
+    for name in ("train", "val"):
+        if not any((split := splits[name])["class_pixels"].values()):
+            raise UserError(
+                f"no pixel of the {name} split counts: the masks of its {split['samples']} samples "
+                "hold ignored values alone; label some of them, or change data.ignore or the split"
+            )
 
 
 def _levels(

@@ -6,6 +6,7 @@ DVC takes the same grammar for `-S`, and Hydra's own sweeper by Optuna for range
 import hashlib
 import importlib.util
 import json
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
 from hydra.errors import HydraException
 from pydantic import Field
 
-from segpipe.common.errors import UserError, brief
+from segpipe.common.errors import ParamsError, UserError, brief
 from segpipe.common.fields import Count, Section
 from segpipe.common.nested import changed
 from segpipe.common.words import did_you_mean
@@ -50,7 +51,7 @@ class Plan:
     pruner: str
     ranges: "dict[str, BaseDistribution]"  # by the key of the param
     fixed: dict[str, str]  # what all trials change, by key, in Hydra's grammar
-    params: Params  # the committed ones, with those that are fixed
+    params: Params  # the committed ones with those that are fixed, or a trial's where these do not fit
 
     def study(self, commit: str) -> str:
         """Return the name of the study: another commit, range, sampler or pruner makes another."""
@@ -71,8 +72,8 @@ def read_plan(file: Path | None, trials: int | None, on_top: Iterable[str]) -> P
     """Read a sweep's file, and put params (`key=range` or `key=value`) on top of its own.
 
     Raises:
-        UserError: Optuna is missing, the file is wrong, a param does not exist, what it would get is
-            not allowed, or no param has a range.
+        UserError: Optuna is missing, the file or its name is wrong, a param does not exist, what it
+            would get is not allowed, or no param has a range.
     """
     if importlib.util.find_spec("optuna") is None:
         raise UserError("segpipe sweep needs Optuna, which is not here; pip install 'segpipe[sweep]'")
@@ -89,6 +90,11 @@ def read_plan(file: Path | None, trials: int | None, on_top: Iterable[str]) -> P
         raise UserError(f"no param has a range, so there is nothing to search; give one {_RANGES}")
     params = _checked(fixed, ranges)
     name = file.stem if file else "sweep"
+    if subprocess.run(["git", "check-ref-format", f"refs/exps/{name}-0"], check=False).returncode:
+        raise UserError(
+            f"{file}: experiments get the name of this file, which Git does not take; rename it, with "
+            "letters, digits, - and _"
+        )
     return Plan(name, trials or content.trials, content.sampler, content.pruner, ranges, fixed, params)
 
 
@@ -115,6 +121,10 @@ def _parsed(key: str, text: str) -> "BaseDistribution | str":
     try:
         override = OverridesParser.create().parse_override(f"{key}={text}")
         value = override.value()
+        known = {"log"} if isinstance(value, IntervalSweep) else {""}
+        tags: set[str] = getattr(value, "tags", set()) - known
+        if tags:
+            raise ValueError(f"no such tag here: {', '.join(sorted(tags))}")
         if isinstance(value, ChoiceSweep):  # texts, so that lists may be among them
             return CategoricalDistribution([str(one) for one in override.sweep_string_iterator()])
         if isinstance(value, IntervalSweep):
@@ -134,12 +144,38 @@ def _value(text: str) -> Any:
 def _checked(fixed: dict[str, str], ranges: "dict[str, BaseDistribution]") -> Params:
     """Return the params of all trials.
 
-    Raises ParamsError where one is not allowed, nor an end of a range, nor a choice.
+    Raises ParamsError where one is not allowed, nor an end of a range, nor a choice: not with the first
+    values of the other ranges, nor with their second ones, and so on.
     """
     base = changed(recipes.committed(), {key: _value(text) for key, text in fixed.items()})
-    for key, found in ranges.items():
-        ends = getattr(found, "choices", None) or (found.low, found.high)  # type: ignore[attr-defined]
-        for end in ends:
-            value = _value(end) if isinstance(end, str) else end
-            check_params(changed(base, {key: value}), PARAMS_FILE)
-    return check_params(base, PARAMS_FILE)
+    ends = {key: _ends(found) for key, found in ranges.items()}
+    trials = [
+        {key: values[min(number, len(values) - 1)] for key, values in ends.items()}
+        for number in range(max(map(len, ends.values())))
+    ]
+    tried = [
+        [changed(base, {**trial, key: value}) for trial in trials]
+        for key, values in ends.items()
+        for value in values
+    ]
+    for contents in tried:
+        _first_allowed(contents)
+    return _first_allowed([base, *tried[0]])
+
+
+def _ends(found: "BaseDistribution") -> list[Any]:
+    """Return the choices, or the ends of an interval."""
+    if choices := getattr(found, "choices", None):
+        return [_value(choice) for choice in choices]
+    return [found.low, found.high]  # type: ignore[attr-defined]
+
+
+def _first_allowed(contents: Iterable[Any]) -> Params:
+    """Return the first params that are allowed; raise the error of the first if none is."""
+    errors = []
+    for content in contents:
+        try:
+            return check_params(content, PARAMS_FILE)
+        except ParamsError as error:
+            errors.append(error)
+    raise errors[0]

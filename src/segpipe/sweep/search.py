@@ -54,12 +54,19 @@ def search(plan: Plan) -> list[FrozenTrial]:
     if (lock := locks.take(of := journal.with_suffix(".lock"))) is None:
         raise UserError(f"the sweep {plan.name} runs already, by {locks.holder(of)}")
     try:
+        _drop_half_record(journal)
         sweep = _Sweep(plan, journal)
         with _places(plan) as places:
             sweep.run(places)
         return sweep.study.get_trials()
     finally:
         lock.release()
+
+
+def _drop_half_record(journal: Path) -> None:
+    """Cut off a record that a full disk or a power failure left half written: Optuna cannot read it."""
+    if journal.is_file():
+        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
 
 
 @contextmanager

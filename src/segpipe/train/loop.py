@@ -170,6 +170,8 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
         if not params.deterministic:
             raise
         raise UserError(f"train.deterministic: {brief(error)}; set it to false") from None
+    if 0 < progress.epoch <= planned[-1].epochs.start:
+        print(f"train.{progress.why_stop(params)} ended the run before its fine-tuning", flush=True)
     learner.set_weights(progress.best_weights)
     return progress
 

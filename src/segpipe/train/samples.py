@@ -95,7 +95,8 @@ def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Sampl
     """Read the training and the validation split, and print where they are kept.
 
     Raises:
-        UserError: there are fewer training samples than `train.samples` asks for.
+        UserError: there are fewer training samples than `train.samples` asks for, or no pixel of these
+            counts.
     """
     in_memory = keeps_in_memory(params.in_memory, manifest, available_memory())
     where = "in memory" if in_memory else "read from the shards when a step needs them"
@@ -146,7 +147,7 @@ def subset(samples: Samples, count: int) -> Samples:
     """Return `count` samples of a split (0: all) in its order, such that a higher count only adds some.
 
     Raises:
-        UserError: there are fewer.
+        UserError: there are fewer, or no pixel of them counts.
     """
     names = samples.names
     if not count:
@@ -155,7 +156,10 @@ def subset(samples: Samples, count: int) -> Samples:
         raise UserError(
             f"train.samples = {count}, but the training split has {len(names)} samples; 0 takes all"
         )
-    return samples.only(sorted(first_by_hash(range(len(names)), count, "subset", names.__getitem__)))
+    found = samples.only(sorted(first_by_hash(range(len(names)), count, "subset", names.__getitem__)))
+    if not found.held.any():
+        raise UserError(f"train.samples = {count}, but their masks hold ignored values alone; raise it")
+    return found
 
 
 def preview_samples(validation: Samples, count: int) -> Arrays:

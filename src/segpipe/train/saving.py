@@ -17,7 +17,7 @@ def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
     The saved model computes in float32, whatever precision it was trained in.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    inference = in_float32(keras.Model(model.inputs, model.outputs, name=model.name))
+    inference = in_float32(model)
     dated = path.with_name(f".{path.stem}.partial.keras")
     try:
         inference.save(dated)
@@ -28,7 +28,8 @@ def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return the model if its layers compute in float32, else one with equal weights whose layers do."""
+    """Return a model without optimizer whose layers compute in float32: the model's own if these do."""
+    model = keras.Model(model.inputs, model.outputs, name=model.name)
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
 

@@ -12,7 +12,7 @@ from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Tiles
 from segpipe.model.pretrained import expected_backbone
 from segpipe.params.load import Params
-from segpipe.plan import shape
+from segpipe.plan import rare, shape
 from segpipe.plan.look import Look
 from segpipe.plan.measure import Timing, measure
 from segpipe.plan.memory import Need, needs
@@ -22,7 +22,6 @@ from segpipe.train.engine import current_engine
 from segpipe.train.mosaics import MOST_TILES
 from segpipe.train.samples import available_memory
 
-_SELDOM = 0.1  # a class in a smaller share of the samples is shown more often
 _FEW = 4  # passes over the samples
 _ENCODER = Path("data/encoder/encoder.json")
 
@@ -75,7 +74,8 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     few = count = _count(pieces, params)
     if batch > count:
         batch = 1 << (max(count // 4, 1).bit_length() - 1)
-    device, timing, network = _measured(params, found.input, tiles, pieces, batch)
+    loss = _lovasz_row(params, look)
+    device, timing, network = _measured(params, found.input, tiles, pieces, batch, loss.proposed)
 
     def fits(times: float) -> bool:
         predicted = _predicted(look, params, tiles, times * pieces.count["val"])
@@ -89,7 +89,8 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     schedule = fitting(minutes, timing, predicted, multiple, params.train.warmup_epochs)
     rows = [
         *_input_rows(now, found),
-        _sampling(params, pieces, names),
+        _sampling_row(params, pieces),
+        loss,
         Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, few, timing)),
         *_schedule_rows(params, schedule, timing, pieces, batch, count),
         _encoder(params),
@@ -125,7 +126,7 @@ def _count(pieces: Pieces, params: Params) -> int:
 
 
 def _measured(
-    params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int
+    params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int, lovasz: float
 ) -> tuple[str, Timing, Any]:
     """Train a little on the device that the run will have; return device, timing, network's memory."""
     data = params.data
@@ -135,7 +136,8 @@ def _measured(
     )  # fmt: skip
     backbone = expected_backbone(params.model)
     epochs = max(EPOCHS, params.train.warmup_epochs)
-    train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs})
+    loss = params.train.loss.model_copy(update={"lovasz": lovasz})
+    train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs, "loss": loss})
     engine = current_engine()
     take_gpus(engine.gpus(train), batch)
     with quiet():  # TensorFlow looks for GPUs
@@ -158,18 +160,18 @@ def _edges(size: shape.Size) -> int | list[int]:
     return size[0] if size[0] == size[1] else [*size]
 
 
-def _sampling(params: Params, pieces: Pieces, names: list[str]) -> Row:
-    """Propose which samples are drawn more often."""
-    seldom = {names[n]: held for n, held in enumerate(pieces.held) if 0 < held < _SELDOM}
-    now = params.train.sampling
-    if not isinstance(now, str):
-        return Row("train.sampling", now, now, "your own weights")
-    if not seldom:
-        reason = f"every class is in {100 * _SELDOM:.0f} % of the samples or more"
-        return Row("train.sampling", now, "uniform", reason)
-    rarest = min(seldom, key=seldom.__getitem__)
-    reason = f"{rarest} is in {100 * seldom[rarest]:.2g} % of the samples"
-    return Row("train.sampling", now, "balanced", reason)
+def _lovasz_row(params: Params, look: Look) -> Row:
+    """Propose whether small classes count as large ones; very rare ones count for nothing."""
+    total, now = sum(look.pixels.values()), params.train.loss
+    names = enumerate(row.name for row in params.data.classes)
+    covered = {name: look.pixels[n] / total for n, name in names if name in look.thickness}
+    return Row("train.loss.lovasz", now.lovasz, *rare.lovasz(now, covered))
+
+
+def _sampling_row(params: Params, pieces: Pieces) -> Row:
+    names = [row.name for row in params.data.classes]
+    now, held = params.train.sampling, dict(zip(names, pieces.held, strict=True))
+    return Row("train.sampling", now, *rare.sampling(now, held))
 
 
 def _of_batch(params: Params, batch: int, count: int, timing: Timing) -> str:

@@ -14,7 +14,7 @@ from segpipe.common.records import Manifest, Tiles
 from segpipe.evaluate.params import sizes
 from segpipe.model.pretrained import expected_backbone
 from segpipe.params.load import Params
-from segpipe.plan import shape
+from segpipe.plan import rare, shape
 from segpipe.plan.look import Look
 from segpipe.plan.measure import Timing, measure
 from segpipe.plan.memory import Need, needs
@@ -24,7 +24,6 @@ from segpipe.train.engine import current_engine
 from segpipe.train.mosaics import MOST_TILES
 from segpipe.train.samples import available_memory
 
-_SELDOM = 0.1  # a class in a smaller share of the samples is shown more often
 _FEW = 4  # passes over the samples
 _ENCODER = Path("data/encoder/encoder.json")
 
@@ -79,7 +78,8 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     count = _count(pieces, params)
     batch = _batch(params, count)
     device = _device(params, batch)
-    timing, network = _measured(params, found.input, tiles, pieces, batch)
+    loss = _lovasz_row(params, look)
+    timing, network = _measured(params, found.input, tiles, pieces, batch, loss.proposed)
 
     def fits(times: float) -> bool:
         predicted = _predicted(look, params, tiles, times * pieces.count["val"])
@@ -91,12 +91,13 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
         count = _count(pieces, params)
         if (larger := _batch(params, count)) != batch:
             batch = larger
-            timing, network = _measured(params, found.input, tiles, pieces, batch)
+            timing, network = _measured(params, found.input, tiles, pieces, batch, loss.proposed)
     predicted = _predicted(look, params, tiles, pieces.count["val"])
     schedule = fitting(minutes, timing, predicted, multiple, params.train.warmup_epochs)
     rows = [
         *_input_rows(now, found),
-        _sampling(params, pieces, names),
+        _sampling_row(params, pieces),
+        loss,
         Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, count, timing)),
         *_schedule_rows(params, schedule, timing, pieces, batch, count),
         _encoder(params),
@@ -157,7 +158,7 @@ def _device(params: Params, batch: int) -> str:
 
 
 def _measured(
-    params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int
+    params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int, lovasz: float
 ) -> tuple[Timing, Any]:
     """Train a little; return timing and the network's memory."""
     data = params.data
@@ -167,7 +168,8 @@ def _measured(
     )  # fmt: skip
     backbone = expected_backbone(params.model)
     epochs = max(EPOCHS, params.train.warmup_epochs)
-    train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs})
+    loss = params.train.loss.model_copy(update={"lovasz": lovasz})
+    train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs, "loss": loss})
     arrays = pieces.training, pieces.validation
     return measure(backbone, params.model, train, manifest, *arrays, current_engine())
 
@@ -186,18 +188,18 @@ def _edges(size: shape.Size) -> int | list[int]:
     return size[0] if size[0] == size[1] else [*size]
 
 
-def _sampling(params: Params, pieces: Pieces, names: list[str]) -> Row:
-    """Propose which samples are drawn more often."""
-    seldom = {names[n]: held for n, held in enumerate(pieces.held) if 0 < held < _SELDOM}
-    now = params.train.sampling
-    if not isinstance(now, str):
-        return Row("train.sampling", now, now, "your own weights")
-    if not seldom:
-        reason = f"every class is in {100 * _SELDOM:.0f} % of the samples or more"
-        return Row("train.sampling", now, "uniform", reason)
-    rarest = min(seldom, key=seldom.__getitem__)
-    reason = f"{rarest} is in {100 * seldom[rarest]:.2g} % of the samples"
-    return Row("train.sampling", now, "balanced", reason)
+def _lovasz_row(params: Params, look: Look) -> Row:
+    """Propose whether small classes count as large ones; very rare ones count for nothing."""
+    total, now = sum(look.pixels.values()), params.train.loss
+    names = enumerate(row.name for row in params.data.classes)
+    covered = {name: look.pixels[n] / total for n, name in names if name in look.thickness}
+    return Row("train.loss.lovasz", now.lovasz, *rare.lovasz(now, covered))
+
+
+def _sampling_row(params: Params, pieces: Pieces) -> Row:
+    names = [row.name for row in params.data.classes]
+    now, held = params.train.sampling, dict(zip(names, pieces.held, strict=True))
+    return Row("train.sampling", now, *rare.sampling(now, held))
 
 
 def _of_batch(params: Params, batch: int, count: int, timing: Timing) -> str:

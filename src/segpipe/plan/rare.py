@@ -1,0 +1,33 @@
+"""How classes get seen that few samples hold, or that cover few pixels."""
+
+from collections.abc import Mapping
+
+from segpipe.train.params import LossParams, Sampling
+
+_SELDOM = 1 / 3  # a class in a smaller share of the samples is shown more often
+_SMALL = 0.01  # a mean over pixels hardly sees a class with a smaller share of them
+
+
+def sampling(now: Sampling, held: Mapping[str, float]) -> tuple[Sampling, str]:
+    """Return which samples to draw more often, and why; `held` is the share that holds each class."""
+    if not isinstance(now, str):
+        return now, "your own weights"
+    seldom = {name: share for name, share in held.items() if 0 < share < _SELDOM}
+    if not seldom:
+        return "uniform", "every class is in a third of the samples or more"
+    rarest = min(seldom, key=seldom.__getitem__)
+    return "balanced", f"{rarest} is in {100 * seldom[rarest]:.2g} % of the samples"
+
+
+def lovasz(now: LossParams, covered: Mapping[str, float]) -> tuple[float, str]:
+    """Return the weight of the loss that counts small classes as large ones, and why.
+
+    `covered` is the share of the pixels that each class covers.
+    """
+    if now.lovasz or now.dice:
+        return now.lovasz, "your own losses"
+    small = {name: share for name, share in covered.items() if share < _SMALL}
+    if not small:
+        return 0.0, f"every class covers {100 * _SMALL:.0f} % of the pixels or more"
+    smallest = min(small, key=small.__getitem__)
+    return 1.0, f"{smallest} covers {100 * small[smallest]:.2g} % of the pixels, and counts as any other"

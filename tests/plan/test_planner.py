@@ -51,9 +51,9 @@ def test_the_batch_suits_the_samples_that_the_plan_ends_with(monkeypatch):
     def pieces(look, chosen, params):
         count = round(64 * (chosen.scale / 0.4) ** 2)
         one = Arrays(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8), ["a"])
-        return None, Pieces(one, one, {"train": count, "val": 4}, [1.0])
+        return None, Pieces(one, one, {"train": count, "val": 4}, [1.0, 1.0, 0.0])
 
-    def timing(params, chosen, tiles, some, batch):
+    def timing(params, chosen, tiles, some, batch, lovasz):
         measured.append(batch)
         return Timing(1.0, 1.0, 0.001 * batch, 0.001, 0.1), None
 

@@ -41,8 +41,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "tiles, fixed pieces": TILES | {"data.tiles.margin": 0.0},
     "tiles, rare classes more often": TILES | {"train.sampling": "balanced"},
     "the same at twice the size": TILES | {"train.sampling": "balanced", "data.tiles.scale": 2.0},
+    "tiles, rare classes more often, Lovász-softmax": TILES
+    | {"train.sampling": "balanced", "train.loss.lovasz": 1.0},
 }
-OF_STREETS = ("tiles, fixed pieces", "tiles, rare classes more often", "the same at twice the size")
+OF_STREETS = [*WAYS][-4:]
 """The ways that are tried on streets alone."""
 LARGE = {"streets": [512, 1024], "cells": [992, 992]}
 """The size of the whole picture; of cells a quarter of its pixels, which training has memory for."""
@@ -145,7 +147,7 @@ def table(found: pd.DataFrame) -> str:
                 way,
                 spread(rows["original.mean_iou"]),
                 small,
-                f"{rows['seconds'].mean():.0f}",
+                "–" if rows["seconds"].isna().all() else f"{rows['seconds'].mean():.0f}",
                 len(rows),
             )
             lines.append(f"| {' | '.join(map(str, cells))} |")

@@ -51,10 +51,10 @@ def outline(points: Any, size: tuple[int, int]) -> np.ndarray:
 def refuse_parts(outlines: Sequence[np.ndarray], file: str) -> None:
     """Raise BadSampleError where all coordinates of a picture are parts of its width and height.
 
-    Whole numbers may be the corners of a pixel.
+    An outline of whole numbers, or of a single place, may be that of the pixel in the corner.
     """
     inside = all(0 <= found.min(initial=0) <= found.max(initial=0) <= 1 for found in outlines)
-    if inside and any((found % 1).any() for found in outlines):
+    if inside and any((found % 1).any() and np.ptp(found, 0).any() for found in outlines):
         raise BadSampleError(
             file, "coordinates from 0 to 1 alone, as parts of width and height", "pixels"
         )

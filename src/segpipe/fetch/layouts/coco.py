@@ -22,7 +22,7 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.layouts import matching, polygons, roboflow, streams, texts
+from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.layouts.coco_objects import Annotated, box_of, is_empty
 from segpipe.fetch.sample import Note, Problem, Samples, Split
 
@@ -75,7 +75,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
     named = Named(set)
     for file, (part, split) in splits.items():
         items = ((split, f"{part}{stem}", one) for stem, one in _contents(root, file, table, named))
-        yield from roboflow.grouped(polygons.drawn(root, items))
+        yield from polygons.drawn(root, items)
         yield from read_dataset(root, file).notes
     yield from _unnamed(root, named)
 

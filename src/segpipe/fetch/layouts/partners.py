@@ -210,9 +210,23 @@ def _with_rest(files: Sequence[File], fit: _Fit) -> _Fit:
 
 
 def _several(fit: _Fit, spare: Sequence[File]) -> list[str]:
-    """Return the masks of one picture where files that are not used look like masks too.
+    """Return the masks of one picture where files that are not used look like masks too."""
+    own = _rank(f"{fit.masks[0].word}{''.join(fit.mask_affix)}")
+    for kind, mask_of in sorted(_other_kinds(fit, spare).items()):
+        if _rank(kind) < max(own, 1) or _BESIDE.search(kind) or len(mask_of) < _MANY * fit.found:
+            continue
+        looked = sorted(mask_of)[:: max(1, len(mask_of) // _LOOKED_AT)]
+        pairs = [(mask_of[file].path, file.path) for file in looked]
+        if all(looks.like_mask(other) for _, other in pairs) and not looks.tell_the_same(pairs):
+            above = os.path.commonpath(pairs[0])
+            return [path.relative_to(above).as_posix() for path in pairs[0]]
+    return []
 
-    Such a file is called like a picture or its mask, with another ending or in another folder.
+
+def _other_kinds(fit: _Fit, spare: Sequence[File]) -> dict[str, dict[File, File]]:
+    """Return the files of each other kind with the masks that are used for their pictures.
+
+    They are called like a picture or its mask, with another ending or in another folder.
     """
     shared = [affix[1] for affix in _common([*fit.image_of.values()], _MOST)]
     mask_of = {mask.name.lower(): mask for mask in fit.image_of}
@@ -221,21 +235,10 @@ def _several(fit: _Fit, spare: Sequence[File]) -> list[str]:
             mask_of.setdefault(key.lower(), mask)
     kinds: dict[str, dict[File, File]] = {}
     for file in (file for file in spare if file.word not in IMAGE_WORDS):
-        for kind, name in _kinds(file):
-            if name.lower() in mask_of:
-                some = kinds.setdefault(f"{file.word} {kind}".strip(), {})
-                some[file] = mask_of[name.lower()]
-                break
-    own = _rank(f"{fit.masks[0].word}{''.join(fit.mask_affix)}")
-    for kind, some in sorted(kinds.items()):
-        good = _rank(kind) >= max(own, 1) and not _BESIDE.search(kind)
-        looked = sorted(some)[:: max(1, len(some) // _LOOKED_AT)]
-        like = good and len(some) >= _MANY * fit.found and all(looks.like_mask(f.path) for f in looked)
-        if like and not looks.tell_the_same((some[file].path, file.path) for file in looked):
-            both = [some[looked[0]].path, looked[0].path]
-            above = os.path.commonpath(both)
-            return [path.relative_to(above).as_posix() for path in both]
-    return []
+        named = ((kind, name.lower()) for kind, name in _kinds(file))
+        if found := next(((kind, name) for kind, name in named if name in mask_of), None):
+            kinds.setdefault(f"{file.word} {found[0]}".strip(), {})[file] = mask_of[found[1]]
+    return kinds
 
 
 def _kinds(file: File) -> Iterator[tuple[str, str]]:

@@ -138,9 +138,16 @@ class _Tiled:
             )
             return tf.matmul(joined, tf.cast(across, tf.float32), transpose_b=True)
 
-        rows = tf.transpose(tf.map_fn(of_row, tops, fn_output_signature=tf.float32), (1, 2, 0, 3, 4))
-        stacked = tf.reshape(rows, (-1, classes, tf.size(tops) * height, original[1]))
-        return tf.matmul(tf.cast(down, tf.float32), stacked)
+        by_row = tf.reshape(tf.cast(down, tf.float32), (original[0], -1, height))
+
+        def add(row: Any, total: Any) -> tuple[Any, Any]:
+            return row + 1, total + tf.matmul(tf.gather(by_row, row, axis=1), of_row(tops[row]))
+
+        # Sums have one shape. TensorFlow Lite has no lists of tensors, which `map_fn` needs.
+        nothing = tf.zeros(tf.stack([tf.shape(pixels)[0], classes, *original]))
+        shapes = tf.TensorShape([]), tf.TensorShape([None, classes, None, None])
+        start = tf.constant(0), nothing
+        return tf.while_loop(lambda row, _: row < tf.size(tops), add, start, shapes)[1]
 
     def _scaled(self, edge: Any) -> Any:
         return tf.cast(tf.cast(edge, self.real) * self.scale + 0.5, tf.int32)
@@ -150,7 +157,9 @@ class _Tiled:
         edges = [tf.maximum(edge, tile) for edge, tile in zip(scaled, self.network.size, strict=True)]
         if self.scale == 1:  # as a product it would take long
             beyond = [[0, edge - has] for edge, has in zip(edges, original, strict=True)]
-            return tf.pad(pixels, tf.stack([[0, 0], [0, 0], *beyond]))
+            lite = self.real == tf.float32  # TensorFlow Lite pads no uint8
+            padded = tf.cast(pixels, tf.float32) if lite else pixels
+            return tf.pad(padded, tf.stack([[0, 0], [0, 0], *beyond]))
         return product_in_8_bits(pixels, *(
             resampling(Span.all_of(has, self.real), Span.all_of(seen, self.real, edge))
             for has, seen, edge in zip(original, scaled, edges, strict=True)
@@ -171,12 +180,14 @@ def _in_8_bits(image: Any, levels: Levels, real: tf.DType) -> Any:
     A pixel without a finite number in each band is 0.
     """
     ranges = levels.ranges(image.dtype.name)
-    bands_first = tf.transpose(image, (0, 3, 1, 2))
+    # TensorFlow Lite turns no integers of 16 bits.
+    values = tf.transpose(tf.cast(image, real) if ranges else image, (0, 3, 1, 2))
     if ranges is None:
-        return bands_first
-    values = tf.cast(bands_first, real)
+        return values
     low, high = (tf.reshape(tf.constant(ends, real), (-1, 1, 1)) for ends in zip(*ranges, strict=True))
     finite = tf.reduce_all(tf.abs(values) < np.inf, 1, keepdims=True)
     known = tf.where(tf.not_equal(values, values), tf.zeros((), real), values)  # ONNX multiplies by NaN
-    share = tf.clip_by_value((known - low) / (high - low), 0, 1)
+    # TensorFlow multiplies by the inverse of a constant instead, which rounds ties in another way.
+    one = tf.cast(tf.minimum(tf.shape(image)[1], 1), real)
+    share = tf.clip_by_value((known - low) / ((high - low) * one), 0, 1)
     return tf.round(share * 255) * tf.cast(finite, real)

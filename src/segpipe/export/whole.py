@@ -180,14 +180,14 @@ def _in_8_bits(image: Any, levels: Levels, real: tf.DType) -> Any:
     A pixel without a finite number in each band is 0.
     """
     ranges = levels.ranges(image.dtype.name)
-    # TensorFlow Lite turns no integers of 16 bits.
+    # TensorFlow Lite cannot transpose integers of 16 bits.
     values = tf.transpose(tf.cast(image, real) if ranges else image, (0, 3, 1, 2))
     if ranges is None:
         return values
     low, high = (tf.reshape(tf.constant(ends, real), (-1, 1, 1)) for ends in zip(*ranges, strict=True))
     finite = tf.reduce_all(tf.abs(values) < np.inf, 1, keepdims=True)
     known = tf.where(tf.not_equal(values, values), tf.zeros((), real), values)  # ONNX multiplies by NaN
-    # TensorFlow multiplies by the inverse of a constant instead, which rounds ties in another way.
+    # By a constant TensorFlow does not divide: it multiplies by the inverse, and ties round otherwise.
     one = tf.cast(tf.minimum(tf.shape(image)[1], 1), real)
     share = tf.clip_by_value((known - low) / ((high - low) * one), 0, 1)
     return tf.round(share * 255) * tf.cast(finite, real)

@@ -102,9 +102,4 @@ def _add(source: Source, predictor: Predictor, written: Tool, labels: bool) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `rank` has the remarks
         mask = predictor.predict(source.path)
-    entry = written.of(source.path, source.name, mask)
-    try:
-        written.add(entry)
-    except OSError:
-        written.drop(entry)
-        raise
+    written.enter(written.of(source.path, source.name, mask))

@@ -205,11 +205,8 @@ class Work:
         source, done = step
         if not self.tool or isinstance(done, Problem) or not done.labels:
             return step
-        _, failed = _read(source, self.tool.add, done.labels)
-        if not isinstance(failed, Problem):
-            return step
-        self.tool.drop(done.labels)
-        return source, failed
+        _, failed = _read(source, self.tool.enter, done.labels)
+        return (source, failed) if isinstance(failed, Problem) else step
 
     def _is_by_window(self, source: Source) -> bool:
         tiles = self.predictor.input.tiles

@@ -120,7 +120,8 @@ def _stages() -> list[Any]:
 
 def _locked() -> dict[str, Any]:
     path = Path("dvc.lock")
-    return yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {}) if path.exists() else {}
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    return (content or {}).get("stages") or {}
 
 
 def _kept(locked: dict[str, Any]) -> dict[str, str | None]:

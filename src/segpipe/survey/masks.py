@@ -15,6 +15,7 @@ from segpipe.fetch.pillow import open_whole
 from segpipe.fetch.sample import BadSampleError, Mask
 from segpipe.fetch.stored import Stored, format_of, open_stored
 
+_PNG_DEPTH = 24  # where a PNG says how many bits a sample has
 MANY = 1024  # masks of more colours get no class table, so these are not counted
 
 WHITE_AS_0 = " with white as 0"
@@ -50,7 +51,8 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
     # A GIF's palette is renumbered by those who write it, so that its indices mean nothing.
     by_index = mode in ("1 bit", "grey", "palette") and (drawing.format != "GIF" or mode == "grey")
     numbers, colours, palette = _of_one_channel(drawing) if by_index else _of_colours(drawing)
-    bits = f" of {mask[24]} bits" if drawing.format == "PNG" and mode == "grey" and mask[24] < 8 else ""
+    depth = mask[_PNG_DEPTH] if drawing.format == "PNG" and mode == "grey" else 8
+    bits = f" of {depth} bits" if depth < 8 else ""
     lossy = drawing.format == "JPEG" or (drawing.format == "WEBP" and _is_lossy_webp(mask))
     return MaskStats(size, f"{drawing.format} {mode}{bits}", numbers, colours, palette, lossy)
 

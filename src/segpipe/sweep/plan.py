@@ -121,10 +121,9 @@ def _parsed(key: str, text: str) -> "BaseDistribution | str":
     try:
         override = OverridesParser.create().parse_override(f"{key}={text}")
         value = override.value()
-        known = {"log"} if isinstance(value, IntervalSweep) else {""}
-        tags: set[str] = getattr(value, "tags", set()) - known
-        if tags:
-            raise ValueError(f"no such tag here: {', '.join(sorted(tags))}")
+        tags: set[str] = getattr(value, "tags", set())
+        if unknown := tags - ({"log"} if isinstance(value, IntervalSweep) else set()):
+            raise ValueError(f"no such tag here: {', '.join(sorted(unknown))}")
         if isinstance(value, ChoiceSweep):  # texts, so that lists may be among them
             return CategoricalDistribution([str(one) for one in override.sweep_string_iterator()])
         if isinstance(value, IntervalSweep):

@@ -20,6 +20,7 @@ from typing import Any
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
+from segpipe.fetch.layouts import versions
 from segpipe.fetch.sample import Note, Problem, Sample, Samples, Split
 
 LAYOUTS = (
@@ -55,9 +56,8 @@ def read(layout: str, root: Path, table: ClassTable) -> list[Sample | Problem | 
     if fault := not_a_folder(root):
         raise UserError(f"data.folder.path: {fault}; set it to your data's folder")
     from segpipe.fetch import views  # reads pictures, which those who only read params need not
-    from segpipe.fetch.layouts import roboflow  # itself imports this package
 
-    found = list(roboflow.grouped(open_layout(layout).samples(root, table)))
+    found = list(versions.grouped(open_layout(layout).samples(root, table)))
     of_folder, notes = views.decided([one for one in found if isinstance(one, Sample)])
     return [*(one for one in found if not isinstance(one, Sample)), *notes, *of_folder]
 

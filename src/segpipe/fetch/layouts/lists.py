@@ -62,8 +62,9 @@ def unread(root: Path) -> list[str]:
         if suffix in _OTHERS and matching.holds_out(path.stem):
             found.append(name)
         elif suffix in (".csv", ".tsv"):
-            head = re.split(r"[,;\t]", texts.head(path).partition("\n")[0].lower())
-            found += [f"the column split of {name}"] * ("split" in map(str.strip, head))
+            titles = next(texts.table(texts.head(path).lower()), [])
+            if "split" in map(str.strip, titles):
+                found.append(f"the column split of {name}")
     return found
 
 

@@ -105,7 +105,7 @@ def of_parts(
     kind = "pictures in no list" if listed else "pictures in no folder of a split"
     unused[kind] += len(images.keys() - splits.keys())
     if splits and not any(splits.values()):
-        yield from _by_hash(root, splits)
+        yield from _unread_splits(root, splits)
     if said := ", ".join(f"{kind} ({count})" for kind, count in unused.items() if count):
         yield Note(f"not used: {said}")
     for name, split in splits.items():
@@ -124,7 +124,7 @@ def _by_folder(root: Path, found: Parts) -> dict[str, Split | None]:
     return splits if len(splits) > 1 else dict.fromkeys(splits)
 
 
-def _by_hash(root: Path, names: Iterable[str]) -> Iterator[Note]:
+def _unread_splits(root: Path, names: Iterable[str]) -> Iterator[Note]:
     """Name the files and folders that seem to say the splits of `names`, though they do not."""
     folders = {name.rpartition("/")[0] for name in names}
     telling = [*lists.unread(root), *(f"{one}/" for one in sorted(folders) if matching.holds_out(one))]

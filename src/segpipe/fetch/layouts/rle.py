@@ -89,7 +89,7 @@ class RunLengths:
 
 
 @dataclass
-class _Own:
+class _Picture:
     """What the rows of one picture say."""
 
     file: str
@@ -108,7 +108,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
     if not (files := _files(root)):
         raise UserError(f"{root}: no CSV file with the columns ImageId and EncodedPixels, or the like")
     pictures = _pictures(root)
-    found, rows = dict[str, Matched](), dict[Path, _Own]()
+    found, rows = dict[str, Matched](), dict[Path, _Picture]()
     missing, placed = dict[str, Path](), dict[str, matching.File]()
     for path in files:
         for picture, row, size in _rows(path, pictures):
@@ -121,7 +121,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
             for side, files_there in ((part.images, images), (part.masks, [path])):
                 known = side.setdefault(file.name, [])
                 known += [one for one in files_there if one not in known]
-            own = rows.setdefault(images[0], _Own(f"{relative(root, path)} ({picture})"))
+            own = rows.setdefault(images[0], _Picture(f"{relative(root, path)} ({picture})"))
             own.rows.append(row)
             own.sizes.add(size)
     if not found:

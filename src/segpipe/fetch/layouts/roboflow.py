@@ -1,21 +1,19 @@
 """Roboflow's "PNG Mask Semantic": `NAME.jpg`, `NAME_mask.png` and `_classes.csv` in a split's folder.
 
 `train/`, `valid/` and `test/`, or one folder. `_classes.csv` names the values of the masks. All else is
-as in `splits`. In every layout the versions of one photograph, which augmentation makes, stay together.
+as in `splits`.
 """
 
 import csv
-import dataclasses
 import re
 from pathlib import Path
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.fetch.layouts import matching, pairs, texts
-from segpipe.fetch.sample import Sample, Samples
+from segpipe.fetch.sample import Samples
 
 _CLASSES = "_classes.csv"
-_VERSION = re.compile(r"\.rf\.\w+$")  # photo_jpg.rf.3f0c
 
 
 def seen(root: Path) -> str | None:
@@ -48,20 +46,6 @@ def names(root: Path) -> dict[int, str]:
                     f"{file}: {both}; export all splits at once, so that masks mean the same"
                 )
     return found
-
-
-def grouped(found: Samples) -> Samples:
-    """Yield what is found, samples without a group with that of their name."""
-    for one in found:
-        if isinstance(one, Sample) and not one.group:
-            yield dataclasses.replace(one, group=group_of(one.name))
-        else:
-            yield one
-
-
-def group_of(name: str) -> str:
-    """Return what the versions of one photograph share, nothing for any other name."""
-    return _VERSION.sub("", name) if _VERSION.search(name) else ""
 
 
 def _files(root: Path) -> list[Path]:

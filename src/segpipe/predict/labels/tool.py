@@ -69,9 +69,13 @@ class Tool:
     def add(self, entry: Entry) -> None:
         """Write the labels of a picture; from one thread, in the order in which they shall stand."""
 
-    def drop(self, entry: Entry) -> None:
-        """Remove the copy of a picture whose labels cannot be added."""
-        (self.folder / self.pictures / entry.name).unlink()
+    def enter(self, entry: Entry) -> None:
+        """Add the labels of a picture; remove its copy if they cannot be: alone it means background."""
+        try:
+            self.add(entry)
+        except OSError:
+            (self.folder / self.pictures / entry.name).unlink()
+            raise
 
     def finish(self) -> None:
         """Write what comes after all pictures."""

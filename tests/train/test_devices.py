@@ -235,10 +235,14 @@ def test_two_devices_train_as_one_does(on_one_and_two, case):
         assert two[name] == pytest.approx(weights, rel=1e-3, abs=1e-5), name
 
 
+PIECES = {"data.resize": "tiles", "data.image_size": 32, "train.sampling": "balanced"}
+
+
 @pytest.mark.slow
-def test_the_stage_trains_on_two_devices_to_a_model_that_does_not_tell(tmp_path):
+@pytest.mark.parametrize("data", [{}, PIECES], ids=["pictures", "pieces"])
+def test_the_stage_trains_on_two_devices_to_a_model_that_does_not_tell(tmp_path, data):
     pytest.importorskip("jax")
-    project = make_project(tmp_path / "project", **{"train.backend": "auto", "train.devices": 2})
+    project = make_project(tmp_path / "project", **data, **{"train.backend": "auto", "train.devices": 2})
     for stage in ("fetch", "fetch_encoder", "preprocess", "train"):
         done = run_stage(stage, project)
         assert done.returncode == 0, done.stdout + done.stderr

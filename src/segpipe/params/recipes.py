@@ -7,7 +7,6 @@ or of a row before it.
 import json
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ import pydantic
 import yaml
 from pydantic import Field, StringConstraints
 
+from segpipe.common import git
 from segpipe.common.errors import UserError
 from segpipe.common.fields import Section
 from segpipe.common.nested import flat
@@ -110,14 +110,8 @@ def every(folder: Path = FOLDER) -> dict[str, Settings]:
 
 def committed(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """Return the content of a params file at Git's HEAD, or of the file itself where Git has none."""
-    command = ["git", "show", f"HEAD:./{path.name}"]
-    try:
-        text = subprocess.run(
-            command, cwd=path.parent, capture_output=True, encoding="utf-8", check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        text = path.read_text(encoding="utf-8")
-    return _parsed(text, path)
+    text = git.output("show", f"HEAD:./{path.name}", folder=path.parent)
+    return _parsed(path.read_text(encoding="utf-8") if text is None else text, path)
 
 
 def reset(chosen: Settings, folder: Path = FOLDER, path: Path = PARAMS_FILE) -> Settings:

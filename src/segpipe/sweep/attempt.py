@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +19,7 @@ import pandas as pd
 from dvc.cli import main
 from dvc.repo import Repo
 
-from segpipe.common import locks
+from segpipe.common import git, locks
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import read_json, replaces
 from segpipe.train.resume import Row, unfinished_runs
@@ -121,8 +120,8 @@ def _clone(folder: Path, commit: str) -> None:
     """Clone the repository at a commit, with its identity of Git and its cache of DVC."""
     settings = []
     for key in ("user.name", "user.email"):
-        found = subprocess.run(["git", "config", key], capture_output=True, text=True, check=False)
-        settings += ["-c", f"{key}={found.stdout.strip()}"] if found.stdout.strip() else []
+        value = (git.output("config", key) or "").strip()
+        settings += ["-c", f"{key}={value}"] if value else []
     with replaces(folder) as partial:
         _git("clone", "--quiet", "--shared", "--no-checkout", *settings, ".", str(partial))
         _git("-C", str(partial), "checkout", "--quiet", "--detach", commit)
@@ -131,7 +130,7 @@ def _clone(folder: Path, commit: str) -> None:
 
 
 def _git(*arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    done = git.run(*arguments)
     if done.returncode:
         raise UserError(f"`git {' '.join(arguments)}` failed ({brief(done.stderr)})")
 
@@ -152,8 +151,8 @@ def _run(
     os.chdir(folder)
     os.environ.update(environment)
     code = 0
-    known = subprocess.run(["git", "show-ref", "--verify", "--quiet", ref], check=False)
-    if known.returncode:  # else the sweep was killed just when the experiment was there
+    # The sweep may have been killed just when the experiment was there.
+    if git.run("show-ref", "--verify", "--quiet", ref).returncode:
         main(["cache", "dir", "--quiet", "--local", cache])
         main(["checkout", "--quiet", "--allow-missing"])
         code = main(arguments)

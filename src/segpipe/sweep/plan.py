@@ -6,7 +6,6 @@ DVC takes the same grammar for `-S`, and Hydra's own sweeper by Optuna for range
 import hashlib
 import importlib.util
 import json
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
 from hydra.errors import HydraException
 from pydantic import Field
 
+from segpipe.common import git
 from segpipe.common.errors import ParamsError, UserError, brief
 from segpipe.common.fields import Count, Section
 from segpipe.common.nested import changed
@@ -90,7 +90,7 @@ def read_plan(file: Path | None, trials: int | None, on_top: Iterable[str]) -> P
         raise UserError(f"no param has a range, so there is nothing to search; give one {_RANGES}")
     params = _checked(fixed, ranges)
     name = file.stem if file else "sweep"
-    if subprocess.run(["git", "check-ref-format", f"refs/exps/{name}-0"], check=False).returncode:
+    if git.run("check-ref-format", f"refs/exps/{name}-0").returncode:
         raise UserError(
             f"{file}: experiments get the name of this file, which Git does not take; rename it, with "
             "letters, digits, - and _"

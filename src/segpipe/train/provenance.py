@@ -2,7 +2,6 @@
 
 import datetime
 import platform
-import subprocess
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import yaml
 
-from segpipe.common import __version__
+from segpipe.common import __version__, git
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.common.profile import KEY, Profile
@@ -127,17 +126,10 @@ def circumstances() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "git": {
-            "revision": _git("rev-parse", "HEAD"),
+            "revision": git.output("rev-parse", "HEAD"),
             # Other files change while the pipeline runs, such as dvc.lock and the metrics.
-            "dirty": bool(_git("status", "--porcelain", "src", "stages", "params.yaml", "dvc.yaml")),
+            "dirty": bool(
+                git.output("status", "--porcelain", "src", "stages", "params.yaml", "dvc.yaml")
+            ),
         },
     }
-
-
-def _git(*arguments: str) -> str | None:
-    """Return Git's output; None where there is no Git, no repository or no commit."""
-    try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()

@@ -22,7 +22,7 @@ from segpipe.fetch.layouts import coco
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sources import open_source
 from segpipe.params.load import DataParams, load_params
-from segpipe.survey import holding_out, survey
+from segpipe.survey.folder import Request, holding_out, survey
 from segpipe.survey.labels import label_table
 from segpipe.survey.masks import MaskStats
 from segpipe.survey.names import Names, read_names
@@ -31,7 +31,7 @@ from segpipe.survey.remarks import remarks
 
 
 def surveyed(root):
-    return survey(root, 0.2, 0.1, processes=1)
+    return survey(root, Request(0.2, 0.1), processes=1)
 
 
 def proposed(root) -> DataParams:

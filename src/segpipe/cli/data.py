@@ -2,17 +2,18 @@
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from segpipe.cli import tables
+from segpipe.common.words import extent, listed
 
 if TYPE_CHECKING:
     from segpipe.common.records import Manifest
 
-_SHOWN = 20
 _RECORDS = Path("data/records")
 
 
@@ -30,23 +31,19 @@ def init_data(
     from segpipe.params.file import as_yaml, changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
     from segpipe.plan.shape import Input
-    from segpipe.survey import survey
+    from segpipe.survey.candidates import refuse_place
+    from segpipe.survey.folder import Request, survey
     from segpipe.survey.remarks import remarks
-    from segpipe.survey.seen import refuse_place
 
     refuse_place(folder, Path.cwd())
     params = load_params()
     old = params.data
     again = old.source == "folder" and Path(old.folder.path).resolve() == folder.resolve()
-    found = survey(
-        folder,
-        old.folder.test_share,
-        old.validation_share,
-        layout=layout,
-        likely=old.folder.layout if again else None,
-        group=old.folder.group if again else "none",
-        before=class_table(old.classes, old.ignore) if again else None,
-    )
+    request = Request(old.folder.test_share, old.validation_share, layout)
+    if again:
+        before = class_table(old.classes, old.ignore)
+        request = replace(request, likely=old.folder.layout, group=old.folder.group, before=before)
+    found = survey(folder, request)
     now = Input(old.resize, old.image_size, old.tiles.scale)
     _print_found(found, [*remarks(found, params.train.batch_size, now)])
     proposed = {"data": found.data(_path_in_params(folder))}
@@ -84,19 +81,13 @@ def _print_found(found: Any, remarks: list[str]) -> None:
     if found.names.file:
         print(f"names:   from {found.names.file}")
     tables.show(_values(found.proposal))
-    _print_some(f"{len(found.problems)} bad samples, which fetch will not take:", found.problems)
+    if problems := found.problems:
+        print(listed(f"{len(problems)} bad samples, which fetch will not take:", problems))
     if found.near:
         print(report(found.near))
     for remark in remarks:
         print(f"note: {remark}")
     print()
-
-
-def _print_some(heading: str, lines: list[Any]) -> None:
-    if lines:
-        print(heading, *lines[:_SHOWN], sep="\n  ")
-        if len(lines) > _SHOWN:
-            print(f"  ... and {len(lines) - _SHOWN} more")
 
 
 def _sizes(sizes: list[tuple[int, int]]) -> str:
@@ -162,14 +153,12 @@ def data(
         print(said)
     if near := manifest.near_duplicates:
         print(report(near))
-    lines = [left["problem"] for left in manifest.left_out]
-    _print_some(f"{len(lines)} samples were left out:", lines)
+    if problems := [sample["problem"] for sample in manifest.left_out]:
+        print(listed(f"{len(problems)} samples were left out:", problems))
 
 
 def _seen(manifest: "Manifest") -> str:
     """Say how pictures come to the network's size."""
-    from segpipe.common.words import extent
-
     size = extent(manifest.size)
     if not manifest.tiles:
         return f"{size}, {manifest.resize}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segpipe.cli.predictors import open_predictor
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
@@ -44,7 +45,6 @@ def _or_cannot_tell() -> Iterator[None]:
 
 def _compared(folder: Path, model: Path, out: Path) -> bool:
     """Compare, write and print; return whether the pictures differ."""
-    from segpipe.common.devices import take_gpus
     from segpipe.common.files import write_text
     from segpipe.common.profile import Profile
     from segpipe.predict.inputs import left_out, pictures
@@ -58,17 +58,14 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
         from segpipe.drift import page
         from segpipe.drift.compare import compare
         from segpipe.drift.looked import look
-        from segpipe.predict.predictor import load_model
         from segpipe.predict.watch import NO_PROFILE
 
     if known is None:
         raise UserError(f"{model}: {NO_PROFILE}")
     require_own(out, page.MARKDOWN, "drift")
     out.parent.mkdir(parents=True, exist_ok=True)  # where it may not be written, it says so at once
-    take_gpus()
-    with quiet():  # TensorFlow looks for GPUs
-        predictor = load_model(model)
-    assert predictor.watch  # which the card has
+    predictor = open_predictor(model)
+    assert predictor.watch  # since the card has a profile
     looked, problems = look(predictor, predictor.watch, sources)
     if not looked:
         raise UserError(f"{folder}: no picture can be read; the first: {problems[0]}")

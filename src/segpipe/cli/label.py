@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from segpipe.cli.predictors import open_predictor
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
 from segpipe.predict.labels import Format, require_free
@@ -80,7 +81,6 @@ def next_to_label(
 
     Copies them to OUT; OUT.csv ranks the pool.
     """
-    from segpipe.common.devices import take_gpus
     from segpipe.common.modelfile import read_card
     from segpipe.predict.inputs import find, left_out
 
@@ -89,11 +89,8 @@ def next_to_label(
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label.next import to_label
-        from segpipe.predict.predictor import load_model
 
-    take_gpus()
-    with quiet():  # TensorFlow looks for GPUs
-        predictor = load_model(model)
+    predictor = open_predictor(model)
     for said in to_label(predictor, model, sources, count, by, labels, out):
         print(said)
     if others := left_out([pool]):
@@ -112,7 +109,7 @@ def corrections(
     from segpipe.label.corrections import correct
     from segpipe.label.kept import require_kept  # takes a second, for DVC
     from segpipe.params.load import load_params
-    from segpipe.survey.seen import layouts_in
+    from segpipe.survey.candidates import layouts_in
 
     data = load_params().data
     if data.source != "folder":

@@ -29,20 +29,20 @@ def plan(
     from segpipe.common.quiet import quiet
     from segpipe.params.file import changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
-    from segpipe.plan.look import look
+    from segpipe.plan.sampled import sample_pictures
     from segpipe.preprocess.cut import Cut
 
     params = load_params()
     data = params.data
     cut = Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate)
-    seen = look(_RAW, cut, [row.name for row in data.classes])
+    sampled = sample_pictures(_RAW, cut, [row.name for row in data.classes])
     _choose_backend(params.train)
     begin = time.monotonic()
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.plan import planner
 
         importing = time.monotonic() - begin
-    found = planner.plan(seen, params, minutes, importing)
+    found = planner.plan(sampled, params, minutes, importing)
     text = changed_params(PARAMS_FILE, found.changes())  # checks it
     _print(found)
     if write:

@@ -11,22 +11,16 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.tokens import CommentToken
 
-from segpipe.common.files import write_text
 from segpipe.params.load import check_params, read_yaml
 
 _TEXT = "tag:yaml.org,2002:str"
 
 
-def write_params(path: Path, changes: Mapping[str, Any]) -> None:
-    """Set nested keys of a params file; comments, order and other keys stay.
-
-    Raises ParamsError where the params would be wrong, and leaves the file as it was.
-    """
-    write_text(path, changed_params(path, changes))
-
-
 def changed_params(path: Path, changes: Mapping[str, Any]) -> str:
-    """Return the text that `write_params` would write. Raises ParamsError where it would be wrong."""
+    """Return the text of a params file with nested keys set; comments, order and other keys stay.
+
+    Raises ParamsError where the params would be wrong.
+    """
     content = _yaml().load(path.read_text(encoding="utf-8"))
     _merge(content, changes)
     text = as_yaml(content)

@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints
 
 from segpipe.common import git
 from segpipe.common.errors import UserError
-from segpipe.common.fields import Section
+from segpipe.common.fields import Section, first_error
 from segpipe.common.nested import flat
 from segpipe.common.words import did_you_mean
 from segpipe.params.load import PARAMS_FILE, Params, read_yaml
@@ -83,9 +83,7 @@ def ablation(folder: Path = FOLDER) -> tuple[Part, ...]:
     try:
         return pydantic.TypeAdapter(tuple[Part, ...]).validate_python(content)
     except pydantic.ValidationError as error:
-        wrong = error.errors()[0]
-        where = "".join(f"{part}." for part in wrong["loc"])[:-1] or "the file"
-        raise UserError(f"{path}: {where}: {wrong['msg'][0].lower()}{wrong['msg'][1:]}") from None
+        raise UserError(f"{path}: {first_error(error)}") from None
 
 
 def settings(name: str, folder: Path = FOLDER) -> Settings:

@@ -1,4 +1,4 @@
-"""What a step of training and a validation take on this machine: the true ones, for some seconds."""
+"""Measures a real training step and a real validation on this machine, for some seconds."""
 
 import tempfile
 import time
@@ -17,6 +17,7 @@ from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble, freeze
 from segpipe.plan import cost
+from segpipe.plan.pieces import Pieces
 from segpipe.train import callbacks, resume
 from segpipe.train.engine import Engine
 from segpipe.train.loop import Work, compile_phase
@@ -26,7 +27,7 @@ from segpipe.train.previews import drawer
 from segpipe.train.samples import Arrays, preview_samples
 
 _STEPS, _SECONDS = 48, 15.0  # to measure, at most; the first of them are slow
-_FIRST = 3  # steps and batches that trace, fill queues and warm up
+_FIRST = 3  # the steps and batches that trace, fill queues and warm up
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Timing:
     """Seconds."""
 
     build: float  # of the network, before the first epoch
-    start: float  # of tracing and the first preview, more than the steps and batches they are part of
+    start: float  # tracing and the first preview, beyond the usual time of their steps and batches
     step: float
     sample: float  # of validation
     epoch: float  # at an epoch's end: a checkpoint and the previews
@@ -70,8 +71,7 @@ def measure(
     model: ModelParams,
     params: TrainParams,
     manifest: Manifest,
-    training: Arrays,
-    validation: Arrays,
+    pieces: Pieces,
     engine: Engine,
 ) -> tuple[Timing, cost.Memory]:
     """Build the network and train it a little; return what that takes, and the network's memory.
@@ -82,7 +82,7 @@ def measure(
     update = {"class_weights": "none", "steps_per_epoch": _STEPS * params.steps_per_execution}
     params = params.model_copy(update=update)
     execution = params.batch_size * params.steps_per_execution  # samples that the clock sees as one
-    validation = _repeated(validation, 4 * _FIRST * execution)
+    training, validation = pieces.training, _repeated(pieces.validation, 4 * _FIRST * execution)
     inner = backbone.architecture(manifest.size, manifest.channels)
     network = assemble(backbone, inner, model, len(manifest.classes), manifest.channels)
     freeze(network, params.freeze)
@@ -99,10 +99,7 @@ def measure(
         built = time.monotonic() - begin
         clock = _fit(learner, work)
         previews = callbacks.Previews(shown.images, len(shown.images), 1, draw)
-        previews.set_model(learner)
-        first, preview = (_seconds(lambda: previews.on_epoch_begin(0)) for _ in range(2))
-        saved = resume.Progress(best_weights=learner.get_weights())
-        checkpoint = _seconds(lambda: resume.save(run, saved, learner))
+        first, preview, checkpoint = _extras(learner, previews, run)
     step, batch = _typical(clock.steps), _typical(clock.batches)
     beginning = clock.steps[_FIRST] - clock.steps[0] - _FIRST * step
     later = clock.batches[1] - clock.batches[0] - batch
@@ -130,18 +127,28 @@ def _fit(learner: keras.Model, work: Work) -> _Clock:
     return clock
 
 
+def _extras(
+    learner: keras.Model, previews: callbacks.Previews, run: resume.Run
+) -> tuple[float, float, float]:
+    """Return the seconds of the first preview, of a later one and of a checkpoint."""
+    previews.set_model(learner)
+    first, later = (_seconds(lambda: previews.on_epoch_begin(0)) for _ in range(2))
+    progress = resume.Progress(best_weights=learner.get_weights())
+    return first, later, _seconds(lambda: resume.save(run, progress, learner))
+
+
 def _repeated(samples: Arrays, count: int) -> Arrays:
-    """Return so many samples, again and again the same."""
+    """Return `count` samples, repeating those that there are."""
     return samples.only([number % len(samples.names) for number in range(count)])
 
 
 def _typical(ends: list[float]) -> float:
-    """Return the mean time between two ends, without the first ones where there are more.
+    """Return the mean time between two ends; the first ones do not count where there are more.
 
-    On a busy machine the median is too low: a few steps take long, and a run has them too.
+    The median would be too low on a busy machine: a few steps take long, in a run as well.
     """
-    taken = np.diff(ends).tolist()
-    return fmean(taken[_FIRST:] or taken[-1:])
+    seconds = np.diff(ends).tolist()
+    return fmean(seconds[_FIRST:] or seconds[-1:])
 
 
 def _seconds(action: Callable[[], object]) -> float:

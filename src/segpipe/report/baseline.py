@@ -15,15 +15,11 @@ from segpipe.common.nested import flat
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report.analysis import lowest
 from segpipe.report.changes import Change, is_number
-from segpipe.report.words import score
+from segpipe.report.words import MEAN_NAMES, score
 
 SEEDS = "seeds"
-LABELS = {
-    "original.mean_iou": "mean IoU",
-    "original.mean_dice": "mean Dice",
-    "original.pixel_accuracy": "pixel accuracy",
-}
-_MEND = "`segpipe baseline` writes it anew, and {} means that there is none"
+METRIC_NAMES = {f"original.{key}": name for key, name in MEAN_NAMES.items()}
+_MEND = "`segpipe baseline` writes it anew; a file that holds only {} means: no baseline"
 _MEASURE = "`segpipe noise` writes it anew"
 
 
@@ -32,7 +28,7 @@ class SeedSpread:
     """How much the scores of a recipe differ between seeds."""
 
     number: int  # of seeds, at least 2
-    recipe: str  # the fingerprint of its params
+    recipe: str  # `recipe_hash` of its params
     deviation: dict[str, float]  # standard deviation of a sample, of each score by dotted key
 
 
@@ -121,7 +117,7 @@ def compared(before: dict[str, float | None], scores: dict[str, Any], most_class
     known = [key.removeprefix("original.iou.") for key in before if key.startswith("original.iou.")]
     classes = [*lowest(by_class, most_classes), *(name for name in known if name not in by_class)]
     labels = {
-        **LABELS,
+        **METRIC_NAMES,
         **{f"original.boundary_f1.{t}px": f"boundary F1 within {t} px" for t in TOLERANCES},
         **{f"original.iou.{name}": f"IoU of {name}" for name in classes[:most_classes]},
         "loss": "loss (lower is better)",

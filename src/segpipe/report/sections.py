@@ -14,9 +14,7 @@ from segpipe.report.baseline import compared, verdict
 from segpipe.report.failures import failures
 from segpipe.report.pages import Block, Figure, Headline, Section, Table
 from segpipe.report.read import Results
-from segpipe.report.words import score, signed, some_of
-
-MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
+from segpipe.report.words import MEAN_NAMES, score, signed, some_of
 
 
 def sections(
@@ -55,7 +53,7 @@ def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
 
 
 def _cut(manifest: Manifest) -> list[Block]:
-    return ["Of the cutting into tiles:", [*manifest.cut]] if manifest.cut else []
+    return ["Notes on the tiles:", [*manifest.cut]] if manifest.cut else []
 
 
 def _seen_as(manifest: Manifest) -> str:
@@ -103,14 +101,14 @@ def _scores(results: Results, size: str) -> list[Block]:
     interval = original["interval"]
     rows = [
         *([label, score(original[key]), _between(interval[key]), score(network[key])]
-          for key, label in MEANS.items()),
+          for key, label in MEAN_NAMES.items()),
         *([f"boundary F1 within {t} px", score(original["boundary_f1"][f"{t}px"]), "–", "–"]
           for t in TOLERANCES),
         ["loss (nats)", "–", "–", score(results.scores["loss"])],
         ["calibration error", "–", "–", score(results.scores["calibration_error"])],
     ]  # fmt: skip
     return [
-        Headline([(label, original[key], interval[key]) for key, label in MEANS.items()]),
+        Headline([(label, original[key], interval[key]) for key, label in MEAN_NAMES.items()]),
         Table(
             "Scores on the test split",
             ["score", "at original size", "95 % interval", f"at {size}"],

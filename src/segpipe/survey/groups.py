@@ -14,6 +14,7 @@ from itertools import pairwise, takewhile
 
 import numpy as np
 
+from segpipe.common.duplicates import hash_distance
 from segpipe.fetch.layouts.matching import SPLIT_WORDS
 
 _CALLED = "frame|slice|tile|patch|crop|view|row|column|col|[xyzrc]"  # what such counters are called
@@ -135,4 +136,4 @@ def _alike(form: _Form, hashes: Mapping[str, str]) -> str:
 
 def _distances(pairs: Sequence[tuple[str, str]], hashes: Mapping[str, str]) -> np.ndarray:
     """Return in how many of 64 bits the hashes of each pair differ."""
-    return np.array([(int(hashes[a], 16) ^ int(hashes[b], 16)).bit_count() for a, b in pairs])
+    return np.array([hash_distance(hashes[a], hashes[b]) for a, b in pairs])

@@ -7,12 +7,12 @@ from segpipe.common.files import first_by_hash
 from segpipe.fetch.integrity import InColoursError, mask_pixels
 from segpipe.fetch.sample import Sample
 from segpipe.plan.objects import MASKS, Thickness
-from segpipe.survey import Survey
+from segpipe.survey.folder import Survey
 
 
 def thickness(found: Survey) -> dict[str, float]:
     """Return the typical thickness of each class in pixels, the thinnest first, from a few masks."""
-    samples = [one.sample for one in found.stats]
+    samples = [row.sample for row in found.stats]
     collected, names = Thickness(), found.proposal.table.names
     few = first_by_hash(samples, MASKS, "plan", lambda sample: sample.name)
     for sample in track(few, "Measuring objects"):

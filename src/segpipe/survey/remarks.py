@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from segpipe.common.words import extent
 from segpipe.plan import shape
-from segpipe.survey import MOST_DECODED, Survey
+from segpipe.survey.folder import MOST_DECODED, Survey
 from segpipe.survey.masks import WHITE_AS_0
 from segpipe.survey.objects import thickness
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from segpipe.common import git
 from segpipe.common.errors import ParamsError, UserError, brief
-from segpipe.common.fields import Count, Section
+from segpipe.common.fields import Count, Section, first_error
 from segpipe.common.nested import changed
 from segpipe.common.words import did_you_mean
 from segpipe.params import recipes
@@ -102,9 +102,7 @@ def _read(file: Path) -> _File:
     try:
         return _File.model_validate(read_yaml(file.read_text(encoding="utf-8")))
     except pydantic.ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"])) or "the file"
-        raise UserError(f"{file}: {where}: {wrong['msg'][0].lower()}{wrong['msg'][1:]}") from None
+        raise UserError(f"{file}: {first_error(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not YAML: {brief(error)}") from None
 

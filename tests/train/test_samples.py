@@ -152,20 +152,10 @@ def test_auto_keeps_in_memory_what_takes_at_most_half_of_it(manifest):
     assert needed == sum(
         a.images.nbytes + a.masks.nbytes for a in (load(manifest, "train"), load(manifest, "val"))
     )
-    assert samples.keeps_in_memory("auto", manifest, 2 * needed)
-    assert not samples.keeps_in_memory("auto", manifest, 2 * needed - 1)
-    assert samples.keeps_in_memory(True, manifest, 0)
-    assert not samples.keeps_in_memory(False, manifest, 1000 * needed)
-
-
-def test_a_control_group_limits_the_memory_and_so_do_those_around_it(tmp_path):
-    group = tmp_path / "job" / "step"
-    group.mkdir(parents=True)
-    assert samples.memory_limits(group) == []
-    (group / "memory.max").write_text("max\n")
-    (group.parent / "memory.max").write_text("1000000\n")
-    assert samples.memory_limits(group) == [1_000_000]
-    assert 0 < samples.available_memory() < 1e15
+    assert samples.keeps_in_memory("auto", needed, 2 * needed)
+    assert not samples.keeps_in_memory("auto", needed, 2 * needed - 1)
+    assert samples.keeps_in_memory(True, needed, 0)
+    assert not samples.keeps_in_memory(False, needed, 1000 * needed)
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])

@@ -9,6 +9,7 @@ from typing import Any
 from segpipe.common.classes import class_table
 from segpipe.common.devices import take_gpus
 from segpipe.common.errors import UserError
+from segpipe.common.memory import available_memory
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Tiles
 from segpipe.evaluate.params import sizes
@@ -22,7 +23,6 @@ from segpipe.plan.pieces import Pieces, cut
 from segpipe.plan.schedule import EPOCHS, VALIDATING, Schedule, fitting, has_room
 from segpipe.train.engine import current_engine
 from segpipe.train.mosaics import MOST_TILES
-from segpipe.train.samples import available_memory
 
 _FEW = 4  # passes over the samples
 _ENCODER = Path("data/encoder/encoder.json")

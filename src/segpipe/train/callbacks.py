@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import rich.progress
 
-from segpipe.common.errors import UserError
+from segpipe.common.errors import DIVERGED, UserError
 from segpipe.common.words import duration
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import Preview
@@ -51,7 +51,7 @@ class FiniteLoss(keras.callbacks.Callback):
 
     def _check(self, loss: float, when: str) -> None:
         if not math.isfinite(loss):
-            raise Diverged(f"the loss is {loss} {when}")
+            raise Diverged(f"{DIVERGED}{loss} {when}")
 
 
 def stops_with_dvc() -> keras.callbacks.Callback:

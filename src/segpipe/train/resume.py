@@ -289,17 +289,21 @@ def save(run: Run, progress: Progress, network: "keras.Model") -> None:
 def restore(run: Run, network: "keras.Model", compile_for: Callable[[int], None]) -> Progress:
     """Load the newest readable checkpoint into the network; without one, return a fresh start.
 
-    An unreadable one is set aside with a warning. A checkpoint holds the optimizer's variables too, so
-    `compile_for` must give the network the optimizer of an epoch, counted from 0.
+    One that is unreadable or does not fit is set aside with a warning. A checkpoint holds the
+    optimizer's variables too, so `compile_for` must give the network the optimizer of an epoch, counted
+    from 0.
     """
     for path in run.checkpoints:
         try:
             progress, values = _read(path)
-            compile_for(progress.epoch - 1)
-            _assign(network, values)
         except Exception as error:  # a flipped bit in an archive can raise nearly anything
-            path.replace(path.with_suffix(".unreadable"))
-            print(f"warning: {path} cannot be read ({brief(error)}): set aside")
+            _set_aside(path, error)
+            continue
+        compile_for(progress.epoch - 1)  # not guarded: a full GPU says nothing about the checkpoint
+        try:
+            _assign(network, values)
+        except ValueError as error:
+            _set_aside(path, error)
             continue
         return progress
     return Progress()
@@ -318,6 +322,11 @@ def describe_start(run: Run, progress: Progress, params: TrainParams) -> str:
 def _variables(network: "keras.Model") -> "list[keras.Variable]":
     """Return all that training changes: weights, statistics, random states, the optimizer's slots."""
     return [*network.variables, *network.optimizer.variables]
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    path.replace(path.with_suffix(".unreadable"))
+    print(f"warning: {path} cannot be read ({brief(error)}): set aside")
 
 
 def _assign(network: "keras.Model", values: list[np.ndarray]) -> None:

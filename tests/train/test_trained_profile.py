@@ -13,7 +13,7 @@ from segpipe.common.modelfile import read_card
 from segpipe.common.profile import KEPT, KEY, Profile
 from segpipe.common.records import Tiles
 from segpipe.common.traits import FILE, Measured, read_traits, write_traits
-from segpipe.model.observed import Components, observed, said
+from segpipe.model.picture_traits import Components, prediction_traits, with_features
 from segpipe.predict.predictor import load_model
 from segpipe.preprocess.traits import traits_of
 from segpipe.train import loop, provenance
@@ -163,7 +163,7 @@ def test_a_table_of_traits_that_is_not_the_manifests_is_refused(tmp_path):
 
 def test_what_logits_say_is_worked_out_by_hand():
     odds = np.array([[[[3.0, 1.0], [1.0, 1.0]], [[1.0, 4.0], [1.0, 9.0]]]], np.float32)
-    (told,) = said(np.log(odds), ["a", "b"])
+    (told,) = prediction_traits(np.log(odds), ["a", "b"])
     assert told["confidence"] == pytest.approx((0.75 + 0.5 + 0.8 + 0.9) / 4)
     assert (told["share of a"], told["share of b"]) == (0.5, 0.5)
 
@@ -206,7 +206,7 @@ def test_features_that_are_all_alike_have_no_component():
 
 
 def test_the_logits_of_the_observed_network_are_the_networks(network, samples):
-    logits, features = observed(network).predict_on_batch(samples[0].images)
+    logits, features = with_features(network).predict_on_batch(samples[0].images)
     assert logits == pytest.approx(network.predict_on_batch(samples[0].images), abs=1e-5)
     assert features.shape[0] == 10
     assert features.ndim == 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import some_quick
-from test_training import IDENTITY, computing_in, manifest_of, new_network, with_changes, work_of
+from test_training import IDENTITY, computing_in, manifest_of, new_network, setup_of, with_changes
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
@@ -97,9 +97,9 @@ def test_a_model_trained_in_16_bits_is_saved_with_a_profile_of_what_it_says_in_3
     training, validation = samples
     with computing_in(precision) as params:
         network = new_network(training, params)
-        work = replace(work_of(training, tmp_path, params), manifest=manifest, validation=validation)
-        progress = loop.train(network, work)
-        loop.save_calibrated(network, work, progress, tmp_path / "model.keras")
+        setup = replace(setup_of(training, tmp_path, params), manifest=manifest, validation=validation)
+        progress = loop.train(network, setup)
+        loop.save_calibrated(network, setup, progress, tmp_path / "model.keras")
     predictor = load_model(tmp_path / "model.keras")
     known = Profile.of_card(read_card(tmp_path / "model.keras"))
     told = predictor.watch.told([*validation.images], predictor.network.predict_on_batch)

@@ -1,7 +1,7 @@
 """The profile of the training pictures in a model's card: what pictures the model knows.
 
-For each trait of a picture (`preprocess/traits.py`) and of what the network says of it
-(`model/picture_traits.py`) it holds the values of up to `KEPT` pictures. A picture lies as far from these as
+For each trait of a picture (`preprocess/traits.py`) and of its prediction (`model/picture_traits.py`)
+it holds the values of up to `KEPT` pictures. A picture lies as far from these as
 its farthest trait does. From the limit on it is foreign: the limit is such that of pictures like those
 of validation only a stated share lies beyond.
 """

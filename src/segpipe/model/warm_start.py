@@ -48,7 +48,7 @@ class Init:
 
 
 @dataclass(frozen=True)
-class Taken:
+class WarmStart:
     """What a network took of a model, and what it did not."""
 
     init: Init
@@ -106,7 +106,7 @@ def open_init(name: str, folder: Path = FOLDER) -> Init | None:
     return Init(path, sha256(path), read_card(path))
 
 
-def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, Any]) -> Taken:
+def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, Any]) -> WarmStart:
     """Give a network the weights of a saved model, as far as they fit.
 
     Args:
@@ -137,7 +137,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
     seen, wanted = in_words(**read_bands(init.card)), in_words(manifest.bands, manifest.intensity)
     first = _first(own)
     taken_as_it_is = first not in values or values[first][0].shape == theirs[first].weights[0].shape
-    return Taken(
+    return WarmStart(
         init,
         layers=[name for name in own if name in values],
         others=[name for name in own if name not in values],

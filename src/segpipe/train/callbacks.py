@@ -148,10 +148,10 @@ class Previews(keras.callbacks.Callback):
             for begin in range(0, len(self.images), self.batch_size)
         )
         logits = map(self.model.predict_on_batch, batches)
-        self.draw(epoch, np.concatenate([some.argmax(-1).astype(np.uint8) for some in logits]))
+        self.draw(epoch, np.concatenate([batch.argmax(-1).astype(np.uint8) for batch in logits]))
 
 
-class Watch(keras.callbacks.Callback):
+class ProgressDisplay(keras.callbacks.Callback):
     """Shows the progress: a bar on a terminal, else one line an epoch. A context manager."""
 
     def __init__(self, progress: Progress, params: TrainParams, steps: int) -> None:
@@ -166,7 +166,7 @@ class Watch(keras.callbacks.Callback):
             disable=not sys.stdout.isatty(), refresh_per_second=2,
         )  # fmt: skip
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "ProgressDisplay":
         """Show the bar on a terminal."""
         self.bar.start()
         self.task = self.bar.add_task(

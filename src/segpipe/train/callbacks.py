@@ -71,8 +71,7 @@ def stops_with_dvc() -> keras.callbacks.Callback:
 class Recorder(keras.callbacks.Callback):
     """Keeps `progress` up to date: an epoch's row, its time, and the weights with the best validation.
 
-    The first of equals is the best. It must come before `AveragedWeights`, so that it sees the weights
-    that were validated.
+    The first of equals is the best.
     """
 
     def __init__(self, progress: Progress) -> None:

@@ -198,8 +198,8 @@ class _Host:
 
         address = ray.util.get_node_ip_address()
         for name, expected in libraries.items():
-            if (found := version(name)) != expected:
-                raise UserError(f"{address} has {name} {found}, not {expected}; install that there")
+            if (installed := version(name)) != expected:
+                raise UserError(f"{address} has {name} {installed}, not {expected}; install that there")
         return address
 
     def receive(self, job: "Job", files: Mapping[str, Any], keeps: bool) -> None:

@@ -110,8 +110,8 @@ class Job:
         if not self.run.keeps:
             return _draw_nothing
         # DVC empties the results before it runs the stage, but not the run's folder.
-        drawn = mosaics.sheet if self.manifest.tiles else sheet
-        return drawer(shown, self.manifest.classes, self.run.previews, self.previews, drawn)
+        draws_sheet = mosaics.sheet if self.manifest.tiles else sheet
+        return drawer(shown, self.manifest.classes, self.run.previews, self.previews, draws_sheet)
 
 
 def _draw_nothing(epoch: int, predictions: np.ndarray) -> None:

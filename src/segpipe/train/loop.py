@@ -277,7 +277,7 @@ def _callbacks(setup: TrainingSetup, progress: resume.Progress) -> list[keras.ca
         callbacks.stops_with_dvc(),
         callbacks.Recorder(progress),
         *([drawing] if previews.every else []),
-        # After those that need the averaged weights in place.
+        # After `Recorder` and the previews, which need the averaged weights in place.
         *([callbacks.AveragedWeights()] if setup.params.ema else []),
         *([keras.callbacks.TensorBoard(folder, write_graph=False)] if setup.params.tensorboard else []),
     ]

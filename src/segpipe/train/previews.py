@@ -66,7 +66,9 @@ def blank_sheet(
     return picture, pen
 
 
-def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sheet = sheet) -> Preview:
+def drawer(
+    shown: Arrays, table: ClassTable, kept: Path, folder: Path, draws_sheet: Sheet = sheet
+) -> Preview:
     """Return a function that draws the predictions for some samples as `epoch-NNN.png`.
 
     Args:
@@ -74,7 +76,7 @@ def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sh
         table: names and colours of the classes.
         kept: a folder that survives a kill; its pictures of earlier epochs are copied to `folder`.
         folder: the results' folder.
-        drawn: draws a picture; by default a row for each sample.
+        draws_sheet: draws a picture; by default a row for each sample.
     """
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copytree(kept, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
@@ -83,7 +85,7 @@ def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sh
         path = kept / f"epoch-{epoch:03d}.png"
         title = f"after epoch {epoch}" if epoch else "before training"
         with replaces(path) as partial:
-            drawn(shown, predictions, table, title).save(partial, "PNG")
+            draws_sheet(shown, predictions, table, title).save(partial, "PNG")
         shutil.copy2(path, folder)
 
     return draw

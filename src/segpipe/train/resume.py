@@ -68,8 +68,8 @@ class Run:
     @property
     def names(self) -> list[str]:
         """The checkpoints and the previews, relative to the folder."""
-        found = [*self.checkpoints, *self.previews.glob("epoch-*.png")]
-        return [path.relative_to(self.folder).as_posix() for path in found]
+        paths = [*self.checkpoints, *self.previews.glob("epoch-*.png")]
+        return [path.relative_to(self.folder).as_posix() for path in paths]
 
     @property
     def epoch(self) -> int:
@@ -114,14 +114,14 @@ class Run:
 
     def content(self, known: Collection[str]) -> dict[str, bytes]:
         """Return the checkpoints and previews that are not known, by name."""
-        found = {}
+        content = {}
         for name in {*self.names} - {*known}:
             with contextlib.suppress(FileNotFoundError):  # a newer checkpoint has replaced it
-                found[name] = (self.folder / name).read_bytes()
-        return found
+                content[name] = (self.folder / name).read_bytes()
+        return content
 
     def take(self, content: Mapping[str, bytes]) -> None:
-        """Keep the checkpoints and previews of a process elsewhere that trains the run."""
+        """Keep the checkpoints and previews of a process elsewhere, which trains the run."""
         for name, data in content.items():
             with replaces(self.folder / name) as partial:
                 partial.write_bytes(data)
@@ -141,7 +141,7 @@ class Run:
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
-    """Return 16 hexadecimal digits that stand for all that decides a run's result."""
+    """Return a hash of everything that decides a run's result: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -156,8 +156,8 @@ def root(repository: Path | None = None) -> Path:
 
 def unfinished_runs(repository: Path | None = None) -> list[Run]:
     """Return all unfinished runs, the latest first."""
-    found = [p for p in root(repository).glob("*") if p.is_dir() and p.suffix != _GONE]
-    return sorted(map(Run, found), key=lambda run: run.age)
+    folders = [p for p in root(repository).glob("*") if p.is_dir() and p.suffix != _GONE]
+    return sorted(map(Run, folders), key=lambda run: run.age)
 
 
 @contextlib.contextmanager

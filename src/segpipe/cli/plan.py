@@ -12,7 +12,6 @@ from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from segpipe.plan.planner import Plan
-    from segpipe.train.params import TrainParams
 
 _RAW = Path("data/raw")
 
@@ -36,7 +35,8 @@ def plan(
     data = params.data
     cut = Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate)
     sampled = sample_pictures(_RAW, cut, [row.name for row in data.classes])
-    _choose_backend(params.train)
+    if backend := params.train.backend_to_set(os.environ):  # before Keras is imported
+        os.environ["KERAS_BACKEND"] = backend
     begin = time.monotonic()
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.plan import planner
@@ -50,14 +50,6 @@ def plan(
         print(f"\nwritten to {PARAMS_FILE}; next: `dvc repro`")
     else:
         print(f"\nto put this into {PARAMS_FILE}: segpipe plan --minutes {minutes:g} --write")
-
-
-def _choose_backend(train: "TrainParams") -> None:
-    """Set the backend that the stage train will run on, before Keras is imported."""
-    if train.backend != "auto":
-        os.environ["KERAS_BACKEND"] = train.backend
-    elif train.needs_jax:
-        os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
 def _print(found: "Plan") -> None:

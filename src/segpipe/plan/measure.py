@@ -20,7 +20,7 @@ from segpipe.plan import cost
 from segpipe.plan.pieces import Pieces
 from segpipe.train import callbacks, resume
 from segpipe.train.engine import Engine
-from segpipe.train.loop import Work, compile_phase
+from segpipe.train.loop import TrainingSetup, compile_phase
 from segpipe.train.optimizer import phases
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import drawer
@@ -79,7 +79,10 @@ def measure(
     `manifest` says what the samples are; it needs no files.
     """
     begin = time.monotonic()
-    update = {"class_weights": "none", "steps_per_epoch": _STEPS * params.steps_per_execution}
+    update = {
+        "class_weights": "none", "sampling": "uniform",
+        "steps_per_epoch": _STEPS * params.steps_per_execution,
+    }  # fmt: skip
     params = params.model_copy(update=update)
     execution = params.batch_size * params.steps_per_execution  # samples that the clock sees as one
     training, validation = pieces.training, _repeated(pieces.validation, 4 * _FIRST * execution)
@@ -91,13 +94,15 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         run = resume.Run(Path(folder))
         draw = drawer(shown, manifest.classes, Path(folder, "kept"), Path(folder, "previews"))
-        work = Work(
-            {}, manifest, training, validation, params, 0, engine, run, shown.images, draw, Path(folder)
-        )
+        setup = TrainingSetup(
+            identity={}, manifest=manifest, params=params, seed=0, training=training,
+            validation=validation, engine=engine, run=run, previewed=shown.images, preview=draw,
+            logs=Path(folder),
+        )  # fmt: skip
         encoder = network.get_layer("encoder")
-        compile_phase(learner, encoder, work, phases(params, encoder.trainable)[0])
+        compile_phase(learner, encoder, setup, phases(params, encoder.trainable)[0])
         built = time.monotonic() - begin
-        clock = _fit(learner, work)
+        clock = _fit(learner, setup)
         previews = callbacks.Previews(shown.images, len(shown.images), 1, draw)
         first, preview, checkpoint = _extras(learner, previews, run)
     step, batch = _typical(clock.steps), _typical(clock.batches)
@@ -109,18 +114,16 @@ def measure(
     return Timing(built, start, by_step, batch / execution, drawn + checkpoint), memory
 
 
-def _fit(learner: keras.Model, work: Work) -> _Clock:
+def _fit(learner: keras.Model, setup: TrainingSetup) -> _Clock:
     """Train for some steps and validate, as `loop.train` does."""
-    params, engine = work.params, work.engine
-    batches = engine.train_batches(
-        work.training, params.batch_size, range(work.steps), work.seed, params.augment, work.crop
-    )
+    params, engine = setup.params, setup.engine
+    batches = engine.train_batches(setup.training, range(setup.steps), setup.batching)
     with rich.progress.Progress() as bar:
         task = bar.add_task("Measuring steps", total=_STEPS)
         clock = _Clock(lambda: bar.advance(task))
         learner.fit(
-            batches, steps_per_epoch=work.steps, shuffle=False, verbose=0,
-            validation_data=engine.validation_batches(work.validation, params.batch_size),
+            batches, steps_per_epoch=setup.steps, shuffle=False, verbose=0,
+            validation_data=engine.validation_batches(setup.validation, params.batch_size),
             callbacks=[clock, *([callbacks.AveragedWeights()] if params.ema else [])],
         )  # fmt: skip
         bar.update(task, completed=_STEPS)

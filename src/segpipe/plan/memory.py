@@ -9,11 +9,11 @@ from segpipe.plan.pieces import Pieces
 from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.shape import Input, typical_size
 from segpipe.preprocess.write import DECODED
+from segpipe.train.samples import keeps_in_memory
 
 LIBRARIES = 0.9e9  # bytes of Python, TensorFlow and Keras, measured on a CPU
 _WORKSPACE = 0.3e9  # more in training: buffers of the libraries, measured on a CPU
 _PYTHON = 0.15e9  # bytes of a stage without them
-_SHARE = 2  # samples are kept in memory where they take at most this part of what is free
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _train(pieces: Pieces, network: Memory, batch: int, in_memory: bool | str, a
         pieces.count[split] * (arrays.images[0].nbytes + arrays.masks[0].nbytes)
         for split, arrays in (("train", pieces.training), ("val", pieces.validation))
     )
-    held = _SHARE * records <= available if in_memory == "auto" else bool(in_memory)
+    held = keeps_in_memory(in_memory, records, available)
     where = "in memory" if held else "read from their shards"
     reason = f"{_size(records)} of samples {where}, batches of {batch}"
     needed = LIBRARIES + _WORKSPACE + records * held + network.training(batch)

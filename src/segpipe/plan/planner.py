@@ -10,6 +10,7 @@ from segpipe.common.classes import class_table
 from segpipe.common.devices import take_gpus
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json
+from segpipe.common.memory import available_memory
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Tiles
 from segpipe.evaluate.params import sizes
@@ -24,7 +25,6 @@ from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.schedule import EPOCHS, VALIDATING, Schedule, fitting, has_room
 from segpipe.train.engine import current_engine
 from segpipe.train.mosaics import MOST_TILES
-from segpipe.train.samples import available_memory
 
 _FEW = 4  # passes over the samples
 _ENCODER = Path("data/encoder/encoder.json")

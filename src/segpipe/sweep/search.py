@@ -5,7 +5,6 @@ goes on with them.
 """
 
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from segpipe.common import cluster, locks
-from segpipe.common.errors import UserError
+from segpipe.common.errors import DIVERGED, LOST_HOST, UserError
 from segpipe.report.words import score
 from segpipe.review import git
 from segpipe.sweep import attempt
@@ -33,7 +32,6 @@ from segpipe.train.resume import Row
 JOURNALS = Path("logs/sweeps")
 _BEAT = 1.0  # seconds between two looks at the trials
 _KNOWN = (TrialState.COMPLETE, TrialState.PRUNED)
-_DIVERGED = "the loss is "  # how the error of `train.callbacks.Diverged` begins
 _SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
 _REASONS = {
     "median": "below the median of the trials before",
@@ -167,9 +165,9 @@ class _Sweep:
             return self._prunes(one)
         if one.attempt.process.exitcode == 0:
             self._complete(one)
-        elif (said := one.attempt.error).startswith(_DIVERGED):
+        elif (said := one.attempt.error).startswith(DIVERGED):
             self._give_up(one, TrialState.PRUNED, said.partition(";")[0])
-        elif re.match("the host .* was lost", said) and one.trial.number not in self.lost:
+        elif said.startswith(LOST_HOST) and one.trial.number not in self.lost:
             print(f"{one.attempt.name}: {said}", flush=True)
             self.lost.add(one.trial.number)
             self.waiting.append(one.trial)

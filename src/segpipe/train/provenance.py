@@ -15,11 +15,11 @@ from segpipe.common.files import sha256
 from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.common.profile import KEY, Profile
 from segpipe.common.records import MANIFEST, Manifest
-from segpipe.model import warm_start
 from segpipe.model.encoders import taps
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import is_trainable
+from segpipe.model.warm_start import WarmStart
 from segpipe.train.params import TrainParams
 from segpipe.train.resume import fingerprint
 
@@ -77,23 +77,27 @@ def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbo
 
 
 def card(
-    of: dict[str, Any],
+    identity: dict[str, Any],
     manifest: Manifest,
-    training: dict[str, Any],
+    summary: dict[str, Any],
     temperature: float,
-    taken: warm_start.Taken | None = None,
-    known: Profile | None = None,
+    start: WarmStart | None = None,
+    profile: Profile | None = None,
 ) -> dict[str, Any]:
     """Return what the saved model says about itself; equal for equal runs.
 
-    `of` is the run's identity, `manifest` its records, `training` the content of `summary.json`,
-    `temperature` what the logits are divided by already, `taken` what the network took of the model
-    that it started from, and `known` what pictures it knows.
+    Args:
+        identity: what decided the run's result.
+        manifest: the records.
+        summary: the content of `summary.json`.
+        temperature: what the logits are divided by already.
+        start: what the network took of the model that it started from.
+        profile: the pictures that it knows.
     """
     return {
         "format": CARD_FORMAT,
         "segpipe": __version__,
-        "fingerprint": fingerprint(of),
+        "fingerprint": fingerprint(identity),
         "image_size": list(manifest.size),
         "resize": manifest.resize,
         **({"tiles": {"scale": manifest.tiles.scale}} if manifest.tiles else {}),
@@ -102,19 +106,19 @@ def card(
         "depths": list(manifest.depths),
         **manifest.classes.to_json(),
         "temperature": temperature,
-        "training": training,
-        "params": of["params"],
+        "training": summary,
+        "params": identity["params"],
         "records": {
             "source": manifest.source,
             "train": manifest.count("train"),
             "val": manifest.count("val"),
-            "manifest_sha256": of["records"],
+            "manifest_sha256": identity["records"],
         },
-        "encoder_sha256": of["encoder"],
-        **({"init": taken.card} if taken else {}),
-        "libraries": of["libraries"],
-        "backend": of["backend"],
-        **({KEY: known.to_json()} if known else {}),
+        "encoder_sha256": identity["encoder"],
+        **({"init": start.card} if start else {}),
+        "libraries": identity["libraries"],
+        "backend": identity["backend"],
+        **({KEY: profile.to_json()} if profile else {}),
     }
 
 

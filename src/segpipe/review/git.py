@@ -55,8 +55,8 @@ def web_address() -> str | None:
     """Return the web address of `origin`, `https://host/owner/name`, or None if it has none."""
     remote = git.output("remote", "get-url", "origin") or ""
     before_host = r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)"
-    found = re.fullmatch(rf"{before_host}([\w.-]+)(?::\d+)?[/:]([\w./-]+?)(?:\.git)?/?", remote)
-    return f"https://{found[1]}/{found[2]}" if found else None
+    parts = re.fullmatch(rf"{before_host}([\w.-]+)(?::\d+)?[/:]([\w./-]+?)(?:\.git)?/?", remote)
+    return f"https://{parts[1]}/{parts[2]}" if parts else None
 
 
 def is_first_commit() -> bool:
@@ -77,12 +77,12 @@ def uncommitted() -> list[str]:
     return [entry[3:] for entry in listed.split("\0") if entry]
 
 
-def require_committed(what: str, but: Iterable[Path] = ()) -> None:
-    """Raise UserError where files differ from the commit, whose recipe `what` trains, but for some."""
-    aside = {path.resolve() for path in but}
-    if changed := [path for path in uncommitted() if Path(path).resolve() not in aside]:
+def require_committed(command: str, but: Iterable[Path] = ()) -> None:
+    """Raise UserError where files other than `but` differ from the commit that `command` trains."""
+    allowed = {path.resolve() for path in but}
+    if changed := [path for path in uncommitted() if Path(path).resolve() not in allowed]:
         raise UserError(
-            f"{what} trains the recipe as committed, and these files are not: "
+            f"{command} trains the recipe as committed, and these files are not: "
             f"{few(changed)}; commit them, or set them aside (git stash -u)"
         )
 

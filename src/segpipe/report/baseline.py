@@ -45,11 +45,11 @@ def seeds_in(text: str, where: str) -> SeedSpread | None:
 
     Raises UserError, which says where, if it is damaged.
     """
-    found = _content(text, where).get(SEEDS)
-    if found is None:
+    seeds = _content(text, where).get(SEEDS)
+    if seeds is None:
         return None
     try:
-        number, recipe, deviation = found["number"], found["recipe"], flat(found["deviation"])
+        number, recipe, deviation = seeds["number"], seeds["recipe"], flat(seeds["deviation"])
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{where}: seeds needs number, recipe and deviation; {_MEASURE}") from None
     if not (isinstance(number, int) and number >= 2):
@@ -69,7 +69,7 @@ def make_baseline(scores: Path, path: Path) -> float | None:
     mean_iou = _scores(content, path)["original.mean_iou"]
     try:
         seeds = _read(path).get(SEEDS)
-    except UserError:  # there is none, or it is damaged and written anew
+    except UserError:  # missing, or damaged: it is written anew
         seeds = None
     write_json(path, content | ({SEEDS: seeds} if seeds else {}))
     return mean_iou
@@ -127,7 +127,7 @@ def compared(before: dict[str, float | None], scores: dict[str, Any], most_class
 
 
 def verdict(before: dict[str, float | None], scores: dict[str, Any]) -> str:
-    """Say in words which model is better, or that nobody can tell."""
+    """Return in words which model is better, or that nobody can tell."""
     if before.get("images") != scores["images"]:
         return (
             f"The baseline was scored on {before.get('images', 'an unknown number of')} test images, "

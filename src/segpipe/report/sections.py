@@ -45,7 +45,7 @@ def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
         f"{results.summary['best_epoch']}; scored on {results.scores['images']} test images.",
         f"Source: {manifest.source}.{_seen(manifest)}",
         _data(manifest),
-        *([said] if (said := unnamed(manifest.classes.names, dejavu())) else []),
+        *filter(None, [unnamed(manifest.classes.names, dejavu())]),
         f"{len(left_out)} samples were left out:" if left_out else "No sample was left out.",
         *([left_out] if left_out else []),
         *_cut(manifest),
@@ -57,7 +57,7 @@ def _cut(manifest: Manifest) -> list[Block]:
 
 
 def _seen_as(manifest: Manifest) -> str:
-    """Say how many training images there are, and in which size the network sees them."""
+    """Return how many training images there are, and at which size the network sees them."""
     count, size = manifest.count("train"), extent(manifest.size)
     if not manifest.tiles:
         return f"{count} images of {size}"
@@ -78,12 +78,12 @@ def _data(manifest: Manifest) -> Table:
     if len(names) > plots.MOST_CLASSES:
         names = sorted(names, key=lambda name: -splits["train"]["class_shares"][name])
     shown = names[: plots.MOST_CLASSES]
-    records, what = [], "Images"
+    records, counted = [], "Images"
     if manifest.tiles:
         records = [["records", *(str(manifest.count(split)) for split in SPLITS)]]
-        what = "Images, their records (pieces, tiles, rows of tiles)"
+        counted = "Images, their records (pieces, tiles, rows of tiles)"
     return Table(
-        f"{what}, and the share of their pixels by class"
+        f"{counted}, and the share of their pixels by class"
         + some_of(len(shown), len(names), "most frequent", "data/records/manifest.json"),
         ["", *SPLITS],
         [

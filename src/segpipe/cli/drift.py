@@ -44,7 +44,7 @@ def _or_cannot_tell() -> Iterator[None]:
 
 
 def _compared(folder: Path, model: Path, out: Path) -> bool:
-    """Compare, write and print; return whether the pictures differ."""
+    """Compare, write the page and print; return whether the pictures differ."""
     from segpipe.common.files import write_text
     from segpipe.common.profile import Profile
     from segpipe.predict.inputs import left_out, pictures

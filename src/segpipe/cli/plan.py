@@ -42,9 +42,9 @@ def plan(
         from segpipe.plan import planner
 
         importing = time.monotonic() - begin
-    found = planner.plan(sampled, params, minutes, importing)
-    text = changed_params(PARAMS_FILE, found.changes())  # checks it
-    _print(found)
+    proposed = planner.plan(sampled, params, minutes, importing)
+    text = changed_params(PARAMS_FILE, proposed.changes())  # checks it
+    _print(proposed)
     if write:
         write_text(PARAMS_FILE, text)
         print(f"\nwritten to {PARAMS_FILE}; next: `dvc repro`")
@@ -52,22 +52,22 @@ def plan(
         print(f"\nto put this into {PARAMS_FILE}: segpipe plan --minutes {minutes:g} --write")
 
 
-def _print(found: "Plan") -> None:
+def _print(plan: "Plan") -> None:
     from segpipe.common.words import duration
 
-    print(found.device)
+    print(plan.device)
     table = Table("param", "now", "proposed", Column("why", overflow="fold"))
-    for row in found.rows:
+    for row in plan.rows:
         now, proposed = escape(str(row.now)), escape(str(row.proposed))
         changed = row.proposed != row.now
         table.add_row(row.key, now, f"[b]{proposed}" if changed else proposed, escape(row.reason))
     Console().print(table)
-    for need in found.needs:
+    for need in plan.needs:
         print(f"memory of {need.stage}: {need.bytes / 1e9:.1f} GB ({need.reason})")
-    schedule = found.schedule
+    schedule = plan.schedule
     parts = (
         f"{duration(schedule.start)} to trace, {duration(schedule.training)} of steps, "
         f"{duration(schedule.validating)} of {schedule.epochs} validations"
     )
-    before = f"and {duration(found.before)} before it, to start"
+    before = f"and {duration(plan.before)} before it, to start"
     print(f"time of training: {duration(schedule.seconds)} ({parts}), {before}")

@@ -1,7 +1,7 @@
 """Recipes, documented sets of params in `experiments/`, and the rows of the ablation.
 
-A recipe holds what differs from `params.yaml` as it is committed. A row changes some params of a recipe
-or of a row before it.
+A recipe holds the params that differ from `params.yaml` as committed. A row changes some params of a
+recipe or of an earlier row.
 """
 
 import json
@@ -45,7 +45,7 @@ KEYS = frozenset(_keys(Params))  # the dotted keys of all params
 
 
 class Row(Section):
-    """One experiment of the ablation: a recipe or a row before it, with some params changed."""
+    """One experiment of the ablation: a recipe or an earlier row, with some params changed."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
     label: str

@@ -1,4 +1,4 @@
-"""The plan: the params that suit data, machine and minutes, each with its reason."""
+"""The plan: params that suit data, machine and minutes, each with its reason."""
 
 import dataclasses
 import math

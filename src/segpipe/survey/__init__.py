@@ -1,1 +1,1 @@
-"""Surveying a folder of images and masks, and the `data` section of `params.yaml` that fits it."""
+"""Surveys a folder of images and masks, and proposes the section `data` of `params.yaml` for it."""

@@ -33,7 +33,7 @@ def drift(
 
 @contextmanager
 def _or_cannot_tell() -> Iterator[None]:
-    """Turn errors into those of exit code 2, since 1 is an answer."""
+    """Turn errors into CannotTell (exit code 2), since exit code 1 is an answer."""
     try:
         yield
     except UserError as error:
@@ -63,7 +63,7 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     if known is None:
         raise UserError(f"{model}: {NO_PROFILE}")
     require_own(out, page.MARKDOWN, "drift")
-    out.parent.mkdir(parents=True, exist_ok=True)  # where it may not be written, it says so at once
+    out.parent.mkdir(parents=True, exist_ok=True)  # fails at once where it may not be written
     predictor = open_predictor(model)
     assert predictor.watch  # since the card has a profile
     looked, problems = look(predictor, predictor.watch, sources)
@@ -71,18 +71,20 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
         raise UserError(f"{folder}: no picture can be read; the first: {problems[0]}")
     shifts = compare(known, [one.traits for one in looked], [one.mark for one in looked])
     unread = f"{len(problems)} pictures could not be read: {few(problems, between='; ')}"
-    left = [left_out([str(folder)]), unread if problems else ""]
-    said = _said(shifts, len(looked), left)
-    write_page("Drift", page.sections(said, shifts, looked, known, predictor.input), out, page.MARKDOWN)
+    remarks = [left_out([str(folder)]), unread if problems else ""]
+    sentences = _sentences(shifts, len(looked), remarks)
+    write_page(
+        "Drift", page.sections(sentences, shifts, looked, known, predictor.input), out, page.MARKDOWN
+    )
     table = out.with_name(f"{out.name}.csv")
     write_text(table, page.table(looked).to_csv(index=False))
-    for sentence in said:
+    for sentence in sentences:
         print(sentence)
     print(f"all: {table}; page: {(out / 'index.html').resolve()}")
     return any(shift.is_shifted for shift in shifts)
 
 
-def _said(shifts: "list[Shift]", pictures: int, left: list[str]) -> list[str]:
+def _sentences(shifts: "list[Shift]", pictures: int, remarks: list[str]) -> list[str]:
     from segpipe.drift.page import moved
 
     shifted = [shift for shift in shifts if shift.is_shifted]
@@ -90,4 +92,4 @@ def _said(shifts: "list[Shift]", pictures: int, left: list[str]) -> list[str]:
         verdict = f"alike: no trait of {pictures} pictures shifted by more than chance"
     else:
         verdict = f"different: {len(shifted)} of {len(shifts)} traits of {pictures} pictures shifted"
-    return [verdict, *map(moved, shifted), *(f"note: {one}" for one in left if one)]
+    return [verdict, *map(moved, shifted), *(f"note: {remark}" for remark in remarks if remark)]

@@ -77,7 +77,7 @@ def predict(
 
 
 def _remarks(predictor: "Predictor", outcome: "Outcome", tile: bool, left_out: str) -> Iterator[str]:
-    """Yield what people should know of the pictures, and of how the model saw them."""
+    """Yield remarks on the pictures, and on how the model saw them."""
     if tile and not predictor.input.tiles:
         yield (
             f"the model was trained on whole pictures, resized to {extent(predictor.size)}: in tiles it "
@@ -92,7 +92,7 @@ def _remarks(predictor: "Predictor", outcome: "Outcome", tile: bool, left_out: s
 
 
 def _on_marks(watch: "Watch | None", outcome: "Outcome") -> list[str]:
-    """Say which pictures are foreign to the model, and which it did not compare with those it knows."""
+    """Return which pictures are foreign to the model, and how many were not checked."""
     from segpipe.predict.watch import NO_PROFILE, summary
 
     if watch is None:

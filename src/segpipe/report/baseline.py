@@ -25,7 +25,7 @@ _MEASURE = "`segpipe noise` writes it anew"
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How much the scores of a recipe differ between seeds."""
+    """The spread of a recipe's scores between seeds."""
 
     number: int  # of seeds, at least 2
     recipe: str  # `recipe_hash` of its params

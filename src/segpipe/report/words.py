@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 MEAN_NAMES = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
-"""How people call the scores of a whole data set, by their keys."""
+"""Names for people of the scores of a whole data set, by key."""
 
 
 def score(value: Any, without: str = "absent") -> str:

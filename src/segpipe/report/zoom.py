@@ -139,7 +139,7 @@ class _Window:
         self.views: Views = {}
 
     def add(self, top: int, views: Views) -> None:
-        """Take the next rows, of which none, some or all belong to the window."""
+        """Take the next rows; none, some or all of them belong to the window."""
         begin, end = max(self.top - top, 0), self.top + self._size[0] - top
         for name, pixels in views.items():
             part = pixels[begin : max(end, 0), self.left : self.left + self._size[1]]

@@ -1,4 +1,4 @@
-"""Whether two models' scores on the same images differ by more than chance. Pure functions of counts.
+"""Tests whether two models' scores on the same images differ by more than chance, from counts alone.
 
 Chance has two parts, which are independent, so that their variances add up.
 
@@ -32,7 +32,7 @@ Word = Literal["worse", "better", "no difference to be seen"]
 
 @dataclass(frozen=True)
 class Spread:
-    """How much a score differs between seeds."""
+    """The spread of a score between seeds."""
 
     deviation: float  # standard deviation of a sample
     seeds: int  # how many it was measured with

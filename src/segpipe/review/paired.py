@@ -21,7 +21,7 @@ BASELINE = "baseline.json"
 PREFIX = "original."  # the scores of the counts, as `metrics.json` has them
 _MOST_CLASSES, _MOST_IMAGES = 3, 5
 _NO_RECIPE = ("seed", "report.", "export.", "gates")
-"""How the keys of params begin that are no part of a recipe: they change no score, or are the seed."""
+"""Beginnings of the keys of params that are no part of a recipe: the seed, and what changes no score."""
 
 
 @dataclass(frozen=True)

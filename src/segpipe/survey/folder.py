@@ -32,7 +32,7 @@ _FEW = 64  # samples that are drawn before another process has started
 
 @dataclass(frozen=True)
 class Request:
-    """What people ask of a survey, or have chosen for the folder before. Shares are 0..1.
+    """People's wishes for a survey, and their earlier choices for the folder. Shares are 0..1.
 
     A share that would hold out no name, or all of them, is adjusted.
     """

@@ -135,9 +135,9 @@ def _rows(
     own |= table.colours if table else {}
     free, rows = free_colours(own.values()), list[SegmentationClass]()
     for name, of_class in values.items():
-        taken = {row.colour for row in rows}
-        grey = GREY if name.strip("_") == "background" and GREY not in taken else None
-        colour = own[name] if own[name] and own[name] not in taken else grey or next(free)
+        used = {row.colour for row in rows}
+        grey = GREY if name.strip("_") == "background" and GREY not in used else None
+        colour = own[name] if own[name] and own[name] not in used else grey or next(free)
         value_or_values = tuple(of_class) if len(of_class) > 1 else of_class[0]
         rows.append(SegmentationClass(name, value_or_values, colour))
     return tuple(rows)

@@ -106,10 +106,8 @@ def measure(
         previews = callbacks.Previews(shown.images, len(shown.images), 1, draw)
         first, preview, checkpoint = _extras(learner, previews, run)
     step, batch = _typical(clock.steps), _typical(clock.batches)
-    beginning = clock.steps[_FIRST] - clock.steps[0] - _FIRST * step
-    later = clock.batches[1] - clock.batches[0] - batch
     drawn = preview / params.previews.every if params.previews.every else 0.0
-    start = max(beginning, 0) + max(later, 0) + first * bool(drawn)
+    start = _tracing(clock, step, batch) + first * bool(drawn)
     by_step = step / params.steps_per_execution
     return Timing(built, start, by_step, batch / execution, drawn + checkpoint), memory
 
@@ -128,6 +126,13 @@ def _fit(learner: keras.Model, setup: TrainingSetup) -> _Clock:
         )  # fmt: skip
         bar.update(task, completed=_STEPS)
     return clock
+
+
+def _tracing(clock: _Clock, step: float, batch: float) -> float:
+    """Return the seconds of the first steps and of the first validated batch beyond their usual time."""
+    steps = clock.steps[_FIRST] - clock.steps[0] - _FIRST * step
+    validation = clock.batches[1] - clock.batches[0] - batch
+    return max(steps, 0) + max(validation, 0)
 
 
 def _extras(

@@ -148,7 +148,7 @@ def _originals(manifest: Manifest, names: set[str]) -> dict[str, str]:
     digests = {name: hashlib.sha256() for name in names}
     for sample in read(manifest, "test"):
         if (name := sample["name"]) in names:
-            mask = sample["original_mask"]  # of tiles, rows of it
+            mask = sample["original_mask"]  # for tiles, some rows of it
             size = sample.get("original", mask.shape)
             if not sample.get("top"):
                 digests[name].update(repr(size).encode())
@@ -184,7 +184,7 @@ def _judged(earlier: Pictures, later: Pictures, table: ClassTable, note: str) ->
 def _predicted(
     side: str, revision: Revision, scratch: Path, missing: list[str]
 ) -> tuple[Manifest, Path] | None:
-    """Fetch a side's test records and predictions to `scratch`; None if they cannot be had."""
+    """Copy a side's test records and predictions to `scratch`; None if they are not available."""
     folder = scratch / side
     folder.mkdir()
     try:

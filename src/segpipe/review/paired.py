@@ -34,7 +34,7 @@ class Verdicts:
     notes: list[str] = field(default_factory=list)  # what was compared, and what was not counted
 
     def sentence(self, metric: str) -> str:
-        """Say the verdict on a metric in one sentence."""
+        """Return the verdict on a metric in one sentence."""
         verdict = self.verdicts[metric]
         before, after = verdict.difference.before, verdict.difference.after
         if before == after:

@@ -132,7 +132,7 @@ def _table_of_labels(
 
 
 def _labels(root: Path, layout: str) -> dict[str, int]:
-    """Return a layout's labels. Raises UserError with the first problem where it keeps all back."""
+    """Return a layout's labels. Raises UserError with the first problem where problems are all it has."""
     labels = layouts.open_layout(layout).labels(root)
     if not labels:
         entries = layouts.read(layout, root, ClassTable(()))
@@ -158,14 +158,14 @@ class _Folder:
         return [entry for entry in entries if isinstance(entry, Sample)], problems, notes
 
     def test_share(self, share: float, group: Group) -> float:
-        """Return the share, or one that holds out some groups where the folder says no split."""
+        """Return the share, adjusted to hold out some groups where the folder names no split."""
         if any(entry.split for entry in self.entries if isinstance(entry, Sample)):
             return share
         samples, *_ = self.parted(share, group)
         return holding_out((_hash(sample, "test") for sample in samples), share)
 
     def grouping(self, test_share: float, stats: Iterable[SampleStats]) -> Grouping | None:
-        """Propose groups, unless the layout has some, or its own splits part them."""
+        """Propose groups, unless the layout has some, or its own splits would cut them apart."""
         samples = [entry for entry in self.entries if isinstance(entry, Sample)]
         if any(sample.group for sample in samples):
             return None
@@ -211,7 +211,7 @@ def _in_colours(stats: Sequence[SampleStats], table: ClassTable) -> dict[str, Pr
 
 
 def _chosen(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Return the samples to look at; of too many, pairs of neighbours, which tell whether to group."""
+    """Return the samples to read: all, or pairs of neighbours, which show whether names have groups."""
     if len(samples) <= MOST_DECODED:
         return samples
     ordered = sorted(samples, key=lambda sample: sample.name)
@@ -245,7 +245,7 @@ def _proposal(
 
 
 def holding_out(hashes: Iterable[float], share: float) -> float:
-    """Return the share, or one close to it that holds out some of the hashes and not all."""
+    """Return the share, or one close to it that holds out some of the hashes but not all."""
     ordered = sorted({*hashes})
     held = sum(value < share for value in ordered)
     if len(ordered) < 2 or 0 < held < len(ordered):

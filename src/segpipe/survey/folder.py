@@ -132,7 +132,7 @@ def _table_of_labels(
 
 
 def _labels(root: Path, layout: str) -> dict[str, int]:
-    """Return a layout's labels. Raises UserError with the first problem where all entries are problems."""
+    """Return a layout's labels. Raises UserError with the first problem if there are only problems."""
     labels = layouts.open_layout(layout).labels(root)
     if not labels:
         entries = layouts.read(layout, root, ClassTable(()))

@@ -52,7 +52,7 @@ def validated(predict: Predict, manifest: records.Manifest, batch_size: int) -> 
         logits = predict(np.stack([sample["image"] for sample in batch]))
         for sample, found in zip(batch, logits.argmax(-1), strict=True):
             total += metrics.confusion_matrix(sample["mask"], found, len(total))
-    return float(metrics.mean_present(metrics.iou(total)))
+    return float(metrics.scores(metrics.counts(total))["mean_iou"])
 
 
 def _scales(text: str) -> list[float]:

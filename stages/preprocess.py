@@ -32,10 +32,10 @@ def main() -> None:
         tiles=tiles if data.resize == "tiles" else None,
         workers=data.workers,
     )
-    counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
+    counts = ", ".join(f"{split['samples']} {name}" for name, split in manifest["splits"].items())
     print(f"wrote {counts} records of {extent(data.image_size)}")
-    for said in manifest.get("cut", []):
-        print(said)
+    for note in manifest.get("cut", []):
+        print(note)
     print(f"validation is {manifest['validation']}")
     if near := manifest["near_duplicates"]:
         print(report(near))

@@ -8,13 +8,13 @@ from helpers import plain_params
 
 from segpipe.common.errors import UserError
 from segpipe.plan import planner
-from segpipe.plan.look import Look
 from segpipe.plan.measure import Timing
 from segpipe.plan.pieces import Pieces
+from segpipe.plan.sampled import SampledPictures
 from segpipe.preprocess.intensity import RGB_OF_8_BITS
 from segpipe.train.samples import Arrays
 
-CELLS = Look(
+CELLS = SampledPictures(
     [], [(1200, 1200)] * 8, {"cell": 8.0, "ground": 600.0}, {0: 1}, {"train": 8, "val": 2},
     RGB_OF_8_BITS, False,
 )  # fmt: skip
@@ -48,7 +48,7 @@ def test_the_batch_suits_the_samples_that_the_plan_ends_with(monkeypatch):
     """8 pictures give 64 tiles at the scale that 8 px of cells need, and 400 at the pictures' own."""
     measured = []
 
-    def pieces(look, chosen, params):
+    def pieces(sampled, chosen, params):
         count = round(64 * (chosen.scale / 0.4) ** 2)
         one = Arrays(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8), ["a"])
         return None, Pieces(one, one, {"train": count, "val": 4}, [1.0, 1.0, 0.0])

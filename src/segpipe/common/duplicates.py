@@ -41,6 +41,11 @@ class Near:
         return {"file": self.picture, "problem": f"{self}; expected no near duplicate in another split"}
 
 
+def hash_distance(one: str, other: str) -> int:
+    """Return in how many of 64 bits two perceptual hashes, 16 hexadecimal digits each, differ."""
+    return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
 class Lookalikes:
     """Compares each picture with those of the splits before its own, as they come, split by split."""
 

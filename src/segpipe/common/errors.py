@@ -9,6 +9,10 @@ import textwrap
 from collections.abc import Callable
 from types import FrameType
 
+DIVERGED = "the loss is "
+LOST_HOST = "lost the host "
+"""How these two errors of training begin: `segpipe sweep` reads a trial's log."""
+
 
 def brief(error: BaseException | str) -> str:
     """Return another program's error on one line of at most 400 characters."""

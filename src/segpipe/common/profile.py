@@ -1,7 +1,7 @@
 """The profile of the training pictures in a model's card: what pictures the model knows.
 
-For each trait of a picture (`preprocess/traits.py`) and of what the network says of it
-(`model/observed.py`) it holds the values of up to `KEPT` pictures. A picture lies as far from these as
+For each trait of a picture (`preprocess/traits.py`) and of its prediction (`model/picture_traits.py`)
+it holds the values of up to `KEPT` pictures. A picture lies as far from these as
 its farthest trait does. From the limit on it is foreign: the limit is such that of pictures like those
 of validation only a stated share lies beyond.
 """
@@ -86,7 +86,7 @@ class Profile:
     judged: int  # validation pictures that the limit was set on
     beyond: int  # how many of them lie at the limit or beyond it
     features: Mapping[str, Any] | None
-    """Of `model.observed.Components`; None without traits of a network."""
+    """Of `model.picture_traits.Components`; None without traits of a network."""
 
     @property
     def rate(self) -> float:

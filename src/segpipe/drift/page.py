@@ -15,7 +15,7 @@ from segpipe.common.shrink import factor_for, mean_of, shrunk
 from segpipe.common.words import percent
 from segpipe.drift.compare import FOREIGN, LEVEL, TOLERANCE, Shift
 from segpipe.drift.looked import Looked
-from segpipe.model.observed import SHARE
+from segpipe.model.picture_traits import SHARE
 from segpipe.predict.images import Input
 from segpipe.report import grids
 from segpipe.report.pages import Block, Figure, Section, Table

@@ -62,11 +62,6 @@ def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def iou(confusion: np.ndarray) -> np.ndarray:
-    """Return intersection over union by class, float64 [N]; NaN for a class without a score."""
-    return scores(counts(confusion))["iou"]
-
-
 def mean_present(scores: np.ndarray) -> np.ndarray:
     """Return the mean over those classes (the last axis) that have a score; NaN where none has."""
     present = ~np.isnan(scores)

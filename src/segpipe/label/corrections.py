@@ -19,7 +19,7 @@ from rich.progress import track
 from segpipe.common.bands import Bands
 from segpipe.common.classes import IGNORE, ClassTable, is_colour
 from segpipe.common.codec import decode_png
-from segpipe.common.duplicates import NEAR
+from segpipe.common.duplicates import NEAR, hash_distance
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
@@ -195,7 +195,7 @@ def _replaced(before: Checked, after: Checked, table: ClassTable, bands: Bands) 
     if old.shape != new.shape:
         found = f"labels of {new.shape[1]}x{new.shape[0]}"
         raise BadSampleError(called, found, f"{old.shape[1]}x{old.shape[0]}, as {sample.mask}")
-    if before.hash and after.hash and (int(before.hash, 16) ^ int(after.hash, 16)).bit_count() > NEAR:
+    if before.hash and after.hash and hash_distance(before.hash, after.hash) > NEAR:
         found = f"another picture ({after.sample.image})"
         raise BadSampleError(called, found, f"that of the same name, {sample.image}")
     different = old != new

@@ -12,7 +12,7 @@ import numpy as np
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.evaluate.masks import log_softmax
 from segpipe.fetch.sample import BadSampleError, Problem
-from segpipe.model.observed import observed
+from segpipe.model.picture_traits import with_features
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import Source
 from segpipe.predict.predictor import Predictor, require_finite
@@ -97,7 +97,7 @@ def _entropy(logarithms: np.ndarray) -> np.ndarray:
 
 
 def _judge(network: keras.Model, uncertainty: Callable) -> Callable[[list[Piece]], list[_Judged]]:
-    both = observed(network)
+    both = with_features(network)
 
     def judge(pieces: list[Piece]) -> list[_Judged]:
         features: list[np.ndarray] = []

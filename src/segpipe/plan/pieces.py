@@ -1,4 +1,4 @@
-"""The samples that training would see, cut from a few pictures, and how many there would be."""
+"""Training and validation samples cut from a few pictures, and an estimate of how many there will be."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import numpy as np
 from segpipe.common.bands import Bands
 from segpipe.common.errors import UserError
 from segpipe.common.records import Tiles
-from segpipe.plan.look import Look
+from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.shape import Input, Size
 from segpipe.preprocess.tiles import Cutter, Record, starts
 from segpipe.preprocess.write import resize_sample
 from segpipe.train.samples import Arrays
 
-_PIXELS = 1 << 26  # of the pictures that are cut
-_KEPT = 64  # samples to measure with
+_PIXELS = 1 << 26  # of the pictures that are cut, in all
+_KEPT = 64  # samples of a split to measure with
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Pieces:
 
 
 def cut(
-    look: Look, chosen: Input, tiles: Tiles | None, bands: Bands, classes: int, batch: int
+    sampled: SampledPictures, chosen: Input, tiles: Tiles | None, bands: Bands, classes: int, batch: int
 ) -> Pieces:
-    """Make samples as preprocess would, a batch at least; `tiles` is given where pictures are cut."""
-    cutter = Cutter(chosen.size, tiles, look.levels, None) if tiles else None
+    """Make samples as preprocess would, a batch at least; `tiles` None leaves pictures whole."""
+    cutter = Cutter(chosen.size, tiles, sampled.levels, None) if tiles else None
     if cutter and tiles and tiles.keep_empty < 1:
-        cutter.empty = look.commonest
+        cutter.empty = sampled.commonest
     training, validation, held = list[dict](), list[dict](), np.zeros(classes, np.int64)
     total = pictures = pixels = 0
-    for sample, size in zip(look.samples, look.sizes, strict=True):
+    for sample, size in zip(sampled.samples, sampled.sizes, strict=True):
         if pictures and pixels + size[0] * size[1] > _PIXELS:
             break
         pixels, pictures = pixels + size[0] * size[1], pictures + 1
-        for record, counts in _records(sample, chosen, look, cutter):
+        for record, counts in _records(sample, chosen, sampled, cutter):
             training += [record] * (len(training) < _KEPT)
             held += counts[:classes] > 0
             total += 1
@@ -55,10 +55,10 @@ def cut(
             "no training piece is left of the pictures that were looked at: they hold nothing but "
             "ignored pixels or the commonest class; raise data.tiles.keep_empty"
         )
-    a_picture = total / pictures
+    tiles_each = _tiles_a_picture(sampled.sizes, chosen)
     count = {
-        "train": max(round(look.pictures["train"] * a_picture), 1),
-        "val": max(round(look.pictures.get("val", 0) * _tiles_a_picture(look.sizes, chosen)), 1),
+        "train": max(round(sampled.pictures["train"] * (total / pictures)), 1),
+        "val": max(round(sampled.pictures.get("val", 0) * tiles_each), 1),
     }
     training = [*islice(cycle(training), max(len(training), batch))]
     piece = tiles.piece(chosen.size) if tiles else chosen.size
@@ -69,11 +69,13 @@ def cut(
     )  # fmt: skip
 
 
-def _records(sample: dict, chosen: Input, look: Look, cutter: Cutter | None) -> Iterator[Record]:
+def _records(
+    sample: dict, chosen: Input, sampled: SampledPictures, cutter: Cutter | None
+) -> Iterator[Record]:
     if cutter:
         yield from cutter.cut(cutter.decoded(sample, "train"))
         return
-    record = resize_sample(sample, chosen.size, chosen.resize, False, look.levels)
+    record = resize_sample(sample, chosen.size, chosen.resize, False, sampled.levels)
     yield record, np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
 
 
@@ -87,6 +89,7 @@ def _tiles_a_picture(sizes: Sequence[Size], chosen: Input) -> float:
 
 
 def _arrays(records: Sequence[dict], size: Size, bands: Bands) -> Arrays:
-    images = [np.frombuffer(one["image"], np.uint8).reshape(*size, -1) for one in records]
-    masks = [np.frombuffer(one["mask"], np.uint8).reshape(size) for one in records]
-    return Arrays(np.stack(images), np.stack(masks), [one["name"].decode() for one in records], bands)
+    images = [np.frombuffer(record["image"], np.uint8).reshape(*size, -1) for record in records]
+    masks = [np.frombuffer(record["mask"], np.uint8).reshape(size) for record in records]
+    names = [record["name"].decode() for record in records]
+    return Arrays(np.stack(images), np.stack(masks), names, bands)

@@ -10,7 +10,7 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.profile import Mark, Profile, describe
 from segpipe.common.words import percent
 from segpipe.evaluate.masks import Predict
-from segpipe.model.observed import Components, observed, said
+from segpipe.model.picture_traits import Components, prediction_traits, with_features
 from segpipe.preprocess.traits import traits_of
 
 NO_PROFILE = (
@@ -27,7 +27,7 @@ class Watch:
         self._encoder = self._components = None
         if profile.features:
             # Its logits differ from the network's own in the last bits, which scores must not.
-            both = observed(network)
+            both = with_features(network)
             self._encoder = keras.Model(both.inputs, both.outputs[-1])
             self._components = Components.from_json(profile.features)
 
@@ -47,7 +47,7 @@ class Watch:
             return [{}] * len(images)
         batch = np.stack(images)
         features = self._components.traits(self._encoder.predict_on_batch(batch))
-        of_logits = said(logits(batch), self.classes)
+        of_logits = prediction_traits(logits(batch), self.classes)
         return [{**one, **more} for one, more in zip(of_logits, features, strict=True)]
 
     def mark(self, pixels: np.ndarray, told: Mapping[str, float]) -> Mark:

@@ -53,7 +53,7 @@ def painted(truth: np.ndarray, areas: Sequence[tuple[np.ndarray, tuple[int, int,
 
 
 def present(table: ClassTable, pictures: Sequence[Any]) -> list[SegmentationClass]:
-    """Return the classes that masks among pictures hold, as many as a legend names."""
+    """Return the classes in the masks among pictures, as many as a legend names."""
     held = {value for mask in pictures if np.ndim(mask) == 2 for value in np.unique(mask).tolist()}
     return [c for index, c in enumerate(table.classes) if index in held][:_LEGEND]
 

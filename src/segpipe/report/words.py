@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+MEAN_NAMES = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
+"""Names for people of the scores of a whole data set, by key."""
+
 
 def score(value: Any, without: str = "absent") -> str:
     """A score with four decimals, a count as it is, or `without` for None and NaN."""

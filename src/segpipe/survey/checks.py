@@ -1,4 +1,4 @@
-"""The checks of `fetch` and `preprocess` across samples, on those that a survey has looked at."""
+"""The checks of `fetch` and `preprocess` across samples, on those that a survey has read."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,16 +19,16 @@ def across(
     validation_share: float,
     bands: Bands,
 ) -> tuple[list[Problem], list[Near], dict[str, int]]:
-    """Return what `fetch` would refuse, pictures that are alike, and how many samples a split has.
+    """Return what `fetch` would refuse, near duplicates, and the number of samples of each split.
 
     `bad` names the samples that could not be read. `validation_share` of the training split is held out,
     unless the folder names a validation split.
     """
-    looked = {one.sample.name: one for one in stats}
+    stats_of = {row.sample.name: row for row in stats}
     ledger = Ledger(
         ClassTable(()), True, "warn", None if bands == "rgb" else (len(bands), "most of them")
     )
-    good = (_checked(s, looked.get(s.name), len(bands)) for s in samples if s.name not in bad)
+    good = (_checked(s, stats_of.get(s.name), len(bands)) for s in samples if s.name not in bad)
     for _ in ledger.good(good):
         pass
     cut = Cut(validation_share).of(ledger.index)
@@ -36,8 +36,8 @@ def across(
     return ledger.problems, [*ledger.near, *cut.near], {s: counts[s] for s in ("train", "val", "test")}
 
 
-def _checked(sample: Sample, one: SampleStats | None, bands: int) -> Checked:
-    """Return a sample as `fetch` would check it; of one that was not looked at, the name alone."""
-    if one is None:
+def _checked(sample: Sample, stats: SampleStats | None, bands: int) -> Checked:
+    """Return a sample as `fetch` would check it; without statistics, its name alone counts."""
+    if stats is None:
         return Checked(sample, b"", b"", sample.image, "", 0, bands, "")
-    return Checked(sample, b"", b"", one.digest, one.hash, 0, one.bands, "")
+    return Checked(sample, b"", b"", stats.digest, stats.hash, 0, stats.bands, "")

@@ -22,6 +22,7 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
+from segpipe.common.fields import first_error
 from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.layouts.coco_objects import Annotated, box_of, is_empty
 from segpipe.fetch.sample import Note, Problem, Samples, Split
@@ -147,7 +148,7 @@ def _take_category(dataset: Dataset, value: Any) -> None:
     try:
         category = Category.model_validate(value)
     except pydantic.ValidationError as error:
-        raise streams.MalformedError(f"categories: {texts.first_error(error)}") from None
+        raise streams.MalformedError(f"categories: {first_error(error)}") from None
     if str(category.id) in dataset.categories:
         raise streams.MalformedError(f"two categories of id {category.id}")
     dataset.categories[str(category.id)] = category
@@ -158,7 +159,7 @@ def _take_picture(dataset: Dataset, value: Any, called: str) -> None:
         picture = Picture.model_validate(value)
     except pydantic.ValidationError as error:
         number = len(dataset.pictures) + len(dataset.problems) + 1
-        found = f"no image of COCO's ({texts.first_error(error)})"
+        found = f"no image of COCO's ({first_error(error)})"
         dataset.problems.append(Problem(f"{called} (`images`, {number})", found, "id and file_name"))
     else:
         dataset.pictures.append(picture)

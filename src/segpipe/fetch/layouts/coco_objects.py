@@ -11,7 +11,8 @@ import pydantic
 from pycocotools import mask
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts import polygons, texts
+from segpipe.common.fields import first_error
+from segpipe.fetch.layouts import polygons
 from segpipe.fetch.sample import BadSampleError, Mask
 
 _LEAST = 6  # numbers of a polygon: three points; fewer cover nothing
@@ -146,7 +147,7 @@ class Annotated:
             one = Annotation.model_validate(content)
         except pydantic.ValidationError as error:
             number = content.get("id", "?") if isinstance(content, dict) else "?"
-            found = f"annotation {number} is not COCO's ({texts.first_error(error)})"
+            found = f"annotation {number} is not COCO's ({first_error(error)})"
             expected = "category_id and segmentation"
             raise BadSampleError(self.file, found, expected) from None
         # Nobody knows the class of a category that `categories` lacks.

@@ -19,6 +19,7 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
+from segpipe.common.fields import first_error
 from segpipe.fetch.layouts import matching, regions, streams, texts
 from segpipe.fetch.layouts.brush import Region
 from segpipe.fetch.sample import Note, Problem, Samples
@@ -140,10 +141,7 @@ def _tasks(root: Path) -> Iterator[tuple[Path, Task | Problem]]:
                 task = Task.model_validate(_whole(entry) if whole else _of_row(entry))
             except pydantic.ValidationError as error:
                 called = f"{matching.relative(root, file)} (task {entry.get('id')})"
-                yield (
-                    file,
-                    Problem(called, texts.first_error(error), "a task as Label Studio exports it"),
-                )
+                yield (file, Problem(called, first_error(error), "a task as Label Studio exports it"))
                 continue
             if whole:
                 yield file, task

@@ -24,6 +24,7 @@ from rich.progress import track
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
+from segpipe.common.fields import first_error
 from segpipe.fetch.integrity import readable
 from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
@@ -108,7 +109,7 @@ def read_annotation(path: Path, file: str) -> Annotation:
         return Annotation.model_validate(content)
     except pydantic.ValidationError as error:
         inside = f"shapes.{len(content['shapes'])}." if error.title == Shape.__name__ else ""
-        found = f"not Labelme's JSON ({inside}{texts.first_error(error)})"
+        found = f"not Labelme's JSON ({inside}{first_error(error)})"
     except streams.MalformedError as error:
         found = f"not Labelme's JSON ({error})"
     raise BadSampleError(file, found, "shapes with label, points and shape_type")

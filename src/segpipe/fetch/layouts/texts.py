@@ -7,11 +7,12 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pydantic
 
 from segpipe.common.errors import UserError
+from segpipe.common.fields import first_error
 from segpipe.common.files import UNFETCHED
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -72,13 +73,6 @@ def model(path: Path, kind: type[Model]) -> Model:
         return kind.model_validate_json(content(path, _MOST_LIST))
     except pydantic.ValidationError as error:
         raise UserError(f"{path}: not as expected ({first_error(error)})") from None
-
-
-def first_error(error: pydantic.ValidationError) -> str:
-    """Return the first error in a JSON file, with its place, in a few words."""
-    first: Any = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A look at some training pictures of `data/raw`."""
+"""Some training pictures of `data/raw`, read and measured for a plan."""
 
 import itertools
 from collections import Counter
@@ -21,13 +21,13 @@ from segpipe.plan.shape import Size
 from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
 
-_PICTURES, _SHARDS = 200, 8  # to look at, at most, in so many shards
-_BYTES = 1 << 28  # of encoded pictures that are kept, at most
+_PICTURES, _SHARDS = 200, 8  # the most pictures to read, and shards to read them from
+_BYTES = 1 << 28  # the most bytes of encoded pictures to keep
 
 
 @dataclass(frozen=True)
-class Look:
-    """What some training pictures hold, and how many there are in all."""
+class SampledPictures:
+    """Some training pictures, their statistics, and how many there are in all."""
 
     samples: list[tfrecord.Features]  # encoded pictures and masks
     sizes: list[Size]
@@ -42,8 +42,13 @@ class Look:
         """The class with the most pixels."""
         return max(self.pixels, key=self.pixels.__getitem__)
 
+    @property
+    def largest(self) -> int:
+        """The pixels of the largest picture."""
+        return max(height * width for height, width in self.sizes)
 
-def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
+
+def sample_pictures(raw: Path, cut: Cut, names: Sequence[str]) -> SampledPictures:
     """Read about 200 training pictures, chosen by hash, and measure their objects.
 
     `names` are the classes by index. Raises UserError where fetch has written none, or wrote them for
@@ -70,26 +75,21 @@ def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
         )
     depths = tuple(summary["splits"]["train"]["depths"])
     counts = Counter(assignment.splits.values())
-    return Look(
+    return SampledPictures(
         samples, sizes, {names[n]: t for n, t in thickness.by_class().items()}, thickness.pixels,
         dict(counts), Levels(len(numbers(summary["bands"])), None, depths), {*depths} != {"uint8"},
     )  # fmt: skip
 
 
 def _chosen(shards: Sequence[Path], training: set[str]) -> Iterator[tfrecord.Features]:
-    """Yield training samples of a few shards, spread evenly over all; those with the lowest hash."""
+    """Yield the training samples of lowest hash in a few shards, which are spread evenly over all."""
     step = -(-len(shards) // _SHARDS)
-    kept = shards[::step]
-    most = _PICTURES * len(shards) / max(len(kept) * len(training), 1)  # the share of them to take
-    streams = (tfrecord.read_shard(path) for path in track(kept, "Reading data/raw"))
-    held = 0
+    read = shards[::step]
+    share = _PICTURES * len(shards) / max(len(read) * len(training), 1)  # of their training samples
+    streams = (tfrecord.read_shard(path) for path in track(read, "Reading data/raw"))
+    kept = 0  # bytes
     for sample in itertools.chain.from_iterable(streams):
         name = sample["name"].decode()
-        if name in training and name_hash(name, "plan") < most and held < _BYTES:
-            held += len(sample["image"]) + len(sample["mask"])
+        if name in training and name_hash(name, "plan") < share and kept < _BYTES:
+            kept += len(sample["image"]) + len(sample["mask"])
             yield sample
-
-
-def largest(look: Look) -> int:
-    """Return the pixels of the largest picture that was looked at."""
-    return max(height * width for height, width in look.sizes)

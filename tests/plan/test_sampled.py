@@ -11,8 +11,8 @@ from segpipe.common.records import Tiles
 from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
-from segpipe.plan.look import look
 from segpipe.plan.pieces import cut
+from segpipe.plan.sampled import sample_pictures
 from segpipe.plan.shape import Input
 from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.write import write_records
@@ -32,7 +32,7 @@ def raw(tmp_path_factory):
 
 
 def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(raw):
-    seen = look(raw, Cut(0.3), NAMES)
+    seen = sample_pictures(raw, Cut(0.3), NAMES)
     numbers = sorted(int(sample["name"].decode()[-6:]) for sample in seen.samples)
     assert numbers[0] < 8 and numbers[-1] > 20
     splits = Cut(0.3).of(read_index(raw)).splits
@@ -43,14 +43,14 @@ def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(
 
 def test_without_data_raw_the_line_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(UserError, match="no pictures yet; `dvc repro fetch` writes them"):
-        look(tmp_path / "raw", Cut(0.3), NAMES)
+        sample_pictures(tmp_path / "raw", Cut(0.3), NAMES)
 
 
 def test_classes_that_the_params_no_longer_have_are_refused(raw):
     with pytest.raises(
         UserError, match=r"holds class number 2, but data.classes has 2: .*dvc repro fetch"
     ):
-        look(raw, Cut(0.3), NAMES[:2])
+        sample_pictures(raw, Cut(0.3), NAMES[:2])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_counts_and_sizes_are_those_of_the_records(raw, tmp_path, chosen):
     manifest = write_records(
         raw, PETS, chosen.size, chosen.resize, Cut(0.3), 1, tmp_path / "records", 1, tiles=tiles
     )
-    pieces = cut(look(raw, Cut(0.3), NAMES), chosen, tiles, "rgb", 3, 4)
+    pieces = cut(sample_pictures(raw, Cut(0.3), NAMES), chosen, tiles, "rgb", 3, 4)
     for split in ("train", "val"):
         assert pieces.count[split] == pytest.approx(manifest["splits"][split]["samples"], rel=0.3)
     assert pieces.validation.size == chosen.size
@@ -72,7 +72,7 @@ def test_the_counts_and_sizes_are_those_of_the_records(raw, tmp_path, chosen):
 
 
 def test_there_is_a_batch_to_measure_even_of_few_pictures(raw):
-    pieces = cut(look(raw, Cut(0.3), NAMES), Input("stretch", (32, 32)), None, "rgb", 3, 100)
+    pieces = cut(sample_pictures(raw, Cut(0.3), NAMES), Input("stretch", (32, 32)), None, "rgb", 3, 100)
     assert len(pieces.training.names) == 100
 
 
@@ -88,7 +88,7 @@ def test_init_data_remarks_on_a_class_that_the_input_loses():
 
 
 def test_init_data_measures_the_masks_of_a_folder(tmp_path):
-    from segpipe.survey import survey
+    from segpipe.survey.folder import Request, survey
     from segpipe.survey.remarks import remarks
 
     for part in ("images", "masks"):
@@ -99,6 +99,6 @@ def test_init_data_measures_the_masks_of_a_folder(tmp_path):
         Image.fromarray(mask).save(tmp_path / f"masks/{number}.png")
         noise = np.random.default_rng(number).integers(0, 256, (400, 400, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"images/{number}.png")
-    found = survey(tmp_path, 0.3, 0.2)
+    found = survey(tmp_path, Request(0.3, 0.2))
     said = [*remarks(found, 1, Input("stretch", (128, 128)))]
     assert any(line.startswith("foreground is 3 px thick, and 0.96 px where") for line in said), said

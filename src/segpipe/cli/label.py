@@ -8,7 +8,7 @@ import typer
 
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
-from segpipe.predict.labels import Format, require_free
+from segpipe.predict.labels import LabelFormat, require_free
 
 if TYPE_CHECKING:
     from segpipe.label.corrections import Corrected
@@ -73,7 +73,7 @@ def next_to_label(
         typer.Option(help="What is uncertain: the probabilities, or two looks at a picture."),
     ] = "entropy",
     labels: Annotated[
-        Format | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
+        LabelFormat | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
     ] = None,
 ) -> None:
     """Choose the pictures to label next: those that the model is unsure of, and unlike each other.

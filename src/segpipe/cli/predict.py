@@ -10,7 +10,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 from segpipe.common.words import extent
-from segpipe.predict.labels import Format, require_free
+from segpipe.predict.labels import LabelFormat, require_free
 
 if TYPE_CHECKING:
     from segpipe.predict.folder import Outcome
@@ -36,7 +36,7 @@ def predict(
         Literal["npz", "png"] | None, typer.Option(help="Write probabilities too, in 16 bits.")
     ] = None,
     labels: Annotated[
-        Format | None,
+        LabelFormat | None,
         typer.Option(help="Write OUT/labels for this annotators' tool, with the pictures."),
     ] = None,
 ) -> None:

@@ -16,7 +16,7 @@ from segpipe.label.raw import labelled
 from segpipe.label.uncertainty import Kind
 from segpipe.params.load import load_params
 from segpipe.predict.inputs import Source
-from segpipe.predict.labels import Format, labels_in
+from segpipe.predict.labels import LabelFormat, labels_in
 from segpipe.predict.labels.tool import Tool
 from segpipe.predict.outputs import blamed_on
 from segpipe.predict.predictor import Predictor
@@ -28,7 +28,7 @@ def to_label(
     pool: Sequence[Source],
     count: int,
     kind: Kind,
-    labels: Format | None,
+    labels: LabelFormat | None,
     out: Path,
 ) -> Iterator[str]:
     """Choose up to `count` pictures, copy them to `out`, write `out`.csv; yield what there is to say.
@@ -80,11 +80,11 @@ def _require_own_classes(predictor: Predictor, model: Path) -> None:
 
 
 def _write(
-    sources: Sequence[Source], predictor: Predictor, labels: Format | None, out: Path
+    sources: Sequence[Source], predictor: Predictor, labels: LabelFormat | None, out: Path
 ) -> list[Problem]:
     """Copy pictures to a folder, with their predictions as labels; return what cannot be written."""
     problems = []
-    with labels_in(out, labels or "images", predictor.classes) as written:
+    with labels_in(out, labels, predictor.classes) as written:
         for source in track(sources, "Writing"):
             try:
                 with blamed_on(source.path):

@@ -22,7 +22,7 @@ from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import LABELS, MASKS, OVERLAYS, PROBABILITIES, Source
-from segpipe.predict.labels import Format, labels_in, require_free
+from segpipe.predict.labels import LabelFormat, labels_in, require_free
 from segpipe.predict.labels.tool import Entry, Tool
 from segpipe.predict.predictor import Prediction, Predictor
 
@@ -42,7 +42,7 @@ class Options:
     scales: Sequence[float] = (1.0,)
     tile: bool = False
     probabilities: outputs.Format | None = None
-    labels: Format | None = None
+    labels: LabelFormat | None = None
 
     @property
     def whole_masks(self) -> bool:

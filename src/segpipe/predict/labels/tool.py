@@ -1,4 +1,4 @@
-"""What the writers of labels have in common: pictures are copied, labels are made and then added."""
+"""The base of all writers of labels: pictures are copied, labels are made, then added."""
 
 import contextlib
 import shutil
@@ -27,12 +27,14 @@ class Entry(NamedTuple):
     size: tuple[int, int]  # height and width, as EXIF turns it
     labels: Any
     remark: str = ""  # on what a tool may take otherwise
+    ignores: bool = False  # whether some of its pixels are ignored
 
 
 class Tool:
     """Writes the labels of pictures to a folder; this one writes the pictures alone."""
 
     pictures = "images"  # their folder
+    ignores = False  # whether a picture that was entered has ignored pixels
 
     def __init__(self, folder: Path, table: ClassTable) -> None:
         self.folder, self.table = folder, table
@@ -47,7 +49,8 @@ class Tool:
         name.
         """
         size, labels, remark = (mask.shape[0], mask.shape[1]), self.encoded(mask), self.remark(picture)
-        return Entry(self.copy(picture, name), size, labels, remark)
+        ignores = bool((mask == IGNORE).any())
+        return Entry(self.copy(picture, name), size, labels, remark, ignores)
 
     def copy(self, picture: Path, name: str) -> str:
         """Copy a picture; return its path in the folder of pictures. Raises as `of`."""
@@ -71,6 +74,7 @@ class Tool:
 
     def enter(self, entry: Entry) -> None:
         """Add the labels of a picture; remove its copy if they cannot be: alone it means background."""
+        self.ignores |= entry.ignores
         try:
             self.add(entry)
         except OSError:
@@ -95,6 +99,11 @@ class Tool:
         """Write a text file; the folder as a whole becomes visible later."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Colours as `#rrggbb` by label; white for ignored pixels, where there are some."""
+        return self.table.colours | ({IGNORE_LABEL: "#ffffff"} if self.ignores else {})
 
     def label(self, index: int) -> str:
         """Return the label of a class index."""

@@ -18,8 +18,6 @@ from segpipe.predict.labels.tool import Entry, Tool
 class Labels(Tool):
     """Writes `labels/NAME.txt` for `images/NAME.jpg`, and `data.yaml`."""
 
-    _ignored = False
-
     def encoded(self, mask: np.ndarray) -> list[str]:
         """Return the lines of a mask: the number of a class, corners as parts of width and height."""
         scale = np.array(mask.shape[::-1], np.float64)
@@ -33,13 +31,12 @@ class Labels(Tool):
 
     def add(self, entry: Entry) -> None:
         """Write the file of a picture."""
-        self._ignored |= any(line.startswith(f"{len(self.table)} ") for line in entry.labels)
         path = self.folder / label_of(f"{self.pictures}/{entry.name}")
         self.write(path, "".join(f"{line}\n" for line in entry.labels))
 
     def finish(self) -> None:
         """Write the names of the classes."""
-        names = [*self.table.names, *([IGNORE_LABEL] if self._ignored else [])]
+        names = [*self.table.names, *([IGNORE_LABEL] if self.ignores else [])]
         content = {"path": ".", "train": self.pictures, "names": dict(enumerate(names))}
         self.write(
             self.folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

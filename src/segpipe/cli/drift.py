@@ -57,9 +57,9 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.drift import page
         from segpipe.drift.compare import compare
-        from segpipe.drift.looked import look
+        from segpipe.drift.measured import measure
+        from segpipe.predict.foreign import NO_PROFILE
         from segpipe.predict.predictor import load_model
-        from segpipe.predict.watch import NO_PROFILE
 
     if known is None:
         raise UserError(f"{model}: {NO_PROFILE}")
@@ -68,8 +68,8 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     take_gpus()
     with quiet():  # TensorFlow looks for GPUs
         predictor = load_model(model)
-    assert predictor.watch  # which the card has
-    looked, problems = look(predictor, predictor.watch, sources)
+    assert predictor.foreign_check  # which the card has
+    looked, problems = measure(predictor, predictor.foreign_check, sources)
     if not looked:
         raise UserError(f"{folder}: no picture can be read; the first: {problems[0]}")
     shifts = compare(known, [one.traits for one in looked], [one.mark for one in looked])

@@ -53,13 +53,14 @@ def compare(
         name: distance(one.values, found[name], one.step) for name, one in profile.references.items()
     }
     ps = [
-        chance(distances[name], one.values.size, len(traits)) for name, one in profile.references.items()
+        p_value(distances[name], one.values.size, len(traits))
+        for name, one in profile.references.items()
     ]
     foreign = sum(mark.foreign for mark in marks)
-    ps.append(chance_of_foreign(foreign, len(marks), profile))
+    ps.append(p_value_of_foreign(foreign, len(marks), profile))
     known = max(one.values.size for one in profile.references.values())
-    if chance(1.0, known, len(traits)) > LEVEL / len(ps):
-        enough = next((n for n in range(1, 1000) if chance(1.0, known, n) <= LEVEL / len(ps)), 0)
+    if p_value(1.0, known, len(traits)) > LEVEL / len(ps):
+        enough = next((n for n in range(1, 1000) if p_value(1.0, known, n) <= LEVEL / len(ps)), 0)
         if not enough:
             raise CannotTell(
                 f"the model knows {known} pictures, too few to tell a shift from chance however many "
@@ -98,7 +99,7 @@ def _share(sample: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.searchsorted(sample, places, "right") / sample.size
 
 
-def chance(distance: float, known: int, found: int) -> float:
+def p_value(distance: float, known: int, found: int) -> float:
     """Return the probability of a distance beyond `TOLERANCE` between samples of so many pictures.
 
     It is the two-sided test of Kolmogorov and Smirnov, with as many pictures as their harmonic mean.
@@ -108,7 +109,7 @@ def chance(distance: float, known: int, found: int) -> float:
     )
 
 
-def chance_of_foreign(foreign: int, pictures: int, profile: Profile) -> float:
+def p_value_of_foreign(foreign: int, pictures: int, profile: Profile) -> float:
     """Return the probability of so many foreign pictures among known ones.
 
     The limit is a validation picture's distance, so that the share beyond it is uncertain itself: it has

@@ -14,7 +14,7 @@ from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
 from segpipe.common.words import percent
 from segpipe.drift.compare import FOREIGN, LEVEL, TOLERANCE, Shift
-from segpipe.drift.looked import Looked
+from segpipe.drift.measured import Measured
 from segpipe.model.observed import SHARE
 from segpipe.predict.images import Input
 from segpipe.report import grids
@@ -41,7 +41,7 @@ _MEANINGS = {
 
 
 def sections(
-    said: list[str], shifts: Sequence[Shift], looked: Sequence[Looked], profile: Profile, seen: Input
+    said: list[str], shifts: Sequence[Shift], looked: Sequence[Measured], profile: Profile, seen: Input
 ) -> list[Section]:
     """Return the page's sections; `said` is the verdict in words."""
     rows = [_row(shift) for shift in shifts]
@@ -66,7 +66,7 @@ def sections(
     ]
 
 
-def table(looked: Sequence[Looked]) -> pd.DataFrame:
+def table(looked: Sequence[Measured]) -> pd.DataFrame:
     """Return a row a picture with its distance and traits, the farthest first."""
     rows = [
         {
@@ -109,7 +109,7 @@ def _meaning(trait: str) -> str:
 
 
 @mpl.rc_context(grids.STYLE)
-def _curves(shifts: Sequence[Shift], looked: Sequence[Looked], profile: Profile) -> Figure:
+def _curves(shifts: Sequence[Shift], looked: Sequence[Measured], profile: Profile) -> Figure:
     """Draw the distribution functions of some traits, of known pictures and of these."""
     columns = min(3, len(shifts))
     rows = -(-len(shifts) // columns)
@@ -133,7 +133,7 @@ def _curves(shifts: Sequence[Shift], looked: Sequence[Looked], profile: Profile)
     )  # fmt: skip
 
 
-def _examples(shift: Shift, looked: Sequence[Looked], profile: Profile, seen: Input) -> Figure:
+def _examples(shift: Shift, looked: Sequence[Measured], profile: Profile, seen: Input) -> Figure:
     """Draw the pictures that lie farthest by a trait."""
     if shift.trait == FOREIGN:
         chosen = sorted(looked, key=lambda one: -one.mark.score)[:_PICTURES]
@@ -148,15 +148,15 @@ def _examples(shift: Shift, looked: Sequence[Looked], profile: Profile, seen: In
     )
 
 
-def _farthest(known: Reference, looked: Sequence[Looked]) -> list[Looked]:
+def _farthest(known: Reference, looked: Sequence[Measured]) -> list[Measured]:
     return sorted(looked, key=lambda one: -known.distance(one.traits[known.trait]))[:_PICTURES]
 
 
 @mpl.rc_context(grids.STYLE)
-def _row_of(chosen: Sequence[Looked], seen: Input) -> Any:
+def _row_of(chosen: Sequence[Measured], seen: Input) -> Any:
     drawing = Drawing(figsize=(2.2 * len(chosen), 2.3), layout="constrained")
     for axes, one in zip(drawing.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        pixels = displayed(seen.whole(one.source.path).pixels)
+        pixels = displayed(seen.at_own_size(one.source.path).pixels)
         factor = factor_for((pixels.shape[0], pixels.shape[1]))
         axes.imshow(shrunk(pixels, factor, mean_of(factor)))
         axes.set(xticks=[], yticks=[])

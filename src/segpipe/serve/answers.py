@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field
 
 from segpipe.common.classes import ClassTable
 from segpipe.predict import outputs
-from segpipe.predict.raster import counted
 from segpipe.serve.model import Picture, Prediction
 from segpipe.serve.requests import Refused
 
@@ -119,7 +118,7 @@ def encoded(results: Iterator[Result], table: ClassTable, format_: Format, maps:
 def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
     """Return what JSON says of a picture."""
     picture, (mask, confidence) = result
-    pixels = counted(mask, picture.invalid, table)
+    pixels = outputs.valid_pixels_by_class(mask, picture.invalid, table)
     shares = pixels / max(pixels.sum(), 1)
     return OfPicture(
         name=picture.name, height=mask.shape[0], width=mask.shape[1], remark=picture.remark,

@@ -94,8 +94,8 @@ def next_to_label(
     take_gpus()
     with quiet():  # TensorFlow looks for GPUs
         predictor = load_model(model)
-    for said in to_label(predictor, model, sources, count, by, labels, out):
-        print(said)
+    for message in to_label(predictor, model, sources, count, by, labels, out):
+        print(message)
     if others := left_out([pool]):
         print(f"note: {others}")
 
@@ -110,7 +110,7 @@ def corrections(
     from segpipe.common.classes import class_table
     from segpipe.common.errors import UserError
     from segpipe.label.corrections import correct
-    from segpipe.label.kept import require_kept  # takes a second, for DVC
+    from segpipe.label.tracked import require_tracked  # takes a second, for DVC
     from segpipe.params.load import load_params
     from segpipe.survey.seen import layouts_in
 
@@ -121,7 +121,7 @@ def corrections(
             "folder)"
         )
     folder = Path(data.folder.path)
-    added = require_kept(folder)
+    added = require_tracked(folder)
     table = class_table(data.classes, data.ignore)
     found = layouts_in(new, layout)
     taken = next(iter(found))

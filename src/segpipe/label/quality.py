@@ -27,7 +27,7 @@ class Judgement:
     """What a model says of a picture and its mask; arrays [height, width]."""
 
     mask: np.ndarray  # class indices, uint8; 255 is ignored
-    given: np.ndarray  # the probability of the mask's class, float32
+    label_probability: np.ndarray  # the probability of the mask's class, float32
     best: np.ndarray  # the most probable class, uint8
     sureness: np.ndarray  # its probability, float32
 
@@ -39,11 +39,11 @@ class Judgement:
 
     def add(self, rows: slice, channels: Iterable[np.ndarray]) -> None:
         """Add the probabilities of some rows, float32 [rows, width], class after class."""
-        mask, given, best, sureness = (
-            part[rows] for part in (self.mask, self.given, self.best, self.sureness)
+        mask, label_probability, best, sureness = (
+            array[rows] for array in (self.mask, self.label_probability, self.best, self.sureness)
         )
         for index, channel in enumerate(channels):
-            np.copyto(given, channel, where=mask == index)
+            np.copyto(label_probability, channel, where=mask == index)
             np.copyto(best, np.uint8(index), where=channel > sureness)
             np.maximum(sureness, channel, out=sureness)
 
@@ -56,7 +56,7 @@ class Judgement:
         rows = max(1, _STRIP // self.mask.shape[1])
         for top in range(0, len(self.mask), rows):
             strip = slice(top, top + rows)
-            p = self.given[strip][self.mask[strip] != IGNORE].astype(np.float64)
+            p = self.label_probability[strip][self.mask[strip] != IGNORE].astype(np.float64)
             weight = np.exp(-p / TEMPERATURE)  # the constant factor is left out
             weighted += float(weight @ p)
             weights += float(weight.sum())

@@ -27,8 +27,8 @@ class Labels(Tool):
 
     def encoded(self, mask: np.ndarray) -> str:
         """Return the elements of a mask."""
-        found = (_element(self.label(index), covered) for index, covered in self.present(mask))
-        return "".join(found)
+        elements = (_element(self.label(index), covered) for index, covered in self.present(mask))
+        return "".join(elements)
 
     def add(self, entry: Entry) -> None:
         """Write the element of a picture."""

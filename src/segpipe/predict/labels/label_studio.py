@@ -82,11 +82,11 @@ def packed(covered: np.ndarray) -> bytes:
 
 
 def _run(value: str, length: int) -> list[str]:
-    """Return the bits of a run: a 1, which of the sizes its length has, the length less 1, the value."""
-    found = []
+    """Return the bits of a run: a 1, the number of its length's size, the length less 1, the value."""
+    runs = []
     while length:
         size = next((n for n, bits in enumerate(_SIZES) if length <= 1 << bits), len(_SIZES) - 1)
         part = min(length, 1 << _SIZES[size])
-        found.append(f"1{size:02b}{part - 1:0{_SIZES[size]}b}{value}")
+        runs.append(f"1{size:02b}{part - 1:0{_SIZES[size]}b}{value}")
         length -= part
-    return found
+    return runs

@@ -21,12 +21,12 @@ class Labels(Tool):
     def encoded(self, mask: np.ndarray) -> list[str]:
         """Return the lines of a mask: the number of a class, corners as parts of width and height."""
         scale = np.array(mask.shape[::-1], np.float64)
-        found = outlines(
+        polygons = outlines(
             mask, self.table.uncovered, len(self.table), functools.partial(_draw, mask.shape)
         )
         return [
-            " ".join([str(min(one.index, len(self.table))), *_texts(one.corners / scale)])
-            for one in found
+            " ".join([str(min(polygon.index, len(self.table))), *_texts(polygon.corners / scale)])
+            for polygon in polygons
         ]
 
     def add(self, entry: Entry) -> None:

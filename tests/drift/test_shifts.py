@@ -67,7 +67,7 @@ def test_a_shifted_trait_is_found_and_the_others_are_not(rng):
     first, *others = compare(known, traits, [KNOWN] * 50)
     assert (first.trait, first.is_shifted) == ("noise", True)
     assert first.moved > 0.9
-    assert first.found[1] == pytest.approx(4, abs=0.1)
+    assert first.current[1] == pytest.approx(4, abs=0.1)
     assert [one.is_shifted for one in others] == [False, False]
 
 

@@ -26,11 +26,11 @@ FOREIGN = "foreign pictures"
 
 @dataclass(frozen=True)
 class Shift:
-    """A trait of some pictures beside that of the known ones, tested at `level`."""
+    """A trait of pictures in use, compared with that of the known ones and tested at `level`."""
 
     trait: str
     known: tuple[float, float, float]  # usual values of known pictures: low, middle and high
-    found: tuple[float, float, float]  # those of the pictures
+    current: tuple[float, float, float]  # those of the pictures in use
     moved: float  # at least this share of the pictures has another value: the distance, 0..1
     p: float  # the probability of such a distance, if no more than `TOLERANCE` is due to the source
     level: float
@@ -101,13 +101,13 @@ def _share(sample: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.searchsorted(sample, places, "right") / sample.size
 
 
-def p_value(distance: float, known: int, found: int) -> float:
+def p_value(distance: float, known: int, current: int) -> float:
     """Return the probability of a distance beyond `TOLERANCE` between samples of so many pictures.
 
-    It is the two-sided test of Kolmogorov and Smirnov with n = `known` x `found` / (`known` + `found`).
+    It is the two-sided test of Kolmogorov and Smirnov; n is `known` * `current` / (`known` + `current`).
     """
     return float(
-        stats.kstwo.sf(max(distance - TOLERANCE, 0), max(1, round(known * found / (known + found))))
+        stats.kstwo.sf(max(distance - TOLERANCE, 0), max(1, round(known * current / (known + current))))
     )
 
 

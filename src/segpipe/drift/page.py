@@ -88,17 +88,17 @@ def moved(shift: Shift) -> str:
     """Say by how much a trait shifted."""
     if shift.trait == FOREIGN:
         return f"{shift.trait}: {percent(shift.moved, 0)}, of known ones {percent(shift.known[1])}"
-    before, after = (in_units(shift.trait, middle) for _, middle, _ in (shift.known, shift.found))
+    before, after = (in_units(shift.trait, middle) for _, middle, _ in (shift.known, shift.current))
     return f"{shift.trait}: {before} to {after}, {percent(shift.moved, 0)} of the pictures moved"
 
 
 def _row(shift: Shift) -> list[str]:
-    known, found = (
+    known, current = (
         percent(usual[1]) if shift.trait == FOREIGN else _range(shift.trait, usual)
-        for usual in (shift.known, shift.found)
+        for usual in (shift.known, shift.current)
     )
     verdict = "shifted" if shift.is_shifted else "alike"
-    return [shift.trait, verdict, known, found, percent(shift.moved, 0), f"{shift.p:.2g}"]
+    return [shift.trait, verdict, known, current, percent(shift.moved, 0), f"{shift.p:.2g}"]
 
 
 def _range(trait: str, usual: tuple[float, float, float]) -> str:
@@ -121,8 +121,8 @@ def _curves(shifts: Sequence[Shift], measured: Sequence[Measured], profile: Prof
     grid = drawing.subplots(rows, columns, squeeze=False).ravel()
     for axes, shift in zip(grid, shifts, strict=False):
         known = profile.references[shift.trait].values
-        found = np.sort([picture.traits[shift.trait] for picture in measured])
-        for values, colour, label in ((known, plots.BLUE, "known"), (found, plots.VERMILION, "these")):
+        current = np.sort([picture.traits[shift.trait] for picture in measured])
+        for values, colour, label in ((known, plots.BLUE, "known"), (current, plots.VERMILION, "these")):
             axes.step(values, np.arange(1, values.size + 1) / values.size, color=colour, label=label)
         axes.set_title(drawable(shift.trait, dejavu()), fontsize=9)
         axes.set_ylim(0, 1.02)

@@ -107,17 +107,7 @@ def correct(
         raise UserError(
             f"{new}: none of its {len(corrections)} pictures is in {folder}, such as {min(corrections)}"
         )
-    with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow releases the GIL
-        stream = in_order(lambda pair: pool.submit(_compared, pair, table, bands), pairs, 64)
-        results = [*track(stream, "Comparing masks", total=len(pairs))]
-    unusable = [
-        (result, correction)
-        for result, (_, correction) in zip(results, pairs, strict=True)
-        if isinstance(result, Problem)
-    ]
-    if problems := [problem for problem, correction in unusable if correction]:
-        raise UserError(listed(_refusal(problems), problems))
-    compared = [result for result in results if isinstance(result, Compared)]
+    compared, damaged = _compare_all(pairs, table, bands)
     for mask in compared:
         if mask.content:
             with replaces(folder / mask.sample.mask) as partial:  # DVC may have linked it to its cache
@@ -128,10 +118,29 @@ def correct(
         corrected=sum(correction is not None for _, correction in pairs),
         changed=sum(mask.changed for mask in compared),
         unmatched=sorted(corrections),
-        damaged=[problem for problem, _ in unusable],
+        damaged=damaged,
         emptied=[mask.sample.mask for mask in compared if mask.is_emptied],
         notes=notes,
     )
+
+
+def _compare_all(
+    pairs: list[Pair], table: ClassTable, bands: Bands
+) -> tuple[list[Compared], list[Problem]]:
+    """Compare all masks with their corrections; return also those that cannot be read and have none.
+
+    Raises UserError where a correction cannot be used.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow releases the GIL
+        stream = in_order(lambda pair: pool.submit(_compared, pair, table, bands), pairs, 64)
+        results = [*track(stream, "Comparing masks", total=len(pairs))]
+    refused, damaged = list[Problem](), list[Problem]()
+    for result, (_, correction) in zip(results, pairs, strict=True):
+        if isinstance(result, Problem):
+            (refused if correction else damaged).append(result)
+    if refused:
+        raise UserError(listed(_refusal(refused), refused))
+    return [result for result in results if isinstance(result, Compared)], damaged
 
 
 def _refusal(problems: list[Problem]) -> str:

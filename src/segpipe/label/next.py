@@ -1,7 +1,7 @@
 """The command `next`: chooses pictures of a pool, and copies them for the annotators."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.progress import track
@@ -42,14 +42,7 @@ def to_label(
     left = [source for source in pool if source not in (known or ())]
     if not left:
         raise UserError(f"{RAW} has all of these {len(pool)} pictures, with their labels")
-    messages = []
-    if known is None:
-        messages.append(
-            f"note: there is no {RAW} here, so pictures that are labelled already are not recognised"
-        )
-    if known:
-        names = sorted(source.name for source in known)
-        messages.append(_note(f"{len(known)} pictures are left out, since {RAW} has them", names))
+    messages = [*_on_labelled(known)]
     named = [source for source in left if not bad_name("", source.name)]
     problems = [*filter(None, (bad_name(str(source.path), source.name) for source in left))]
     if not named:
@@ -69,6 +62,15 @@ def to_label(
     written = len(ranked.sources) - len(unwritten)
     messages.append(f"{written} of {len(left)} pictures to label: {out}; all, ranked: {table}")
     return messages
+
+
+def _on_labelled(known: set[Source] | None) -> Iterator[str]:
+    """Yield the note on pictures that are labelled already, if there is one."""
+    if known is None:
+        yield f"note: there is no {RAW} here, so pictures that are labelled already are not recognised"
+    if known:
+        names = sorted(source.name for source in known)
+        yield _note(f"{len(known)} pictures are left out, since {RAW} has them", names)
 
 
 def _note(heading: str, items: Sequence[object]) -> str:

@@ -56,12 +56,12 @@ class ForeignCheck:
 
 
 def summary(marks: Iterable[tuple[str, Mark]], rate: float) -> str:
-    """Say how many pictures are foreign, by which traits, and which is the farthest; empty if none is.
+    """Say how many pictures are foreign, by which traits, and which lies farthest; empty if none is.
 
     Marks come with the names of their pictures; `rate` is the share that would be foreign by chance.
     """
-    every = [*marks]
-    foreign = [(name, mark) for name, mark in every if mark.foreign]
+    judged = [*marks]
+    foreign = [(name, mark) for name, mark in judged if mark.foreign]
     if not foreign:
         return ""
     by_trait = {trait: sum(mark.trait == trait for _, mark in foreign) for _, (_, trait, *_) in foreign}
@@ -69,6 +69,6 @@ def summary(marks: Iterable[tuple[str, Mark]], rate: float) -> str:
     counts = ", ".join(f"{trait} {count}" for trait, count in by_count)
     name, farthest = max(foreign, key=lambda item: item[1].score)
     return (
-        f"{len(foreign)} of {len(every)} pictures are foreign to the model, by {counts} "
+        f"{len(foreign)} of {len(judged)} pictures are foreign to the model, by {counts} "
         f"({percent(rate)} of known pictures would be); the farthest is {name}, {describe(farthest)}"
     )

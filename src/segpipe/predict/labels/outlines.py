@@ -1,6 +1,6 @@
 """A mask as polygons that lie over each other: those below first, which are the larger ones.
 
-A polygon fills the holes of its part; what lies in a hole is a polygon above it. Corners are the middles
+A polygon fills the holes of its part; parts in a hole are polygons above it. Corners are the middles
 of pixels of the border, so that drawing a polygon with its outline covers these pixels.
 """
 

@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     name: str  # the path of the picture
     size: tuple[int, int]  # height and width, as EXIF turns it
     labels: Any
-    remark: str = ""  # on what a tool may take otherwise
+    remark: str = ""  # on labels that a tool may read in another way
     ignores: bool = False  # whether some of its pixels are ignored
 
 
@@ -42,7 +42,7 @@ class Tool:
         folder.mkdir(parents=True)
 
     def of(self, picture: Path, name: str, mask: np.ndarray) -> Entry:
-        """Copy a picture, and make its labels; from any thread.
+        """Copy a picture, and make its labels; callable from any thread.
 
         `name` is the picture's without suffix, `mask` holds class indices, uint8 [height, width] of the
         upright picture, 255 for ignored pixels. Raises BadSampleError where no tool's file holds the
@@ -63,14 +63,14 @@ class Tool:
         return f"{name}{suffix}"
 
     def remark(self, picture: Path) -> str:
-        """Say what a tool may take otherwise; empty if there is nothing."""
+        """Say which labels a tool may read in another way; empty if there are none."""
         return ""
 
     def encoded(self, mask: np.ndarray) -> Any:
         """Return the labels of a mask."""
 
     def add(self, entry: Entry) -> None:
-        """Write the labels of a picture; from one thread, in the order in which they shall stand."""
+        """Write the labels of a picture; called from one thread, in the order of the pictures."""
 
     def enter(self, entry: Entry) -> None:
         """Add the labels of a picture; remove its copy if they cannot be: alone it means background."""
@@ -110,14 +110,14 @@ class Tool:
         return IGNORE_LABEL if index == IGNORE else self.table.names[index]
 
     def present(self, mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the index and the pixels, bool, of each class that stands for more than no label."""
+        """Yield the index and the pixels, bool, of each class but that of pixels without a label."""
         for index in np.unique(mask).tolist():
             if index != self.table.uncovered:
                 yield index, mask == index
 
 
 def _suffix(picture: Path) -> str:
-    """Return a picture's suffix; that of its content where tools would not know it for a picture."""
+    """Return a picture's suffix; that of its format where tools would not know the suffix."""
     if picture.suffix.lower() in SUFFIXES:
         return picture.suffix
     data = picture.read_bytes()

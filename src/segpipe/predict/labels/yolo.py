@@ -1,6 +1,6 @@
 """YOLO's polygons as Ultralytics has them: a text file a picture, a line an object, `data.yaml`.
 
-Small objects lie over large ones, so that what lies in a hole is an object of its own.
+Small objects lie over large ones, so an object in a hole stays visible.
 """
 
 import functools

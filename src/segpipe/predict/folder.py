@@ -46,7 +46,7 @@ class Options:
 
     @property
     def whole_masks(self) -> bool:
-        """Whether something is written that needs more of a picture at once than some rows."""
+        """Whether something is written that needs the whole picture at once, not row by row."""
         return bool(self.probabilities or self.labels)
 
 
@@ -72,7 +72,7 @@ class Done(NamedTuple):
 
 
 Step = tuple[Source, Result | Problem]
-"""A picture with the result of a step, or with the problem that keeps it from being read."""
+"""A picture with the result of a step, or with the problem for which it is left out."""
 
 
 class FilePredictor:
@@ -213,7 +213,7 @@ class FilePredictor:
         return Done(mask.shape, pixels, "; ".join(filter(None, remarks)), mark, entry)
 
     def add_labels(self, step: Step[Done]) -> Step[Done]:
-        """Add the labels of a picture to the folder of labels; from one thread, in order."""
+        """Add the labels of a picture to the folder of labels; called from one thread, in order."""
         source, done = step
         if not self.tool or isinstance(done, Problem) or not done.labels:
             return step
@@ -236,7 +236,7 @@ class FilePredictor:
         return self.out / OVERLAYS / f"{source.name}.jpg"
 
     def _on_disk(self, shape: tuple[int, ...], kind: type) -> np.ndarray:
-        """Allocate an array in a file that is deleted with it."""
+        """Allocate an array in a temporary file, which is deleted with it."""
         with tempfile.TemporaryFile(dir=self.out) as file:
             return np.memmap(file, kind, "w+", shape=shape)
 
@@ -246,9 +246,13 @@ def predict_files(
 ) -> Outcome:
     """Predict on pictures; write masks, overlays and a table of class shares to `out`.
 
-    With `options.labels`, a folder of labels too. Pictures that cannot be read are listed in a second
-    table. Raises a UserError where a scale is wrong, the model predicts NaN or infinity, or the folder
-    of labels holds something; and an OSError where something cannot be written.
+    With `options.labels`, write a folder of labels too. Pictures that cannot be read are listed in a
+    second table.
+
+    Raises:
+        UserError: a scale is wrong, the model predicts NaN or infinity, or the folder of labels holds
+            something.
+        OSError: something cannot be written.
     """
     outcome = Outcome()
 
@@ -289,8 +293,8 @@ def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row
     path = os.fspath(source.path)
     if isinstance(result, Done):
         outcome.predicted += 1
-        parts = (result.pixels / max(result.pixels.sum(), 1)).round(6).tolist()
-        shares([path, *result.original, *parts, *_marked(result.mark)])
+        of_classes = (result.pixels / max(result.pixels.sum(), 1)).round(6).tolist()
+        shares([path, *result.original, *of_classes, *_marked(result.mark)])
         if result.mark:
             outcome.marks.append((path, result.mark))
         if result.remark:

@@ -1,7 +1,7 @@
-"""Georeferenced rasters: masks that lie where their picture lies, read and written by window.
+"""Georeferenced rasters: their masks have the same place on earth; both are read and written by window.
 
-Needs the extra `geo` (rasterio). A row of tiles is read, predicted and written at a time, so that the
-memory grows with the raster's width alone.
+Needs the extra `geo` (rasterio). A row of tiles is read, predicted and written at a time, so memory
+grows with the raster's width alone.
 """
 
 import importlib.util
@@ -39,7 +39,7 @@ _PNG = "a GeoTIFF, whose mask is a PNG without its place"
 
 
 def not_placed(path: Path) -> str:
-    """Say why a mask has no place, where its picture has one; empty where it has none either."""
+    """Say why a mask has no place although its picture has one; empty where the picture has none."""
     try:
         with tifffile.TiffFile(path) as opened:
             page: Any = opened.pages[0]
@@ -83,7 +83,10 @@ class Raster:
         return self.dataset.height, self.dataset.width
 
     def read(self, top: int, left: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read a window: uint8 [*size, bands], black beyond the raster, and which pixels are invalid."""
+        """Read a window: uint8 [*size, bands], black beyond the raster, and its invalid pixels.
+
+        Those are bool [height, width] within the raster; None where all are valid.
+        """
         height, width = (min(size[0], self.size[0] - top), min(size[1], self.size[1] - left))
         window = ((top, top + height), (left, left + width))
         pixels = np.moveaxis(self._samples(window), 0, -1)
@@ -160,9 +163,9 @@ def _bands(dataset: Any, model_input: Input, file: str) -> list[int]:
 def geotiff_writer(path: Path, raster: Raster, table: ClassTable) -> Iterator[Callable[..., None]]:
     """Write a mask as GeoTIFF with the raster's place; yield the function that writes rows of it.
 
-    The function takes the first row, class indices uint8 [rows, width], and which pixels are invalid:
-    these get the file's no-data value, one that the table ignores if there is any. The file appears once
-    the block succeeds.
+    The function takes the number of the first row, class indices uint8 [rows, width], and the invalid
+    pixels, bool [rows, width] or None: they get the no-data value, which is a value that the table
+    ignores, if there is one. The file appears once the block succeeds.
     """
     import rasterio
 
@@ -177,9 +180,9 @@ def geotiff_writer(path: Path, raster: Raster, table: ClassTable) -> Iterator[Ca
         crs=source.crs, transform=source.transform, nodata=nodata, tiled=True, blockxsize=256,
         blockysize=256, compress="deflate", zlevel=1, BIGTIFF="IF_SAFER",
     ) as target:  # fmt: skip
-        points, of_points = source.gcps
+        points, points_crs = source.gcps
         if points:
-            target.gcps = (points, of_points)
+            target.gcps = (points, points_crs)
         target.write_colormap(1, {n: tuple(map(int, rgb)) for n, rgb in enumerate(palette)})
 
         def write(top: int, mask: np.ndarray, invalid: np.ndarray | None) -> None:

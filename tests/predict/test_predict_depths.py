@@ -100,12 +100,12 @@ def test_pictures_outside_the_trained_range_are_said_by_name_at_the_end(predict,
 
 def test_16_bits_for_a_model_of_8_are_taken_in_their_full_range_and_said(tmp_path):
     grey = np.array([[0, 257, 65535]], np.uint16)
-    seen = Input.of_card(card((32, 64))).whole(written(tmp_path / "x.tif", grey))
+    seen = Input.of_card(card((32, 64))).at_own_size(written(tmp_path / "x.tif", grey))
     assert seen.pixels[0].tolist() == [[0] * 3, [1] * 3, [255] * 3]
     assert seen.remark == "uint16, and the model was trained on 8 bits; taken as 0 to 65535"
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "PNG")
-    assert (Input.of_card(card((32, 64))).whole(Image.open(buffer)).pixels == seen.pixels).all()
+    assert (Input.of_card(card((32, 64))).at_own_size(Image.open(buffer)).pixels == seen.pixels).all()
 
 
 def test_a_picture_without_the_bands_of_the_model_is_listed_as_failed(predict, tmp_path, rng):
@@ -148,7 +148,7 @@ def test_arrays_come_in_the_bands_and_depth_of_the_model(rng):
 
 def test_an_array_outside_the_range_warns_and_a_nan_is_black(rng):
     deep = Predictor(network(1), banded([1], [[0, 1]], ["float32"]))
-    seen = deep.input.whole(np.array([[0.2, np.nan, 1]]))
+    seen = deep.input.at_own_size(np.array([[0.2, np.nan, 1]]))
     assert seen.pixels[0, :, 0].tolist() == [51, 0, 255]
     with pytest.warns(UserWarning, match="an image: 100 % of its pixels lie outside the range"):
         deep.predict(np.full((40, 50), 7.0))

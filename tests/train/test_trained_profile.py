@@ -84,7 +84,7 @@ def test_the_saved_model_marks_its_validation_pictures_as_training_did(
     marks = [predictor.mark(image) for image in samples[1].images]
     assert all(mark.score <= 1 for mark in marks), "none of those that set the limit is foreign"
     assert predictor.mark(np.zeros((32, 32, 3), np.uint8)).foreign
-    told = predictor.watch.told([*samples[1].images], network.predict_on_batch)
+    told = predictor.foreign_check.network_traits([*samples[1].images], network.predict_on_batch)
     for name in ("confidence", "novelty", "features 1"):
         values = sorted(one[name] for one in told)
         assert values == pytest.approx(found.references[name].values.tolist(), rel=2e-3, abs=2e-3)
@@ -102,7 +102,9 @@ def test_a_model_trained_in_16_bits_is_saved_with_a_profile_of_what_it_says_in_3
         loop.save_calibrated(network, setup, progress, tmp_path / "model.keras")
     predictor = load_model(tmp_path / "model.keras")
     known = Profile.of_card(read_card(tmp_path / "model.keras"))
-    told = predictor.watch.told([*validation.images], predictor.network.predict_on_batch)
+    told = predictor.foreign_check.network_traits(
+        [*validation.images], predictor.network.predict_on_batch
+    )
     for name in ("confidence", "novelty", "features 1"):
         values = sorted(one[name] for one in told)
         assert values == pytest.approx(known.references[name].values.tolist(), rel=2e-3, abs=2e-3)

@@ -57,16 +57,16 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.drift import page
         from segpipe.drift.compare import compare
-        from segpipe.drift.looked import look
-        from segpipe.predict.watch import NO_PROFILE
+        from segpipe.drift.measured import measure
+        from segpipe.predict.foreign import NO_PROFILE
 
     if known is None:
         raise UserError(f"{model}: {NO_PROFILE}")
     require_own(out, page.MARKDOWN, "drift")
     out.parent.mkdir(parents=True, exist_ok=True)  # fails at once where it may not be written
     predictor = open_predictor(model)
-    assert predictor.watch  # since the card has a profile
-    looked, problems = look(predictor, predictor.watch, sources)
+    assert predictor.foreign_check  # since the card has a profile
+    looked, problems = measure(predictor, predictor.foreign_check, sources)
     if not looked:
         raise UserError(f"{folder}: no picture can be read; the first: {problems[0]}")
     shifts = compare(known, [one.traits for one in looked], [one.mark for one in looked])

@@ -9,7 +9,7 @@ import typer
 from segpipe.cli.predictors import open_predictor
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
-from segpipe.predict.labels import Format, require_free
+from segpipe.predict.labels import LabelFormat, require_free
 
 if TYPE_CHECKING:
     from segpipe.label.corrections import Corrected
@@ -74,7 +74,7 @@ def next_to_label(
         typer.Option(help="What is uncertain: the probabilities, or two looks at a picture."),
     ] = "entropy",
     labels: Annotated[
-        Format | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
+        LabelFormat | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
     ] = None,
 ) -> None:
     """Choose the pictures to label next: those that the model is unsure of, and unlike each other.
@@ -91,8 +91,8 @@ def next_to_label(
         from segpipe.label.next import to_label
 
     predictor = open_predictor(model)
-    for said in to_label(predictor, model, sources, count, by, labels, out):
-        print(said)
+    for message in to_label(predictor, model, sources, count, by, labels, out):
+        print(message)
     if others := left_out([pool]):
         print(f"note: {others}")
 
@@ -107,7 +107,7 @@ def corrections(
     from segpipe.common.classes import class_table
     from segpipe.common.errors import UserError
     from segpipe.label.corrections import correct
-    from segpipe.label.kept import require_kept  # takes a second, for DVC
+    from segpipe.label.tracked import require_tracked  # takes a second, for DVC
     from segpipe.params.load import load_params
     from segpipe.survey.candidates import layouts_in
 
@@ -118,7 +118,7 @@ def corrections(
             "folder)"
         )
     folder = Path(data.folder.path)
-    added = require_kept(folder)
+    added = require_tracked(folder)
     table = class_table(data.classes, data.ignore)
     candidates = layouts_in(new, layout)
     chosen, evidence = next(iter(candidates.items()))

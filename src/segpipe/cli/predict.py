@@ -11,12 +11,12 @@ from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 from segpipe.common.words import extent
-from segpipe.predict.labels import Format, require_free
+from segpipe.predict.labels import LabelFormat, require_free
 
 if TYPE_CHECKING:
     from segpipe.predict.folder import Outcome
+    from segpipe.predict.foreign import ForeignCheck
     from segpipe.predict.predictor import Predictor
-    from segpipe.predict.watch import Watch
 
 _SHOWN = 20
 
@@ -37,7 +37,7 @@ def predict(
         Literal["npz", "png"] | None, typer.Option(help="Write probabilities too, in 16 bits.")
     ] = None,
     labels: Annotated[
-        Format | None,
+        LabelFormat | None,
         typer.Option(help="Write OUT/labels for this annotators' tool, with the pictures."),
     ] = None,
 ) -> None:
@@ -84,20 +84,20 @@ def _remarks(predictor: "Predictor", outcome: "Outcome", tile: bool, left_out: s
             "sees objects larger than it knows; data.resize: tiles trains it for them"
         )
     yield from outcome.remarks[:_SHOWN]
-    yield from _on_marks(predictor.watch, outcome)
+    yield from _on_marks(predictor.foreign_check, outcome)
     if left_out:
         yield left_out
     if len(outcome.remarks) > _SHOWN:
         yield f"... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know"
 
 
-def _on_marks(watch: "Watch | None", outcome: "Outcome") -> list[str]:
+def _on_marks(check: "ForeignCheck | None", outcome: "Outcome") -> list[str]:
     """Return which pictures are foreign to the model, and how many were not checked."""
-    from segpipe.predict.watch import NO_PROFILE, summary
+    from segpipe.predict.foreign import NO_PROFILE, summary
 
-    if watch is None:
+    if check is None:
         return [f"no picture is marked as foreign: {NO_PROFILE}"]
-    said = [summary(outcome.marks, watch.profile.rate)]
+    said = [summary(outcome.marks, check.profile.rate)]
     if left := outcome.predicted - len(outcome.marks):
         said.append(f"{left} rasters were read by window, and not compared with the training pictures")
     return [*filter(None, said)]

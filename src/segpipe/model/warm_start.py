@@ -151,7 +151,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
 
 
 def _weighted(network: keras.Model, within: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """Yield the layers with weights in their order, by a name such as `encoder/Conv1`."""
+    """Yield the layers with weights, in order, each with a name such as `encoder/Conv1`."""
     for layer in network.layers:
         if isinstance(layer, keras.Model):
             yield from _weighted(layer, f"{within}{layer.name}/")
@@ -198,8 +198,8 @@ def _head(own: Layers, theirs: Layers, pairs: list[tuple[int, int]]) -> Arrays:
 def _shared(own: Layers, theirs: Layers) -> list[str]:
     """Return the layers that both networks have, of the same kind and with as many variables."""
 
-    def alike(one: keras.Layer, other: keras.Layer) -> bool:
-        return type(one) is type(other) and len(one.weights) == len(other.weights)
+    def alike(layer: keras.Layer, other: keras.Layer) -> bool:
+        return type(layer) is type(other) and len(layer.weights) == len(other.weights)
 
     return [name for name, layer in own.items() if name in theirs and alike(layer, theirs[name])]
 

@@ -1,4 +1,4 @@
-"""Several hosts train one model: Ray starts the others, and JAX computes over all as over one.
+"""Several hosts train one model: Ray starts the others, and JAX computes on all of them as on one.
 
 The first host is the stage's own process, and alone keeps checkpoints and writes results. The others
 get copies of its files. They need equal libraries, but neither a checkout nor a shared disk.
@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # takes seconds, and another host compares its libraries firs
     from segpipe.train.job import Job, Trained
 
 _PATIENCE, _BEAT, _SILENCE, _GRACE = 60, 2, 30, 10
-"""Seconds: to find free hosts; between two questions to a host; until it is lost; to end in order."""
+"""Seconds: to find free hosts; between two questions to a host; of its silence until it is lost; to end
+in order."""
 TRAIN_ON = "SEGPIPE_TRAIN_ON"
 """The variable that names the one host on which to train; `segpipe sweep` sets it for its trials."""
 _AGAIN = "run the same command again to go on"
@@ -73,7 +74,7 @@ def _connected(asked: str) -> Iterator[None]:
 
 
 def _train_on_one_host(job: "Job", host: str) -> "Trained":
-    """Train on one host of the cluster, and keep the checkpoints here: a loss costs an epoch."""
+    """Train on one host of the cluster; checkpoints come here, so losing it costs one epoch at most."""
     import ray
 
     gpus = cluster.gpus_each(job.params.devices) if _has_gpus() else 0
@@ -227,7 +228,7 @@ class _Host:
     def _working(self) -> Iterator[None]:
         """Remove the copies at the end. End this process if the first host falls silent.
 
-        Where the network was cut, nobody else can end it.
+        If the connection is cut, nobody else can end it.
         """
         self.heard = time.monotonic()
 
@@ -264,7 +265,7 @@ class _Host:
 
 
 def _join(coordinator: str, number: int, rank: int) -> None:
-    """Make this process one of JAX's, whose devices then belong together."""
+    """Make this process one of a group of JAX, which computes on the devices of all."""
     import jax
 
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
@@ -280,7 +281,7 @@ def _join(coordinator: str, number: int, rank: int) -> None:
 
 @contextlib.contextmanager
 def _watched(others: Sequence[_Other]) -> Iterator[None]:
-    """End training if another host is lost: a computation would wait for it, perhaps for ever."""
+    """End training if another host is lost: a computation might wait for it for ever."""
     over, reasons = threading.Event(), queue.SimpleQueue[str]()
 
     def watch() -> None:

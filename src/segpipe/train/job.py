@@ -1,4 +1,4 @@
-"""A training run as a whole: what the stage does, and each other host of a cluster with it."""
+"""A whole training run, as the stage runs it and, with it, each other host of a cluster."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What a training run starts from, and where its files lie."""
+    """The inputs of a training run, and the places of its files."""
 
     seed: int
     model: ModelParams

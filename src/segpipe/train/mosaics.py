@@ -1,4 +1,4 @@
-"""Previews of pictures that are cut into tiles: each as a whole, and the window where it fails."""
+"""Previews of pictures that are cut into tiles: the whole picture, and its window with most mistakes."""
 
 import math
 from collections.abc import Iterable

@@ -18,12 +18,12 @@ from segpipe.train.sampling import cumulative
 
 
 class JaxEngine(Engine):
-    """Training with JAX. A batch is shared out over the devices, and results are those of one device."""
+    """Training with JAX. Each batch is split among the devices; results equal those of one device."""
 
     unsupported = NotImplementedError
 
     def set_up(self, params: TrainParams) -> str:
-        """Share batches out over the devices; threads and determinism JAX reads from XLA_FLAGS."""
+        """Split batches among the devices. JAX reads threads and determinism from XLA_FLAGS."""
         if params.threads or params.deterministic:
             raise UserError(
                 "train.threads and train.deterministic need TensorFlow; set them to 0 and false"

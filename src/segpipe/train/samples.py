@@ -60,7 +60,7 @@ class Shards:
     places: list[records.Place]
     size: tuple[int, int]
     names: list[str]
-    held: np.ndarray  # as of `Arrays`
+    held: np.ndarray  # as in `Arrays`
     bands: Bands = "rgb"
 
     @property

@@ -55,7 +55,7 @@ def _value(trial: "FrozenTrial") -> float:
 
 
 def _row(trial: "FrozenTrial", keys: list[str]) -> list[str]:
-    from segpipe.report.words import score
+    from segpipe.common.words import score
 
     value = score(trial.value, "–") if trial.state.name == "COMPLETE" else "–"
     chosen = (trial.params.get(key, "–") for key in keys)

@@ -12,10 +12,10 @@ from typing import Any
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, write_json
 from segpipe.common.nested import flat
+from segpipe.common.words import score
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report.analysis import lowest
 from segpipe.report.changes import Change, is_number
-from segpipe.report.words import score
 
 SEEDS = "seeds"
 LABELS = {

@@ -4,13 +4,6 @@ import json
 from typing import Any
 
 
-def score(value: Any, without: str = "absent") -> str:
-    """A score with four decimals, a count as it is, or `without` for None and NaN."""
-    if value is None or value != value:
-        return without
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
 def signed(difference: float | None) -> str:
     """A difference with its sign and the digits of a score; empty for None."""
     if difference is None:

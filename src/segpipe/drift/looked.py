@@ -56,7 +56,7 @@ def look(
 
 def _read(predictor: Predictor, source: Source) -> _Read | Problem:
     try:
-        traits = traits_of(predictor.input.whole(source.path).pixels)
+        traits = traits_of(predictor.input.at_own_size(source.path).pixels)
         fitted = predictor.input.fitted(source.path).pixels
     except BadSampleError as error:
         return error.problem

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from segpipe.common.bands import displayed
-from segpipe.common.letters import dejavu, drawable
+from segpipe.common.fonts import dejavu, drawable
 from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
 from segpipe.common.words import percent
@@ -156,7 +156,7 @@ def _farthest(known: Reference, looked: Sequence[Looked]) -> list[Looked]:
 def _row_of(chosen: Sequence[Looked], seen: Input) -> Any:
     drawing = Drawing(figsize=(2.2 * len(chosen), 2.3), layout="constrained")
     for axes, one in zip(drawing.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        pixels = displayed(seen.whole(one.source.path).pixels)
+        pixels = displayed(seen.at_own_size(one.source.path).pixels)
         factor = factor_for((pixels.shape[0], pixels.shape[1]))
         axes.imshow(shrunk(pixels, factor, mean_of(factor)))
         axes.set(xticks=[], yticks=[])

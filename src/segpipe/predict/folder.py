@@ -179,7 +179,7 @@ class Work:
 
     def written(self, source: Source, prediction: Prediction) -> Done:
         """Write all files of one picture. Raises BadSampleError where it cannot be read again."""
-        seen = self.predictor.input.whole(source.path)
+        seen = self.predictor.input.at_own_size(source.path)
         mask, table = prediction.mask(), self.predictor.classes
         remarks = [seen.remark]
         if raster.AVAILABLE and raster.size_of(source.path):

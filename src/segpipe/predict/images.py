@@ -51,7 +51,7 @@ class Input:
         return cls((height, width), card["resize"], bands, levels, read_tiles(card))
 
     def fitted(self, image: Any) -> Seen:
-        """Return an image at the size at which the network sees it; else as `whole`.
+        """Return an image at the size at which the network sees it; else as `at_own_size`.
 
         That is the network's size or, for a model that learned tiles, its own times their scale.
         """
@@ -87,7 +87,7 @@ class Input:
             raise BadSampleError(name, found, "a larger picture")
         return scaled, "stretch"
 
-    def whole(self, image: Any) -> Seen:
+    def at_own_size(self, image: Any) -> Seen:
         """Return an image at its own size.
 
         `image` is a path, a Pillow image, or an array (or anything that NumPy turns into one) of shape

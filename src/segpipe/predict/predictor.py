@@ -12,12 +12,11 @@ import keras
 import numpy as np
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
 from segpipe.common.profile import Mark
-from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
-from segpipe.evaluate.tiles import Read, at_original, blended, predicted, tiled, tiles_of
+from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, require_finite, softmax
+from segpipe.evaluate.tiles import Read, rows_of, tiles_of
 from segpipe.evaluate.tta import augmented
 from segpipe.predict.images import Input, Seen
 from segpipe.predict.watch import Watch
@@ -131,7 +130,7 @@ class Predictor:
         """
         if self.watch is None:
             return None
-        pixels = self.input.whole(image).pixels
+        pixels = self.input.at_own_size(image).pixels
         return self.watch.mark(pixels, self.told(pixels))
 
     def told(self, pixels: np.ndarray) -> Mapping[str, float]:
@@ -156,7 +155,7 @@ class Predictor:
 
     def seen(self, image: Any) -> Seen:
         """Return an image as tiles show it: at the scale of a model that learned tiles, else its own."""
-        return self.input.fitted(image) if self.input.tiles else self.input.whole(image)
+        return self.input.fitted(image) if self.input.tiles else self.input.at_own_size(image)
 
     def in_tiles(self, seen: Seen, network: Predict, keep: Allocate | None) -> Prediction:
         """Predict a picture in tiles; as a whole where one covers it and the model learned whole ones.
@@ -185,10 +184,9 @@ class Predictor:
 
         The network sees the picture at `size`; the rows are those of its `original` size.
         """
-        top = 0
-        parts = predicted(network, tiled(read, size, self.size), self.batch_size)
-        rows = blended(parts, size, self.size, len(self.classes))
-        for probabilities in at_original(rows, size, original, self.size[0]):
+        top, classes = 0, len(self.classes)
+        rows = rows_of(network, read, size, original, self.size, classes, self.batch_size)
+        for probabilities in rows:
             yield slice(top, top := top + len(probabilities)), probabilities
 
     def _results(
@@ -205,13 +203,6 @@ class Predictor:
             logits = network(np.stack([seen.pixels for seen in batch]))
             for seen, of_one in zip(batch, logits, strict=True):
                 yield self.whole(of_one, seen.original)
-
-
-def require_finite(logits: np.ndarray) -> np.ndarray:
-    """Return logits; raise UserError where they hold NaN or infinity."""
-    if not np.isfinite(logits).all():
-        raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-    return logits
 
 
 def _remarked(seen: Seen, image: Any) -> Seen:

@@ -30,12 +30,12 @@ def plan(
     from segpipe.params.file import changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
     from segpipe.plan.look import look
-    from segpipe.preprocess.cut import Cut
+    from segpipe.preprocess.splitting import SplitRule
 
     params = load_params()
     data = params.data
-    cut = Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate)
-    seen = look(_RAW, cut, [row.name for row in data.classes])
+    rule = SplitRule.of_params(data, data.on_near_duplicate)
+    seen = look(_RAW, rule, [row.name for row in data.classes])
     _choose_backend(params.train)
     begin = time.monotonic()
     with quiet():  # takes seconds, for TensorFlow

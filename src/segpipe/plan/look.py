@@ -18,8 +18,8 @@ from segpipe.common.records import SUMMARY
 from segpipe.common.splits import Split
 from segpipe.plan.objects import Thickness
 from segpipe.plan.shape import Size
-from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
+from segpipe.preprocess.splitting import SplitRule
 
 _PICTURES, _SHARDS = 200, 8  # to look at, at most, in so many shards
 _BYTES = 1 << 28  # of encoded pictures that are kept, at most
@@ -43,7 +43,7 @@ class Look:
         return max(self.pixels, key=self.pixels.__getitem__)
 
 
-def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
+def look(raw: Path, rule: SplitRule, names: Sequence[str]) -> Look:
     """Read about 200 training pictures, chosen by hash, and measure their objects.
 
     `names` are the classes by index. Raises UserError where fetch has written none, or wrote them for
@@ -52,7 +52,7 @@ def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
     if not (raw / SUMMARY).is_file():
         raise UserError(f"{raw}: no pictures yet; `dvc repro fetch` writes them, then plan again")
     summary = read_json(raw / SUMMARY, "fetch")
-    assignment = cut.of(read_index(raw))
+    assignment = rule.assign(read_index(raw))
     training = {name for name, split in assignment.splits.items() if split == "train"}
     shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
     if not (samples := [*_chosen(shards, training)]):

@@ -78,7 +78,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Profile:
-    """What pictures a model knows."""
+    """The traits of the pictures that a model knows, and the limit from which others are foreign."""
 
     references: Mapping[str, Reference]  # by trait
     limit: float  # the distance beyond which a picture is foreign

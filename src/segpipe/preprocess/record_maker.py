@@ -19,7 +19,7 @@ from segpipe.preprocess.traits import traits_of
 
 @dataclass(frozen=True)
 class RecordFormat:
-    """What the records of a data set are like."""
+    """The format of a data set's records."""
 
     size: tuple[int, int]  # of the network's input: height and width in pixels
     resize: Resize

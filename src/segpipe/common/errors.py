@@ -69,9 +69,10 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             # In a failed copy the second file is the target, whose disk is full.
             file = error.filename2 if full and error.filename2 else error.filename
             where = f"{file}: " if file else ""
-            mend = "make room there" if full else "mend that"
-            problem = f"{where}{error.strerror or error}"
-            sys.exit(_complain(f"{problem}; {mend} and run the same command again", 1))
+            mend = "mend that and run the same command again"
+            if full:
+                mend = "make room there and run the same command again"
+            sys.exit(_complain(f"{where}{error.strerror or error}; {mend}", 1))
         except Exception:
             raise_lost_interrupt()  # compiled code such as TensorFlow's may turn it into another error
             raise

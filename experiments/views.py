@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from segpipe.common import records
 from segpipe.common.errors import exits_cleanly
+from segpipe.common.words import score
 from segpipe.evaluate import metrics
 from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.masks import Predict
 from segpipe.evaluate.tta import augmented
 from segpipe.params.load import load_params
-from segpipe.report.words import score
 
 SETS = [[1.0], [1.0, 1.25], [0.75, 1.0], [0.75, 1.0, 1.25]]
 

@@ -14,7 +14,8 @@ from segpipe.fetch.raw import write_raw
 from segpipe.plan.pieces import cut
 from segpipe.plan.sampled import sample_pictures
 from segpipe.plan.shape import Input
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 from segpipe.survey.remarks import on_objects
 
@@ -32,10 +33,10 @@ def raw(tmp_path_factory):
 
 
 def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(raw):
-    seen = sample_pictures(raw, Cut(0.3), NAMES)
+    seen = sample_pictures(raw, SplitRule(0.3), NAMES)
     numbers = sorted(int(sample["name"].decode()[-6:]) for sample in seen.samples)
     assert numbers[0] < 8 and numbers[-1] > 20
-    splits = Cut(0.3).of(read_index(raw)).splits
+    splits = SplitRule(0.3).assign(read_index(raw)).splits
     assert {splits[sample["name"].decode()] for sample in seen.samples} == {"train"}
     assert seen.pictures["train"] + seen.pictures["val"] == 30 and seen.pictures["test"] == 5
     assert next(iter(seen.thickness)) == "border" and set(seen.thickness) == set(NAMES)
@@ -43,14 +44,14 @@ def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(
 
 def test_without_data_raw_the_line_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(UserError, match="no pictures yet; `dvc repro fetch` writes them"):
-        sample_pictures(tmp_path / "raw", Cut(0.3), NAMES)
+        sample_pictures(tmp_path / "raw", SplitRule(0.3), NAMES)
 
 
 def test_classes_that_the_params_no_longer_have_are_refused(raw):
     with pytest.raises(
         UserError, match=r"holds class number 2, but data.classes has 2: .*dvc repro fetch"
     ):
-        sample_pictures(raw, Cut(0.3), NAMES[:2])
+        sample_pictures(raw, SplitRule(0.3), NAMES[:2])
 
 
 @pytest.mark.parametrize(
@@ -60,10 +61,9 @@ def test_classes_that_the_params_no_longer_have_are_refused(raw):
 )
 def test_the_counts_and_sizes_are_those_of_the_records(raw, tmp_path, chosen):
     tiles = Tiles(chosen.scale, 0.25) if chosen.resize == "tiles" else None
-    manifest = write_records(
-        raw, PETS, chosen.size, chosen.resize, Cut(0.3), 1, tmp_path / "records", 1, tiles=tiles
-    )
-    pieces = cut(sample_pictures(raw, Cut(0.3), NAMES), chosen, tiles, "rgb", 3, 4)
+    format_ = RecordFormat(chosen.size, chosen.resize, tiles=tiles)
+    manifest = write_records(raw, PETS, format_, SplitRule(0.3), 1, tmp_path / "records", 1)
+    pieces = cut(sample_pictures(raw, SplitRule(0.3), NAMES), chosen, tiles, "rgb", 3, 4)
     for split in ("train", "val"):
         assert pieces.count[split] == pytest.approx(manifest["splits"][split]["samples"], rel=0.3)
     assert pieces.validation.size == chosen.size
@@ -72,7 +72,8 @@ def test_the_counts_and_sizes_are_those_of_the_records(raw, tmp_path, chosen):
 
 
 def test_there_is_a_batch_to_measure_even_of_few_pictures(raw):
-    pieces = cut(sample_pictures(raw, Cut(0.3), NAMES), Input("stretch", (32, 32)), None, "rgb", 3, 100)
+    sampled = sample_pictures(raw, SplitRule(0.3), NAMES)
+    pieces = cut(sampled, Input("stretch", (32, 32)), None, "rgb", 3, 100)
     assert len(pieces.training.names) == 100
 
 

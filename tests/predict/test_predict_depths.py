@@ -19,7 +19,8 @@ from segpipe.fetch.raw import write_raw
 from segpipe.predict.images import Input
 from segpipe.predict.inputs import left_out
 from segpipe.predict.predictor import Predictor
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 from segpipe.train.saving import save_model
 
@@ -58,7 +59,8 @@ def test_a_picture_is_seen_to_the_very_pixels_of_its_record(bands, kind, how, tm
         Image.new("L", (70, 50), 1 + number % 3).save(root / f"masks/p{number:02d}.png")
     found = layouts.samples("pairs", root, 0.3, PETS)
     write_raw("a test", found, PETS, False, 100, tmp_path / "raw", 1, bands=bands)
-    write_records(tmp_path / "raw", PETS, SIZE, how, Cut(0.3), 100, tmp_path / "records")
+    format_ = RecordFormat(SIZE, how)
+    write_records(tmp_path / "raw", PETS, format_, SplitRule(0.3), 100, tmp_path / "records")
     manifest = records.open_records(tmp_path / "records")
     saved = card(SIZE, how, bands=manifest.bands, intensity=manifest.intensity, depths=manifest.depths)
     seen_by = Input.of_card(saved)

@@ -11,9 +11,9 @@ from segpipe.cli import tables
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.export import ExportFormat
-from segpipe.report.words import score, signed
+from segpipe.report.words import signed
 
 
 def export(

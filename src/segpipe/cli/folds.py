@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from segpipe.cli import tables
-from segpipe.report.words import score
+from segpipe.common.words import score
 
 _COLUMNS = 5  # of numbers; with the names of scores, they fit into 80 characters
 

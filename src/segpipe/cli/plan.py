@@ -29,12 +29,12 @@ def plan(
     from segpipe.params.file import changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
     from segpipe.plan.sampled import sample_pictures
-    from segpipe.preprocess.cut import Cut
+    from segpipe.preprocess.splitting import SplitRule
 
     params = load_params()
     data = params.data
-    cut = Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate)
-    sampled = sample_pictures(_RAW, cut, [row.name for row in data.classes])
+    rule = SplitRule.of_params(data, data.on_near_duplicate)
+    sampled = sample_pictures(_RAW, rule, [row.name for row in data.classes])
     if backend := params.train.backend_to_set(os.environ):  # before Keras is imported
         os.environ["KERAS_BACKEND"] = backend
     begin = time.monotonic()

@@ -7,7 +7,7 @@ import typer
 
 from segpipe.cli import tables
 from segpipe.common.files import read_json
-from segpipe.report.words import score
+from segpipe.common.words import score
 
 
 def scores(

@@ -56,7 +56,7 @@ def _value(trial: "FrozenTrial") -> float:
 
 
 def _row(trial: "FrozenTrial", keys: list[str]) -> list[str]:
-    from segpipe.report.words import score
+    from segpipe.common.words import score
 
     mean_iou = score(trial.value, "–") if trial.state.name == "COMPLETE" else "–"
     values = (trial.params.get(key, "–") for key in keys)

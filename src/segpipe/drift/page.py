@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from segpipe.common.bands import displayed
-from segpipe.common.letters import dejavu, drawable
+from segpipe.common.fonts import dejavu, drawable
 from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
 from segpipe.common.words import percent

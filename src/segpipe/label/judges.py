@@ -13,7 +13,7 @@ from segpipe.common.raw import RAW
 from segpipe.common.records import MANIFEST
 from segpipe.common.splits import Split
 from segpipe.predict.predictor import Predictor, load_model
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.review.folds import CrossValidation, cross_validations
 from segpipe.review.revision import NotHere, Revision
 
@@ -68,8 +68,10 @@ def of_folds(scratch: Path) -> Iterator[Judge]:
         except NotHere as reason:
             raise UserError(f"the model of fold {fold} cannot be had: {reason}") from None
         params = revision.params()
-        cut = Cut(params["data.validation_share"], found.folds, fold, params["data.on_near_duplicate"])
-        every = cut.of(read_index(RAW)).splits
+        rule = SplitRule(
+            params["data.validation_share"], found.folds, fold, params["data.on_near_duplicate"]
+        )
+        every = rule.assign(read_index(RAW)).splits
         judged = ("val", "test") if fold == 0 else ("val",)
         yield Judge(load_model(model), {name: split for name, split in every.items() if split in judged})
 

@@ -10,7 +10,7 @@ from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_image
 from segpipe.common.shrink import factor_for, mean_of, rarest_first, rarest_of, shrunk
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.label.judges import Judge
 from segpipe.label.quality import SMALLEST, SURE, Judgement, Region
 from segpipe.label.suspects import Suspect, judged
@@ -18,7 +18,6 @@ from segpipe.predict.images import Input
 from segpipe.report import grids
 from segpipe.report.pages import Block, Figure, Section, Table, write_page
 from segpipe.report.params import ReportParams
-from segpipe.report.words import score
 
 MARKDOWN = "suspects.md"
 _AROUND = 0.25  # the margin that is shown on each side of a region, as a share of its edge

@@ -11,8 +11,8 @@ from segpipe.common.errors import UserError
 from segpipe.common.records import Tiles
 from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.shape import Input, Size
+from segpipe.preprocess.record_maker import resize_sample
 from segpipe.preprocess.tiles import Cutter, Record, starts
-from segpipe.preprocess.write import resize_sample
 from segpipe.train.samples import Arrays
 
 _PIXELS = 1 << 26  # of the pictures that are cut, in all

@@ -18,8 +18,8 @@ from segpipe.common.records import SUMMARY
 from segpipe.common.splits import Split
 from segpipe.plan.objects import Thickness
 from segpipe.plan.shape import Size
-from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
+from segpipe.preprocess.splitting import SplitRule
 
 _PICTURES, _SHARDS = 200, 8  # the most pictures to read, and shards to read them from
 _BYTES = 1 << 28  # the most bytes of encoded pictures to keep
@@ -48,7 +48,7 @@ class SampledPictures:
         return max(height * width for height, width in self.sizes)
 
 
-def sample_pictures(raw: Path, cut: Cut, names: Sequence[str]) -> SampledPictures:
+def sample_pictures(raw: Path, rule: SplitRule, names: Sequence[str]) -> SampledPictures:
     """Read about 200 training pictures, chosen by hash, and measure their objects.
 
     `names` are the classes by index. Raises UserError where fetch has written none, or wrote them for
@@ -57,7 +57,7 @@ def sample_pictures(raw: Path, cut: Cut, names: Sequence[str]) -> SampledPicture
     if not (raw / SUMMARY).is_file():
         raise UserError(f"{raw}: no pictures yet; `dvc repro fetch` writes them, then plan again")
     summary = read_json(raw / SUMMARY, "fetch")
-    assignment = cut.of(read_index(raw))
+    assignment = rule.assign(read_index(raw))
     training = {name for name, split in assignment.splits.items() if split == "train"}
     shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
     if not (samples := [*_chosen(shards, training)]):

@@ -12,12 +12,11 @@ import keras
 import numpy as np
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
 from segpipe.common.profile import Mark
-from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
-from segpipe.evaluate.tiles import Read, at_original, blended, predicted, tiled, tiles_of
+from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, require_finite, softmax
+from segpipe.evaluate.tiles import Read, rows_of, tiles_of
 from segpipe.evaluate.tta import augmented
 from segpipe.predict.foreign import ForeignCheck
 from segpipe.predict.images import Input, Seen
@@ -190,10 +189,9 @@ class Predictor:
 
         The network sees the picture at `size`; the rows are those of its `original` size.
         """
-        top = 0
-        parts = predicted(network, tiled(read, size, self.size), self.batch_size)
-        rows = blended(parts, size, self.size, len(self.classes))
-        for probabilities in at_original(rows, size, original, self.size[0]):
+        top, classes = 0, len(self.classes)
+        rows = rows_of(network, read, size, original, self.size, classes, self.batch_size)
+        for probabilities in rows:
             yield slice(top, top := top + len(probabilities)), probabilities
 
     def _results(
@@ -210,13 +208,6 @@ class Predictor:
             logits = network(np.stack([seen.pixels for seen in batch]))
             for seen, of_picture in zip(batch, logits, strict=True):
                 yield self.from_logits(of_picture, seen.original)
-
-
-def require_finite(logits: np.ndarray) -> np.ndarray:
-    """Return logits; raise UserError where they hold NaN or infinity."""
-    if not np.isfinite(logits).all():
-        raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-    return logits
 
 
 def _remarked(seen: Seen, image: Any) -> Seen:

@@ -12,10 +12,11 @@ from typing import Any
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, write_json
 from segpipe.common.nested import flat
+from segpipe.common.words import score
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report.analysis import lowest
 from segpipe.report.changes import Change, is_number
-from segpipe.report.words import MEAN_NAMES, score
+from segpipe.report.words import MEAN_NAMES
 
 SEEDS = "seeds"
 METRIC_NAMES = {f"original.{key}": name for key, name in MEAN_NAMES.items()}

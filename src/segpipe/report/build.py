@@ -14,13 +14,14 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.files import first_by_hash, replaces
 from segpipe.common.records import Manifest
 from segpipe.common.shrink import LONGEST
+from segpipe.common.words import score
 from segpipe.report import grids, zoom
 from segpipe.report.analysis import worst_samples
 from segpipe.report.pages import Block, Figure, Table, write_page
 from segpipe.report.params import ReportParams
 from segpipe.report.read import Pictures, Results, read_pictures
 from segpipe.report.sections import sections
-from segpipe.report.words import score, shortened
+from segpipe.report.words import shortened
 
 IN_GIT = 4  # fixed samples in the picture for Git
 _WHERE_IT_FAILS = (

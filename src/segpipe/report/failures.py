@@ -6,13 +6,13 @@ import pandas as pd
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.records import Manifest
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report import analysis, plots
 from segpipe.report.analysis import Group
 from segpipe.report.pages import Block, Figure, Section, Table
 from segpipe.report.read import Results
-from segpipe.report.words import score, some_of
+from segpipe.report.words import some_of
 
 
 def failures(results: Results, manifest: Manifest, size: str) -> list[Block]:

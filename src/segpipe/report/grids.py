@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from segpipe.common.classes import IGNORE, ClassTable, SegmentationClass
 from segpipe.common.files import replaces
-from segpipe.common.letters import class_labels, dejavu, drawable
+from segpipe.common.fonts import class_labels, dejavu, drawable
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,

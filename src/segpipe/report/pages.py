@@ -13,8 +13,9 @@ from PIL import Image
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces, write_text
 from segpipe.common.markdown import escaped
+from segpipe.common.words import score
 from segpipe.report import grids
-from segpipe.report.words import score, signed, yaml_line
+from segpipe.report.words import signed, yaml_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 

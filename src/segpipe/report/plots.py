@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.letters import class_labels, dejavu
+from segpipe.common.fonts import class_labels, dejavu
 from segpipe.report.analysis import Group, lowest
 from segpipe.report.grids import STYLE
 from segpipe.report.words import shortened

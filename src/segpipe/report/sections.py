@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 from segpipe.common.bands import in_words
-from segpipe.common.letters import dejavu, unnamed
+from segpipe.common.fonts import dejavu, unnamed
 from segpipe.common.nested import flat
 from segpipe.common.records import Manifest
 from segpipe.common.splits import SPLITS
-from segpipe.common.words import extent, percent
+from segpipe.common.words import extent, percent, score
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report import plots
 from segpipe.report.baseline import compared, verdict
 from segpipe.report.failures import failures
 from segpipe.report.pages import Block, Figure, Headline, Section, Table
 from segpipe.report.read import Results
-from segpipe.report.words import MEAN_NAMES, score, signed, some_of
+from segpipe.report.words import MEAN_NAMES, signed, some_of
 
 
 def sections(

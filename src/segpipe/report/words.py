@@ -7,13 +7,6 @@ MEAN_NAMES = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy"
 """Names for people of the scores of a whole data set, by key."""
 
 
-def score(value: Any, without: str = "absent") -> str:
-    """A score with four decimals, a count as it is, or `without` for None and NaN."""
-    if value is None or value != value:
-        return without
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
 def signed(difference: float | None) -> str:
     """A difference with its sign and the digits of a score; empty for None."""
     if difference is None:

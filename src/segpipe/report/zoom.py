@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from segpipe.common.bands import displayed
 from segpipe.common.classes import IGNORE, ClassTable
-from segpipe.common.letters import class_labels, dejavu, drawable
+from segpipe.common.fonts import class_labels, dejavu, drawable
 from segpipe.common.records import Manifest, read
 from segpipe.common.shrink import LONGEST, Shrinker, factor_for, mean_of, rarest_first, rarest_of
 from segpipe.common.windows import Mistakes

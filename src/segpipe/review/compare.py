@@ -11,10 +11,10 @@ from PIL import Image
 from segpipe.common.bands import caption, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import first_by_hash
-from segpipe.common.letters import class_labels, dejavu, unnamed
+from segpipe.common.fonts import class_labels, dejavu, unnamed
 from segpipe.common.records import Manifest, read, read_manifest
 from segpipe.common.shrink import LONGEST
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.params.load import load_params
 from segpipe.report import grids
 from segpipe.report.changes import MISSING, Change, changes
@@ -22,7 +22,7 @@ from segpipe.report.pages import Block, Figure, Section, Table, require_own, wri
 from segpipe.report.params import ReportParams
 from segpipe.report.plots import MOST_CLASSES
 from segpipe.report.read import Pictures, read_names, read_pictures
-from segpipe.report.words import score, shortened, signed, some_of, yaml_line
+from segpipe.report.words import shortened, signed, some_of, yaml_line
 from segpipe.report.zoom import read_wholes
 from segpipe.review import figures, git
 from segpipe.review.revision import HISTORY, METRICS, MINOR, SAMPLES, NotHere, Revision

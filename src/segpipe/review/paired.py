@@ -10,10 +10,11 @@ import numpy as np
 
 from segpipe.common.errors import CannotTell
 from segpipe.common.modelfile import MODEL
+from segpipe.common.words import score
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import Counts
 from segpipe.report.baseline import METRIC_NAMES, seeds_in
-from segpipe.report.words import score, shortened, signed
+from segpipe.report.words import shortened, signed
 from segpipe.review.chance import LEVEL, POWER, Spread, Verdict, compared, losses
 from segpipe.review.revision import COUNTS, Revision
 

@@ -8,7 +8,7 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.duplicates import Near
 from segpipe.fetch.ledger import Checked, Ledger
 from segpipe.fetch.sample import Problem, Sample
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.survey.stats import SampleStats
 
 
@@ -31,9 +31,10 @@ def across(
     good = (_checked(s, stats_of.get(s.name), len(bands)) for s in samples if s.name not in bad)
     for _ in ledger.good(good):
         pass
-    cut = Cut(validation_share).of(ledger.index)
-    counts = Counter(cut.splits.values())
-    return ledger.problems, [*ledger.near, *cut.near], {s: counts[s] for s in ("train", "val", "test")}
+    assignment = SplitRule(validation_share).assign(ledger.index)
+    sizes = Counter(assignment.splits.values())
+    counts = {split: sizes[split] for split in ("train", "val", "test")}
+    return ledger.problems, [*ledger.near, *assignment.near], counts
 
 
 def _checked(sample: Sample, stats: SampleStats | None, bands: int) -> Checked:

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from segpipe.common import cluster, locks
 from segpipe.common.errors import DIVERGED, LOST_HOST, UserError
-from segpipe.report.words import score
+from segpipe.common.words import score
 from segpipe.review import git
 from segpipe.sweep import attempt
 from segpipe.sweep.attempt import Attempt

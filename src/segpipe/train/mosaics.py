@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from segpipe.common.bands import displayed
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.files import first_by_hash
-from segpipe.common.letters import drawable, font_for
+from segpipe.common.fonts import drawable, font_for
 from segpipe.common.shrink import LONGEST, factor_for, mean_of, rarest_first, rarest_of, shrunk
 from segpipe.common.tiling import own_ranges
 from segpipe.common.windows import Mistakes

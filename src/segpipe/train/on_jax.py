@@ -39,12 +39,12 @@ class JaxEngine(Engine):
             multihost_utils.sync_global_devices("the hosts have met")
         of_hosts = f" of {hosts} hosts" if hosts > 1 else ""
         if used[0].platform != "gpu":
-            if devices.let_go() and len(used) > 1:
+            if devices.release_gpus() and len(used) > 1:
                 raise UserError(
                     f"train.devices = {params.devices}: this JAX computes on the CPU, not on the GPUs; "
                     "pip install 'jax[cuda13]', or set train.devices to 1"
                 )
-            return devices.on_cpu(len(used)) + of_hosts
+            return devices.cpu_sentence(len(used)) + of_hosts
         return f"running on {', '.join(device.device_kind for device in used)}{of_hosts}"
 
     def train_batches(

@@ -51,8 +51,8 @@ class TensorFlowEngine(Engine):
         # Grappler lets the parts of large gradient sums add up in any order, even with op determinism:
         # bits would differ from run to run. Speed is the same without it.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        devices.let_go()  # there may be one that this TensorFlow lacks the libraries for
-        return devices.on_cpu(1)
+        devices.release_gpus()  # there may be one that this TensorFlow lacks the libraries for
+        return devices.cpu_sentence(1)
 
     def jit_compile(self, wanted: bool | str) -> bool | str:
         """Leave XLA off on a CPU, where it halves the speed."""

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from segpipe.common.bands import displayed
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import replaces
-from segpipe.common.letters import Font, class_labels, drawable, font_for
+from segpipe.common.fonts import Font, class_labels, drawable, font_for
 from segpipe.train.samples import Arrays
 
 Preview = Callable[[int, np.ndarray], None]

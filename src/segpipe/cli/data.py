@@ -101,8 +101,10 @@ def _print_some(heading: str, lines: list[Any]) -> None:
 
 def _sizes(sizes: list[tuple[int, int]]) -> str:
     """Return smallest, median and largest by area, as width x height, which file managers show."""
+    from segpipe.common.words import width_by_height
+
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    named = [f"{width}x{height}" for height, width in ordered]
+    named = [width_by_height(size) for size in ordered]
     low, middle, high = named[0], named[len(named) // 2], named[-1]
     if low == high:
         return f"{low} px"

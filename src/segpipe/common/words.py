@@ -30,6 +30,11 @@ def extent(size: tuple[int, int]) -> str:
     return f"{height} x {width} px{which}"
 
 
+def width_by_height(size: tuple[int, int]) -> str:
+    """Return a size (height, width) as `640x480`, width first as file managers show it."""
+    return f"{size[1]}x{size[0]}"
+
+
 def few(found: Sequence[object], most: int = 5, between: str = ", ") -> str:
     """Return the first of what was found, in a line, and how many more there are; `none` for nothing."""
     more = f" and {len(found) - most} more" if len(found) > most else ""

@@ -1,25 +1,22 @@
 """The counts of each test image from which scores come, small enough for Git (`counts.json`).
 
-The file holds a compressed CSV table: a row an image, with its name and its pixels by class. Three
-things decide its form.
+The file holds a CSV table, packed by `common.packed`: a row an image, with its name and its pixels by
+class.
 
-* **Size.** Counts are nearly random numbers, which no compression makes much smaller: those of 4,000
-  images with 20 classes in each take 500 kB as they are. Where the file would have more than `_SMALL`
-  bytes (or `_BYTES_AN_IMAGE` of more images), the counts are rounded to as many significant bits as
-  fit. Rounding errs independently in each image, so the sum over them, which is scored, is more exact.
-* **Equal bytes.** bzip2 has one implementation. zlib and xz have several, which give other bytes.
-* **DVC.** A stage keeps its run cache only if each of its outs in Git is a metric or a plot, and DVC
-  complains of a metric that it cannot read. It reads a list in JSON, and finds no score in it.
+Counts are nearly random numbers, which no compression makes much smaller: those of 4,000 images with 20
+classes in each take 500 kB as they are. Where the file would have more than `_SMALL` bytes (or
+`_BYTES_AN_IMAGE` of more images), the counts are rounded to as many significant bits as fit. Rounding
+errs independently in each image, so the sum over them, which is scored, is more exact.
 """
 
-import base64
-import bz2
 import io
 import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from segpipe.common.packed import pack, unpack
 
 EXACT = 62  # significant bits that round no count
 _BITS = (EXACT, *range(10, 2, -1))
@@ -55,8 +52,7 @@ def decode(text: str) -> Counts:
     """Read what `encode` wrote. Raises ValueError where it is something else."""
     try:
         _, bits, packed = json.loads(text)
-        table = bz2.decompress(base64.b85decode(packed))
-        found = pd.read_csv(io.BytesIO(table), dtype={"name": str}, keep_default_na=False)
+        found = pd.read_csv(io.BytesIO(unpack(packed)), dtype={"name": str}, keep_default_na=False)
         classes = [name.removeprefix("truth_") for name in found if name.startswith("truth_")]
         truth, missed, more = (
             found[[f"{what}_{name}" for name in classes]].to_numpy(np.int64)
@@ -80,8 +76,7 @@ def _table(counts: Counts, bits: int) -> str:
         columns[f"truth_{name}"] = truth[:, number]
         columns[f"missed_{name}"] = truth[:, number] - hits[:, number]
         columns[f"more_{name}"] = predicted[:, number] - truth[:, number]
-    table = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
-    return base64.b85encode(bz2.compress(table.encode())).decode()
+    return pack(pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
 
 
 def levels(counts: np.ndarray, bits: int) -> np.ndarray:

@@ -92,8 +92,10 @@ def _print_survey(survey: Any, remarks: list[str]) -> None:
 
 def _sizes(sizes: list[tuple[int, int]]) -> str:
     """Return the smallest, median and largest size by area, as width x height as in file managers."""
+    from segpipe.common.words import width_by_height
+
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    texts = [f"{width}x{height}" for height, width in ordered]
+    texts = [width_by_height(size) for size in ordered]
     low, middle, high = texts[0], texts[len(texts) // 2], texts[-1]
     if low == high:
         return f"{low} px"

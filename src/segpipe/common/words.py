@@ -38,6 +38,11 @@ def extent(size: tuple[int, int]) -> str:
     return f"{height} x {width} px{which}"
 
 
+def width_by_height(size: tuple[int, int]) -> str:
+    """Return a size (height, width) as `640x480`, width first as file managers show it."""
+    return f"{size[1]}x{size[0]}"
+
+
 def few(items: Sequence[object], most: int = 5, between: str = ", ") -> str:
     """Return the first `most` items on one line, and how many more there are; `none` without items."""
     more = f" and {len(items) - most} more" if len(items) > most else ""

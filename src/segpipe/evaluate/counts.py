@@ -1,25 +1,22 @@
 """The counts of each test image from which scores come, small enough for Git (`counts.json`).
 
-The file holds a compressed CSV table: a row an image, with its name and its pixels by class. Three
-things decide its form.
+The file holds a CSV table, packed by `common.packed`: a row an image, with its name and its pixels by
+class.
 
-* **Size.** Counts are nearly random numbers, which no compression makes much smaller: those of 4,000
-  images with 20 classes in each take 500 kB as they are. If the file would exceed `_SMALL` bytes, and
-  `_BYTES_AN_IMAGE` for each image, the counts are rounded to as many significant bits as fit. Rounding
-  errors of the images are independent, so the sum over them, which is scored, is more exact.
-* **Equal bytes.** bzip2 has one implementation. zlib and xz have several, which give other bytes.
-* **DVC.** A stage keeps its run cache only if each of its outs in Git is a metric or a plot, and DVC
-  complains of a metric that it cannot read. It reads a list in JSON, and finds no score in it.
+Counts are nearly random numbers, which no compression makes much smaller: those of 4,000 images with 20
+classes in each take 500 kB as they are. If the file would exceed `_SMALL` bytes, and `_BYTES_AN_IMAGE`
+for each image, the counts are rounded to as many significant bits as fit. Rounding errors of the images
+are independent, so the sum over them, which is scored, is more exact.
 """
 
-import base64
-import bz2
 import io
 import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from segpipe.common.packed import pack, unpack
 
 EXACT = 62  # significant bits that round no count
 _BITS = (EXACT, *range(10, 2, -1))
@@ -55,7 +52,7 @@ def decode(text: str) -> Counts:
     """Read a text that `encode` wrote. Raises ValueError where the text is something else."""
     try:
         _, bits, packed = json.loads(text)
-        unpacked = io.BytesIO(bz2.decompress(base64.b85decode(packed)))
+        unpacked = io.BytesIO(unpack(packed))
         table = pd.read_csv(unpacked, dtype={"name": str}, keep_default_na=False)
         classes = [name.removeprefix("truth_") for name in table if name.startswith("truth_")]
         truth, missed, more = (
@@ -80,8 +77,7 @@ def _table(counts: Counts, bits: int) -> str:
         columns[f"truth_{name}"] = truth[:, number]
         columns[f"missed_{name}"] = truth[:, number] - hits[:, number]
         columns[f"more_{name}"] = predicted[:, number] - truth[:, number]
-    table = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
-    return base64.b85encode(bz2.compress(table.encode())).decode()
+    return pack(pd.DataFrame(columns).to_csv(index=False, lineterminator="\n"))
 
 
 def levels(counts: np.ndarray, bits: int) -> np.ndarray:

@@ -134,12 +134,10 @@ class _Table:
     def notes(self) -> list[Note]:
         """Say which rows are of no picture."""
         unused = [name for name in self._groups if name not in self._used]
+        if not unused:
+            return []
         count = f"{len(unused)} of {len(self._groups)} names"
-        return (
-            [Note(f"{self._path.name}: {count} are of no picture, such as {unused[0]}")]
-            if unused
-            else []
-        )
+        return [Note(f"{self._path.name}: {count} are of no picture, such as {unused[0]}")]
 
 
 def _name(file: str) -> str:

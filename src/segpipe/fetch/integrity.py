@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.common.bands import Bands
+from segpipe.common.words import width_by_height
 from segpipe.fetch.pictures import Decoded, decode_picture, in_rgb, turned
 from segpipe.fetch.pillow import open_whole, orientation_of
 from segpipe.fetch.sample import BadSampleError, Mask, Picture
@@ -53,8 +54,8 @@ def decode_pair(
         mask_turn = picture.orientation  # drawn on the stored pixels
     values = turned(values, mask_turn)
     if values.shape[:2] != picture.size:
-        expected = f"the image's size, {picture.width}x{picture.height} ({image_file})"
-        raise BadSampleError(mask_file, f"size {values.shape[1]}x{values.shape[0]}", expected)
+        expected = f"the image's size, {width_by_height(picture.size)} ({image_file})"
+        raise BadSampleError(mask_file, f"size {width_by_height(values.shape[:2])}", expected)
     return picture, values
 
 

@@ -23,13 +23,13 @@ Colours = Literal["grey", "rgb", "cmyk", "palette", "other"]
 
 READABLE = "a whole image (JPEG, PNG, TIFF, JPEG 2000, DICOM, GIF, BMP or WebP)"
 MOST_BYTES = 1 << 32
-"""Of a picture's samples in memory; its pixels are limited as Pillow limits them."""
+"""Bytes that a picture's samples may take in memory. Pillow's own limit applies to its pixels."""
 
 PNG = "PNG of 16 bits"
 CODESTREAM = b"\xff\x4f\xff\x51"  # begins JPEG 2000's data
 _JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", CODESTREAM)
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def format_of(data: bytes) -> str:
     """Return the format of a file that Pillow is not to read, by its content; empty for the others."""
     if data.startswith(_TIFF):
         return "TIFF"
-    if data.startswith(_PNG_SIGNATURE) and data[24:25] == b"\x10":
+    if data.startswith(PNG_SIGNATURE) and data[24:25] == b"\x10":
         return PNG
     if data.startswith(_JPEG_2000):
         return "JPEG 2000"

@@ -23,16 +23,15 @@ from segpipe.common.duplicates import NEAR, hash_distance
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.common.words import listed
+from segpipe.common.words import listed, width_by_height
 from segpipe.fetch import layouts
 from segpipe.fetch.integrity import decode_pair, mask_pixels
 from segpipe.fetch.layouts import matching
 from segpipe.fetch.ledger import Checked
 from segpipe.fetch.raw import check
 from segpipe.fetch.sample import BadSampleError, Files, Note, Problem, Sample
+from segpipe.fetch.stored import PNG_SIGNATURE
 from segpipe.fetch.tally import Tally, changes
-
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 Pair = tuple[Sample, Sample | None]  # a sample of the folder, and its correction
 
@@ -211,8 +210,8 @@ def _replaced(before: Checked, after: Checked, table: ClassTable, bands: Bands) 
     sample, file = before.sample, after.sample.mask
     old, new = decode_png(before.mask), decode_png(after.mask)
     if old.shape != new.shape:
-        found = f"labels of {new.shape[1]}x{new.shape[0]}"
-        raise BadSampleError(file, found, f"{old.shape[1]}x{old.shape[0]}, as {sample.mask}")
+        found = f"labels of {width_by_height(new.shape)}"
+        raise BadSampleError(file, found, f"{width_by_height(old.shape)}, as {sample.mask}")
     if before.hash and after.hash and hash_distance(before.hash, after.hash) > NEAR:
         found = f"another picture ({after.sample.image})"
         raise BadSampleError(file, found, f"that of the same name, {sample.image}")
@@ -226,7 +225,7 @@ def _with_values(
 ) -> bytes:
     """Return the PNG of a mask whose `different` pixels have the classes of `new`."""
     image, mask = sample.content.read()
-    if not (isinstance(mask, bytes) and mask.startswith(_PNG)):
+    if not (isinstance(mask, bytes) and mask.startswith(PNG_SIGNATURE)):
         raise BadSampleError(sample.mask, "a mask that is no PNG", "PNG masks, which keep all values")
     stored, turn = mask_pixels(mask, sample.mask, table.by_colour)
     if turn != 1:

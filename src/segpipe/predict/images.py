@@ -13,7 +13,7 @@ from segpipe.common.bands import Bands, numbers
 from segpipe.common.codec import invalid_pixels
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize, Tiles, read_bands, read_tiles
-from segpipe.common.words import percent
+from segpipe.common.words import percent, width_by_height
 from segpipe.fetch.pictures import decode_picture, decode_stored
 from segpipe.fetch.pillow import is_kept, of_pillow, open_one
 from segpipe.fetch.sample import BadSampleError, unreadable
@@ -83,7 +83,7 @@ class Input:
             return self.size, self.resize
         scaled = self.tiles.scaled(original)
         if min(scaled) < 1:
-            found = f"{original[1]}x{original[0]} px, less than one at scale {self.tiles.scale:g}"
+            found = f"{width_by_height(original)} px, less than one at scale {self.tiles.scale:g}"
             raise BadSampleError(name, found, "a larger picture")
         return scaled, "stretch"
 

@@ -21,6 +21,7 @@ from segpipe.common.files import name_hash
 from segpipe.common.records import Tiles
 from segpipe.common.splits import Split
 from segpipe.common.tiling import own_ranges
+from segpipe.common.words import width_by_height
 from segpipe.preprocess.intensity import Levels, fit_encoded
 from segpipe.preprocess.resize import resize_mask
 
@@ -112,7 +113,7 @@ class Cutter:
         if min(scaled) < 1:
             raise UserError(
                 f"{features['name'].decode()}: data.tiles.scale = {self.tiles.scale:g} makes its "
-                f"{original[1]}x{original[0]} px less than one pixel; raise it, or leave the picture out"
+                f"{width_by_height(original)} px less than one pixel; raise it, or leave the picture out"
             )
         image = fit_encoded(features["image"], self.levels, scaled, "stretch")
         small = mask if scaled == original else resize_mask(mask, scaled, "stretch")

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from segpipe.common.words import width_by_height
 from segpipe.fetch import pictures, pillow
 from segpipe.fetch.duplicates import picture_hash
+from segpipe.fetch.params import MOST_BANDS
 from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.pillow import SWAPPING, orientation_of
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
 from segpipe.fetch.stored import format_of, readable
 from segpipe.survey.masks import MaskStats, mask_stats
 
-MOST_BANDS = 16  # that segpipe takes
 _DRAFT = (64, 64)  # the least size of the reduced copy from which a photograph's hash is computed
 
 
@@ -47,8 +48,8 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
     upright = stored[::-1] if turn in SWAPPING else stored
     fitting = {None: (stored, upright), True: (upright,), False: (stored,)}[sample.upright]
     if of_mask.size not in fitting:
-        expected = f"the image's size, {_extent(fitting[0])} ({sample.image})"
-        return Problem(sample.mask, f"size {_extent(of_mask.size)}", expected)
+        expected = f"the image's size, {width_by_height(fitting[0])} ({sample.image})"
+        return Problem(sample.mask, f"size {width_by_height(of_mask.size)}", expected)
     return SampleStats(
         sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=remark,
         hash=picture_hash(reduced), digest=_digest(image), mask=of_mask,
@@ -87,7 +88,3 @@ def _remark(stored: Image.Image) -> str:
     if "A" in stored.mode or "transparency" in stored.info:
         return "an alpha channel: it is dropped"
     return ""
-
-
-def _extent(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"

@@ -12,6 +12,7 @@ from pycocotools import mask
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.fields import first_error
+from segpipe.common.words import width_by_height
 from segpipe.fetch.layouts import polygons
 from segpipe.fetch.sample import BadSampleError, Mask
 
@@ -159,7 +160,8 @@ class Annotated:
         try:
             return label, self._lengths(one.segmentation or [], size)
         except ValueError as error:
-            expected = f"pairs of numbers x and y, or run lengths, of a picture of {size[1]}x{size[0]}"
+            picture = f"a picture of {width_by_height(size)}"
+            expected = f"pairs of numbers x and y, or run lengths, of {picture}"
             raise BadSampleError(self.file, f"annotation {one.id} has {error}", expected) from None
 
     def _lengths(self, shape: list[list[float]] | Runs, size: tuple[int, int]) -> np.ndarray:

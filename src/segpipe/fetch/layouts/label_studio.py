@@ -1,8 +1,8 @@
 """Label Studio's export as JSON or JSON_MIN, with the pictures in the folder (https://labelstud.io).
 
-Regions are drawn in the order of the results, later over earlier, as Label Studio lists them. Of several
-annotations of a task the ground truth counts, else the latest; cancelled ones, drafts and predictions do
-not. An annotation without regions says that nothing is there; a task without annotation is left out.
+Regions are drawn in the order of the results, later over earlier, as Label Studio lists them. If a task
+has several annotations, the ground truth counts, else the latest; cancelled ones, drafts and predictions
+do not. An annotation without regions says that nothing is there; a task without annotation is left out.
 Pictures are found by their names, with or without the prefix of an upload. The split is the word
 `train`, `val` or `test` in the name of the JSON file or of the picture's folder.
 """
@@ -141,7 +141,8 @@ def _tasks(root: Path) -> Iterator[tuple[Path, Task | Problem]]:
                 task = Task.model_validate(_whole(entry) if whole else _of_row(entry))
             except pydantic.ValidationError as error:
                 called = f"{matching.relative(root, file)} (task {entry.get('id')})"
-                yield (file, Problem(called, first_error(error), "a task as Label Studio exports it"))
+                expected = "a task as Label Studio exports it"
+                yield file, Problem(called, first_error(error), expected)
                 continue
             if whole:
                 yield file, task

@@ -25,9 +25,9 @@ from rich.progress import track
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
 from segpipe.common.fields import first_error
-from segpipe.fetch.integrity import readable
 from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
+from segpipe.fetch.stored import readable
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
 _LARGEST = 100_000  # pixels: Pillow takes half a minute for a circle of a million
@@ -168,10 +168,8 @@ def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | P
         if image and os.path.isfile(image):  # noqa: PTH113  other than Path, it bears any name
             yield name, Labelled(image.resolve(), path.resolve(), table, file)
         else:
-            yield (
-                name,
-                Problem(file, "no image for its partner", "the image beside it, of the same stem"),
-            )
+            expected = "the image beside it, of the same stem"
+            yield name, Problem(file, "no image for its partner", expected)
         for same in images.values() if image and image not in beside else [beside]:
             if image in same:
                 same.remove(image)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from segpipe.common.classes import ClassTable, class_name
+from segpipe.common.words import width_by_height
 from segpipe.fetch.layouts import lists, looks, matching, pairs, partners, polygons, texts
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
 from segpipe.fetch.layouts.partners import Matched
@@ -59,8 +60,8 @@ class Layers:
             covered = _covered(path, file)
             drawing = drawing if drawing.size else np.zeros(covered.shape, np.int32)
             if covered.shape != drawing.shape:
-                expected = f"that of the others, {drawing.shape[1]}x{drawing.shape[0]}"
-                size = f"size {covered.shape[1]}x{covered.shape[0]}"
+                expected = f"that of the others, {width_by_height(drawing.shape)}"
+                size = f"size {width_by_height(covered.shape)}"
                 raise BadSampleError(file, size, expected)
             drawing[covered] = number
         labels = [label for label, _ in masks]

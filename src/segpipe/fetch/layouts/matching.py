@@ -1,4 +1,4 @@
-"""What the names of folders and files tell: which files are data, what holds masks, what is a split."""
+"""Roles, splits and names that the paths of files tell."""
 
 import functools
 import re

@@ -2,7 +2,7 @@
 
 The format of https://github.com/MIC-DKFZ/nnUNet, versions 1 and 2. A single `NAME_0000.png` may be an
 RGB picture. `imagesTs` with `labelsTs` is the test split; without labels it is not used. `dataset.json`
-names the values. Of regions that overlap (`[1, 2, 3]` and `[2, 3]`), a pixel is of the smallest that
+names the values. Where regions overlap (`[1, 2, 3]` and `[2, 3]`), a pixel belongs to the smallest that
 holds it, which is how nnU-Net itself writes regions into one mask.
 """
 

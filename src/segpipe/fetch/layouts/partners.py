@@ -32,7 +32,7 @@ _RANKS = (
     (re.compile("classaug$", re.IGNORECASE), 2),  # more of Pascal VOC's masks
     (re.compile("colou?r|instance|panoptic|preview|overlay|vis|depth", re.IGNORECASE), 0),
 )
-"""How well a file with such an ending serves as a mask; any other is a 1."""
+"""Rank of a file as a mask, by its ending: higher is better, other endings have 1."""
 
 _BESIDE = re.compile("object|edge|contour|boundar|human|coarse", re.IGNORECASE)
 """Names of what often lies beside better masks, and looks like masks too."""

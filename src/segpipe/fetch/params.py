@@ -102,7 +102,7 @@ class FetchParams(Section):
     synthetic: SyntheticParams
     bands: Annotated[Bands, PlainValidator(_bands)]  # of the pictures, in the order the network sees
     on_bad: Literal["auto", "error", "skip"]  # auto: error for a folder, else skip
-    # What becomes of a picture that looks like one of another split; `preprocess` reads it too.
+    # Applies to pictures that look like one of another split; `preprocess` reads it too.
     on_near_duplicate: OnNear
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
     ignore: tuple[MaskValueParam, ...]  # that count in neither loss nor score

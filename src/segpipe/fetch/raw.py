@@ -161,7 +161,7 @@ def _decoded(
 
 
 def _features(checked: Checked, depths: Counter[str]) -> tfrecord.Features:
-    """Return what data/raw holds of a sample; count the type of its pixels."""
+    """Return the features of a sample in data/raw; count the type of its pixels."""
     depths[checked.depth] += 1
     sample = checked.sample
     group = {"group": sample.group.encode()} if sample.group else {}

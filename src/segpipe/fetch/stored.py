@@ -19,7 +19,7 @@ from segpipe.common.errors import brief
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 
 Colours = Literal["grey", "rgb", "cmyk", "palette", "other"]
-"""What the bands of a file mean; bands after those of a colour are alpha or the like."""
+"""The meaning of a file's bands; bands after the colours are alpha or the like."""
 
 READABLE = "a whole image (JPEG, PNG, TIFF, JPEG 2000, DICOM, GIF, BMP or WebP)"
 MOST_BYTES = 1 << 32
@@ -89,9 +89,9 @@ def _opener(kind: str) -> Callable[[bytes, str], Stored]:
     return codecs.open_png if kind == PNG else codecs.open_jpeg_2000
 
 
-def several(file: str, count: int | str, what: str, of: str = "") -> BadSampleError:
+def several(file: str, count: int | str, unit: str, prefix: str = "") -> BadSampleError:
     """Return the error for a file that holds more than one picture."""
-    found = f"{of}holds {count} {what}; segpipe takes single pictures"
+    found = f"{prefix}holds {count} {unit}; segpipe takes single pictures"
     return BadSampleError(file, found, "one picture a file")
 
 
@@ -135,7 +135,7 @@ def _refuse_nifti(data: bytes, file: str) -> Stored:
 
 
 def _unzipped(data: bytes, size: int) -> bytes:
-    """Return the first bytes of what gzip packed."""
+    """Return the first bytes of the content of a gzip file."""
     try:
         return zlib.decompressobj(31).decompress(data[:65536], size)
     except zlib.error:

@@ -56,10 +56,9 @@ def decode(text: str) -> Tally:
 
 
 def changes(before: Tally, after: Tally) -> str:
-    """Say how masks changed: `312 masks, 24 changed: pet +1.2 %`; nothing where none did.
+    """Return how masks changed: `312 masks, 24 changed: pet +1.2 %`; nothing where none did.
 
-    The shares are those by which the pixels of a class in all masks became more or fewer, the largest
-    first.
+    The shares tell by how much the pixels of a class in all masks grew or shrank, the largest first.
     """
     common = before.digests.keys() & after.digests.keys()
     counts = {

@@ -52,7 +52,7 @@ def head(path: Path) -> str:
 
 
 def lost(path: Path) -> str | None:
-    """Return what a file holds if its content never came, in words for an error; None for any other."""
+    """Return, in words for an error, why a file has no content; None where it has some."""
     start = head(path).lstrip()
     if start.startswith(UNFETCHED.decode()):
         return POINTER
@@ -68,7 +68,7 @@ def read(path: Path, most: int = _MOST) -> str:
 
 
 def model(path: Path, kind: type[Model]) -> Model:
-    """Return what a JSON file holds. Raises UserError where it is not of that kind."""
+    """Return the content of a JSON file. Raises UserError where it is not of that kind."""
     try:
         return kind.model_validate_json(content(path, _MOST_LIST))
     except pydantic.ValidationError as error:

@@ -169,7 +169,7 @@ class _Sweep:
             self._complete(one)
         elif (said := one.attempt.error).startswith(_DIVERGED):
             self._give_up(one, TrialState.PRUNED, said.partition(";")[0])
-        elif re.match("the host .* was lost", said) and one.trial.number not in self.lost:
+        elif re.match("the host .* (was lost|had no room)", said) and one.trial.number not in self.lost:
             print(f"{one.attempt.name}: {said}", flush=True)
             self.lost.add(one.trial.number)
             self.waiting.append(one.trial)

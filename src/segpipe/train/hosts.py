@@ -78,7 +78,14 @@ def _away(job: "Job", host: str) -> "Trained":
     actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=gpus, resources=there)(_Host)
     other, lost = actor.remote(), f"the host {host} was lost"
     try:
-        _equip([other], job, keeps=True)
+        try:
+            _equip([other], job, keeps=True)
+        except ray.exceptions.GetTimeoutError:
+            room = f"1 CPU and {gpus} GPU" if gpus else "1 CPU"
+            raise UserError(
+                f"the host {host} had no room within {_PATIENCE} s: training needs {room} (`ray status` "
+                f"shows what is in use); {_AGAIN}"
+            ) from None
         print(f"training on {host}", flush=True)
         running = other.train_alone.remote()
         while not ray.wait([running], timeout=_BEAT)[0]:

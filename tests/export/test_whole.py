@@ -16,14 +16,14 @@ from whole_networks import SIZE, card, export, network, photo
 from segpipe.common.errors import UserError
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import read_card
-from segpipe.common.records import read_manifest
+from segpipe.common.records import Tiles, read_manifest
 from segpipe.evaluate.tiles import weights
 from segpipe.export import matrices
 from segpipe.export.agreement import Agreement
 from segpipe.export.matrices import Span
 from segpipe.export.run import _objection
 from segpipe.export.runtimes import FORMATS
-from segpipe.export.whole import _AtOnce, picture_type
+from segpipe.export.whole import _AtOnce, _Tiled, picture_type
 from segpipe.predict.predictor import Predictor, load_model
 from segpipe.preprocess.intensity import Levels
 from segpipe.preprocess.resize import resize_pixels
@@ -78,6 +78,19 @@ def test_a_span_that_grows_is_interpolated_between_pixel_centres():
     np.testing.assert_allclose(found, [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
 
 
+@pytest.mark.parametrize("real", [tf.float32, tf.float64], ids=lambda real: real.name)
+@pytest.mark.parametrize(
+    ("edge", "scale", "seen"), [(90, 0.35, 31), (45, 0.7, 31), (1290, 1.55, 2000), (80_001, 0.5, 40_001)]
+)
+def test_tiles_scale_an_edge_to_the_size_of_predict_in_any_real_type(edge, scale, seen, real):
+    """31.5 is 31 where the scale's float64 is below its decimals; all edges of a photograph too."""
+    tiled = _Tiled(None, scale, real)
+    assert int(tiled._scaled(tf.constant(edge))) == seen
+    edges = np.arange(1, 4001)
+    expected = [Tiles(scale).scaled((one, one))[0] for one in edges.tolist()]
+    assert tiled._scaled(tf.constant(edges, tf.int32)).numpy().tolist() == expected
+
+
 WAYS = {
     "stretch": {"resize": "stretch"},
     "pad": {"resize": "pad"},
@@ -98,7 +111,7 @@ RUNS = [
 def test_masks_and_confidences_are_those_of_predict_at_any_size(name, changes, rng, tmp_path):
     model, of = network(), card(**changes)
     predict, predictor = export(name, model, of, tmp_path), Predictor(model, of)
-    for size in ((32, 64), (150, 97), (20, 31), (75, 130)):
+    for size in ((32, 64), (150, 97), (20, 31), (75, 130), (45, 85)):
         image = photo(rng, *size)
         (mask,), (confidence,) = predict(image[None])
         assert_same(name, mask, predictor.predict(image))

@@ -68,8 +68,8 @@ def test_the_models_content_decides_whether_train_runs_again_and_nothing_before_
     shown = yaml.safe_load(run("segpipe", "info", cwd=project).stdout)
     assert shown["init"] == {
         "sha256": digests[1],
-        "layers": {"taken": 23, "of": 23},
-        "classes": {"taken": ["pet", "background", "border"], "new": []},
+        "layers": {"taken": 23, "of": 23, "not": []},
+        "classes": {"taken": ["pet", "background", "border"], "new": [], "dropped": []},
     }
     assert digests[0] != digests[1]
     resolved = yaml.safe_load((project / "results/train/params.yaml").read_text())

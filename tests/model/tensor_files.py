@@ -17,7 +17,7 @@ def torch_legacy(tensors, keys=None):
     """A checkpoint as PyTorch 1.5 writes it, of (storage's key, storage, offset, shape, strides)."""
     storages = {key: storage for key, storage, *_ in tensors.values()}
     pickled = b"".join(_plain(name) + _tensor(*tensor) for name, tensor in tensors.items())
-    return torch_envelope(b"(" + pickled + b"d") + b"".join(
+    return torch_envelope(b"}(" + pickled + b"u") + b"".join(
         [
             pickle.dumps(list(storages) if keys is None else keys, 2),
             *(len(s).to_bytes(8, "little") + s.tobytes() for s in storages.values()),

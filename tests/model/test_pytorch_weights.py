@@ -129,6 +129,21 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
         assert not (tmp_path / "encoder").exists()
 
 
+def test_a_suffix_of_capitals_is_read_and_an_unknown_one_is_named(tmp_path):
+    given = tmp_path / "given.SAFETENSORS"
+    given.write_bytes(safetensors(GIVEN["efficientnet_lite0"]))
+    assert fetch(given, "efficientnet_lite0", tmp_path / "encoder").weights.is_file()
+    for suffix in (".pt", ".bin", ".H5"):
+        other = given.rename(tmp_path / f"given{suffix}")
+        with pytest.raises(UserError) as caught:
+            fetch(other, "efficientnet_lite0", tmp_path / "encoder")
+        assert str(caught.value) == (
+            f"{other}: weights in a file of suffix '{suffix}'; expected Keras' (.weights.h5 or .h5) or "
+            "PyTorch's (.pth or .safetensors): rename it if it is one of these"
+        )
+        given = other
+
+
 def test_imagenet_weights_that_keras_lacks_are_refused_with_how_to_get_them(tmp_path):
     with pytest.raises(UserError) as caught:
         fetch("imagenet", "efficientnet_lite0", tmp_path / "encoder")

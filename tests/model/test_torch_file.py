@@ -4,6 +4,7 @@ import pickle
 import re
 import resource
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_no_code_of_a_file_runs(path, tmp_path):
         at_keys = torch_legacy({})[: -len(pickle.dumps([], 2))]
         for content in (attack + b".", torch_envelope(attack), at_keys + attack + b"."):
             message = refused(path, content)
-            assert re.search(r"it asks for [\w.]+", message), message
+            assert re.search(r"it asks for [\w.]+|it has the opcode \w+", message), message
             assert not marker.exists()
             seen += 1
     assert seen == 3 * 24
@@ -112,9 +113,10 @@ def test_a_pickle_cannot_change_what_its_names_stand_for(path):
         b"torch._utils\n_rebuild_tensor_v2",
         b"torch\nFloatStorage",
     ):
-        message = refused(path, torch_envelope(b"c" + name + b"\n(N}V__defaults__\nI1\n\x85stb"))
-        assert "__defaults__" in message
-    assert _Unpickler._view.__defaults__ is None
+        for state in (b"}X\x05\x00\x00\x00ownedK\x01s", b"N}X\x05\x00\x00\x00ownedK\x01s\x86"):
+            message = refused(path, torch_envelope(b"c" + name + b"\n" + state + b"b"))
+            assert "it sets attributes of something else than a dictionary" in message
+    assert not vars(_Unpickler._view)
 
 
 def test_a_file_cut_short_anywhere_is_refused(path):
@@ -149,7 +151,7 @@ def test_a_changed_byte_makes_no_other_error_than_one_line(path):
         torch_envelope(b"}", magic=1) + pickle.dumps([], 2),
         torch_envelope(b"}", little_endian=False) + pickle.dumps([], 2),
         torch_envelope(b"]"),
-        torch_envelope(b"(X\x01\x00\x00\x00aK\x01d") + pickle.dumps([], 2),
+        torch_envelope(b"}X\x01\x00\x00\x00aK\x01s") + pickle.dumps([], 2),
         torch_legacy(TENSORS, keys=["a", "c"]),
         torch_legacy(TENSORS, keys=["b", "a"]),
         torch_legacy(TENSORS, keys=["a"]),
@@ -171,6 +173,22 @@ def test_a_large_index_takes_no_memory(path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert read_torch(path) == {}
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
+
+
+def test_a_large_length_takes_no_memory(path):
+    """Eleven bytes that announce 600 MB, for which Python's unpickler makes room before it reads."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    message = refused(path, b"\x80\x05\x96" + (600_000_000).to_bytes(8, "little"))
+    assert "it has the opcode BYTEARRAY8, which a state dict never has" in message
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
+
+
+def test_an_ordered_dictionary_may_have_attributes_which_are_not_read(path):
+    """PyTorch's state dicts are such ones, with `_metadata`."""
+    state = OrderedDict()
+    state._metadata = {"version": 1}
+    path.write_bytes(torch_envelope(pickle.dumps(state, 2)[2:-1]) + pickle.dumps([], 2))
+    assert read_torch(path) == {}
 
 
 def test_the_newer_format_is_refused_with_what_to_save_instead(path):

@@ -1,6 +1,7 @@
 """Starting from a saved model: what fits is taken, classes by name, nothing is guessed in silence."""
 
 import dataclasses
+import json
 import zipfile
 from pathlib import Path
 
@@ -226,9 +227,35 @@ def test_the_card_says_what_was_taken_of_which_file_and_no_path(init):
     _, taken = started(init, manifest("road", "tree"))
     assert taken.card == {
         "sha256": init.digest,
-        "layers": {"taken": 9, "of": 9},
-        "classes": {"taken": ["road"], "new": ["tree"]},
+        "layers": {"taken": 9, "of": 9, "not": []},
+        "classes": {"taken": ["road"], "new": ["tree"], "dropped": ["car", "sky"]},
     }
+
+
+def test_the_card_names_all_that_was_not_taken(tmp_path):
+    """The model has another encoder and decoder, and saw other bands."""
+    init = saved(ROAD, tmp_path)
+    records = dataclasses.replace(ROAD, bands=(1, 2, 3, 4))
+    section = SECTION | {"encoder": SECTION["encoder"] | {"alpha": 0.5}}
+    card = take(network(records, "pix2pix", seed=1), init, records, section).card
+    assert card["layers"] == {"taken": 5, "of": 7, "not": ["up_1_conv", "logits"]}
+    assert card["classes"] == {
+        "taken": [],
+        "new": ["road", "car", "sky"],
+        "dropped": ["road", "car", "sky"],
+    }
+    assert card["adapted"] == "encoder/conv_1"
+    assert card["encoders"] == ["a small one (alpha 1.0)", "a small one (alpha 0.5)"]
+    assert json.loads(json.dumps(card)) == card
+
+
+def test_a_first_convolution_that_was_not_taken_is_said_to_start_anew(init):
+    _, taken = started(init, dataclasses.replace(ROAD, bands=(1,)))
+    first, *others = taken.layers
+    anew = dataclasses.replace(taken, layers=others, others=[first], adapted=None)
+    assert anew.describe().endswith(
+        "it saw RGB, and these records have band 1: encoder/conv_1 was not taken and starts anew"
+    )
 
 
 def test_lines_name_some_layers_and_count_the_rest(init):

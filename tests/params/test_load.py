@@ -77,6 +77,8 @@ def test_params_cannot_be_changed_once_read():
         ("train__sampling", {"border": float("nan")}, "the weight of 'border' is nan; expected a num"),
         ("train__sampling", {"border": float("inf")}, "the weight of 'border' is inf; expected a num"),
         ("train__sampling", {"border": "5"}, "train.sampling: the weight of 'border' is '5'; expected"),
+        ("train__sampling", {}, "train.sampling: no class has a weight; expected 'uniform', 'balan"),
+        ("train__class_weights", {}, "train.class_weights: no class has a weight; expected 'none'"),
         ("train__sampling", "rare", "train.sampling = 'rare': input should be 'uniform', 'balanced' or"),
         ("train__sampling", 5, "train.sampling = 5: input should be 'uniform', 'balanced' or weights"),
         ("evaluate__tta__scales", [1, 0], "tta.scales.1 = 0: input should be greater than or equal to"),

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ import pytest
 from helpers import error_line, make_project, run, run_stage, runs_of, set_params, start
 from loopback import FIRST, OTHER
 
+from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
+from segpipe.train import hosts
 
 pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
 pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
@@ -270,6 +273,26 @@ def test_too_few_hosts_are_an_error_that_says_how_many_and_how_long_it_waited(cl
         "error: train.hosts = 4 needs 1 CPU free on 4 hosts, but fewer of the 2 hosts in the Ray "
         "cluster had that within 60 s; add hosts (`ray start --address=...`), or lower train.hosts\n"
     )
+
+
+def test_a_host_without_room_is_told_from_one_that_fell_silent(monkeypatch):
+    """Its process does not start within 60 s; a silent one has started."""
+    import ray
+
+    job = MagicMock()
+    monkeypatch.setattr(ray, "remote", MagicMock())
+    monkeypatch.setattr(ray, "get", MagicMock(side_effect=ray.exceptions.GetTimeoutError))
+    monkeypatch.setattr(hosts, "_has_gpus", lambda: False)
+    with pytest.raises(UserError) as caught:
+        hosts._train_on_one_host(job, "10.0.0.2")
+    assert str(caught.value) == (
+        "no room on the host 10.0.0.2 within 60 s: training needs 1 CPU (`ray status` shows what is in "
+        "use); run the same command again to go on"
+    )
+    monkeypatch.setattr(hosts, "_send_files", MagicMock())
+    monkeypatch.setattr(ray, "wait", lambda *_, **__: ([], []))
+    with pytest.raises(UserError, match=r"^lost the host 10\.0\.0\.2, .* no sign of life for 30 s;"):
+        hosts._train_on_one_host(job, "10.0.0.2")
 
 
 WITHOUT_RAY = """

@@ -19,9 +19,10 @@ Result = TypeVar("Result")
 
 _MOST, _HEAVIEST = 16, 1 << 25  # items and bytes of a chunk; one item may weigh more
 _RETRIES = 3
-_HELLO = (
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # the preface of HTTP/2, which Ray speaks; TLS answers it too
-)
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # begins HTTP/2, which Ray speaks; TLS refuses it, aloud
+_SETTINGS = b"\x04\x00\x00\x00\x00\x00"  # begins the answer, behind a length of three bytes
+_TRIES = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_py_gcs_connect_timeout_s": "10"}
+"""How often and how long Ray tries to connect; by itself it tries for 12 minutes."""
 
 
 @contextlib.contextmanager
@@ -34,34 +35,42 @@ def connected(asker: str, **variables: str) -> Iterator[None]:
     if importlib.util.find_spec("ray") is None:
         raise UserError(f"{asker} needs Ray, which is not here; pip install -e '.[cluster]'")
     address = os.environ.get("RAY_ADDRESS", "")
-    try:  # Ray itself would try for two minutes, and then crash
-        host, _, port = address.rpartition(":")
-        with socket.create_connection((host, int(port)), 10) as connection:
-            connection.sendall(_HELLO)
-            connection.recv(1)  # a frozen process accepts connections too
-    except (OSError, ValueError):
+    if not _answers(address):
         raise UserError(
             f"{asker}, but no Ray cluster answers at RAY_ADDRESS = {address!r}; start one (`ray start "
             "--head`), and set RAY_ADDRESS to its address, such as 10.0.0.1:6379"
-        ) from None
+        )
+    for name, value in _TRIES.items():
+        os.environ.setdefault(name, value)
     import ray
 
     code = {"py_modules": [str(Path(segpipe.__file__).parent)]}
     environment = {**code, "env_vars": variables}
     at_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        with quiet():
+    with quiet():
+        try:
             ray.init(address, logging_level="error", log_to_driver=False, runtime_env=environment)
-    except (RuntimeError, ConnectionError, ValueError) as error:
-        raise UserError(
-            f"this host cannot use the Ray cluster at {address} ({brief(error)}); is Ray started here "
-            f"too (`ray start --address={address}`)?"
-        ) from None
+        except (RuntimeError, ConnectionError, ValueError) as error:
+            raise UserError(
+                f"this host cannot use the Ray cluster at {address} ({brief(error)}); is Ray started "
+                f"here too (`ray start --address={address}`)?"
+            ) from None
     signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own raises SystemExit
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _answers(address: str) -> bool:
+    """Whether a server of HTTP/2 answers within 10 seconds; a frozen process accepts connections too."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), 10) as connection:
+            connection.sendall(_HELLO)
+            return connection.recv(len(_SETTINGS) + 3)[3:] == _SETTINGS
+    except (OSError, ValueError):
+        return False
 
 
 def ordered_map(

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 
 DIVERGED = "the loss is "
-LOST_HOST = "lost the host "
-"""How these two errors of training begin: `segpipe sweep` reads a trial's log."""
+LOST_HOST, NO_ROOM = "lost the host ", "no room on the host "
+"""How these errors of training begin: `segpipe sweep` reads a trial's log."""
 
 
 def brief(error: BaseException | str) -> str:

@@ -19,6 +19,8 @@ from segpipe.export.matrices import Span, blending, product, product_in_8_bits, 
 from segpipe.export.signature import CONFIDENCE, IMAGE, MASK, Graph
 from segpipe.preprocess.intensity import Levels
 
+_KNOWN = 1 << 16  # edges in a table, 256 KB
+
 
 def predictor_graph(
     model: keras.Model, card: dict[str, Any], batch: int | None = None, real: tf.DType = tf.float64
@@ -118,7 +120,7 @@ class _Tiled:
         One row of tiles is predicted at a time, to bound memory.
         """
         (height, width), classes = self.network.size, self.network.classes
-        scaled = [self._scaled(edge) for edge in original]
+        scaled = tf.unstack(self._scaled(tf.stack(original)), 2)
         tops, lefts = (tile_starts(*edge) for edge in zip(scaled, self.network.size, strict=True))
         down = self._back(tops, height, scaled[0], original[0])
         across = self._back(lefts, width, scaled[1], original[1])
@@ -149,8 +151,16 @@ class _Tiled:
         start = tf.constant(0), nothing
         return tf.while_loop(lambda row, _: row < tf.size(tops), add, start, shapes)[1]
 
-    def _scaled(self, edge: Any) -> Any:
-        return tf.cast(tf.cast(edge, self.real) * self.scale + 0.5, tf.int32)
+    def _scaled(self, edges: Any) -> Any:
+        """Return edges as the network sees them, int32, as `Tiles.scaled`.
+
+        float32 rounds some ties in another way, so that a table has all edges up to a JPEG's largest.
+        """
+        scaled = tf.cast(tf.cast(edges, self.real) * self.scale + 0.5, tf.int32)
+        if self.real == tf.float64 or self.scale == 1:
+            return scaled
+        table = tf.constant((np.arange(_KNOWN) * self.scale + 0.5).astype(np.int32))
+        return tf.where(edges < _KNOWN, tf.gather(table, tf.minimum(edges, _KNOWN - 1)), scaled)
 
     def _canvas(self, pixels: Any, original: list, scaled: list) -> Any:
         """Return the pictures as the network sees them, at least as large as a tile."""

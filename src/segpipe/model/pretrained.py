@@ -26,6 +26,7 @@ _WEIGHTS = "backbone.weights.h5"
 _IMAGENET_SIZE = (224, 224)
 """The input size of the ImageNet checkpoint; its weights serve every size."""
 _READERS = {".pth": read_torch, ".safetensors": read_safetensors}
+_KERAS = (".h5", ".keras")
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,14 @@ def _load(params: EncoderParams) -> keras.Model:
             f"model.encoder.weights: there is no file {path}; set it to imagenet, none, or the path of "
             "Keras weights (.weights.h5 or .h5) or of PyTorch's (.pth or .safetensors)"
         )
+    if path.suffix not in _KERAS and path.suffix.lower() not in _READERS:
+        raise UserError(
+            f"{path}: weights in a file of suffix {path.suffix!r}; expected Keras' (.weights.h5 or .h5) "
+            "or PyTorch's (.pth or .safetensors): rename it if it is one of these"
+        )
     network = backbone(params.name, _IMAGENET_SIZE, params.alpha)
     try:
-        if path.suffix in _READERS:
+        if path.suffix.lower() in _READERS:
             _load_pytorch(network, params.name, path)
         else:
             with warnings.catch_warnings():
@@ -138,7 +144,7 @@ def _load_pytorch(network: keras.Model, name: str, path: Path) -> None:
     if encoder.torch is None:
         readable = ", ".join(name for name, encoder in ENCODERS.items() if encoder.torch)
         raise ValueError(f"weights of PyTorch can be read for {readable} only")
-    tensors = _READERS[path.suffix](path)
+    tensors = _READERS[path.suffix.lower()](path)
     left_out = load_state_dict(network, encoder.scaling, encoder.torch, tensors)
     if left_out:
         print(f"note: {path}: left out the classifier, {' and '.join(left_out)}")

@@ -6,6 +6,7 @@ https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 """
 
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -17,6 +18,14 @@ from segpipe.common.errors import UserError, brief
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_WRITTEN = (
+    "PROTO", "STOP", "MARK", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "GLOBAL", "REDUCE",
+    "BUILD", "BINPERSID", "BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "NONE", "NEWTRUE",
+    "NEWFALSE", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS",
+    "EMPTY_DICT", "SETITEM", "SETITEMS",
+)  # fmt: skip
+"""The opcodes that `torch.save` writes for a state dict."""
+_CODES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -57,17 +66,39 @@ class _View(NamedTuple):
     strides: tuple[int, ...]
 
 
+class _Opcodes(dict[int, Any]):
+    """Functions by opcode, which are asked for others too."""
+
+    def __missing__(self, code: int) -> Any:
+        found = _CODES.get(code, code)
+        raise pickle.UnpicklingError(f"it has the opcode {found}, which a state dict never has")
+
+
 class _Unpickler(pickle._Unpickler):
     """Makes nothing but plain values, storages and views, whatever the pickle asks for.
 
-    It is Python's in place of C's, which takes all memory where a damaged index is large.
+    It is Python's in place of C's, which takes all memory where a damaged index is large. Python's would
+    do so too, for some opcodes that a state dict never has: these are unknown to it.
     """
+
+    stack: list[Any]  # of Python's
+
+    def load_build(self) -> None:
+        """Drop the attributes of a dictionary, which are a state dict's `_metadata`."""
+        self.stack.pop()
+        if not isinstance(self.stack[-1], OrderedDict):
+            raise pickle.UnpicklingError("it sets attributes of something else than a dictionary")
+
+    dispatch = _Opcodes(
+        {code: pickle._Unpickler.dispatch[code] for code, name in _CODES.items() if name in _WRITTEN}
+    )
+    dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return self._view  # a bound method: a pickle cannot set its attributes
+            return self._view
         if module == "torch" and name in _TYPES:
             return name
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")

@@ -53,7 +53,8 @@ class WarmStart:
 
     init: Init
     layers: list[str]  # of the network, that took weights
-    others: list[str]  # of the network, that took none
+    others: list[str]  # of the network, that start as if there were no model
+    first: str  # the encoder's first convolution
     adapted: str | None  # of `layers`: its kernel was made for another number of bands
     classes: list[str]  # that the head took
     new: list[str]  # classes that the model lacks
@@ -66,8 +67,14 @@ class WarmStart:
         """The entry in the card of the new model."""
         return {
             "sha256": self.init.digest,
-            "layers": {"taken": len(self.layers), "of": len(self.layers) + len(self.others)},
-            "classes": {"taken": self.classes, "new": self.new},
+            "layers": {
+                "taken": len(self.layers),
+                "of": len(self.layers) + len(self.others),
+                "not": self.others,
+            },
+            "classes": {"taken": self.classes, "new": self.new, "dropped": self.dropped},
+            **({"adapted": self.adapted} if self.adapted else {}),
+            **({"encoders": list(self.encoders)} if self.encoders else {}),
         }
 
     def describe(self) -> str:
@@ -86,6 +93,8 @@ class WarmStart:
         lines.append(f"classes taken: {taken}; new: {new}; dropped: {dropped}")
         if self.bands:
             how = f"{self.adapted} was made for them" if self.adapted else "all kernels stay as they are"
+            if self.first in self.others:
+                how = f"{self.first} was not taken and starts anew"
             lines.append(f"it saw {self.bands[0]}, and these records have {self.bands[1]}: {how}")
         return "\n".join(lines)
 
@@ -141,6 +150,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
         init,
         layers=[name for name in own if name in values],
         others=[name for name in own if name not in values],
+        first=first,
         adapted=None if taken_as_it_is else first,
         classes=kept,
         new=[name for name in now if name not in kept],

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from segpipe.common import cluster, locks
-from segpipe.common.errors import DIVERGED, LOST_HOST, UserError
+from segpipe.common.errors import DIVERGED, LOST_HOST, NO_ROOM, UserError
 from segpipe.common.words import score
 from segpipe.review import git
 from segpipe.sweep import attempt
@@ -173,7 +173,7 @@ class _Sweep:
             self._complete(running)
         elif (error := running.attempt.error).startswith(DIVERGED):
             self._give_up(running, TrialState.PRUNED, error.partition(";")[0])
-        elif error.startswith(LOST_HOST) and running.trial.number not in self.lost:
+        elif error.startswith((LOST_HOST, NO_ROOM)) and running.trial.number not in self.lost:
             print(f"{running.attempt.name}: {error}", flush=True)
             self.lost.add(running.trial.number)
             self.waiting.append(running.trial)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.common import cluster, locks
-from segpipe.common.errors import LOST_HOST, UserError, brief
+from segpipe.common.errors import LOST_HOST, NO_ROOM, UserError, brief
 from segpipe.common.files import replaces
 from segpipe.common.quiet import release
 
@@ -82,7 +82,14 @@ def _train_on_one_host(job: "Job", host: str) -> "Trained":
     actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=gpus, resources=there)(_Host)
     other = actor.remote()
     try:
-        _send_files([other], job, keeps=True)
+        try:
+            _send_files([other], job, keeps=True)
+        except ray.exceptions.GetTimeoutError:
+            room = f"1 CPU and {gpus} GPU" if gpus else "1 CPU"
+            raise UserError(
+                f"{NO_ROOM}{host} within {_PATIENCE} s: training needs {room} (`ray status` shows what "
+                f"is in use); {_AGAIN}"
+            ) from None
         print(f"training on {host}", flush=True)
         running = other.train_alone.remote()
         while not ray.wait([running], timeout=_BEAT)[0]:

@@ -22,6 +22,9 @@ def _or_weights(words: tuple[str, ...]) -> PlainValidator:
     """Return a validator that takes one of some words, or weights by class name."""
 
     def checked(value: Any) -> str | dict[str, float]:
+        allowed = f"{', '.join(map(repr, words))} or weights by class name"
+        if value == {}:
+            raise ValueError(f"no class has a weight; expected {allowed}")
         if isinstance(value, dict) and all(isinstance(name, str) for name in value):
             for name, weight in value.items():
                 if type(weight) not in (int, float) or not 0 < weight < math.inf:
@@ -29,7 +32,7 @@ def _or_weights(words: tuple[str, ...]) -> PlainValidator:
             return value
         if isinstance(value, str) and value in words:
             return value
-        raise ValueError(f"input should be {', '.join(map(repr, words))} or weights by class name")
+        raise ValueError(f"input should be {allowed}")
 
     return PlainValidator(checked)
 

@@ -87,6 +87,55 @@ def test_init_data_remarks_on_a_class_that_the_input_loses():
     assert [*on_objects({"pet": 90.0}, [(600, 900)], now)] == []
 
 
+def test_init_data_remarks_on_every_line_of_1_to_2_px():
+    now = Input("stretch", (256, 256))
+    for hundredths in range(100, 200):
+        (line,) = on_objects({"wire": hundredths / 100, "ground": 400.0}, [(1000, 1000)], now)
+        assert "; data.resize: tiles, data.tiles.scale: " in line and " would show it (" in line
+
+
+def test_init_data_says_the_best_there_is_where_nothing_shows_a_class():
+    """1 px in 190: the pictures' own resolution leaves it 192 / 190 = 1.01 px, and 128 px 0.67."""
+    thick = {"wire": 1.0, "ground": 90.0}
+    (line,) = on_objects(thick, [(190, 190)], Input("stretch", (128, 128)))
+    assert line == (
+        "wire is 1 px thick, and 0.67 px where data.resize: stretch makes pictures 128 x 128 px; "
+        "data.image_size: 192 would leave it 1 px (`segpipe plan` says more)"
+    )
+    (line,) = on_objects(thick, [(190, 190)], Input("stretch", (224, 224)))
+    assert line == (
+        "wire is 1 px thick, and 1.2 px where data.resize: stretch makes pictures 224 x 224 px; no "
+        "input that `segpipe plan` knows shows more of it: draw it thicker, or take larger pictures"
+    )
+
+
+def test_init_data_remarks_on_tiles_by_their_scale():
+    (line,) = on_objects({"wire": 8.0}, [(2000, 2000)], Input("tiles", (128, 128), 0.1))
+    assert line == (
+        "wire is 8 px thick, and 0.8 px at data.tiles.scale: 0.1; data.tiles.scale: 0.4 would "
+        "show it (`segpipe plan` says more)"
+    )
+    (line,) = on_objects({"wire": 8.0}, [(300, 300)], Input("tiles", (128, 128), 0.1))
+    assert "; data.resize: stretch, data.image_size: 128 would show it" in line
+
+
+def test_init_data_says_the_scale_that_fits_where_tiles_are_much_too_fine():
+    """3 px of 100 would be a scale of 0.03; the least that params allow makes cells 10 px thick."""
+    cells = {"cell": 100.0, "ground": 2000.0}
+    assert [*on_objects(cells, [(4000, 4000)], Input("tiles", (128, 128), 1.0))] == [
+        "typical objects are 100 px thick at data.tiles.scale: 1, more than a quarter of a tile of "
+        "128 x 128 px; at data.tiles.scale: 0.1 they would be 10 px (`segpipe plan` says more)"
+    ]
+    fitting = [(0.3, 128), (1.0, 512)]  # 30 px of 128, and 100 of 512, are less than a quarter
+    for scale, edge in fitting:
+        assert not [*on_objects(cells, [(4000, 4000)], Input("tiles", (edge, edge), scale))]
+    small = {"cell": 6.0, "nest": 100.0, "hill": 150.0, "ground": 2000.0}
+    (line,) = on_objects(small, [(4000, 4000)], Input("tiles", (128, 128), 1.0))
+    assert "; at data.tiles.scale: 0.5, data.image_size: 256 they would be 50 px" in line
+    large = {"wall": 5.0, "roof": 100.0, "court": 110.0, "ground": 2000.0}
+    assert not [*on_objects(large, [(4000, 4000)], Input("tiles", (128, 128), 1.0))], "walls need 0.6"
+
+
 def test_init_data_measures_the_masks_of_a_folder(tmp_path):
     from segpipe.survey import survey
     from segpipe.survey.remarks import remarks

@@ -28,22 +28,45 @@ def remarks(found: Survey, batch_size: int, now: shape.Input | None = None) -> I
 def on_objects(
     thick: Mapping[str, float], sizes: Sequence[shape.Size], now: shape.Input
 ) -> Iterator[str]:
-    """Yield a line where the network would see too little of the thinnest class."""
+    """Yield a line where the network would see too little of the thinnest class, or parts of objects."""
     picture = shape.typical_size(sizes)
+    more = "(`segpipe plan` says more)"
     if thin := shape.too_thin(thick, picture, now):
         name, here = thin
         better = shape.propose(thick, picture, now).input
-        if shape.too_thin(thick, picture, better):
-            return
-        if better.resize == "tiles":
-            params = f"data.resize: tiles, data.tiles.scale: {better.scale:g}"
+        then = thick[name] * better.factor(picture)
+        if then <= here:
+            mend = (
+                "no input that `segpipe plan` knows shows more of it: draw it thicker, or take larger "
+                "pictures"
+            )
+        elif then < shape.LEAST:
+            mend = f"{_params(better, now)} would leave it {then:.2g} px {more}"
         else:
-            size = better.size[0] if better.size[0] == better.size[1] else [*better.size]
-            params = f"data.image_size: {size}"
+            mend = f"{_params(better, now)} would show it {more}"
+        where = f"where data.resize: {now.resize} makes pictures {extent(now.size)}"
+        if now.resize == "tiles":
+            where = f"at data.tiles.scale: {now.scale:g}"
+        yield f"{name} is {thick[name]:.2g} px thick, and {here:.2g} px {where}; {mend}"
+    elif found := shape.coarser(thick, picture, now):
+        wide, better = found
+        then = wide * better.scale / now.scale
         yield (
-            f"{name} is {thick[name]:.2g} px thick, and {here:.2g} px where data.resize: {now.resize} "
-            f"makes pictures {extent(now.size)}; {params} would show it (`segpipe plan` says more)"
+            f"typical objects are {wide:.3g} px thick at data.tiles.scale: {now.scale:g}, more than a "
+            f"quarter of a tile of {extent(now.size)}; at {_params(better, now)} they would be "
+            f"{then:.3g} px {more}"
         )
+
+
+def _params(better: shape.Input, now: shape.Input) -> str:
+    """Return the params of an input that differ from those of now."""
+    size = better.size[0] if better.size[0] == better.size[1] else [*better.size]
+    changed = [f"data.resize: {better.resize}"] * (better.resize != now.resize)
+    if better.resize == "tiles":
+        changed.append(f"data.tiles.scale: {better.scale:g}")
+    if better.resize != "tiles" or (now.resize == "tiles" and min(better.size) > min(now.size)):
+        changed.append(f"data.image_size: {size}")
+    return ", ".join(changed)
 
 
 def _on_samples(found: Survey, batch_size: int) -> Iterator[str]:

@@ -204,7 +204,12 @@ def write_mask(path: Path, mask: np.ndarray, raster: Raster, table: ClassTable) 
 
 def counted(mask: np.ndarray, invalid: np.ndarray | None, table: ClassTable) -> np.ndarray:
     """Return the number of valid pixels of each class, int64 [classes]."""
-    return np.bincount((mask if invalid is None else mask[~invalid]).ravel(), minlength=len(table))
+    counts = np.zeros(len(table), np.int64)
+    for top in range(0, len(mask), _STRIP):  # bincount takes 8 bytes a pixel
+        rows = mask[top : top + _STRIP]
+        valid = rows if invalid is None else rows[~invalid[top : top + _STRIP]]
+        counts += np.bincount(valid.ravel(), minlength=len(table))
+    return counts
 
 
 class Overlay:

@@ -5,12 +5,16 @@ import pytest
 from helpers import PETS
 from PIL import Image
 
+from segpipe.common.codec import encode_png
 from segpipe.common.errors import UserError
+from segpipe.common.files import name_hash
 from segpipe.common.index import read_index
 from segpipe.common.records import Tiles
+from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import Encoded, Sample
 from segpipe.plan.look import look
 from segpipe.plan.pieces import cut
 from segpipe.plan.shape import Input
@@ -39,6 +43,61 @@ def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(
     assert {splits[sample["name"].decode()] for sample in seen.samples} == {"train"}
     assert seen.pictures["train"] + seen.pictures["val"] == 30 and seen.pictures["test"] == 5
     assert next(iter(seen.thickness)) == "border" and set(seen.thickness) == set(NAMES)
+
+
+def test_where_pictures_are_large_each_shard_gives_those_with_the_lowest_hash(raw, monkeypatch):
+    """Room for one picture a shard: those that come first in the names are as likely as others."""
+    names = [sample["name"].decode() for sample in look(raw, Cut(0.3), NAMES).samples]
+    assert names == sorted(names, key=lambda name: name_hash(name, "plan"))
+    monkeypatch.setattr("segpipe.plan.look._BYTES", 1)
+    few = {sample["name"].decode() for sample in look(raw, Cut(0.3), NAMES).samples}
+    shards = sorted(raw.glob("train-*"))
+    kept = shards[:: -(-len(shards) // 8)]
+    held = [{one["name"].decode() for one in read_shard(path)}.intersection(names) for path in kept]
+    assert few == {min(of, key=lambda name: name_hash(name, "plan")) for of in held if of}
+
+
+def drawn(number):
+    """Six pictures of 160 px without a border, and after them 18 of 40 px with one."""
+    edge, fresh = (160, number) if number < 6 else (40, number * 7)
+    mask = np.full((edge, edge), 2, np.uint8)
+    mask[2:20, 2:20] = 1
+    mask[30:36, 30:36] = 2 if number < 6 else 3
+    image = np.random.default_rng(fresh).integers(0, 256, (edge, edge, 3), np.uint8)
+    return Sample(
+        f"p{number:02}", "test" if number == 24 else "train", "p", "p",
+        Encoded(encode_png(image), encode_png(mask)),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uneven") / "raw"
+    numbers = [24, *range(24)]  # test comes before train
+    write_raw("a test", map(drawn, numbers), PETS, False, 100, folder, 1)
+    return folder
+
+
+@pytest.mark.parametrize("keep_empty", [1.0, 0.0])
+def test_pieces_are_counted_by_the_sizes_of_all_pictures_and_not_of_the_first(
+    uneven, tmp_path, monkeypatch, keep_empty
+):
+    """At 32 px a picture of 160 px has 5 x 5 pieces, of 40 px 2 x 2; at most 3 large ones are cut."""
+    monkeypatch.setattr("segpipe.plan.pieces._PIXELS", 3 * 160 * 160)
+    tiles, seen = Tiles(1.0, 0.0, keep_empty), look(uneven, Cut(0.1), NAMES)
+    pieces = cut(seen, Input("tiles", (32, 32), 1.0), tiles, "rgb", 3, 4)
+    splits = Cut(0.1).of(read_index(uneven)).splits
+    training = [name for name, split in splits.items() if split == "train"]
+    large = sum(name < "p06" for name in training)
+    if keep_empty:
+        assert pieces.count["train"] == large * 25 + (len(training) - large) * 4
+    manifest = write_records(
+        uneven, PETS, (32, 32), "tiles", Cut(0.1), 1, tmp_path / "records", 1, tiles=tiles
+    )
+    # Without empty pieces, those that were cut tell how many are kept.
+    room = 0 if keep_empty else 0.5
+    assert pieces.count["train"] == pytest.approx(manifest["splits"]["train"]["samples"], rel=room)
+    assert pieces.held[NAMES.index("border")] > 0.05, "all pieces of the small pictures hold it"
 
 
 def test_without_data_raw_the_line_names_the_command_that_writes_it(tmp_path):

@@ -1,5 +1,6 @@
 """The planner: what it asks of params and of measurements, these made up."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -42,6 +43,14 @@ def test_scales_that_the_proposed_size_cannot_tell_apart_are_named_before_anythi
         "both come to 128 x 128 px, because edges are multiples of 32; leave one of them out; then plan "
         "again"
     )
+
+
+def test_a_class_in_no_sample_that_was_cut_is_seldom_unless_no_picture_holds_it():
+    one = Arrays(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8), ["a"])
+    pieces = Pieces(one, one, {"train": 9, "val": 4}, [1.0, 0.5, 0.0])
+    for pixels, expected in (({0: 900, 1: 90}, "uniform"), ({0: 900, 1: 90, 2: 1}, "balanced")):
+        row = planner._sampling_row(plain_params(), pieces, dataclasses.replace(CELLS, pixels=pixels))
+        assert row.proposed == expected, pixels
 
 
 def test_the_batch_suits_the_samples_that_the_plan_ends_with(monkeypatch):

@@ -1,8 +1,8 @@
 """A look at some training pictures of `data/raw`."""
 
-import itertools
+import bisect
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,14 @@ from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
 
 _PICTURES, _SHARDS = 200, 8  # to look at, at most, in so many shards
-_BYTES = 1 << 28  # of encoded pictures that are kept, at most
+_BYTES = 1 << 28  # of encoded pictures that are kept, at most; each shard has an equal part
 
 
 @dataclass(frozen=True)
 class Look:
     """What some training pictures hold, and how many there are in all."""
 
-    samples: list[tfrecord.Features]  # encoded pictures and masks
+    samples: list[tfrecord.Features]  # encoded pictures and masks, by hash of the name
     sizes: list[Size]
     thickness: dict[str, float]  # pixels, by class, the thinnest first
     pixels: dict[int, int]  # by index of the class
@@ -55,7 +55,7 @@ def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
     assignment = cut.of(read_index(raw))
     training = {name for name, split in assignment.splits.items() if split == "train"}
     shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
-    if not (samples := [*_chosen(shards, training)]):
+    if not (samples := sorted(_chosen(shards, training), key=_hash)):
         raise UserError(f"{raw}: no training picture; lower data.validation_share, or add pictures")
     thickness = Thickness()
     sizes = list[Size]()
@@ -81,13 +81,28 @@ def _chosen(shards: Sequence[Path], training: set[str]) -> Iterator[tfrecord.Fea
     step = -(-len(shards) // _SHARDS)
     kept = shards[::step]
     most = _PICTURES * len(shards) / max(len(kept) * len(training), 1)  # the share of them to take
-    streams = (tfrecord.read_shard(path) for path in track(kept, "Reading data/raw"))
-    held = 0
-    for sample in itertools.chain.from_iterable(streams):
-        name = sample["name"].decode()
-        if name in training and name_hash(name, "plan") < most and held < _BYTES:
-            held += len(sample["image"]) + len(sample["mask"])
-            yield sample
+    for path in track(kept, "Reading data/raw"):
+        named = (one for one in tfrecord.read_shard(path) if one["name"].decode() in training)
+        yield from _lowest((one for one in named if _hash(one) < most), _BYTES // len(kept))
+
+
+def _lowest(samples: Iterable[tfrecord.Features], most: int) -> list[tfrecord.Features]:
+    """Return the samples with the lowest hash that take at most so many bytes, one at least."""
+    kept, held = list[tfrecord.Features](), 0
+    for sample in samples:
+        bisect.insort(kept, sample, key=_hash)
+        held += _bytes(sample)
+        while held > most and len(kept) > 1:
+            held -= _bytes(kept.pop())
+    return kept
+
+
+def _hash(sample: tfrecord.Features) -> float:
+    return name_hash(sample["name"].decode(), "plan")
+
+
+def _bytes(sample: tfrecord.Features) -> int:
+    return len(sample["image"]) + len(sample["mask"])
 
 
 def largest(look: Look) -> int:

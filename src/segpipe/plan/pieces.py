@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from math import prod
+from statistics import fmean
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.records import Tiles
 from segpipe.plan.look import Look
 from segpipe.plan.shape import Input, Size
-from segpipe.preprocess.tiles import Cutter, Record, starts
+from segpipe.preprocess.tiles import Cutter, Record, piece_starts, starts
 from segpipe.preprocess.write import resize_sample
 from segpipe.train.samples import Arrays
 
@@ -32,7 +34,10 @@ class Pieces:
 def cut(
     look: Look, chosen: Input, tiles: Tiles | None, bands: Bands, classes: int, batch: int
 ) -> Pieces:
-    """Make samples as preprocess would, a batch at least; `tiles` is given where pictures are cut."""
+    """Make samples as preprocess would, a batch at least; `tiles` is given where pictures are cut.
+
+    Only the first pictures of the look are cut; the sizes of all say how many pieces there would be.
+    """
     cutter = Cutter(chosen.size, tiles, look.levels, None) if tiles else None
     if cutter and tiles and tiles.keep_empty < 1:
         cutter.empty = look.commonest
@@ -55,7 +60,8 @@ def cut(
             "no training piece is left of the pictures that were looked at: they hold nothing but "
             "ignored pixels or the commonest class; raise data.tiles.keep_empty"
         )
-    a_picture = total / pictures
+    left_out = cutter.left_out.total() if cutter else 0
+    a_picture = _pieces_a_picture(look.sizes, chosen, tiles) * total / (total + left_out)
     count = {
         "train": max(round(look.pictures["train"] * a_picture), 1),
         "val": max(round(look.pictures.get("val", 0) * _tiles_a_picture(look.sizes, chosen)), 1),
@@ -75,6 +81,15 @@ def _records(sample: dict, chosen: Input, look: Look, cutter: Cutter | None) -> 
         return
     record = resize_sample(sample, chosen.size, chosen.resize, False, look.levels)
     yield record, np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+
+
+def _pieces_a_picture(sizes: Sequence[Size], chosen: Input, tiles: Tiles | None) -> float:
+    """Return the mean number of training pieces of a picture; 1 where pictures are not cut."""
+    if not tiles:
+        return 1
+    piece = tiles.piece(chosen.size)
+    edges = (zip(tiles.scaled(size), chosen.size, piece, strict=True) for size in sizes)
+    return fmean(prod(len(piece_starts(*edge)) for edge in of_one) for of_one in edges)
 
 
 def _tiles_a_picture(sizes: Sequence[Size], chosen: Input) -> float:

@@ -96,7 +96,7 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     schedule = fitting(minutes, timing, predicted, multiple, params.train.warmup_epochs)
     rows = [
         *_input_rows(now, found),
-        _sampling_row(params, pieces),
+        _sampling_row(params, pieces, look),
         loss,
         Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, count, timing)),
         *_schedule_rows(params, schedule, timing, pieces, batch, count),
@@ -196,9 +196,9 @@ def _lovasz_row(params: Params, look: Look) -> Row:
     return Row("train.loss.lovasz", now.lovasz, *rare.lovasz(now, covered))
 
 
-def _sampling_row(params: Params, pieces: Pieces) -> Row:
-    names = [row.name for row in params.data.classes]
-    now, held = params.train.sampling, dict(zip(names, pieces.held, strict=True))
+def _sampling_row(params: Params, pieces: Pieces, look: Look) -> Row:
+    names = enumerate(row.name for row in params.data.classes)
+    now, held = params.train.sampling, {name: pieces.held[n] for n, name in names if n in look.pixels}
     return Row("train.sampling", now, *rare.sampling(now, held))
 
 

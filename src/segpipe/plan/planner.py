@@ -9,6 +9,7 @@ from typing import Any
 from segpipe.common.classes import class_table
 from segpipe.common.devices import take_gpus
 from segpipe.common.errors import UserError
+from segpipe.common.files import read_json
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Tiles
 from segpipe.evaluate.params import sizes
@@ -107,7 +108,7 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
         look, found.input, pieces, network, batches, len(names), params.train.in_memory,
         available_memory(),
     )  # fmt: skip
-    return Plan([row for row in rows if row], needed, schedule, importing + timing.build, device)
+    return Plan(rows, needed, schedule, importing + timing.build, device)
 
 
 def _cut(look: Look, chosen: shape.Input, params: Params) -> tuple[Tiles | None, Pieces]:
@@ -133,9 +134,22 @@ def _count(pieces: Pieces, params: Params) -> int:
 
 
 def _batch(params: Params, count: int) -> int:
-    """Return the user's batch, or a smaller one where there are fewer samples."""
-    own = params.train.batch_size
-    return own if own <= count else 1 << (max(count // 4, 1).bit_length() - 1)
+    """Return the user's batch, or a smaller one where there are fewer samples.
+
+    Raises UserError where these do not go round the devices. Where their number is auto, it follows the
+    batch.
+    """
+    train, own = params.train, params.train.batch_size
+    if own <= count:
+        return own
+    devices = math.prod(number for number in (train.devices, train.hosts) if number != "auto")
+    if devices > count:
+        raise UserError(
+            f"there are {count} training samples for {devices} devices (train.devices = "
+            f"{train.devices}, train.hosts = {train.hosts}), and each takes one of a batch at least; "
+            "lower them, or add pictures"
+        )
+    return devices << (max(count // 4 // devices, 1).bit_length() - 1)
 
 
 def _require_views(chosen: shape.Input, params: Params) -> None:
@@ -213,7 +227,11 @@ def _schedule_rows(
 ) -> list[Row]:
     validation = timing.sample * pieces.count["val"]
     if found.epochs < EPOCHS:
-        why = f"a validation takes {validation:.2g} s; more of them, over {100 * VALIDATING:.0f} %"
+        after_each = found.validating / found.epochs
+        why = (
+            f"validation, previews and checkpoint take {after_each:.2g} s an epoch; those of more "
+            f"epochs, over {100 * VALIDATING:.0f} % of the time"
+        )
     else:
         why = f"a validation of {pieces.count['val']} samples takes {validation:.2g} s"
     passes = found.passes(batch, count)
@@ -229,15 +247,20 @@ def _schedule_rows(
     return rows
 
 
-def _encoder(params: Params) -> Row | None:
-    """Propose the encoder whose weights are at hand; say nothing where they must be fetched first."""
+def _encoder(params: Params) -> Row:
+    """Keep the encoder, and say where its weights are."""
     encoder = params.model.encoder
+    fetched = read_json(_ENCODER, "fetch_encoder") if _ENCODER.is_file() else {}
+    wanted = {"name": encoder.name, "alpha": encoder.alpha, "pretrained": True}
     if encoder.weights == "none":
-        reason = "its weights start from random (model.encoder.weights)"
-    elif Path(encoder.weights).is_file():
-        reason = f"its weights are {encoder.weights}"
-    elif _ENCODER.is_file() and f'"{encoder.name}"' in _ENCODER.read_text(encoding="utf-8"):
-        reason = "its weights are in data/encoder"
+        where = "its weights start from random (model.encoder.weights)"
+    elif encoder.weights != "imagenet":
+        where = f"its weights are {encoder.weights}"
+        if not Path(encoder.weights).is_file():
+            where = f"there is no file {encoder.weights} (model.encoder.weights)"
+    elif fetched.items() >= wanted.items():
+        where = "its weights are in data/encoder"
     else:
-        return None
+        where = "`dvc repro fetch_encoder` fetches its weights"
+    reason = f"your own, since encoders are not compared; {where}"
     return Row("model.encoder.name", encoder.name, encoder.name, reason)

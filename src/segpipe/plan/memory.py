@@ -12,6 +12,7 @@ from segpipe.preprocess.write import DECODED
 LIBRARIES = 0.9e9  # bytes of Python, TensorFlow and Keras, measured on a CPU
 _WORKSPACE = 0.3e9  # more in training: buffers of the libraries, measured on a CPU
 _PYTHON = 0.15e9  # bytes of a stage without them
+_CHECKED = 10  # bytes a pixel more while fetch checks a sample, measured: it counts the mask's classes
 _SHARE = 2  # samples are kept in memory where they take at most this part of what is free
 
 
@@ -28,15 +29,25 @@ def needs(
     look: Look, chosen: Input, pieces: Pieces, network: Memory, batches: tuple[int, int],
     classes: int, in_memory: bool | str, available: float,
 ) -> list[Need]:  # fmt: skip
-    """Return what preprocess, train and evaluate need; `batches` are those of the last two.
+    """Return what fetch, preprocess, train and evaluate need; `batches` are those of the last two.
 
     `in_memory` is `train.in_memory`, of which `auto` depends on the bytes that are `available`.
     """
     return [
+        _fetch(look),
         _preprocess(look, chosen),
         _train(pieces, network, batches[0], in_memory, available),
         _evaluate(look, chosen, network, batches[1], classes),
     ]
+
+
+def _fetch(look: Look) -> Need:
+    """Count a picture in each worker, and Python there and in the process that writes."""
+    pixels = largest(look)
+    count = min(usable_cores(), sum(look.pictures.values()))
+    own = look.levels.bands * (2 if look.deep else 1) + 1
+    needed = (count + 1) * _PYTHON + count * pixels * (own + _CHECKED)
+    return Need("fetch", needed, f"{count} pictures at once, of {pixels / 1e6:.3g} Mpx")
 
 
 def _preprocess(look: Look, chosen: Input) -> Need:
@@ -49,7 +60,7 @@ def _preprocess(look: Look, chosen: Input) -> Need:
     scaled = (bands + 1) * min(chosen.factor(typical_size(look.sizes)), 2) ** 2
     own = bands * (3 if look.deep else 1) + 1  # 16 bits, and their 8
     needed = count * pixels * (own + scaled)
-    return Need("preprocess", _PYTHON + needed, f"{count} pictures under way, of {pixels / 1e6:.2g} Mpx")
+    return Need("preprocess", _PYTHON + needed, f"{count} pictures under way, of {pixels / 1e6:.3g} Mpx")
 
 
 def _train(pieces: Pieces, network: Memory, batch: int, in_memory: bool | str, available: float) -> Need:

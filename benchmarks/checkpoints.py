@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from _networks import learner, of_recipe
 
-from segpipe.train.engine import current_engine
+from segpipe.train.engine import Batching, current_engine
 from segpipe.train.resume import Progress, Run, save
 from segpipe.train.samples import Arrays
 
@@ -50,7 +50,9 @@ def main() -> None:
     images = rng.integers(0, 256, (300, *params.data.image_size, 3), np.uint8)
     arrays = Arrays(images, images[..., 0] % 3, [str(number) for number in range(300)])
     steps, batch_size = range(STEPS * EPOCHS), params.train.batch_size
-    batches = engine.train_batches(arrays, batch_size, steps, params.seed, params.train.augment)
+    batches = engine.train_batches(
+        arrays, steps, Batching(batch_size, params.seed, params.train.augment)
+    )
     with tempfile.TemporaryDirectory(dir=".") as folder:
         saves = Saves(Run(Path(folder)))
         learner(params).fit(

@@ -26,7 +26,8 @@ from segpipe.evaluate.masks import Predict
 from segpipe.evaluate.tta import augmented
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.tiles import starts
 from segpipe.preprocess.write import write_records
 
@@ -48,7 +49,9 @@ def main() -> None:
             ("tiles", augmented(model, False, [1.0]), Tiles(1.0)),
         ):
             out = Path(scratch, way)
-            write_records(raw, table, size, way, Cut(0.1), 100, out / "records", tiles=tiles)
+            write_records(
+                raw, table, RecordFormat(size, way, tiles=tiles), SplitRule(0.1), 100, out / "records"
+            )
             manifest = records.open_records(out / "records")
             images = np.stack(
                 [image for sample in records.read(manifest, "test") for image in seen(sample, size[1])]

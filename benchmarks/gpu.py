@@ -30,7 +30,7 @@ from jax import numpy as jnp
 
 from segpipe.common.files import write_json
 from segpipe.params.load import Params
-from segpipe.train.engine import POLICIES, current_engine
+from segpipe.train.engine import POLICIES, Batching, current_engine
 from segpipe.train.samples import Arrays
 
 CLASSES, REPEATS = 3, 5
@@ -216,7 +216,9 @@ def input_rate(params: Params, batch: int, size: int, steps: int = 20) -> float:
     """Return the images a second of the input alone, with the recipe's augmentation."""
     images, masks = batch_of(2 * batch, size)
     arrays = Arrays(images, masks, [str(number) for number in range(2 * batch)])
-    batches = current_engine().train_batches(arrays, batch, range(steps + 2), 0, params.train.augment)
+    batches = current_engine().train_batches(
+        arrays, range(steps + 2), Batching(batch, 0, params.train.augment)
+    )
     jax.block_until_ready([next(batches), next(batches)])
     start = time.perf_counter()
     jax.block_until_ready(list(batches))

@@ -17,6 +17,7 @@ from _networks import learner, of_recipe
 
 from segpipe.common.records import Tiles
 from segpipe.train.augment import DRAWS, augment
+from segpipe.train.engine import Batching
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import Arrays, steps_per_pass
@@ -32,14 +33,14 @@ EVERYTHING = AugmentParams(
 
 def stateful_batches(samples: Arrays, batch_size: int) -> tf.data.Dataset:
     """Yield batches as `train_batches` does, with TensorFlow's stateful random numbers."""
-    taken = ENGINE.taking(samples)
+    read = ENGINE.reader(samples)
 
     def of_pass(_: tf.Tensor) -> tf.data.Dataset:
         order = tf.data.Dataset.from_tensor_slices(tf.random.shuffle(tf.range(COUNT)))
         return order.batch(batch_size, drop_remainder=True)
 
     def mirrored(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return augment(*taken(chosen), tf.random.uniform([batch_size, DRAWS]), MIRRORED)
+        return augment(*read(chosen), tf.random.uniform([batch_size, DRAWS]), MIRRORED)
 
     batches = tf.data.Dataset.range(PASSES).flat_map(of_pass)
     return batches.map(mirrored, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
@@ -64,13 +65,13 @@ def main() -> None:
     pieces = Arrays(large, large[..., 0] % 3, arrays.names)
     steps = range(PASSES * steps_per_pass(arrays, batch_size))
     pipelines = {
-        name: ENGINE.train_batches(arrays, batch_size, steps, 0, changes)
+        name: ENGINE.train_batches(arrays, steps, Batching(batch_size, 0, changes))
         for name, changes in {
             "mirrored": MIRRORED, "as quick": params.train.augment, "every change": EVERYTHING,
         }.items()
     }  # fmt: skip
     pipelines["crops of pieces"] = ENGINE.train_batches(
-        pieces, batch_size, steps, 0, params.train.augment, size
+        pieces, steps, Batching(batch_size, 0, params.train.augment, size)
     )
     pipelines["mirrored, stateful"] = stateful_batches(arrays, batch_size)
     runs = {name: functools.partial(drain, batches) for name, batches in pipelines.items()}

@@ -16,14 +16,14 @@ from _networks import network, of_recipe
 
 from segpipe.common.classes import class_table
 from segpipe.fetch.sample import Problem
-from segpipe.predict.folder import Done, Options, Step, Work, predict_files
+from segpipe.predict.folder import Done, FilePredictor, Options, Step, predict_files
 from segpipe.predict.inputs import find
 from segpipe.predict.predictor import Prediction, Predictor
 
 IMAGES, BATCH, ROUNDS = 320, 32, 5
 
 
-class MasksOnly(Work):
+class MasksOnly(FilePredictor):
     """Decodes, resizes, predicts and scales masks back, and writes nothing."""
 
     def write(self, predicted: Step[Prediction]) -> Step[Done]:
@@ -32,7 +32,7 @@ class MasksOnly(Work):
         if isinstance(prediction, Problem):
             return source, prediction
         mask = prediction.mask()
-        return source, Done(mask.shape, np.bincount(mask.ravel()))
+        return source, Done(mask.shape, np.bincount(mask.ravel()), "")
 
 
 def main() -> None:

@@ -32,7 +32,8 @@ from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Problem, Sample
 from segpipe.params import recipes
 from segpipe.params.load import Params
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 
 SIZE, ROUNDS, LARGE, FEW, MANY = 128, 5, 48, 3_000, 30_000
@@ -111,14 +112,13 @@ def prepare(found: Iterator[Sample | Problem], raw: Path) -> int:
 
 def preprocess(raw: Path) -> None:
     """Do the work of the stage."""
-    write_records(raw, PETS, (SIZE, SIZE), "stretch", Cut(0.1), 100, raw / "records")
+    write_records(raw, PETS, RecordFormat((SIZE, SIZE), "stretch"), SplitRule(0.1), 100, raw / "records")
 
 
 def cut(raw: Path) -> None:
     """Do the work of the stage for tiles, with the params' margin."""
-    write_records(
-        raw, PETS, (SIZE, SIZE), "tiles", Cut(0.1), 100, raw / "records", tiles=Tiles(1.0, MARGIN)
-    )
+    in_tiles = RecordFormat((SIZE, SIZE), "tiles", tiles=Tiles(1.0, MARGIN))
+    write_records(raw, PETS, in_tiles, SplitRule(0.1), 100, raw / "records")
 
 
 def decode(raw: Path) -> None:

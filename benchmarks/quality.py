@@ -131,7 +131,7 @@ class Watch(keras.callbacks.Callback):
         self.spent += time.perf_counter() - self.start
         prediction = self.model.predict(self.images, verbose=0).argmax(-1).astype(np.uint8)
         confusion = metrics.confusion_matrix(self.masks, prediction, tutorial.CLASSES)
-        self.curve.append((self.spent, float(metrics.mean_present(metrics.iou(confusion)))))
+        self.curve.append((self.spent, float(metrics.scores(metrics.counts(confusion))["mean_iou"])))
 
 
 def draw(curves: dict[str, Curve]) -> None:

@@ -51,9 +51,13 @@ def main() -> None:
             seconds = computing(params, size, batch)
             name = f"{encoder}, {size} px"
             found |= {f"MB exchanged, {name}": trained / 1e6, f"ms computing, {name}": 1e3 * seconds}
-            shares = [efficiency(trained, seconds, n, link) for link in LINKS.values() for n in COUNTS]
+            rates = [
+                expected(batch / seconds, efficiency(trained, seconds, count, link), count)
+                for link in LINKS.values()
+                for count in COUNTS
+            ]
             rows.append([f"`{encoder}`", f"{size}", f"{batch}", f"{trained / 1e6:.1f}",
-                         f"{1e3 * seconds:.0f}", *(f"{share:.0%}" for share in shares)])  # fmt: skip
+                         f"{1e3 * seconds:.0f}", f"{batch / seconds:,.0f}", *rates])  # fmt: skip
     for count in COMPILED:
         found[f"MB summed by {count} devices"] = exchanged(of_encoder(ENCODERS[0]), count) / 1e6
     _bench.publish("scaling", found, {})
@@ -83,6 +87,11 @@ def efficiency(trained: int, seconds: float, count: int, link: float) -> float:
     return seconds / (seconds + 2 * (count - 1) / count * trained / link)
 
 
+def expected(of_one: float, share: float, count: int) -> str:
+    """Return images a second on several devices in words, where one computes `of_one`."""
+    return f"{count * share * of_one:,.0f} ({share:.0%})"
+
+
 def exchanged(params: Params, count: int) -> int:
     """Return the bytes that the compiled step sums over so many virtual devices."""
     devices = keras.distribution.list_devices()[:count]
@@ -109,7 +118,7 @@ def summed(program: str) -> int:
 def table(rows: list[list[Any]]) -> str:
     """Return the table in Markdown."""
     shares = [f"{link}: {n} GPUs" for link in LINKS for n in COUNTS]
-    heads = ["encoder", "px", "images a GPU", "gradients, MB", "computing, ms", *shares]
+    heads = ["encoder", "px", "images a GPU", "gradients, MB", "computing, ms", "1 GPU", *shares]
     return "\n".join([row_of(heads), row_of(["---", *["---:"] * (len(heads) - 1)]), *map(row_of, rows)])
 
 

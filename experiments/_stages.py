@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import yaml
 from _results import ROOT, outcome
 
+from segpipe.common import git
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, replaces, sha256, write_json, write_text
 from segpipe.common.nested import changed, flat
@@ -39,16 +40,8 @@ def copy_code() -> str | None:
         shutil.copytree(ROOT / name, CODE / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dvc.yaml", CODE)
     changes = ["status", "--porcelain", "src", "stages", "dvc.yaml"]
-    try:
-        revision, changed_files = (
-            subprocess.run(
-                ["git", *command], cwd=ROOT, capture_output=True, text=True, check=True
-            ).stdout
-            for command in (["rev-parse", "HEAD"], changes)
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return None if changed_files else revision.strip()
+    is_committed = git.output(*changes, folder=ROOT) == ""
+    return git.output("rev-parse", "HEAD", folder=ROOT) if is_committed else None
 
 
 def lock() -> TextIO:

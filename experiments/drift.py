@@ -30,7 +30,7 @@ from segpipe.common.errors import UserError, exits_cleanly
 from segpipe.common.files import write_text
 from segpipe.common.words import percent
 from segpipe.drift.compare import compare
-from segpipe.drift.looked import Looked, look
+from segpipe.drift.measured import Measured, measure
 from segpipe.evaluate import metrics
 from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
@@ -133,18 +133,20 @@ def written(pets: Path, scratch: Path) -> Iterator[tuple[str, dict[str, bytes]]]
 
 def judged(predictor: Predictor, folder: Path) -> dict[str, object]:
     """Return how many folders alarm, by which trait first, and the share of foreign pictures."""
-    watch = predictor.watch
-    if watch is None:
+    check = predictor.foreign_check
+    if check is None:
         raise UserError("the model has no profile; train it again")
-    looked, _ = look(predictor, watch, find([str(folder)], folder.with_name("out")))
+    measured, _ = measure(predictor, check, find([str(folder)], folder.with_name("out")))
     draws, first = np.random.default_rng(0), Counter[str]()
     for _ in track(range(FOLDERS), "Drawing folders"):
-        chosen: list[Looked] = [looked[n] for n in draws.choice(len(looked), PICTURES, replace=False)]
-        surest = compare(watch.profile, [one.traits for one in chosen], [one.mark for one in chosen])[0]
+        chosen: list[Measured] = [
+            measured[n] for n in draws.choice(len(measured), PICTURES, replace=False)
+        ]
+        surest = compare(check.profile, [one.traits for one in chosen], [one.mark for one in chosen])[0]
         first[surest.trait if surest.is_shifted else ""] += 1
     quiet = first.pop("", 0)
     surest_traits = ", ".join(trait for trait, _ in first.most_common(2))
-    foreign = sum(one.mark.foreign for one in looked) / len(looked)
+    foreign = sum(one.mark.foreign for one in measured) / len(measured)
     return {"alarms": 1 - quiet / FOLDERS, "first": surest_traits, "foreign": foreign}
 
 

@@ -1,4 +1,4 @@
-"""Measures what the gate `worse: significant` calls worse: prints the table of docs/pull-requests.md.
+"""Measures what the gate `worse: significant` calls worse: table and curves of docs/pull-requests.md.
 
 Pairs of equal models are simulated from the counts of two networks on the same 298 test images of the
 pets (`gate_power/`). Test images are drawn from these with replacement. For each image a coin decides
@@ -17,15 +17,21 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import optimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from _results import ROOT
+from table import put, row_of
+
 from segpipe.common.words import percent
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import decode
+from segpipe.report import grids
 from segpipe.review.chance import Difference, Spread, compared, holm, with_seeds
 
 FOLDER = Path(__file__).parent
@@ -37,6 +43,10 @@ MEASURED = (3, 10)
 MAX_DROP = 0.01  # of the gate to compare with
 IMAGES = (100, 300, 1000, 3000)
 LOSSES = (0.0, 0.005, 0.01, 0.02, 0.03)
+GATES = [*(f"{seeds} seeds" for seeds in MEASURED), "no seeds", f"`max_drop: {MAX_DROP}`"]
+SHADES = ("#9ecae1", "#6baed6", "#2171b5", "#08306b")
+"""Colours of the curves, the more images the darker."""
+PAGE, CURVES = ROOT / "docs/pull-requests.md", ROOT / "docs/images/gate-power.png"
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class World:
 
 
 def main() -> None:
-    """Print a row for each number of test images and each loss."""
+    """Simulate each number of test images and each loss, then write the table and draw the curves."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,15 +70,45 @@ def main() -> None:
     arguments = parser.parse_args()
     world = known()
     print(f"seeds have a standard deviation of {world.deviation:.4f}")
-    gates = [*(f"{seeds} seeds" for seeds in MEASURED), "no seeds", f"`max_drop: {MAX_DROP}`"]
-    print(f"| test images | true loss | {' | '.join(gates)} |")
-    print(f"|{'---:|' * (2 + len(gates))}")
+    rows = []
     for images in IMAGES:
         for loss in LOSSES:
             pairs = arguments.worse if loss else arguments.pairs
             shares = np.mean([called(world, images, loss, seed) for seed in range(pairs)], axis=0)
-            cells = [str(images), f"{loss:g}" if loss else "none", *map(percent, shares)]
-            print(f"| {' | '.join(cells)} |", flush=True)
+            rows.append([images, loss, *shares])
+            print(*rows[-1], flush=True)
+    shares_of_worse = pd.DataFrame(rows, columns=["images", "loss", *GATES])
+    draw(shares_of_worse)
+    put(PAGE, "gate_power", table(shares_of_worse))
+
+
+def table(shares: pd.DataFrame) -> str:
+    """Return the curves' figure and the table in Markdown: shares of pairs that are called worse."""
+    lines = [
+        f"![Share of pairs called worse, by true loss]({CURVES.relative_to(PAGE.parent).as_posix()})",
+        "",
+        row_of(["test images", "true loss", *GATES]),
+        row_of(["---:"] * (2 + len(GATES))),
+    ]
+    for images, loss, *called_worse in shares.itertuples(index=False):
+        cells = [str(images), f"{loss:g}" if loss else "none", *map(percent, called_worse)]
+        lines.append(row_of(cells))
+    return "\n".join(lines)
+
+
+def draw(shares: pd.DataFrame) -> None:
+    """Draw the share called worse over the true loss: a panel a gate, a curve a number of images."""
+    with mpl.rc_context(grids.STYLE):
+        figure = Figure(figsize=(8.4, 2.6), layout="constrained")
+        panels = figure.subplots(1, len(GATES), sharey=True)
+        for axes, gate in zip(panels, GATES, strict=True):
+            for shade, (images, of_images) in zip(SHADES, shares.groupby("images"), strict=True):
+                axes.plot(of_images.loss, of_images[gate], color=shade, label=f"{images} images")
+            axes.axhline(0.05, color="#888888", linewidth=0.8, linestyle=":")
+            axes.set(title=gate.replace("`", ""), xlabel="true loss of mean IoU")
+        panels[0].set_ylabel("share called worse")
+        panels[-1].legend(fontsize=7)
+    grids.save(figure, CURVES)
 
 
 def known() -> World:

@@ -33,7 +33,7 @@ from segpipe.common.words import percent
 from segpipe.label.judges import Judge
 from segpipe.label.suspects import find, table
 from segpipe.predict.predictor import load_model
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.splitting import SplitRule
 
 RESULTS, PAGE = FOLDER / "planted.csv", ROOT / "docs/labels.md"
 PET, BACKGROUND, BORDER = 1, 2, 3  # values of the trimaps
@@ -114,7 +114,7 @@ def judged(pets: Path, fold: int) -> list:
     content = changed(params(Experiment("quick", 0), {}), values)
     model = Stages(side_by_side=False).model(content, SCRATCH / f"logs/planted-{fold}.log")
     os.chdir(model.parents[1])  # where data/raw is
-    splits = Cut(0.1, FOLDS, fold).of(read_index(Path("data/raw"))).splits
+    splits = SplitRule(0.1, FOLDS, fold).assign(read_index(Path("data/raw"))).splits
     found, _ = find([Judge(load_model(model), {n: s for n, s in splits.items() if s == "val"})])
     return found
 

@@ -28,7 +28,7 @@ from table import PAGE, put
 from segpipe.common.errors import exits_cleanly
 from segpipe.common.files import write_text
 from segpipe.common.nested import changed, flat
-from segpipe.survey import survey
+from segpipe.survey.folder import Request, survey
 
 RESULTS = FOLDER / "resolution.csv"
 EPOCHS, STEPS, BATCH, EDGE = 10, 180, 8, 128
@@ -112,7 +112,7 @@ def params(data: str, way: str, seed: int) -> dict[str, Any]:
     if weights := os.environ.get("SEGPIPE_ENCODER_WEIGHTS"):
         settings["model.encoder.weights"] = str(Path(weights).resolve())
     base = committed()
-    proposed = survey(folder, 0.2, 0.1).data(str(folder))
+    proposed = survey(folder, Request(0.2, 0.1)).data(str(folder))
     proposed["folder"] = base["data"]["folder"] | proposed["folder"]
     if data == "cells":
         proposed["bands"] = [1]

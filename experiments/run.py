@@ -28,9 +28,8 @@ from _results import Experiment, everything, is_of, names, params, recorded, sto
 from _stages import SCRATCH, Stages, copy_code, lock
 
 from segpipe.common.errors import UserError, exits_cleanly
-from segpipe.common.words import did_you_mean, duration
+from segpipe.common.words import did_you_mean, duration, score
 from segpipe.params import recipes
-from segpipe.report.words import score
 
 _storing = threading.Lock()
 

@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from segpipe.common import records
 from segpipe.common.errors import exits_cleanly
+from segpipe.common.words import score
 from segpipe.evaluate import metrics
 from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.masks import Predict
 from segpipe.evaluate.tta import augmented
 from segpipe.params.load import load_params
-from segpipe.report.words import score
 
 SETS = [[1.0], [1.0, 1.25], [0.75, 1.0], [0.75, 1.0, 1.25]]
 
@@ -52,7 +52,7 @@ def validated(predict: Predict, manifest: records.Manifest, batch_size: int) -> 
         logits = predict(np.stack([sample["image"] for sample in batch]))
         for sample, found in zip(batch, logits.argmax(-1), strict=True):
             total += metrics.confusion_matrix(sample["mask"], found, len(total))
-    return float(metrics.mean_present(metrics.iou(total)))
+    return float(metrics.scores(metrics.counts(total))["mean_iou"])
 
 
 def _scales(text: str) -> list[float]:

@@ -23,7 +23,8 @@ from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Sample, Samples
 from segpipe.fetch.sources import open_source
 from segpipe.params.load import Params, load_params
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 
 CHUNKS = 400
@@ -68,8 +69,8 @@ def main() -> None:
                 raw, times = Path(scratch, "raw"), [time.perf_counter()]
                 write_raw(name, found, table, True, 100, raw, workers=workers)
                 times.append(time.perf_counter())
-                write_records(raw, table, (128, 128), "stretch", Cut(0.1), 100, Path(scratch, "records"),
-                              workers=workers)  # fmt: skip
+                write_records(raw, table, RecordFormat((128, 128), "stretch"), SplitRule(0.1), 100,
+                              Path(scratch, "records"), workers=workers)  # fmt: skip
                 times.append(time.perf_counter())
             fetched, resized = np.diff(times)
             print(f"{workers}: {name}: fetch {fetched:.1f} s, preprocess {resized:.1f} s", flush=True)

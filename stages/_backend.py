@@ -12,11 +12,9 @@ from segpipe.params.load import load_params
 
 with contextlib.suppress(UserError):  # the stage itself says what is wrong with the params
     train = load_params().train
-    backend, asked = train.backend, "train.backend"
-    if backend == "auto" and train.needs_jax and "KERAS_BACKEND" not in os.environ:
-        backend, asked = "jax", train.needs_jax
-    if backend != "auto":
+    if backend := train.backend_to_set(os.environ):
         os.environ["KERAS_BACKEND"] = backend
         if importlib.util.find_spec(backend) is None:
+            asked = train.needs_jax if train.backend == "auto" else "train.backend"
             extra = "; pip install -e '.[jax]' installs it" if backend == "jax" else ""
             sys.exit(f"error: {asked} needs {backend}, which is not installed here{extra}")

@@ -19,10 +19,10 @@ def main() -> None:
     target, whole = run.default_target(name), name in params.whole
     run.FORMATS[name].check(target, whole)
     trained = run.open_trained(Path("models/model.keras"), open_records(Path("data/records")))
-    found = run.export_to(trained, name, params, target, whole)
+    findings = run.export_to(trained, name, params, target, whole)
     print(
-        f"{target}: mean IoU {found['original']['mean_iou']:.4f}, {-found['drop']:+.4f} to the model's; "
-        f"{found['bytes'] / 1e6:.1f} MB, {found['latency_ms']:.1f} ms an image"
+        f"{target}: mean IoU {findings['original']['mean_iou']:.4f}, {-findings['drop']:+.4f} to the "
+        f"model's; {findings['bytes'] / 1e6:.1f} MB, {findings['latency_ms']:.1f} ms an image"
     )
 
 

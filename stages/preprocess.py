@@ -8,10 +8,11 @@ from segpipe.common.bands import in_words
 from segpipe.common.classes import class_table
 from segpipe.common.duplicates import report
 from segpipe.common.errors import exits_cleanly
-from segpipe.common.records import Tiles, without_pixels
+from segpipe.common.records import without_pixels
 from segpipe.common.words import extent
 from segpipe.params.load import load_params
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 
 
@@ -19,23 +20,19 @@ from segpipe.preprocess.write import write_records
 def main() -> None:
     """Read params, resize, say what was written."""
     data = load_params().data
-    tiles = Tiles(**data.tiles.model_dump())
     manifest = write_records(
         Path("data/raw"),
         class_table(data.classes, data.ignore),
-        data.image_size,
-        data.resize,
-        Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate),
+        RecordFormat.of_params(data),
+        SplitRule.of_params(data, data.on_near_duplicate),
         data.shard_mb,
         Path("data/records"),
-        intensity=data.intensity,
-        tiles=tiles if data.resize == "tiles" else None,
         workers=data.workers,
     )
-    counts = ", ".join(f"{s['samples']} {name}" for name, s in manifest["splits"].items())
+    counts = ", ".join(f"{split['samples']} {name}" for name, split in manifest["splits"].items())
     print(f"wrote {counts} records of {extent(data.image_size)}")
-    for said in manifest.get("cut", []):
-        print(said)
+    for note in manifest.get("cut", []):
+        print(note)
     print(f"validation is {manifest['validation']}")
     if near := manifest["near_duplicates"]:
         print(report(near))

@@ -34,8 +34,9 @@ def main() -> None:
     circumstances = provenance.circumstances()
     with resume.claim(identity) as run:
         job = Job(
-            params.seed, params.model, params.train, resolved, identity, manifest, backbone, run,
-            Path("models/model.keras"), RESULTS / "previews", LOGS,
+            seed=params.seed, model=params.model, params=params.train, resolved=resolved,
+            identity=identity, manifest=manifest, backbone=backbone, run=run,
+            saved=Path("models/model.keras"), previews=RESULTS / "previews", logs=LOGS,
         )  # fmt: skip
         device, progress, summary = hosts.train(job)
         write_text(RESULTS / "history.csv", pd.DataFrame(progress.history).to_csv(index=False))

@@ -8,7 +8,15 @@ from scipy import stats
 
 from segpipe.common.errors import CannotTell
 from segpipe.common.profile import Mark, Profile, reference
-from segpipe.drift.compare import FOREIGN, LEVEL, TOLERANCE, chance, chance_of_foreign, compare, distance
+from segpipe.drift.compare import (
+    FOREIGN,
+    LEVEL,
+    TOLERANCE,
+    compare,
+    distance,
+    p_value,
+    p_value_of_foreign,
+)
 
 KNOWN = Mark(0.5, "noise", 1.0, 0.0, 2.0)
 OUTSIDE = Mark(1.5, "noise", 3.0, 0.0, 2.0)
@@ -38,19 +46,19 @@ def test_the_distance_is_that_of_scipy(one, other):
 
 
 def test_up_to_the_tolerance_nothing_is_a_shift_however_many_pictures():
-    assert chance(TOLERANCE, 10**6, 10**6) == 1
-    assert chance(TOLERANCE + 0.05, 10**6, 10**6) < 1e-9
+    assert p_value(TOLERANCE, 10**6, 10**6) == 1
+    assert p_value(TOLERANCE + 0.05, 10**6, 10**6) < 1e-9
 
 
-def test_chance_is_that_of_kolmogorov_and_smirnov_beyond_the_tolerance():
+def test_the_p_value_is_that_of_kolmogorov_and_smirnov_beyond_the_tolerance():
     """100 and 100 pictures are as good as 50: Smirnov's limit 2 exp(-2 n d^2) is nearly reached."""
-    assert chance(TOLERANCE + 0.3, 100, 100) == pytest.approx(2 * np.exp(-2 * 50 * 0.09), rel=0.3)
+    assert p_value(TOLERANCE + 0.3, 100, 100) == pytest.approx(2 * np.exp(-2 * 50 * 0.09), rel=0.3)
 
 
 def test_foreign_pictures_are_counted_against_the_uncertain_rate_of_validation():
     """With one of one validation picture beyond, any number of foreign ones is equally likely."""
     even = Profile({}, 1.0, 1, 1, None)
-    assert [chance_of_foreign(k, 3, even) for k in range(4)] == pytest.approx([1, 0.75, 0.5, 0.25])
+    assert [p_value_of_foreign(k, 3, even) for k in range(4)] == pytest.approx([1, 0.75, 0.5, 0.25])
 
 
 def test_a_shifted_trait_is_found_and_the_others_are_not(rng):
@@ -59,7 +67,7 @@ def test_a_shifted_trait_is_found_and_the_others_are_not(rng):
     first, *others = compare(known, traits, [KNOWN] * 50)
     assert (first.trait, first.is_shifted) == ("noise", True)
     assert first.moved > 0.9
-    assert first.found[1] == pytest.approx(4, abs=0.1)
+    assert first.current[1] == pytest.approx(4, abs=0.1)
     assert [one.is_shifted for one in others] == [False, False]
 
 

@@ -16,7 +16,8 @@ from segpipe.evaluate.masks import log_softmax, mask_at_size
 from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 
 
@@ -40,7 +41,8 @@ def make_manifest(tmp_path_factory):
         folder = tmp_path_factory.mktemp("data")
         params = SyntheticParams(train=12, test=test, size=48, seed=0)
         write_raw("a test", synthetic.samples(params), table, False, 100, folder / "raw", 1)
-        write_records(folder / "raw", table, size, how, Cut(0.3), 100, folder / "records", 1)
+        format_ = RecordFormat(size, how)
+        write_records(folder / "raw", table, format_, SplitRule(0.3), 100, folder / "records", 1)
         return records.open_records(folder / "records")
 
     return make
@@ -58,9 +60,9 @@ def test_every_test_image_is_scored_exactly_once_whatever_the_batch(make_manifes
     evaluation, predictions = evaluate(manifest, batch_size, model := Oracle(manifest))
     assert [name for name, _ in predictions] == [f"test-{n:06d}" for n in range(7)]
     assert (evaluation.metrics()["images"], model.seen) == (7, 7)
-    assert evaluation.network.sum() == 7 * 32 * 32
+    assert evaluation.network_confusion.sum() == 7 * 32 * 32
     pixels = sum(s["original_mask"].size for s in records.read(manifest, "test"))
-    assert evaluation.original.sum() == pixels
+    assert evaluation.original_confusion.sum() == pixels
 
 
 def test_a_perfect_model_scores_one_at_network_size_and_nearly_so_at_original_size(make_manifest):
@@ -80,7 +82,7 @@ def test_ignored_pixels_count_in_neither_loss_nor_score(make_manifest):
     evaluation, _ = evaluate(make_manifest(table=table))
     manifest = evaluation.manifest
     counted = sum((s["mask"] != IGNORE).sum() for s in records.read(manifest, "test"))
-    assert evaluation.network.sum() == counted
+    assert evaluation.network_confusion.sum() == counted
     assert evaluation.metrics()["network"]["mean_iou"] == 1
 
 
@@ -108,7 +110,7 @@ def test_a_model_that_predicts_no_numbers_is_an_error(make_manifest):
 
 def test_an_absent_class_is_named(make_manifest):
     evaluation, _ = evaluate(make_manifest())
-    evaluation.original[2, :] = evaluation.original[:, 2] = 0
+    evaluation.original_confusion[2, :] = evaluation.original_confusion[:, 2] = 0
     assert absent_classes(evaluation.metrics()["original"]) == ["border"]
 
 
@@ -130,7 +132,7 @@ def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
     assert scores == found
     for row, pixels in enumerate(("hits", "truth", "predicted")):
         columns = table[[f"{pixels}_{name}" for name in names]]
-        assert (columns.sum() == metrics.counts(evaluation.original)[row]).all()
+        assert (columns.sum() == metrics.counts(evaluation.original_confusion)[row]).all()
         assert (columns.to_numpy() == evaluation.counts().pixels[:, row]).all()
     assert evaluation.counts().images == table["name"].tolist()
     weights = table["height"] * table["width"]
@@ -140,7 +142,7 @@ def test_per_image_scores_and_confusion_agree_with_the_metrics(make_manifest):
 
 def test_scores_by_class_are_those_worked_out_by_hand_and_empty_where_there_is_none(make_manifest):
     evaluation = Evaluation(None, make_manifest(), 1)
-    evaluation.original[:] = [[6, 2, 0], [1, 1, 0], [0, 0, 0]]
+    evaluation.original_confusion[:] = [[6, 2, 0], [1, 1, 0], [0, 0, 0]]
     evaluation.boundaries[0, :, 0] = (
         8,
         2,

@@ -17,7 +17,8 @@ from segpipe.evaluate import metrics, tiles
 from segpipe.evaluate.evaluation import Evaluation
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Sample
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.tiles import original_starts, starts
 from segpipe.preprocess.write import write_records
 
@@ -51,8 +52,8 @@ def make_manifest(tmp_path_factory):
                     yield Sample(f"{split}{number}", split, "i", "m", content)
 
         write_raw("a test", found(), PETS, False, 100, folder / "raw", 1)
-        write_records(folder / "raw", PETS, (32, 32), "tiles", Cut(0.3), 100, folder / "records", 1,
-                      tiles=Tiles(scale, 0.25, 1.0))  # fmt: skip
+        format_ = RecordFormat((32, 32), "tiles", tiles=Tiles(scale, 0.25, 1.0))
+        write_records(folder / "raw", PETS, format_, SplitRule(0.3), 100, folder / "records", 1)
         return records.open_records(folder / "records")
 
     return make
@@ -75,8 +76,8 @@ def test_rows_of_tiles_score_what_whole_pictures_score(make_manifest, batch):
         boundaries += metrics.boundary_counts(truth, joined, 3)
         band, right = metrics.boundary_bands(truth), truth == joined
         by_distance += [np.bincount(b.ravel(), minlength=6) for b in (band, band[right])]
-    assert (evaluation.network == confusion).all()
-    assert (evaluation.original == confusion).all()
+    assert (evaluation.network_confusion == confusion).all()
+    assert (evaluation.original_confusion == confusion).all()
     assert (evaluation.boundaries == boundaries).all()
     assert (evaluation._by_distance == by_distance).all()
     found = evaluation.metrics()
@@ -91,9 +92,9 @@ def test_every_pixel_is_scored_once_at_either_size(make_manifest, scale):
     manifest = make_manifest(scale)
     evaluation = Evaluation(logits, manifest, 7)
     rows = list(evaluation.predictions())
-    assert evaluation.original.sum() == sum(height * width for height, width in SIZES)
+    assert evaluation.original_confusion.sum() == sum(height * width for height, width in SIZES)
     scaled = [Tiles(scale).scaled(size) for size in SIZES]
-    assert evaluation.network.sum() == sum(height * width for height, width in scaled)
+    assert evaluation.network_confusion.sum() == sum(height * width for height, width in scaled)
     for number, size in enumerate(scaled):
         assert sum(len(part) for name, part in rows if name == f"test{number}") == size[0]
     if scale > 1:

@@ -29,7 +29,7 @@ def test_scores_are_those_worked_out_by_hand():
     matrix = np.array(MATRIX)
     scores = metrics.scores(metrics.counts(matrix))
     assert scores["pixel_accuracy"] == 3 / 5
-    assert metrics.iou(matrix) == pytest.approx([1 / 3, 2 / 3, 0])
+    assert scores["iou"] == pytest.approx([1 / 3, 2 / 3, 0])
     assert scores["dice"] == pytest.approx([2 / 4, 4 / 5, 0])
     assert scores["precision"] == pytest.approx([1 / 2, 2 / 3, np.nan], nan_ok=True)
     assert scores["recall"] == pytest.approx([1 / 2, 1, 0])
@@ -44,7 +44,8 @@ def test_a_class_absent_from_truth_and_prediction_is_left_out_of_the_mean():
 
 
 def test_a_class_predicted_but_never_true_scores_zero():
-    assert metrics.iou(np.array([[1, 1], [0, 0]])).tolist() == [0.5, 0.0]
+    matrix = np.array([[1, 1], [0, 0]])
+    assert metrics.scores(metrics.counts(matrix))["iou"].tolist() == [0.5, 0.0]
 
 
 def test_nothing_counted_gives_no_score():
@@ -60,7 +61,7 @@ def test_mean_iou_is_that_of_keras_where_no_class_is_absent(truth, prediction):
     reference = keras.metrics.MeanIoU(4, ignore_class=255)
     reference.update_state(truth, prediction)
     matrix = metrics.confusion_matrix(truth, prediction, 4)
-    assert metrics.mean_present(metrics.iou(matrix)) == pytest.approx(
+    assert metrics.scores(metrics.counts(matrix))["mean_iou"] == pytest.approx(
         float(reference.result()), abs=1e-6
     )
 
@@ -100,7 +101,9 @@ def test_counts_of_images_give_the_scores_of_their_summed_matrix(rng):
     )
     assert found["iou"].tolist() == list(expected["iou"].values())
     assert [found[name].item() for name in metrics.MEANS] == [expected[name] for name in metrics.MEANS]
-    assert metrics.scores(by_image)["iou"].tolist() == [metrics.iou(m).tolist() for m in matrices]
+    assert metrics.scores(by_image)["iou"].tolist() == [
+        metrics.scores(metrics.counts(m))["iou"].tolist() for m in matrices
+    ]
 
 
 def images_right_or_wrong(right, wrong, pixels=1):

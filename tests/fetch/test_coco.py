@@ -97,7 +97,7 @@ def test_objects_lie_over_crowds_and_small_over_large_whatever_their_order(coco)
             {"category_id": 1, "bbox": [3, 4, 10, 10], "keypoints": [5, 5, 2], "segmentation": []},
             "annotation 10 has no segmentation; expected polygons or run lengths, not a box alone",
         ),
-        ({"segmentation": [BOX]}, "annotation 10 is not COCO's (category_id: Field required)"),
+        ({"segmentation": [BOX]}, "annotation 10 is not COCO's (category_id: field required)"),
         ({"category_id": 1, "segmentation": [BOX[:-1]]}, "annotation 10 has an odd number of coord"),
         (
             {"category_id": 1, "segmentation": [[*BOX, 1e300, 0]]},
@@ -255,7 +255,7 @@ def test_two_pictures_of_one_stem_or_one_id_are_a_problem_of_the_second(coco, rn
     save(photo(rng), root / "images" / "a.png")
     save(photo(rng), root / "images" / "b.jpg")
     assert [str(problem) for problem in only(Problem, found(root))] == [
-        "result.json (`images`, 4): no image of COCO's (file_name: Field required); expected id and "
+        "result.json (`images`, 4): no image of COCO's (file_name: field required); expected id and "
         "file_name",
         "result.json (image 2): a.png: a duplicate name, as a.jpg; expected every name once",
         "result.json (image 1): b.jpg: the id of another image too; expected an id for each image",
@@ -303,7 +303,7 @@ class Twice(dict):
             r"result.json: not COCO's annotations \(an annotation that is no object: 7",
         ),
         ({"annotations": {}}, r"not COCO's annotations \('{' instead of '\[' at character 88\)"),
-        ({"categories": [{"id": 1}]}, r"not COCO's annotations \(categories: name: Field required\)"),
+        ({"categories": [{"id": 1}]}, r"not COCO's annotations \(categories: name: field required\)"),
         ({"categories": [{"id": 1, "name": "a"}] * 2}, "two categories of id 1"),
         ({"info": [Twice(id=1)]}, r"two keys 'id' in one object at character"),
         (

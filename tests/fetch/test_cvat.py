@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_folders import noise
 
-from segpipe import survey
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.codec import decode_png
 from segpipe.common.errors import UserError
@@ -21,6 +20,7 @@ from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import Checked, write_raw
 from segpipe.fetch.sample import BadSampleError, Note, Problem
+from segpipe.survey.folder import Request, survey
 
 TABLE = ClassTable(
     (
@@ -205,7 +205,7 @@ def test_init_data_finds_the_layout_and_proposes_the_labels_in_use(tmp_path):
         picture(tmp_path / f"images/{name}.png")
     shapes = polygon("0,0;4,0;4,9;0,9"), polygon("9,0;15,0;15,9;9,9", "traffic light")
     export(tmp_path / "annotations.xml", *(image(*shapes, name=f"{name}.png") for name in "abcdefgh"))
-    seen = survey.survey(tmp_path, 0.2, 0.2, processes=1)
+    seen = survey(tmp_path, Request(0.2, 0.2), processes=1)
     assert seen.layouts == {"cvat": "CVAT's XML: annotations.xml"}
     assert seen.proposal.table.names == ["background", "traffic_light", "car"]
 

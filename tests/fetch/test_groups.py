@@ -16,7 +16,7 @@ from segpipe.fetch import layouts
 from segpipe.fetch.groups import GroupFile, assigned, group_param, unparted
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Problem, Sample
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.splitting import SplitRule
 
 
 def sample(name, split=None, group=""):
@@ -176,7 +176,7 @@ def test_copies_of_a_picture_stay_together_where_validation_is_cut(tmp_path, rng
     found = layouts.samples("pairs", root, 0.2, table)
     write_raw("own", found, table, True, 100, tmp_path / "raw", processes=1)
     index = read_index(tmp_path / "raw")
-    splits = Cut(0.4).of(index).splits
+    splits = SplitRule(0.4).assign(index).splits
     pairs = [(splits[f"a{n}"], splits[f"b{n}"]) for n in range(20) if {f"a{n}", f"b{n}"} <= {*splits}]
     assert {("train", "train"), ("val", "val")} <= {*pairs}
     assert all(one == other for one, other in pairs)

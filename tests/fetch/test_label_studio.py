@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from own_folders import noise
 from PIL import Image
 
-from segpipe import survey
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.codec import decode_png
 from segpipe.common.errors import UserError
@@ -26,6 +25,7 @@ from segpipe.fetch import layouts
 from segpipe.fetch.layouts import brush
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
+from segpipe.survey.folder import Request, survey
 
 TABLE = ClassTable(
     (
@@ -378,7 +378,7 @@ def test_init_data_finds_the_layout_and_proposes_the_labels_in_use(tmp_path):
         picture(tmp_path / f"{name}.png")
         shapes = box(0, 0, 2, 2), box(4, 4, 6, 6, "traffic light")
         write(tmp_path, task(annotation(*shapes), image=f"{name}.png", number=n), name=f"{name}.json")
-    seen = survey.survey(tmp_path, 0.2, 0.2, processes=1)
+    seen = survey(tmp_path, Request(0.2, 0.2), processes=1)
     assert next(iter(seen.layouts)) == "label_studio"
     assert "coco" not in seen.layouts
     assert seen.proposal.table.names == ["background", "car", "traffic_light"]

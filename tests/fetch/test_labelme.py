@@ -21,7 +21,7 @@ from segpipe.fetch.layouts import labelme as module
 from segpipe.fetch.layouts import matching
 from segpipe.fetch.raw import check
 from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
-from segpipe.survey import survey
+from segpipe.survey.folder import Request, survey
 
 CATS = ClassTable(
     (
@@ -103,7 +103,7 @@ def test_a_mask_drawn_by_labelmes_models_lies_where_it_was(labelme, value):
         ),
         (shape("spline", [1, 1], [2, 2]), "shape 1, a spline of 2 points"),
         (shape("mask", [1, 1], [2, 2], mask="no picture"), "shape 1, a mask of 2 points"),
-        ({"points": []}, "not Labelme's JSON (shapes.0.label: Field required)"),
+        ({"points": []}, "not Labelme's JSON (shapes.0.label: field required)"),
         (shape("polygon", [1, 1, 1]), "not Labelme's JSON (shapes.0.points.0: "),
         (shape("polygon", [1, 1], [9, 9], [1, 1e300]), "expected a coordinate of 1e+300"),
         (shape("circle", [1, 1], [9, float("nan")]), "a coordinate that is no number"),
@@ -139,7 +139,7 @@ def test_shapes_that_reach_far_outside_cost_nothing(labelme, kind):
         ('"imageHeight"', '"shapes": [], "imageHeight"', "(two keys 'shapes' in one object)"),
         ('"cat"', '"c\udce4t"', "(text that is not UTF-8)"),
         ('"imageHeight": 30', '"imageHeight": 30000000000', "drawn on a picture of 40x30000000000"),
-        ('"imageHeight": 30', '"imageHeight": "tall"', "(imageHeight: Input should be a valid integer"),
+        ('"imageHeight": 30', '"imageHeight": "tall"', "(imageHeight: input should be a valid integer"),
         ("]}", "", "an early end at char"),
     ],
 )
@@ -311,4 +311,4 @@ def test_a_folder_whose_pictures_lie_elsewhere_is_told_so_and_not_that_it_has_no
     with pytest.raises(
         UserError, match=r"such as labels/a\.json: no image for its partner; expected the"
     ):
-        survey(tmp_path, 0.2, 0.1, processes=1)
+        survey(tmp_path, Request(0.2, 0.1), processes=1)

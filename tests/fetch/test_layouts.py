@@ -12,7 +12,8 @@ from segpipe.common.records import open_records, read
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Problem, Sample
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 
 CATS = ClassTable(
@@ -100,8 +101,9 @@ def test_the_views_of_a_car_stay_together_in_test_and_in_validation(tmp_path, rn
     )
     items = found(tmp_path / "cars", "carvana", table, 0.2)
     write_raw("cars", items, table, False, 100, tmp_path / "raw", processes=1)
+    format_ = RecordFormat((32, 32), "stretch")
     write_records(
-        tmp_path / "raw", table, (32, 32), "stretch", Cut(0.25), 100, tmp_path / "records", threads=1
+        tmp_path / "raw", table, format_, SplitRule(0.25), 100, tmp_path / "records", threads=1
     )
     manifest = open_records(tmp_path / "records")
     cars = {s: [sample["name"].split("_")[0] for sample in read(manifest, s)] for s in manifest.splits}

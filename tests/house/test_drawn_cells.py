@@ -9,7 +9,7 @@ import tifffile
 from helpers import ROOT, run
 from PIL import Image
 
-from segpipe.survey import survey
+from segpipe.survey.folder import Request, survey
 
 CELLS = runpy.run_path(str(ROOT / "examples/drawn_cells.py"))
 SIZE = 600
@@ -73,7 +73,7 @@ def test_no_grey_level_tells_cells_from_the_background(samples):
 
 
 def test_init_data_reads_the_names_and_the_splits(folder):
-    found = survey(folder, 0.2, 0.1, processes=1)
+    found = survey(folder, Request(0.2, 0.1), processes=1)
     assert [(c.name, c.value) for c in found.proposal.table.classes] == [("background", 0), ("cell", 1)]
     assert found.splits["test"] == 2
     assert found.problems == []

@@ -13,7 +13,7 @@ from helpers import ROOT, make_project, run
 from PIL import Image, ImageFilter
 
 from segpipe.evaluate import metrics
-from segpipe.survey import survey
+from segpipe.survey.folder import Request, survey
 
 STREETS = runpy.run_path(str(ROOT / "examples/drawn_streets.py"))
 CLASSES = STREETS["CLASSES"]
@@ -111,7 +111,7 @@ def test_colours_alone_do_not_tell_the_classes(folder):
 
 
 def test_init_data_reads_the_names_the_splits_and_what_to_ignore(folder):
-    found = survey(folder, 0.2, 0.1, processes=1)
+    found = survey(folder, Request(0.2, 0.1), processes=1)
     table = found.proposal.table
     assert [(c.name, c.value) for c in table.classes] == [(n, v) for v, n in enumerate(CLASSES)]
     assert table.ignore == (255,)
@@ -128,7 +128,7 @@ def test_large_streets_have_the_size_asked_for_and_two_more_classes(large):
     assert all(0.05 < shares[name] < 0.6 for name in ("road", "sky", "building", "green")), shares
     assert all(0.001 < shares[name] < 0.02 for name in ("marking", "pole", "car")), shares
     assert all(0.0003 < shares[name] < 0.01 for name in ("sign", "pedestrian")), shares
-    found = survey(large, 0.2, 0.1, processes=1)
+    found = survey(large, Request(0.2, 0.1), processes=1)
     assert [c.name for c in found.proposal.table.classes] == [*MORE_CLASSES]
     assert found.problems == []
 

@@ -85,7 +85,7 @@ def export(folder, pictures, tool, masks, table=TABLE):
     """What an annotators' tool gives back: these masks, of pictures of these names."""
     with labels_in(folder, tool, table) as labels:
         for name, mask in masks.items():
-            labels.add(labels.of(pictures / f"{name}.png", name, mask))
+            labels.enter(labels.of(pictures / f"{name}.png", name, mask))
 
 
 def stored(mine, name=None):

@@ -16,6 +16,7 @@ from PIL import Image
 from test_suspects import card
 
 from segpipe.common.codec import encode_png
+from segpipe.evaluate.masks import log_softmax
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Sample
@@ -72,8 +73,8 @@ def noisy(colour, seed):
 def looked(picture, tmp_path, kind="entropy", **changes):
     Image.fromarray(picture).save(tmp_path / "one.png")
     predictor = Predictor(of_colours(), of_card(**changes))
-    ((_, look),) = uncertainty.looks(predictor, [Source(tmp_path / "one.png", "one")], kind)
-    return look
+    ((_, found),) = uncertainty.uncertainties(predictor, [Source(tmp_path / "one.png", "one")], kind)
+    return found
 
 
 def test_each_choice_has_the_largest_product_of_uncertainty_and_distance():
@@ -99,9 +100,9 @@ def test_any_pool_gives_as_many_different_pictures_as_are_wanted(pool, data):
 @pytest.mark.parametrize("how", [{"how": "pad"}, {}, {"how": "tiles", "tiles": {"scale": 1.0}}], ids=str)
 def test_entropy_is_the_mean_over_the_picture_alone(how, tmp_path):
     """Padding is black, of which the model is as unsure as of grey."""
-    assert looked(plain(RED, (20, 50)), tmp_path, **how).uncertainty == pytest.approx(SLIGHT, rel=1e-3)
+    assert looked(plain(RED, (20, 50)), tmp_path, **how).mean == pytest.approx(SLIGHT, rel=1e-3)
     grey = looked(plain(GREY, (20, 50)), tmp_path, **how)
-    assert grey.uncertainty == pytest.approx(math.log(3), rel=1e-6)
+    assert grey.mean == pytest.approx(math.log(3), rel=1e-6)
 
 
 def test_features_are_the_mean_of_the_encoders_last_output(tmp_path):
@@ -110,21 +111,16 @@ def test_features_are_the_mean_of_the_encoders_last_output(tmp_path):
 
 
 def test_looks_that_are_sure_of_two_classes_disagree_by_ln_2():
-    """A network that says one class on the left and another on the right, whatever it sees."""
-
-    def network(images):
-        logits = np.zeros((*images.shape[:3], 2), np.float32)
-        logits[:, :, :2, 0], logits[:, :, 2:, 1] = 50, 50
-        return logits
-
-    images = np.zeros((1, 3, 4, 3), np.uint8)
-    found = uncertainty.disagreement(network, images)
-    assert found == pytest.approx(np.full((1, 3, 4), math.log(2)), abs=1e-6)
-    assert uncertainty.entropy(network, images) == pytest.approx(np.zeros((1, 3, 4)), abs=1e-6)
+    """One class on the left and another on the right, and the other way round."""
+    logits = np.zeros((1, 3, 4, 2), np.float32)
+    logits[:, :, :2, 0], logits[:, :, 2:, 1] = 50, 50
+    one, other = log_softmax(logits), log_softmax(logits[:, :, ::-1])
+    assert uncertainty.divergence(one, other) == pytest.approx(np.full((1, 3, 4), math.log(2)), abs=1e-6)
+    assert uncertainty.entropy(one) == pytest.approx(np.zeros((1, 3, 4)), abs=1e-6)
 
 
 def test_looks_that_agree_do_not_disagree(tmp_path):
-    assert looked(halves(GREY, RED), tmp_path, "disagreement").uncertainty == pytest.approx(0, abs=1e-6)
+    assert looked(halves(GREY, RED), tmp_path, "disagreement").mean == pytest.approx(0, abs=1e-6)
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from segpipe.common.records import Tiles
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Sample
 from segpipe.label.suspects import table
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 from segpipe.train.saving import save_model
 
@@ -75,7 +76,8 @@ def write_model(folder, how="stretch", classes=(0, 1, 2)):
     """Write data/records, and a model that was trained on them."""
     tiles = Tiles(1.0) if how == "tiles" else None
     records = folder / "data/records"
-    write_records(folder / "data/raw", PETS, SIZE, how, Cut(0.25), 100, records, tiles=tiles)
+    format_ = RecordFormat(SIZE, how, tiles=tiles)
+    write_records(folder / "data/raw", PETS, format_, SplitRule(0.25), 100, records)
     trained = {"records": {"manifest_sha256": sha256(records / "manifest.json")}}
     trained |= {"tiles": {"scale": 1.0}} if tiles else {}
     (folder / "models").mkdir(exist_ok=True)
@@ -102,7 +104,7 @@ def suspects(segpipe):
 
 
 def held_out(folder):
-    return Cut(0.25).of(read_index(folder / "data/raw")).splits
+    return SplitRule(0.25).assign(read_index(folder / "data/raw")).splits
 
 
 @pytest.mark.parametrize("how", ["stretch", "tiles"])
@@ -226,5 +228,5 @@ def test_with_folds_each_training_mask_is_judged_by_the_model_that_did_not_learn
     assert code == 0, printed
     assert "16 masks judged by the models of 2 folds, none of its own training" in printed
     wrong = pd.read_csv("results/suspects.csv").query("quality < 0.5")
-    of_fold_1 = Cut(0.25, 2, 1).of(read_index(project / "data/raw")).splits
+    of_fold_1 = SplitRule(0.25, 2, 1).assign(read_index(project / "data/raw")).splits
     assert sorted(wrong.name) == sorted(name for name, split in of_fold_1.items() if split == "val")

@@ -4,7 +4,7 @@ import pytest
 from helpers import ROOT
 
 from segpipe.common.errors import ParamsError
-from segpipe.params.file import write_params
+from segpipe.params.file import changed_params
 
 IGNORE = "  ignore: []                    # values that count in neither loss nor score\n"
 ON_LINES = "  ignore:   # why\n  - 7\n  - 255 # the border\n  # behind\n\n"
@@ -25,7 +25,7 @@ def test_a_list_keeps_its_style_and_the_comments_around_it(tmp_path, before, val
     path = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text()
     path.write_text(text.replace(IGNORE, before))
-    write_params(path, {"data": {"ignore": values}})
+    path.write_text(changed_params(path, {"data": {"ignore": values}}))
     assert path.read_text() == text.replace(IGNORE, after)
 
 
@@ -64,7 +64,7 @@ def test_comments_stay_when_a_value_gets_another_kind_or_number_of_lines(
     text, key = (ROOT / "params.yaml").read_text(), before.partition(":")[0] + ":"
     line = next(line for line in text.splitlines(keepends=True) if line.startswith(key))
     path.write_text(text.replace(line, before))
-    write_params(path, changes)
+    path.write_text(changed_params(path, changes))
     assert path.read_text() == text.replace(line, after)
 
 
@@ -72,5 +72,5 @@ def test_a_change_that_params_refuse_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())
     with pytest.raises(ParamsError, match="the value 1 stands twice"):
-        write_params(path, {"data": {"ignore": [1]}})
+        changed_params(path, {"data": {"ignore": [1]}})
     assert path.read_text() == (ROOT / "params.yaml").read_text()

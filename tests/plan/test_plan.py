@@ -7,7 +7,7 @@ import shutil
 import pytest
 from helpers import ROOT, error_line, make_project, run, run_stage
 
-from segpipe.params.file import write_params
+from segpipe.params.file import changed_params
 from segpipe.params.load import load_params
 from segpipe.plan.planner import Plan, Row
 from segpipe.plan.schedule import Schedule
@@ -27,13 +27,14 @@ def test_what_is_written_keeps_all_comments_and_can_be_loaded(tmp_path):
     path = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", path)
     before = re.findall("#.*", path.read_text())
-    write_params(path, Plan(ROWS, [], Schedule(7, 33, 1, 1, 1), 1, "").changes())
+    plan = Plan(ROWS, [], Schedule(7, 33, 1, 1, 1), 1, "")
+    path.write_text(changed_params(path, plan.changes()))
     assert re.findall("#.*", path.read_text()) == before
     params = load_params(path)
     assert (params.data.resize, params.data.image_size) == ("tiles", (128, 256))
     assert params.data.tiles.scale == 0.35 and params.data.tiles.margin == 0.25
     assert (params.train.batch_size, params.train.epochs, params.train.steps_per_epoch) == (4, 7, 33)
-    write_params(path, {"data": {"image_size": 128}})
+    path.write_text(changed_params(path, {"data": {"image_size": 128}}))
     assert re.findall("#.*", path.read_text()) == before
     assert load_params(path).data.image_size == (128, 128)
 
@@ -78,7 +79,8 @@ def test_too_few_minutes_and_a_second_phase_are_refused_in_one_line(project):
         run("segpipe", "plan", "--minutes", "0.1", cwd=project)
     )
     before = (project / "params.yaml").read_text()
-    write_params(project / "params.yaml", {"train": {"fine_tuning": {"epochs": 2}}})
+    path = project / "params.yaml"
+    path.write_text(changed_params(path, {"train": {"fine_tuning": {"epochs": 2}}}))
     line = error_line(run("segpipe", "plan", cwd=project))
     assert line == "error: a plan has one phase of training; set train.fine_tuning.epochs to 0\n"
     (project / "params.yaml").write_text(before)

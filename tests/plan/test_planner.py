@@ -10,18 +10,25 @@ from helpers import plain_params
 
 from segpipe.common.errors import UserError
 from segpipe.plan import planner
-from segpipe.plan.look import Look
 from segpipe.plan.measure import Timing
 from segpipe.plan.pieces import Pieces
+from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.schedule import fitting
+from segpipe.plan.shape import Input, Proposal
 from segpipe.preprocess.intensity import RGB_OF_8_BITS
 from segpipe.train.samples import Arrays
 
-CELLS = Look(
+CELLS = SampledPictures(
     [], [(1200, 1200)] * 8, {"cell": 8.0, "ground": 600.0}, {0: 1}, {"train": 8, "val": 2},
     RGB_OF_8_BITS, False,
 )  # fmt: skip
 """Eight pictures with cells of 8 px."""
+
+
+def counted_pieces(train, val, held):
+    """Pieces of so many training and validation samples, with one tiny sample to measure with."""
+    sample = Arrays(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8), ["a"])
+    return Pieces(sample, sample, {"train": train, "val": val}, held)
 
 
 def changed(**sections):
@@ -48,8 +55,7 @@ def test_scales_that_the_proposed_size_cannot_tell_apart_are_named_before_anythi
 
 
 def test_a_class_in_no_sample_that_was_cut_is_seldom_unless_no_picture_holds_it():
-    one = Arrays(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8), ["a"])
-    pieces = Pieces(one, one, {"train": 9, "val": 4}, [1.0, 0.5, 0.0])
+    pieces = counted_pieces(9, 4, [1.0, 0.5, 0.0])
     for pixels, expected in (({0: 900, 1: 90}, "uniform"), ({0: 900, 1: 90, 2: 1}, "balanced")):
         row = planner._sampling_row(plain_params(), pieces, dataclasses.replace(CELLS, pixels=pixels))
         assert row.proposed == expected, pixels
@@ -64,13 +70,13 @@ def test_a_smaller_batch_goes_round_all_devices(devices, hosts, samples, expecte
     """About a quarter of the samples, an equal power of two for each device; 96 of enough."""
     backend = "auto" if (devices, hosts) == (1, 1) else "jax"
     train = {"batch_size": 96, "devices": devices, "hosts": hosts, "backend": backend}
-    assert planner._batch(changed(train=train), samples) == expected
+    assert planner._batch(changed(train=train), counted_pieces(samples, 1, [1.0])) == expected
 
 
 def test_fewer_samples_than_devices_are_refused_before_anything_is_measured():
     train = {"batch_size": 96, "devices": 2, "hosts": 4, "backend": "jax"}
     with pytest.raises(UserError) as raised:
-        planner._batch(changed(train=train), 7)
+        planner._batch(changed(train=train), counted_pieces(7, 1, [1.0]))
     assert str(raised.value) == (
         "there are 7 training samples for 8 devices (train.devices = 2, train.hosts = 4), and each "
         "takes one of a batch at least; lower them, or add pictures"
@@ -120,10 +126,9 @@ def test_the_encoder_stays_and_the_row_says_where_its_weights_are(
 
 def test_the_reason_for_fewer_epochs_counts_all_that_follows_an_epoch():
     """1 s of validation for 50 samples, and 3 s of previews and checkpoint: 0.2 * 299 / 4 is 14."""
-    one = Arrays(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8), ["a"])
-    timing = Timing(1.0, 1.0, 0.1, 0.02, 3.0)
-    pieces = Pieces(one, one, {"train": 400, "val": 50}, [1.0])
-    rows = planner._schedule_rows(plain_params(), fitting(5, timing, 50), timing, pieces, 4, 400)
+    timing, proposal = Timing(1.0, 1.0, 0.1, 0.02, 3.0), Proposal(Input("stretch", (8, 8)), "", "")
+    draft = planner._Draft(proposal, None, counted_pieces(400, 50, [1.0]), 4, timing, None)
+    rows = planner._schedule_rows(plain_params(), fitting(5, timing, 50), draft)
     assert rows[0].proposed == 14
     assert rows[0].reason == (
         "validation, previews and checkpoint take 4 s an epoch; those of more epochs, over 20 % of the "
@@ -135,10 +140,9 @@ def test_the_batch_suits_the_samples_that_the_plan_ends_with(monkeypatch):
     """8 pictures give 64 tiles at the scale that 8 px of cells need, and 400 at the pictures' own."""
     measured = []
 
-    def pieces(look, chosen, params):
+    def pieces(sampled, chosen, params):
         count = round(64 * (chosen.scale / 0.4) ** 2)
-        one = Arrays(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8), ["a"])
-        return None, Pieces(one, one, {"train": count, "val": 4}, [1.0, 1.0, 0.0])
+        return None, counted_pieces(count, 4, [1.0, 1.0, 0.0])
 
     def timing(params, chosen, tiles, some, batch, lovasz):
         measured.append(batch)

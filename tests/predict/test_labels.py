@@ -44,7 +44,7 @@ def written(folder, tool, masks, classes):
             picture.parent.mkdir(parents=True, exist_ok=True)
             if not picture.exists():
                 Image.new("RGB", mask.shape[::-1]).save(picture)
-            labels.add(labels.of(picture, name, mask))
+            labels.enter(labels.of(picture, name, mask))
     if tool == "label-studio":
         submit(folder / "labels/tasks.json")
     return folder / "labels"
@@ -146,7 +146,7 @@ def test_masks_lie_on_the_picture_as_exif_turns_it(tool, turn, tmp_path):
     mask[1:3, 1:5] = 0
     with labels_in(tmp_path / "labels", tool, classes) as labels:
         entry = labels.of(tmp_path / "one.png", "one", mask)
-        labels.add(entry)
+        labels.enter(entry)
     told = tool == "coco" and turn == 3  # no size tells the view
     assert bool(entry.remark) == told
     if tool == "label-studio":
@@ -195,7 +195,7 @@ def test_a_prediction_that_nobody_submitted_is_no_label(tmp_path):
     classes = TABLES["background"]
     with labels_in(tmp_path / "labels", "label-studio", classes) as labels:
         Image.new("RGB", (60, 40)).save(tmp_path / "one.png")
-        labels.add(labels.of(tmp_path / "one.png", "one", nested()))
+        labels.enter(labels.of(tmp_path / "one.png", "one", nested()))
     found = list(layouts.samples("label_studio", tmp_path / "labels", 0.3, classes))
     assert [type(one) for one in found] == [Note, Note]
     assert "tasks without an annotation, left out" in found[0].text

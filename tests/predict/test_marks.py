@@ -9,7 +9,7 @@ from test_predictor import card, network
 
 from segpipe import load_model
 from segpipe.common.profile import Mark, Profile, describe, reference
-from segpipe.predict.watch import summary
+from segpipe.predict.foreign import summary
 from segpipe.preprocess.traits import traits_of
 from segpipe.train.saving import save_model
 

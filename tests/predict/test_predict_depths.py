@@ -19,7 +19,8 @@ from segpipe.fetch.raw import write_raw
 from segpipe.predict.images import Input
 from segpipe.predict.inputs import left_out
 from segpipe.predict.predictor import Predictor
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 from segpipe.train.saving import save_model
 
@@ -58,7 +59,8 @@ def test_a_picture_is_seen_to_the_very_pixels_of_its_record(bands, kind, how, tm
         Image.new("L", (70, 50), 1 + number % 3).save(root / f"masks/p{number:02d}.png")
     found = layouts.samples("pairs", root, 0.3, PETS)
     write_raw("a test", found, PETS, False, 100, tmp_path / "raw", 1, bands=bands)
-    write_records(tmp_path / "raw", PETS, SIZE, how, Cut(0.3), 100, tmp_path / "records")
+    format_ = RecordFormat(SIZE, how)
+    write_records(tmp_path / "raw", PETS, format_, SplitRule(0.3), 100, tmp_path / "records")
     manifest = records.open_records(tmp_path / "records")
     saved = card(SIZE, how, bands=manifest.bands, intensity=manifest.intensity, depths=manifest.depths)
     seen_by = Input.of_card(saved)
@@ -100,12 +102,12 @@ def test_pictures_outside_the_trained_range_are_said_by_name_at_the_end(predict,
 
 def test_16_bits_for_a_model_of_8_are_taken_in_their_full_range_and_said(tmp_path):
     grey = np.array([[0, 257, 65535]], np.uint16)
-    seen = Input.of_card(card((32, 64))).whole(written(tmp_path / "x.tif", grey))
+    seen = Input.of_card(card((32, 64))).at_own_size(written(tmp_path / "x.tif", grey))
     assert seen.pixels[0].tolist() == [[0] * 3, [1] * 3, [255] * 3]
     assert seen.remark == "uint16, and the model was trained on 8 bits; taken as 0 to 65535"
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "PNG")
-    assert (Input.of_card(card((32, 64))).whole(Image.open(buffer)).pixels == seen.pixels).all()
+    assert (Input.of_card(card((32, 64))).at_own_size(Image.open(buffer)).pixels == seen.pixels).all()
 
 
 def test_a_picture_without_the_bands_of_the_model_is_listed_as_failed(predict, tmp_path, rng):
@@ -148,7 +150,7 @@ def test_arrays_come_in_the_bands_and_depth_of_the_model(rng):
 
 def test_an_array_outside_the_range_warns_and_a_nan_is_black(rng):
     deep = Predictor(network(1), banded([1], [[0, 1]], ["float32"]))
-    seen = deep.input.whole(np.array([[0.2, np.nan, 1]]))
+    seen = deep.input.at_own_size(np.array([[0.2, np.nan, 1]]))
     assert seen.pixels[0, :, 0].tolist() == [51, 0, 255]
     with pytest.warns(UserWarning, match="an image: 100 % of its pixels lie outside the range"):
         deep.predict(np.full((40, 50), 7.0))

@@ -496,7 +496,7 @@ def test_memory_does_not_grow_with_the_number_of_files(model, tmp_path, rng):
         sources = [source._replace(name=str(number)) for number in range(count)]
         tracemalloc.start()
         before, _ = tracemalloc.get_traced_memory()
-        work = folder.Work(predictor, tmp_path / "out", folder.Options(), lambda share: None)
+        work = folder.FilePredictor(predictor, tmp_path / "out", folder.Options())
         for _ in work.results(sources):
             pass
         _, peak = tracemalloc.get_traced_memory()

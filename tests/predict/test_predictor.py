@@ -20,8 +20,8 @@ from segpipe.evaluate.masks import mask_at_size
 from segpipe.fetch.integrity import decode_pair
 from segpipe.predict.images import Input
 from segpipe.predict.predictor import Predictor
+from segpipe.preprocess.record_maker import resize_sample
 from segpipe.preprocess.resize import content_box, resize_image
-from segpipe.preprocess.write import resize_sample
 from segpipe.train.saving import save_model
 
 

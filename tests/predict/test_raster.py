@@ -12,7 +12,7 @@ from test_predict_folder import files, rows
 
 from segpipe import load_model
 from segpipe.common.classes import ClassTable
-from segpipe.predict import raster
+from segpipe.predict import outputs, raster
 
 PLACE = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_200_000, 0.5, 0.5)}
 
@@ -174,7 +174,7 @@ def test_counting_classes_takes_less_than_4_bytes_a_pixel(partly):
     mask = np.repeat(np.arange(3, dtype=np.uint8), 1000)[:, None].repeat(3000, 1)
     invalid = np.arange(3000)[None].repeat(3000, 0) >= 1500 if partly else None
     tracemalloc.start()
-    counts = raster.counted(mask, invalid, PETS)
+    counts = outputs.valid_pixels_by_class(mask, invalid, PETS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * mask.size

@@ -20,9 +20,10 @@ from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
 from segpipe.params.load import check_params
-from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
 from segpipe.preprocess.percentiles import found_ranges
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 
 SIZE = (32, 32)  # of the pictures too, so that records hold their very pixels
@@ -49,9 +50,8 @@ def fetched(root, bands="rgb", skip_bad=False):
 
 
 def preprocessed(root, intensity="auto", share=0.3):
-    write_records(
-        root / "../raw", PETS, SIZE, "stretch", Cut(share), 100, root / "../records", 1, intensity
-    )
+    format_ = RecordFormat(SIZE, "stretch", intensity)
+    write_records(root / "../raw", PETS, format_, SplitRule(share), 100, root / "../records", 1)
     return records.open_records(root / "../records")
 
 

@@ -18,7 +18,8 @@ from segpipe.common.records import Tiles
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Sample
 from segpipe.preprocess import tiles
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 
 EDGES = st.integers(1, 5000)
@@ -48,7 +49,8 @@ def cut(tmp_path):
         if not raw.exists():
             write_raw("a test", iter(found), PETS, False, 100, raw, 1)
         given_tiles = Tiles(**({"scale": 1.0, "margin": 0.25, "keep_empty": 1.0} | how))
-        write_records(raw, PETS, size, "tiles", Cut(0.3), 0.05, folder, threads, tiles=given_tiles)
+        format_ = RecordFormat(size, "tiles", tiles=given_tiles)
+        write_records(raw, PETS, format_, SplitRule(0.3), 0.05, folder, threads)
         return records.open_records(folder)
 
     return make

@@ -21,10 +21,11 @@ from segpipe.fetch import layouts, synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Sample
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat, resize_sample
 from segpipe.preprocess.resize import content_box, resize_image, resize_unread
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.traits import traits_of
-from segpipe.preprocess.write import resize_sample, write_records
+from segpipe.preprocess.write import write_records
 
 TWO = ClassTable(PETS.classes[:2], ignore=(3,))
 
@@ -46,7 +47,7 @@ def raw_of_two_classes(tmp_path_factory):
 
 
 def write(raw, folder, table=PETS, size=(32, 32), how="stretch", share=0.3, threads=1):
-    return write_records(raw, table, size, how, Cut(share), 0.05, folder, threads)
+    return write_records(raw, table, RecordFormat(size, how), SplitRule(share), 0.05, folder, threads)
 
 
 def test_bytes_do_not_depend_on_the_number_of_threads(raw, tmp_path):
@@ -263,7 +264,12 @@ def test_the_records_of_the_real_photographs_keep_their_class_shares(pet_dir, tm
     found = layouts.samples("oxford", pet_dir, 0.3, PETS)
     write_raw("a test", found, PETS, False, 100, tmp_path / "raw")
     manifest = write_records(
-        tmp_path / "raw", PETS, (128, 128), "stretch", Cut(0.1), 100, tmp_path / "records"
+        tmp_path / "raw",
+        PETS,
+        RecordFormat((128, 128), "stretch"),
+        SplitRule(0.1),
+        100,
+        tmp_path / "records",
     )
     counts = {split: content["samples"] for split, content in manifest["splits"].items()}
     assert counts["train"] + counts["val"] == 300

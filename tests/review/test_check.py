@@ -20,7 +20,7 @@ from segpipe.review.check import EXIT_CODES, check_against
 from segpipe.review.freshness import freshness
 from segpipe.review.gates import judge
 from segpipe.review.paired import Verdicts
-from segpipe.review.revision import COUNTS, LABELS
+from segpipe.review.revision import COUNTS, MASK_TALLY
 
 METRICS = "results/evaluate/metrics.json"
 
@@ -532,7 +532,7 @@ def test_a_loss_that_chance_does_not_explain_fails_and_the_comment_says_who_pays
     assert gate["tested"].startswith("mean IoU fell from ") and gate["tested"].endswith(": worse")
     assert answer["stale"]["evaluate"] == [f"{COUNTS} is not what it wrote"]
     comment = run("segpipe", "check", "--markdown", cwd=pull_request).stdout
-    assert "classes that pay: " in comment and "; images: test-0000" in comment.replace("\\", "")
+    assert "most affected classes: " in comment and "; images: test-0000" in comment.replace("\\", "")
 
 
 def test_an_unchanged_model_is_not_worse_and_other_limits_hold_beside(check, pull_request):
@@ -673,7 +673,7 @@ def test_dotted_names_are_those_of_dvc(check, pull_request):
 
 
 def test_changed_labels_are_said_without_any_data(check, pull_request):
-    path = pull_request / LABELS
+    path = pull_request / MASK_TALLY
     assert not [note for note in check(pull_request)[1]["notes"] if "labels" in note]
     masks = tally.decode(path.read_text())
     masks.digests[min(masks.digests)] = "00000000"
@@ -684,12 +684,13 @@ def test_changed_labels_are_said_without_any_data(check, pull_request):
     assert f"labels: {len(masks.digests)} masks, 1 changed: pet +100.0 %" in notes
     path.write_text("{}")
     commit(pull_request)
-    assert f"{LABELS} of the working tree: no tally of masks" in check(pull_request)[1]["doubts"][0]
-    text = git(pull_request, f"show HEAD~1:{LABELS}")
+    assert f"{MASK_TALLY} of the working tree: no tally of masks" in check(pull_request)[1]["doubts"][0]
+    text = git(pull_request, f"show HEAD~1:{MASK_TALLY}")
     path.unlink()
     commit(pull_request)
     path.write_text(text)
     commit(pull_request)
     assert (
-        f"labels are not compared: HEAD~1 has no {LABELS}" in check(pull_request, "HEAD~1")[1]["notes"]
+        f"labels are not compared: HEAD~1 has no {MASK_TALLY}"
+        in check(pull_request, "HEAD~1")[1]["notes"]
     )

@@ -73,7 +73,8 @@ def write_results(project, names, rng):
     pairs = [(t, p, matrix[i, j]) for i, t in enumerate(names) for j, p in enumerate(names)]
     pairs = pd.DataFrame(pairs, columns=["truth", "prediction", "pixels"])
     pairs.to_csv(project / "results/evaluate/confusion.csv", index=False)
-    by_class = pd.DataFrame({"class": names, "iou": metrics.iou(matrix)})
+    iou = metrics.scores(metrics.counts(matrix))["iou"]
+    by_class = pd.DataFrame({"class": names, "iou": iou})
     by_class.to_csv(project / "results/evaluate/per_class.csv", index=False)
 
 

@@ -6,7 +6,7 @@ import statistics
 import pytest
 from helpers import commit, error_line, git, make_toy_project, run
 
-from segpipe.review.paired import fingerprint
+from segpipe.review.paired import recipe_hash
 from segpipe.review.revision import Revision
 
 STAGE = """
@@ -68,7 +68,7 @@ def test_it_writes_the_deviation_of_each_score_and_keeps_the_scores_to_beat(proj
         "original": {"mean_iou": 0.25},
         "seeds": {
             "number": 3,
-            "recipe": fingerprint(Revision("HEAD").params()),
+            "recipe": recipe_hash(Revision("HEAD").params()),
             "deviation": {"original.mean_iou": deviation, "original.iou.cat": deviation},
         },
     }

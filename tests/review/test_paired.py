@@ -9,7 +9,7 @@ from helpers import commit, git, make_repository
 
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.evaluate.counts import Counts, encode, from_levels, levels
-from segpipe.review.paired import fingerprint, paired_test
+from segpipe.review.paired import paired_test, recipe_hash
 from segpipe.review.revision import COUNTS, Revision
 
 CLASSES = ["cat", "rest"]
@@ -60,7 +60,7 @@ def write_seeds(project, recipe, deviation=0.02):
     (project / "baseline.json").write_text(json.dumps({"seeds": seeds}))
 
 
-def test_a_loss_is_said_in_one_sentence_with_those_who_pay(verdict_on):
+def test_a_loss_is_said_in_one_sentence_with_what_it_affects_most(verdict_on):
     before = [300, 320, 340, 360, 380] * 8
     found = verdict_on(counts(before), counts([n - 30 for n in before[:-1]] + [380]))
     sentence = found.sentence(IOU)
@@ -69,10 +69,10 @@ def test_a_loss_is_said_in_one_sentence_with_those_who_pay(verdict_on):
         "mean IoU fell from 0.8795 to 0.8237; 95 % of equally good models lie within ±"
     )
     assert sentence.endswith(": worse")
-    assert found.payers[IOU].startswith(
-        "classes that pay: cat (IoU -0.0731), rest (IoU -0.0386); images: image "
+    assert found.most_affected[IOU].startswith(
+        "most affected classes: cat (IoU -0.0731), rest (IoU -0.0386); images: image "
     )
-    assert "image 39" not in found.payers[IOU], "it is as good as before"
+    assert "image 39" not in found.most_affected[IOU], "it is as good as before"
     assert found.notes == [NO_SEEDS]
 
 
@@ -81,8 +81,10 @@ def test_no_difference_says_what_the_test_images_could_show(verdict_on, rng):
     found = verdict_on(counts(before), counts(rng.permutation(before)))
     assert found.verdicts[IOU].word == "no difference to be seen"
     visible = found.verdicts[IOU].visible
-    assert found.sentence(IOU).endswith(f"of true losses of {visible:.4f}, 80 % would be seen")
-    assert found.payers == {}
+    assert found.sentence(IOU).endswith(
+        f"a true loss of {visible:.4f} would be detected with a probability of 80 %"
+    )
+    assert found.most_affected == {}
 
 
 def test_equal_counts_stay(verdict_on):
@@ -97,12 +99,12 @@ def test_equal_counts_stay(verdict_on):
 
 def test_a_measured_spread_of_seeds_counts_and_says_whose_it_is(project, verdict_on):
     params = {"train.epochs": 5}
-    write_seeds(project, fingerprint(params))
+    write_seeds(project, recipe_hash(params))
     before = list(range(300, 340))
     found = verdict_on(counts(before), counts([n - 4 for n in before]))
     assert found.verdicts[IOU].word == "no difference to be seen"
     assert found.notes == ["the spread of 3 seeds is that of baseline.json"]
-    assert fingerprint({"seed": 7, "gates": [], "report.samples": 1, **params}) == fingerprint(params)
+    assert recipe_hash({"seed": 7, "gates": [], "report.samples": 1, **params}) == recipe_hash(params)
     (project / "baseline.json").write_text("{}")
     assert verdict_on(counts(before), counts([n - 4 for n in before])).verdicts[IOU].word == "worse"
 

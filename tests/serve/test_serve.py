@@ -21,6 +21,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from served import BLUE, DARK_BLUE, GREEN, RED, png
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from segpipe.common.errors import UserError
@@ -31,7 +32,7 @@ from segpipe.serve import answers
 from segpipe.serve.app import create_app
 from segpipe.serve.callers import refusal
 from segpipe.serve.model import Picture, Prediction, load
-from segpipe.serve.requests import Refused, Upload, done, read, uploads
+from segpipe.serve.requests import Upload, read, result_within, uploads
 from segpipe.serve.settings import Settings, token
 
 PICTURE = png([[RED, RED, GREEN, DARK_BLUE]])
@@ -92,7 +93,7 @@ def test_the_mask_is_the_file_that_predict_writes_and_the_overlay_is_half_and_ha
     ],
 )
 def test_the_query_or_else_accept_chooses_the_format(asked, accept, expected):
-    assert answers.chosen(asked, accept, 1) == expected
+    assert answers.chosen_format(asked, accept, 1) == expected
 
 
 def test_several_pictures_come_as_json_in_their_order_and_as_nothing_else(server):
@@ -258,10 +259,10 @@ def test_a_slow_body_is_refused_and_the_server_lives(strict):
 
 def test_work_that_takes_too_long_is_refused_and_never_begins():
     work: Future = Future()
-    with ThreadPoolExecutor(1) as other, pytest.raises(Refused) as refused:
+    with ThreadPoolExecutor(1) as other, pytest.raises(HTTPException) as refused:
         # In a thread of its own: Playwright's loop runs in this one.
-        other.submit(lambda: asyncio.run(done(work, 0.01))).result()
-    assert (refused.value.status, work.cancelled()) == (503, True)
+        other.submit(lambda: asyncio.run(result_within(work, 0.01))).result()
+    assert (refused.value.status_code, work.cancelled()) == (503, True)
 
 
 class Recorder:

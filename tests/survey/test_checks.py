@@ -11,9 +11,9 @@ from helpers import ROOT, run
 from PIL import Image
 
 from segpipe.common.errors import UserError
-from segpipe.survey import survey
+from segpipe.survey.candidates import layouts_in, refuse_place
+from segpipe.survey.folder import Request, survey
 from segpipe.survey.remarks import remarks
-from segpipe.survey.seen import layouts_in, refuse_place
 
 
 def photo(rng):
@@ -32,8 +32,8 @@ def draw(root, rng, count=10):
         mask().save(root / f"masks/{n}.png")
 
 
-def surveyed(root, **options):
-    return survey(root, 0.3, 0.2, **options)
+def surveyed(root):
+    return survey(root, Request(0.3, 0.2))
 
 
 def test_a_copy_in_another_split_is_a_problem_and_a_near_one_is_listed(tmp_path, rng):
@@ -123,7 +123,7 @@ def test_masks_with_white_as_0_beside_others_are_counted_in_a_note(tmp_path, rng
         (tmp_path / f"masks/{n}.png").unlink()
         kind = "miniswhite" if n < inverted else "minisblack"
         tifffile.imwrite(tmp_path / f"masks/{n}.tif", np.array(mask()), photometric=kind)
-    said = [line for line in remarks(surveyed(tmp_path, processes=1), 1) if "masks" in line]
+    said = [line for line in remarks(surveyed(tmp_path), 1) if "masks" in line]
     assert said == (inverted == 4) * [
         "masks of several kinds: 4 TIFF grey with white as 0, 2 TIFF grey",
         "4 of 6 masks have white as 0, and the others black: numbers count as stored; if white means "

@@ -8,7 +8,7 @@ from PIL import Image
 
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.pictures import Decoded
-from segpipe.survey import survey
+from segpipe.survey.folder import Request, survey
 from segpipe.survey.groups import propose_group
 
 PATIENTS = [f"patient_{p:03}_slice_{s}" for p in range(5) for s in range(9)]
@@ -74,7 +74,7 @@ def test_one_long_video_is_grouped_by_runs_of_frames(rng):
 
 
 def test_the_breeds_and_counters_of_real_photographs_are_no_groups(pet_dir):
-    found = survey(pet_dir, 0.2, 0.1)
+    found = survey(pet_dir, Request(0.2, 0.1))
     assert found.grouping is None
     assert len(found.stats) == len(found.samples) == 598
 
@@ -89,7 +89,7 @@ def draw(folder, names, rng):
 
 def test_a_proposed_group_is_in_one_split_and_said(tmp_path, rng):
     draw(tmp_path, PATIENTS, rng)
-    found = survey(tmp_path, 0.2, 0.2)
+    found = survey(tmp_path, Request(0.2, 0.2))
     assert found.data("x")["folder"]["group"] == r"^(.+)_slice_\d+$"
     held_out = {s.name for s in found.samples if s.split == "test"}
     patients = {name.rpartition("_slice")[0] for name in held_out}
@@ -101,6 +101,6 @@ def test_groups_that_the_folders_lists_part_are_not_proposed_but_said(tmp_path, 
     draw(tmp_path, PATIENTS, rng)
     (tmp_path / "train.txt").write_text("\n".join(PATIENTS[1:]))
     (tmp_path / "test.txt").write_text(PATIENTS[0])
-    found = survey(tmp_path, 0.2, 0.1)
+    found = survey(tmp_path, Request(0.2, 0.1))
     assert found.grouping is None and not found.problems
     assert any("in another split of this folder than others of their group" in n for n in found.notes)

@@ -5,7 +5,7 @@ import pytest
 from own_folders import photo, save
 from PIL import Image
 
-from segpipe.survey import survey
+from segpipe.survey.folder import Request, survey
 from segpipe.survey.groups import in_folders
 
 
@@ -23,7 +23,7 @@ def patients(tmp_path, rng):
 
 
 def test_folders_of_several_pictures_are_asked_about(patients):
-    found = survey(patients, 0.3, 0.2, processes=1)
+    found = survey(patients, Request(0.3, 0.2), processes=1)
     assert found.grouping is None
     (note,) = (note for note in found.notes if "folders" in note)
     assert note == (
@@ -33,7 +33,7 @@ def test_folders_of_several_pictures_are_asked_about(patients):
 
 
 def test_the_group_that_the_note_names_keeps_folders_together_and_ends_the_note(patients):
-    found = survey(patients, 0.3, 0.2, processes=1, group="^(.+)/")
+    found = survey(patients, Request(0.3, 0.2, group="^(.+)/"), processes=1)
     folders = {(one.name.rpartition("/")[0], one.split) for one in found.samples}
     assert len(folders) == 8
     assert not any("folders" in note for note in found.notes)
@@ -44,7 +44,7 @@ def test_the_users_own_splits_are_not_asked_about(patients):
         part = patients / ("test" if number < 2 else "train")
         part.mkdir(exist_ok=True)
         (patients / f"patient{number}").rename(part / f"patient{number}")
-    found = survey(patients, 0.3, 0.2, processes=1)
+    found = survey(patients, Request(0.3, 0.2), processes=1)
     assert not any("folders" in note for note in found.notes)
 
 

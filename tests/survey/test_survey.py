@@ -22,7 +22,7 @@ from segpipe.fetch.layouts import coco
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sources import open_source
 from segpipe.params.load import DataParams, load_params
-from segpipe.survey import holding_out, survey
+from segpipe.survey.folder import Request, holding_out, survey
 from segpipe.survey.labels import label_table
 from segpipe.survey.masks import MaskStats
 from segpipe.survey.names import Names, read_names
@@ -31,7 +31,7 @@ from segpipe.survey.remarks import remarks
 
 
 def surveyed(root):
-    return survey(root, 0.2, 0.1, processes=1)
+    return survey(root, Request(0.2, 0.1), processes=1)
 
 
 def proposed(root) -> DataParams:
@@ -105,7 +105,7 @@ def test_values_get_the_names_that_the_folder_has_for_them(folder, classes, igno
 
 def test_shares_are_those_of_the_pixels(tmp_path, rng):
     truth = np.stack([*FOLDERS["VOC"][1](tmp_path, rng).values()])
-    found = surveyed(tmp_path).proposal.found
+    found = surveyed(tmp_path).proposal.occurrences
     for value in (0, 1, 15, 255):
         assert found[value].share == pytest.approx((truth == value).mean())
         assert found[value].masks == (truth == value).any((1, 2)).sum()
@@ -246,7 +246,9 @@ def test_the_real_photographs_get_their_table(pet_dir):
     found = surveyed(pet_dir)
     assert found.layout == "oxford"
     assert [c.value for c in found.proposal.table.classes] == [1, 2, 3]
-    assert found.proposal.found[3].share == pytest.approx(0.12, abs=0.002), "12.0 %, says its README"
+    assert found.proposal.occurrences[3].share == pytest.approx(0.12, abs=0.002), (
+        "12.0 %, says its README"
+    )
     assert not found.problems
 
 

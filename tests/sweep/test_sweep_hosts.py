@@ -29,7 +29,7 @@ def test_two_hosts_train_two_trials_at_once_and_a_lost_ones_trial_goes_on(cluste
     victim.send_signal(signal.SIGKILL)
     said = process.communicate(timeout=600)[0]
     assert process.returncode == 0, said
-    assert f"the host {OTHER} was lost, because its process or its Ray has ended" in said
+    assert f"lost the host {OTHER}, because its process or its Ray has ended" in said
     listed = git(project, "for-each-ref --format=%(refname) refs/exps").split()
     assert len([ref for ref in listed if "/sweep-" in ref]) == 2
     logs = [path.read_text() for path in (cluster.folder / "session_latest/logs").glob("worker-*.out")]

@@ -19,6 +19,7 @@ from segpipe.evaluate.load import load_for_records
 from segpipe.model.pretrained import Backbone
 from segpipe.train import loop, provenance
 from segpipe.train.augment import DRAWS, augment
+from segpipe.train.engine import Batching
 from segpipe.train.params import AugmentParams
 from segpipe.train.previews import sheet
 from segpipe.train.samples import Arrays, bytes_needed, load, locate, preview_samples
@@ -74,7 +75,7 @@ def test_a_batch_moves_every_band_with_its_mask_from_memory_as_from_the_shards(b
     manifest = write_records(tmp_path, bands)
     moved = AugmentParams(**OFF | {"flip": True, "rotation": 20.0, "scale": [0.8, 1.2]})
     sides = [
-        list(ENGINE.train_batches(samples, 4, range(3), 0, moved).as_numpy_iterator())
+        list(ENGINE.train_batches(samples, range(3), Batching(4, 0, moved)).as_numpy_iterator())
         for samples in (load(manifest, "train"), locate(manifest, "train"))
     ]
     for (images, masks), (same_images, same_masks) in zip(*sides, strict=True):
@@ -124,19 +125,20 @@ def test_only_pictures_called_rgb_get_another_hue(bands, rng):
     images = rng.integers(0, 256, (4, 8, 8, 3), np.uint8)
     samples = Arrays(images, np.zeros((4, 8, 8), np.uint8), ["a", "b", "c", "d"], bands)
     params = AugmentParams(**OFF | {"hue": 0.5})
-    ((found, _),) = ENGINE.train_batches(samples, 4, range(1), 0, params).as_numpy_iterator()
+    ((found, _),) = ENGINE.train_batches(samples, range(1), Batching(4, 0, params)).as_numpy_iterator()
     kept = sum((image == found).all((1, 2, 3)).any() for image in images)
     assert kept == (0 if bands == "rgb" else 4)
 
 
 ON_JAX = """
 from segpipe.common.records import open_records
+from segpipe.train.engine import Batching
 from segpipe.train.on_jax import JaxEngine
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import locate
 from pathlib import Path
 params, samples = AugmentParams(**{params}), locate(open_records(Path()), "train")
-for images, masks in JaxEngine().train_batches(samples, 4, range(2), 0, params):
+for images, masks in JaxEngine().train_batches(samples, range(2), Batching(4, 0, params)):
     print(images.shape, images.dtype)
 """
 

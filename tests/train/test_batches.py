@@ -7,6 +7,7 @@ import pytest
 from helpers import plain_params
 
 from segpipe.common.errors import UserError
+from segpipe.train.engine import Batching
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.samples import Arrays, steps_per_pass, subset
 
@@ -27,7 +28,9 @@ def epochs(arrays, count=3, seed=0, batch=4, params=FLIP):
     """The batches by epoch, as arrays."""
     steps = steps_per_pass(arrays, batch)
     batches = list(
-        ENGINE.train_batches(arrays, batch, range(count * steps), seed, params).as_numpy_iterator()
+        ENGINE.train_batches(
+            arrays, range(count * steps), Batching(batch, seed, params)
+        ).as_numpy_iterator()
     )
     assert len(batches) == steps * count
     return [batches[n * steps : (n + 1) * steps] for n in range(count)]
@@ -89,8 +92,8 @@ def test_one_seed_gives_one_run_and_another_another(arrays):
 @pytest.mark.parametrize("start", [0, 3, 5, 7, 12])
 def test_any_step_can_be_the_first(arrays, start):
     """Of passes of 5 steps: at the border of two, and within one."""
-    whole = list(ENGINE.train_batches(arrays, 4, range(17), 0, FLIP).as_numpy_iterator())
-    rest = list(ENGINE.train_batches(arrays, 4, range(start, 17), 0, FLIP).as_numpy_iterator())
+    whole = list(ENGINE.train_batches(arrays, range(17), Batching(4, 0, FLIP)).as_numpy_iterator())
+    rest = list(ENGINE.train_batches(arrays, range(start, 17), Batching(4, 0, FLIP)).as_numpy_iterator())
     assert len(rest) == 17 - start
     for (images, masks), (same_images, same_masks) in zip(whole[start:], rest, strict=True):
         assert (images == same_images).all()

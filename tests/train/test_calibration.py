@@ -7,7 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from test_training import arrays, computing_in, train, with_changes, work_of  # noqa: F401
+from test_training import arrays, computing_in, setup_of, train, with_changes  # noqa: F401
 
 from segpipe.common.classes import IGNORE
 from segpipe.common.modelfile import read_card
@@ -177,8 +177,8 @@ def saved(arrays, tmp_path, params, name="model"):  # noqa: F811
     """Train and save: the logits before, the loaded model, and `summary.json`."""
     network, progress = train(arrays, tmp_path, params)
     raw = network.predict_on_batch(arrays.images)
-    work = work_of(arrays, tmp_path, params)
-    summary = loop.save_calibrated(network, work, progress, tmp_path / f"{name}.keras")
+    setup = setup_of(arrays, tmp_path, params)
+    summary = loop.save_calibrated(network, setup, progress, tmp_path / f"{name}.keras")
     assert summary == progress.summary(params.train) | {"calibration": summary["calibration"]}
     return raw, keras.models.load_model(tmp_path / f"{name}.keras"), summary
 
@@ -221,10 +221,10 @@ def test_training_takes_the_tiles_of_a_picture_for_one_picture(arrays, tmp_path,
     monkeypatch.setattr(loop, "save_model", lambda *_: None)
     tiles = replace(arrays, names=[f"{'ab@c'[n // 6 :]}@0,{32 * n}" for n in range(12)])
     network, progress = train(tiles, tmp_path)
-    work = work_of(tiles, tmp_path, with_changes())
-    loop.save_calibrated(network, work, progress, tmp_path)
-    work = replace(work, manifest=replace(work.manifest, tiles=Tiles(1.0)))
-    loop.save_calibrated(network, work, progress, tmp_path)
+    setup = setup_of(tiles, tmp_path, with_changes())
+    loop.save_calibrated(network, setup, progress, tmp_path)
+    setup = replace(setup, manifest=replace(setup.manifest, tiles=Tiles(1.0)))
+    loop.save_calibrated(network, setup, progress, tmp_path)
     assert seen == [tiles.names, ["ab@c"] * 6 + ["b@c"] * 6]
 
 

@@ -12,6 +12,7 @@ from test_augment import drawn, only
 
 from segpipe.common.classes import IGNORE
 from segpipe.train.augment import DRAWS, augment
+from segpipe.train.engine import Batching
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.samples import Arrays
 
@@ -92,7 +93,7 @@ def test_a_run_that_is_resumed_crops_as_one_that_was_never_stopped(pieces):
     samples = Arrays(*pieces, list("abcde"))
 
     def batches(first):
-        made = TensorFlowEngine().train_batches(samples, 2, range(first, 9), 3, ALL, CROP)
+        made = TensorFlowEngine().train_batches(samples, range(first, 9), Batching(2, 3, ALL, CROP))
         return list(made.as_numpy_iterator())
 
     whole = batches(0)
@@ -104,6 +105,7 @@ def test_a_run_that_is_resumed_crops_as_one_that_was_never_stopped(pieces):
 
 JAX = """
 import numpy as np
+from segpipe.train.engine import Batching
 from segpipe.train.on_jax import JaxEngine
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import Arrays
@@ -113,7 +115,8 @@ pieces = Arrays(images, np.ones((5, 48, 60), np.uint8), [*"abcde"])
 params = AugmentParams(flip=True, scale=[0.5, 2.0], aspect=1.3, rotation=180.0, brightness=0,
                        contrast=0, saturation=0, hue=0)
 engine = JaxEngine()
-whole, rest = (list(engine.train_batches(pieces, 2, range(n, 9), 3, params, (32, 40))) for n in (0, 5))
+batching = Batching(2, 3, params, (32, 40))
+whole, rest = (list(engine.train_batches(pieces, range(n, 9), batching)) for n in (0, 5))
 assert whole[0][0].shape == (2, 32, 40, 3)
 assert all((np.asarray(masks) == 1).all() for _, masks in whole)
 for one, other in zip(whole[5:], rest, strict=True):

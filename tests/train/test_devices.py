@@ -17,7 +17,7 @@ import yaml
 from helpers import ROOT, make_project, run_stage, set_params
 from test_training import with_changes
 
-from segpipe.common.devices import acceptable, installed, visible
+from segpipe.common.devices import acceptable_counts, installed_gpus, visible_gpus
 from segpipe.common.errors import UserError
 from segpipe.train.on_tensorflow import TensorFlowEngine
 
@@ -25,8 +25,8 @@ GPUS = ["GPU-aa11", "GPU-aa22", "GPU-bb33"]
 
 TAKE = """
 import json, sys
-from segpipe.common.devices import free
-print(*free(sys.argv[2:], json.loads(sys.argv[1])), flush=True)
+from segpipe.common.devices import lock_free
+print(*lock_free(sys.argv[2:], json.loads(sys.argv[1])), flush=True)
 sys.stdin.read()
 """
 
@@ -48,17 +48,17 @@ sys.stdin.read()
     ],
 )
 def test_cuda_visible_devices_is_understood_as_by_cuda(chosen, left):
-    assert visible(GPUS, chosen) == left
+    assert visible_gpus(GPUS, chosen) == left
 
 
 @pytest.mark.parametrize("chosen", [None, "0", "MIG-12"])
 def test_without_gpus_there_is_none_to_choose(chosen):
-    assert visible([], chosen) == []
+    assert visible_gpus([], chosen) == []
 
 
 def test_installed_gpus_are_named_by_uuid_or_there_are_none():
-    assert all(name.startswith("GPU-") for name in installed())
-    assert bool(installed()) == os.path.exists("/proc/driver/nvidia/gpus")  # noqa: PTH110
+    assert all(name.startswith("GPU-") for name in installed_gpus())
+    assert bool(installed_gpus()) == os.path.exists("/proc/driver/nvidia/gpus")  # noqa: PTH110
 
 
 def take(cache, numbers, *gpus):
@@ -115,14 +115,14 @@ def test_the_largest_number_of_gpus_that_may_be_taken_is(tmp_path):
     [(1, 4, 8, [1]), (4, 4, 8, [4]), ("auto", 4, 8, [4, 2, 1]), ("auto", 8, 6, [6, 3, 2, 1])],
 )
 def test_auto_takes_as_many_gpus_as_divide_the_batch(wanted, there, batch_size, numbers):
-    assert acceptable(wanted, there, batch_size) == numbers
+    assert acceptable_counts(wanted, there, batch_size) == numbers
 
 
 def test_more_gpus_than_there_are_is_an_error_that_says_how_many_are():
     with pytest.raises(
         UserError, match=r"^train\.devices = 4, but .* leave 2 here; set it to 2 or less"
     ):
-        acceptable(4, 2, 8)
+        acceptable_counts(4, 2, 8)
 
 
 def test_tensorflow_takes_one_gpu_and_refuses_several_devices_in_one_line():

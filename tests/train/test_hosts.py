@@ -157,7 +157,7 @@ def test_a_lost_host_ends_training_in_one_line_and_the_same_command_goes_on(
     (victim,) = cluster.processes(what)
     victim.send_signal(how)
     assert said_of_the_end(process) == (
-        f"error: the host {OTHER} was lost, because {reason}; run the same command again to go on"
+        f"error: lost the host {OTHER}, because {reason}; run the same command again to go on"
     )
     assert_no_process_is_left(cluster)
     if what != "ray::_Host":
@@ -186,7 +186,7 @@ def test_a_cut_network_ends_training_on_both_hosts_within_a_minute(wired, projec
     (other,) = wired.processes("ray::_Host")
     wired.plug("down")
     cut = time.monotonic()
-    line = f"error: the host {wired.other} was lost, because .*; run the same command again to go on"
+    line = f"error: lost the host {wired.other}, because .*; run the same command again to go on"
     assert re.fullmatch(line, said_of_the_end(process))
     other.wait(60 - (time.monotonic() - cut))
     wired.plug("up")
@@ -267,8 +267,8 @@ def test_other_versions_on_another_host_are_an_error(cluster, project, tmp_path)
 def test_too_few_hosts_are_an_error_that_says_how_many_and_how_long_it_waited(cluster, project):
     set_params(project, {"train.hosts": 4})
     assert error_line(run_stage("train", project, **cluster.variables)) == (
-        "error: train.hosts = 4, but of 2 hosts in the Ray cluster not so many had 1 CPU free within "
-        "60 s; add some (`ray start --address=...`), or lower train.hosts\n"
+        "error: train.hosts = 4 needs 1 CPU free on 4 hosts, but fewer of the 2 hosts in the Ray "
+        "cluster had that within 60 s; add hosts (`ray start --address=...`), or lower train.hosts\n"
     )
 
 

@@ -34,6 +34,7 @@ STRONG = {
 
 AUGMENTED = """
 import jax, numpy as np
+from segpipe.train.engine import Batching
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import Arrays
 from segpipe.train import on_jax
@@ -41,7 +42,7 @@ from segpipe.train import on_jax
 given = np.load("given.npz")
 on_jax._of_pass = lambda count, *_: (np.arange(count), given["draws"])
 arrays, params = Arrays(given["images"], given["masks"], ["x"] * 16), AugmentParams(**{strong})
-(batch,) = on_jax.JaxEngine().train_batches(arrays, 16, range(1), 0, params)
+(batch,) = on_jax.JaxEngine().train_batches(arrays, range(1), Batching(16, 0, params))
 np.savez("changed.npz", *map(np.asarray, batch))
 """
 

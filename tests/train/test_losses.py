@@ -147,7 +147,8 @@ def test_lovasz_is_what_the_paper_says(classes, rng):
 def test_lovasz_of_a_hard_prediction_is_1_minus_the_mean_iou_of_the_classes_in_the_mask(rng):
     mask = rng.choice([0, 1, 2, IGNORE], (4, 16, 16)).astype(np.uint8)
     prediction = rng.choice([0, 1, 1, 2, 3], mask.shape)
-    iou = metrics.iou(metrics.confusion_matrix(mask, prediction, 4))[:3]
+    counts = metrics.counts(metrics.confusion_matrix(mask, prediction, 4))
+    iou = metrics.scores(counts)["iou"][:3]
     assert float(lovasz(mask, certain(prediction, 4))) == pytest.approx(1 - iou.mean(), rel=1e-5)
 
 

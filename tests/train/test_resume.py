@@ -268,6 +268,16 @@ def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_the_one_before_is_use
     assert restore(run_of_three, network, as_it_is) == Progress(), "with none left, the run begins again"
 
 
+def test_checkpoints_stay_where_a_gpu_is_full(run_of_three, network):
+    def full(epoch):
+        raise MemoryError
+
+    before = run_of_three.checkpoints
+    with pytest.raises(MemoryError):
+        restore(run_of_three, network, full)
+    assert run_of_three.checkpoints == before
+
+
 # From here on through the true entry points, on real processes.
 
 

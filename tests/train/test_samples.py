@@ -14,6 +14,7 @@ from segpipe.common.files import write_json
 from segpipe.common.records import open_records
 from segpipe.common.tfrecord import write_shards
 from segpipe.train import samples
+from segpipe.train.engine import Batching
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import Arrays, load, locate, preview_samples, subset
@@ -32,12 +33,13 @@ from pathlib import Path
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import load, locate, preview_samples, subset
 from segpipe.common.records import open_records
+from segpipe.train.engine import Batching
 from segpipe.train.on_jax import JaxEngine
 
 manifest, params = open_records(Path(sys.argv[1])), AugmentParams(**{STRONG})
 kept, read = (subset(of(manifest, "train"), 21) for of in (load, locate))
 for batches in (
-    lambda samples: JaxEngine().train_batches(samples, 4, range(3, 13), 0, params),
+    lambda samples: JaxEngine().train_batches(samples, range(3, 13), Batching(4, 0, params)),
     lambda samples: (pair for pair in JaxEngine().validation_batches(samples, 4)),
 ):
     pairs = list(zip(batches(kept), batches(read), strict=True))
@@ -50,6 +52,7 @@ from pathlib import Path
 import tensorflow as tf
 from segpipe.train.params import AugmentParams
 from segpipe.train import samples
+from segpipe.train.engine import Batching
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.common.records import open_records
 
@@ -62,7 +65,7 @@ list(tf.data.Dataset.range(9).map(lambda number: number))  # TensorFlow is up
 before = kilobytes("VmRSS")
 split = samples.OF(manifest, "train")
 params = AugmentParams(**{dict.fromkeys(STRONG, 0.0) | {"flip": True, "scale": [1, 1], "aspect": 1}})
-for batch in TensorFlowEngine().train_batches(split, 50, range(500), 0, params):
+for batch in TensorFlowEngine().train_batches(split, range(500), Batching(50, 0, params)):
     pass
 print(before, kilobytes("VmHWM"))
 """
@@ -109,7 +112,7 @@ def assert_equal_batches(kept, read, count):
 def test_training_batches_from_the_shards_are_those_from_memory_to_the_bit(manifest, count):
     assert len(manifest.shards("train")) == 8
     kept, read = (
-        ENGINE.train_batches(subset(of, count), 4, range(3, 17), 0, AugmentParams(**STRONG))
+        ENGINE.train_batches(subset(of, count), range(3, 17), Batching(4, 0, AugmentParams(**STRONG)))
         for of in both(manifest)
     )
     assert kept.element_spec == read.element_spec
@@ -152,20 +155,10 @@ def test_auto_keeps_in_memory_what_takes_at_most_half_of_it(manifest):
     assert needed == sum(
         a.images.nbytes + a.masks.nbytes for a in (load(manifest, "train"), load(manifest, "val"))
     )
-    assert samples.keeps_in_memory("auto", manifest, 2 * needed)
-    assert not samples.keeps_in_memory("auto", manifest, 2 * needed - 1)
-    assert samples.keeps_in_memory(True, manifest, 0)
-    assert not samples.keeps_in_memory(False, manifest, 1000 * needed)
-
-
-def test_a_control_group_limits_the_memory_and_so_do_those_around_it(tmp_path):
-    group = tmp_path / "job" / "step"
-    group.mkdir(parents=True)
-    assert samples.memory_limits(group) == []
-    (group / "memory.max").write_text("max\n")
-    (group.parent / "memory.max").write_text("1000000\n")
-    assert samples.memory_limits(group) == [1_000_000]
-    assert 0 < samples.available_memory() < 1e15
+    assert samples.keeps_in_memory("auto", needed, 2 * needed)
+    assert not samples.keeps_in_memory("auto", needed, 2 * needed - 1)
+    assert samples.keeps_in_memory(True, needed, 0)
+    assert not samples.keeps_in_memory(False, needed, 1000 * needed)
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
@@ -186,7 +179,7 @@ def test_a_shard_that_is_damaged_during_training_is_named(manifest, damage):
         pytest.raises(FileNotFoundError if damage == "gone" else UserError, match=message),
         ENGINE.raises_own_errors(),
     ):
-        list(ENGINE.train_batches(read, 4, range(5), 0, AugmentParams(**STRONG)))
+        list(ENGINE.train_batches(read, range(5), Batching(4, 0, AugmentParams(**STRONG))))
 
 
 @pytest.mark.slow

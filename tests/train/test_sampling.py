@@ -18,6 +18,7 @@ from test_training import train, with_changes
 
 from segpipe.common.errors import UserError
 from segpipe.train.augment import DRAWS
+from segpipe.train.engine import Batching
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import Arrays, load, locate, preview_samples, subset
@@ -48,7 +49,7 @@ UNEVEN = probabilities({"car": 3, "pole": 10}, SAMPLES.held, NAMES)
 
 
 def batches(steps, drawn=UNEVEN, seed=0, params=PLAIN, samples=SAMPLES):
-    found = ENGINE.train_batches(samples, BATCH, steps, seed, params, None, drawn)
+    found = ENGINE.train_batches(samples, steps, Batching(BATCH, seed, params, None, drawn))
     return list(found.as_numpy_iterator())
 
 
@@ -280,6 +281,7 @@ def test_batches_from_the_shards_are_those_from_memory_to_the_bit(tmp_path, rng)
 ON_JAX = """
 import sys, numpy as np
 from helpers import plain_params
+from segpipe.train.engine import Batching
 from segpipe.train.on_jax import JaxEngine
 from segpipe.train.params import AugmentParams
 from segpipe.train.samples import Arrays
@@ -291,7 +293,7 @@ plain = plain_params().train.augment.model_copy(update={"flip": False})
 strong = AugmentParams(**STRONG)
 
 def batches(steps, drawn, params=plain):
-    found = list(engine.train_batches(samples, 4, steps, 5, params, None, drawn))
+    found = list(engine.train_batches(samples, steps, Batching(4, 5, params, None, drawn)))
     return np.concatenate([images for images, _ in found]), np.concatenate([m for _, m in found])
 
 def order(steps, drawn):

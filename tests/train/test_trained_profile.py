@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import some_quick
-from test_training import IDENTITY, computing_in, manifest_of, new_network, with_changes, work_of
+from test_training import IDENTITY, computing_in, manifest_of, new_network, setup_of, with_changes
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.common.profile import KEPT, KEY, Profile
 from segpipe.common.records import Tiles
 from segpipe.common.traits import FILE, Measured, read_traits, write_traits
-from segpipe.model.observed import Components, observed, said
+from segpipe.model.picture_traits import Components, prediction_traits, with_features
 from segpipe.predict.predictor import load_model
 from segpipe.preprocess.traits import traits_of
 from segpipe.train import loop, provenance
@@ -84,7 +84,7 @@ def test_the_saved_model_marks_its_validation_pictures_as_training_did(
     marks = [predictor.mark(image) for image in samples[1].images]
     assert all(mark.score <= 1 for mark in marks), "none of those that set the limit is foreign"
     assert predictor.mark(np.zeros((32, 32, 3), np.uint8)).foreign
-    told = predictor.watch.told([*samples[1].images], network.predict_on_batch)
+    told = predictor.foreign_check.network_traits([*samples[1].images], network.predict_on_batch)
     for name in ("confidence", "novelty", "features 1"):
         values = sorted(one[name] for one in told)
         assert values == pytest.approx(found.references[name].values.tolist(), rel=2e-3, abs=2e-3)
@@ -97,12 +97,14 @@ def test_a_model_trained_in_16_bits_is_saved_with_a_profile_of_what_it_says_in_3
     training, validation = samples
     with computing_in(precision) as params:
         network = new_network(training, params)
-        work = replace(work_of(training, tmp_path, params), manifest=manifest, validation=validation)
-        progress = loop.train(network, work)
-        loop.save_calibrated(network, work, progress, tmp_path / "model.keras")
+        setup = replace(setup_of(training, tmp_path, params), manifest=manifest, validation=validation)
+        progress = loop.train(network, setup)
+        loop.save_calibrated(network, setup, progress, tmp_path / "model.keras")
     predictor = load_model(tmp_path / "model.keras")
     known = Profile.of_card(read_card(tmp_path / "model.keras"))
-    told = predictor.watch.told([*validation.images], predictor.network.predict_on_batch)
+    told = predictor.foreign_check.network_traits(
+        [*validation.images], predictor.network.predict_on_batch
+    )
     for name in ("confidence", "novelty", "features 1"):
         values = sorted(one[name] for one in told)
         assert values == pytest.approx(known.references[name].values.tolist(), rel=2e-3, abs=2e-3)
@@ -163,7 +165,7 @@ def test_a_table_of_traits_that_is_not_the_manifests_is_refused(tmp_path):
 
 def test_what_logits_say_is_worked_out_by_hand():
     odds = np.array([[[[3.0, 1.0], [1.0, 1.0]], [[1.0, 4.0], [1.0, 9.0]]]], np.float32)
-    (told,) = said(np.log(odds), ["a", "b"])
+    (told,) = prediction_traits(np.log(odds), ["a", "b"])
     assert told["confidence"] == pytest.approx((0.75 + 0.5 + 0.8 + 0.9) / 4)
     assert (told["share of a"], told["share of b"]) == (0.5, 0.5)
 
@@ -206,7 +208,7 @@ def test_features_that_are_all_alike_have_no_component():
 
 
 def test_the_logits_of_the_observed_network_are_the_networks(network, samples):
-    logits, features = observed(network).predict_on_batch(samples[0].images)
+    logits, features = with_features(network).predict_on_batch(samples[0].images)
     assert logits == pytest.approx(network.predict_on_batch(samples[0].images), abs=1e-5)
     assert features.shape[0] == 10
     assert features.ndim == 2

@@ -69,12 +69,12 @@ def new_network(arrays, params):
     return loop.build_model(backbone, params.model, manifest_of(arrays), params.seed)
 
 
-def work_of(arrays, tmp_path, params, draw=lambda epoch, masks: None):
+def setup_of(arrays, tmp_path, params, draw=lambda epoch, masks: None):
     run = Run(tmp_path / "run")
     run.folder.mkdir(exist_ok=True)
     shown, manifest = arrays.images[:2], manifest_of(arrays)
     data = manifest, arrays, arrays
-    return loop.Work(
+    return loop.TrainingSetup(
         IDENTITY, *data, params.train, params.seed, current_engine(), run, shown, draw, tmp_path
     )
 
@@ -83,7 +83,7 @@ def train(arrays, tmp_path, params=None, draw=lambda epoch, masks: None, network
     """Train in `tmp_path`, resuming what an earlier call left there; network and progress."""
     params = params or with_changes()
     network = network or new_network(arrays, params)
-    return network, loop.train(network, work_of(arrays, tmp_path, params, draw))
+    return network, loop.train(network, setup_of(arrays, tmp_path, params, draw))
 
 
 def test_history_has_a_row_an_epoch_and_the_contracts_columns(arrays, tmp_path):

@@ -2,17 +2,18 @@
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from segpipe.cli import tables
+from segpipe.common.words import extent, listed
 
 if TYPE_CHECKING:
     from segpipe.common.records import Manifest
 
-_SHOWN = 20
 _RECORDS = Path("data/records")
 
 
@@ -30,26 +31,22 @@ def init_data(
     from segpipe.params.file import as_yaml, changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
     from segpipe.plan.shape import Input
-    from segpipe.survey import survey
+    from segpipe.survey.candidates import refuse_place
+    from segpipe.survey.folder import Request, survey
     from segpipe.survey.remarks import remarks
-    from segpipe.survey.seen import refuse_place
 
     refuse_place(folder, Path.cwd())
     params = load_params()
     old = params.data
     again = old.source == "folder" and Path(old.folder.path).resolve() == folder.resolve()
-    found = survey(
-        folder,
-        old.folder.test_share,
-        old.validation_share,
-        layout=layout,
-        likely=old.folder.layout if again else None,
-        group=old.folder.group if again else "none",
-        before=class_table(old.classes, old.ignore) if again else None,
-    )
+    request = Request(old.folder.test_share, old.validation_share, layout)
+    if again:
+        before = class_table(old.classes, old.ignore)
+        request = replace(request, likely=old.folder.layout, group=old.folder.group, before=before)
+    surveyed = survey(folder, request)
     now = Input(old.resize, old.image_size, old.tiles.scale)
-    _print_found(found, [*remarks(found, params.train.batch_size, now)])
-    proposed = {"data": found.data(_path_in_params(folder))}
+    _print_survey(surveyed, [*remarks(surveyed, params.train.batch_size, now)])
+    proposed = {"data": surveyed.data(_path_in_params(folder))}
     if again:
         del proposed["data"]["bands"]  # a choice that only people can make
     elif old.folder.group != "none":
@@ -60,61 +57,57 @@ def init_data(
         write_text(PARAMS_FILE, text)
         print(f"\nwritten to {PARAMS_FILE}; next: give the classes names, then `dvc repro`")
     else:
-        asked = shlex.quote(str(folder)) + (f" --layout {layout}" if layout else "")
-        print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {asked} --write")
+        arguments = shlex.quote(str(folder)) + (f" --layout {layout}" if layout else "")
+        print(f"\nto put this into {PARAMS_FILE}: segpipe init-data {arguments} --write")
 
 
 def _path_in_params(folder: Path) -> str:
-    """Return a path that works in every clone: relative if the folder is inside this one."""
+    """Return a path that works in every clone: relative if the folder lies in this one."""
     absolute, here = Path(os.path.abspath(folder)), Path.cwd()  # noqa: PTH100  keeps links
     return (absolute.relative_to(here) if absolute.is_relative_to(here) else absolute).as_posix()
 
 
-def _print_found(found: Any, remarks: list[str]) -> None:
+def _print_survey(survey: Any, remarks: list[str]) -> None:
     from segpipe.common.duplicates import report
 
-    splits = ", ".join(f"{count} {split}" for split, count in found.splits.items())
-    layouts = (f"{layout} ({evidence})" for layout, evidence in found.layouts.items())
+    splits = ", ".join(f"{count} {split}" for split, count in survey.splits.items())
+    layouts = (f"{layout} ({evidence})" for layout, evidence in survey.layouts.items())
     print("layout:  " + "\n         or ".join(layouts))
-    if len(found.layouts) > 1:
-        print(f"         taken: {found.layout}; another: --layout NAME")
+    if len(survey.layouts) > 1:
+        print(f"         taken: {survey.layout}; another: --layout NAME")
     print(f"samples: {splits}")
-    print(f"images:  {_sizes([one.size for one in found.stats])}")
-    print(f"masks:   {found.proposal.kind}")
-    if found.names.file:
-        print(f"names:   from {found.names.file}")
-    tables.show(_values(found.proposal))
-    _print_some(f"{len(found.problems)} bad samples, which fetch will not take:", found.problems)
-    if found.near:
-        print(report(found.near))
+    print(f"images:  {_sizes([row.size for row in survey.stats])}")
+    print(f"masks:   {survey.proposal.kind}")
+    if survey.names.file:
+        print(f"names:   from {survey.names.file}")
+    tables.show(_values(survey.proposal))
+    if problems := survey.problems:
+        print(listed(f"{len(problems)} bad samples, which fetch will not take:", problems))
+    if survey.near:
+        print(report(survey.near))
     for remark in remarks:
         print(f"note: {remark}")
     print()
 
 
-def _print_some(heading: str, lines: list[Any]) -> None:
-    if lines:
-        print(heading, *lines[:_SHOWN], sep="\n  ")
-        if len(lines) > _SHOWN:
-            print(f"  ... and {len(lines) - _SHOWN} more")
-
-
 def _sizes(sizes: list[tuple[int, int]]) -> str:
-    """Return smallest, median and largest by area, as width x height, which file managers show."""
+    """Return the smallest, median and largest size by area, as width x height as in file managers."""
+    from segpipe.common.words import width_by_height
+
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    named = [f"{width}x{height}" for height, width in ordered]
-    low, middle, high = named[0], named[len(named) // 2], named[-1]
+    texts = [width_by_height(size) for size in ordered]
+    low, middle, high = texts[0], texts[len(texts) // 2], texts[-1]
     if low == high:
         return f"{low} px"
     return f"{low} px the smallest, {middle} the median, {high} the largest"
 
 
 def _values(proposal: Any) -> Any:
-    """Return a table of the masks' values: their classes, pixels, and how many masks hold them."""
+    """Return a table of the masks' values: class, share of pixels, and how many masks hold them."""
     table = tables.table("", "value", "class", "pixels", "masks")
     rows = [(value, c.name) for c in proposal.table.classes for value in c.values]
     for value, name in [*rows, *((value, "(ignored)") for value in proposal.table.ignore)]:
-        seen = proposal.found.get(value)
+        seen = proposal.occurrences.get(value)
         share = f"{100 * seen.share:.4g} %" if seen else "none seen"
         table.add_row(str(value), name, share, str(seen.masks if seen else 0))
     return table
@@ -134,7 +127,7 @@ def data(
     manifest = read_manifest(records)
     weighting = load_params().train.class_weights
     print(f"source:  {manifest.source}")
-    print(f"size:    {_seen(manifest)}")
+    print(f"size:    {_size(manifest)}")
     print(f"bands:   {in_words(manifest.bands, manifest.intensity)}")
     print(f"val:     {manifest.validation}")
     print(
@@ -158,18 +151,16 @@ def data(
         print(f"weights: train.class_weights = {weighting}")
     for name in without_pixels(manifest.splits["train"]):
         print(f"class {name} has no pixel in the training split: nothing will learn it")
-    for said in manifest.cut:
-        print(said)
+    for note in manifest.cut:
+        print(note)
     if near := manifest.near_duplicates:
         print(report(near))
-    lines = [left["problem"] for left in manifest.left_out]
-    _print_some(f"{len(lines)} samples were left out:", lines)
+    if problems := [sample["problem"] for sample in manifest.left_out]:
+        print(listed(f"{len(problems)} samples were left out:", problems))
 
 
-def _seen(manifest: "Manifest") -> str:
-    """Say how pictures come to the network's size."""
-    from segpipe.common.words import extent
-
+def _size(manifest: "Manifest") -> str:
+    """Return how pictures get the network's size."""
     size = extent(manifest.size)
     if not manifest.tiles:
         return f"{size}, {manifest.resize}"

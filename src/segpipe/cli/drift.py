@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segpipe.cli.predictors import open_predictor
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
@@ -32,7 +33,7 @@ def drift(
 
 @contextmanager
 def _or_cannot_tell() -> Iterator[None]:
-    """Turn errors into those of exit code 2, since 1 is an answer."""
+    """Turn errors into CannotTell (exit code 2), since exit code 1 is an answer."""
     try:
         yield
     except UserError as error:
@@ -43,8 +44,7 @@ def _or_cannot_tell() -> Iterator[None]:
 
 
 def _compared(folder: Path, model: Path, out: Path) -> bool:
-    """Compare, write and print; return whether the pictures differ."""
-    from segpipe.common.devices import take_gpus
+    """Compare, write the page and print; return whether the pictures differ."""
     from segpipe.common.files import write_text
     from segpipe.common.profile import Profile
     from segpipe.predict.inputs import left_out, pictures
@@ -57,35 +57,34 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.drift import page
         from segpipe.drift.compare import compare
-        from segpipe.drift.looked import look
-        from segpipe.predict.predictor import load_model
-        from segpipe.predict.watch import NO_PROFILE
+        from segpipe.drift.measured import measure
+        from segpipe.predict.foreign import NO_PROFILE
 
     if known is None:
         raise UserError(f"{model}: {NO_PROFILE}")
     require_own(out, page.MARKDOWN, "drift")
-    out.parent.mkdir(parents=True, exist_ok=True)  # where it may not be written, it says so at once
-    take_gpus()
-    with quiet():  # TensorFlow looks for GPUs
-        predictor = load_model(model)
-    assert predictor.watch  # which the card has
-    looked, problems = look(predictor, predictor.watch, sources)
+    out.parent.mkdir(parents=True, exist_ok=True)  # fails at once where it may not be written
+    predictor = open_predictor(model)
+    assert predictor.foreign_check  # since the card has a profile
+    looked, problems = measure(predictor, predictor.foreign_check, sources)
     if not looked:
         raise UserError(f"{folder}: no picture can be read; the first: {problems[0]}")
     shifts = compare(known, [one.traits for one in looked], [one.mark for one in looked])
     unread = f"{len(problems)} pictures could not be read: {few(problems, between='; ')}"
-    left = [left_out([str(folder)]), unread if problems else ""]
-    said = _said(shifts, len(looked), left)
-    write_page("Drift", page.sections(said, shifts, looked, known, predictor.input), out, page.MARKDOWN)
+    remarks = [left_out([str(folder)]), unread if problems else ""]
+    sentences = _sentences(shifts, len(looked), remarks)
+    write_page(
+        "Drift", page.sections(sentences, shifts, looked, known, predictor.input), out, page.MARKDOWN
+    )
     table = out.with_name(f"{out.name}.csv")
     write_text(table, page.table(looked).to_csv(index=False))
-    for sentence in said:
+    for sentence in sentences:
         print(sentence)
     print(f"all: {table}; page: {(out / 'index.html').resolve()}")
     return any(shift.is_shifted for shift in shifts)
 
 
-def _said(shifts: "list[Shift]", pictures: int, left: list[str]) -> list[str]:
+def _sentences(shifts: "list[Shift]", pictures: int, remarks: list[str]) -> list[str]:
     from segpipe.drift.page import moved
 
     shifted = [shift for shift in shifts if shift.is_shifted]
@@ -93,4 +92,4 @@ def _said(shifts: "list[Shift]", pictures: int, left: list[str]) -> list[str]:
         verdict = f"alike: no trait of {pictures} pictures shifted by more than chance"
     else:
         verdict = f"different: {len(shifted)} of {len(shifts)} traits of {pictures} pictures shifted"
-    return [verdict, *map(moved, shifted), *(f"note: {one}" for one in left if one)]
+    return [verdict, *map(moved, shifted), *(f"note: {remark}" for remark in remarks if remark)]

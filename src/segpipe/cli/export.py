@@ -11,9 +11,9 @@ from segpipe.cli import tables
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.export import ExportFormat
-from segpipe.report.words import score, signed
+from segpipe.report.words import signed
 
 
 def export(
@@ -74,17 +74,17 @@ def _table(rows: dict[str, dict[str, Any]]) -> Table:
         f"ms: one image on {first['threads']} threads",
         "", "mean IoU", "to keras", "changed", "differ", "size", "ms",
     )  # fmt: skip
-    for name, found in rows.items():
+    for name, findings in rows.items():
         compared = ["", "", ""]
-        if "drop" in found:
-            off = found.get("largest_difference")
+        if "drop" in findings:
+            difference = findings.get("largest_difference")
             compared = [
-                signed(round(-found["drop"], 4) + 0.0),  # + 0.0: no minus zero
-                percent(found["changed"]),
-                "" if off is None else f"{off:.2g}",  # a whole predictor gives no logits
+                signed(round(-findings["drop"], 4) + 0.0),  # + 0.0: no minus zero
+                percent(findings["changed"]),
+                "" if difference is None else f"{difference:.2g}",  # a whole predictor gives no logits
             ]
         table.add_row(
-            name, score(found["original"]["mean_iou"]), *compared,
-            decimal(found["bytes"]), f"{found['latency_ms']:.1f}",
+            name, score(findings["original"]["mean_iou"]), *compared,
+            decimal(findings["bytes"]), f"{findings['latency_ms']:.1f}",
         )  # fmt: skip
     return table

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from segpipe.cli import tables
-from segpipe.report.words import score
+from segpipe.common.words import score
 
-_COLUMNS = 5  # of numbers: with the names of scores, they fit into 80 letters
+_COLUMNS = 5  # of numbers; with the names of scores, they fit into 80 characters
 
 
 def folds(
@@ -22,26 +22,26 @@ def folds(
     """
     from segpipe.review.folds import cross_validations  # takes a second, for DVC
 
-    for found in cross_validations(rev):
-        differs = "".join(f", {key}={value}" for key, value in found.differs.items())
-        title = f"{len(found.scores)} of {found.folds} folds{differs}"
+    for validation in cross_validations(rev):
+        differs = "".join(f", {key}={value}" for key, value in validation.differs.items())
+        title = f"{len(validation.scores)} of {validation.folds} folds{differs}"
         print(title)
-        tables.show(*_tables(found))
-        if missing := found.missing:
+        tables.show(*_tables(validation))
+        if missing := validation.missing:
             print(f"missing: fold{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}")
-        for fold, name in found.repeated.items():
+        for fold, name in validation.repeated.items():
             print(f"fold {fold} ran several times; {name} is the newest, and counts")
-        for why in found.left_out:
+        for why in validation.left_out:
             print(why)
 
 
-def _tables(found: Any) -> Iterator[Any]:
-    """Yield tables of the scores, with a few columns each: means and deviations, then the folds."""
-    columns = ["mean", "deviation", *(f"fold {fold}" for fold in sorted(found.scores))]
-    rows = [(row.name, (row.mean, row.deviation, *row.values)) for row in found.rows()]
+def _tables(validation: Any) -> Iterator[Any]:
+    """Yield tables of the scores with a few columns each: means and deviations, then the folds."""
+    columns = ["mean", "deviation", *(f"fold {fold}" for fold in sorted(validation.scores))]
+    rows = [(row.name, (row.mean, row.deviation, *row.values)) for row in validation.rows()]
     for first in range(0, len(columns) if rows else 0, _COLUMNS):
-        some = slice(first, first + _COLUMNS)
-        made = tables.table("", "", *columns[some])
+        part = slice(first, first + _COLUMNS)
+        table = tables.table("", "", *columns[part])
         for name, numbers in rows:
-            made.add_row(name, *(score(number, "–") for number in numbers[some]))
-        yield made
+            table.add_row(name, *(score(number, "–") for number in numbers[part]))
+        yield table

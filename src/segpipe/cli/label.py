@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from segpipe.cli.predictors import open_predictor
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
-from segpipe.predict.labels import Format, require_free
+from segpipe.predict.labels import LabelFormat, require_free
 
 if TYPE_CHECKING:
     from segpipe.label.corrections import Corrected
@@ -37,30 +38,30 @@ def suspects(
     take_gpus()
     with tempfile.TemporaryDirectory() as scratch:
         with quiet():  # TensorFlow looks for GPUs
-            here = [*judges.of_folds(Path(scratch))] if folds else [judges.of_workspace(MODEL)]
-        found, empty = find(here)
-        said = _said(here, len(found), folds)
+            chosen = [*judges.of_folds(Path(scratch))] if folds else [judges.of_workspace(MODEL)]
+        ranked, empty = find(chosen)
+        sentences = [_judged(chosen, len(ranked), folds)]
         if empty:
-            said.append(
+            sentences.append(
                 f"{len(empty)} masks are ignored as a whole, and left out: {', '.join(empty[:5])}"
             )
-        page.write(found[:count], said, here, params.report, out)
+        page.write(ranked[:count], sentences, chosen, params.report, out)
     every = out.with_name(f"{out.name}.csv")
-    write_text(every, table(found).to_csv(index=False))
-    for sentence in said:
+    write_text(every, table(ranked).to_csv(index=False))
+    for sentence in sentences:
         print(sentence)
-    shown = f"the first {min(count, len(found))}: {(out / 'index.html').resolve()}"
+    shown = f"the first {min(count, len(ranked))}: {(out / 'index.html').resolve()}"
     print(f"all: {every}; {shown}")
 
 
-def _said(judges: list["Judge"], count: int, folds: bool) -> list[str]:
-    splits = sorted({split for judge in judges for split in judge.splits.values()})
+def _judged(judges: list["Judge"], count: int, folds: bool) -> str:
     if folds:
-        return [f"{count} masks judged by the models of {len(judges)} folds, none of its own training"]
-    return [
+        return f"{count} masks judged by the models of {len(judges)} folds, none of its own training"
+    splits = sorted({split for judge in judges for split in judge.splits.values()})
+    return (
         f"{count} masks of {' and '.join(splits)} judged; the model learned those of training, so that "
         "it cannot judge them: `segpipe suspects --folds` can, after a cross-validation"
-    ]
+    )
 
 
 def next_to_label(
@@ -73,14 +74,13 @@ def next_to_label(
         typer.Option(help="What is uncertain: the probabilities, or two looks at a picture."),
     ] = "entropy",
     labels: Annotated[
-        Format | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
+        LabelFormat | None, typer.Option(help="Write the predictions for this annotators' tool, too.")
     ] = None,
 ) -> None:
     """Choose the pictures to label next: those that the model is unsure of, and unlike each other.
 
     Copies them to OUT; OUT.csv ranks the pool.
     """
-    from segpipe.common.devices import take_gpus
     from segpipe.common.modelfile import read_card
     from segpipe.predict.inputs import find, left_out
 
@@ -89,13 +89,10 @@ def next_to_label(
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label.next import to_label
-        from segpipe.predict.predictor import load_model
 
-    take_gpus()
-    with quiet():  # TensorFlow looks for GPUs
-        predictor = load_model(model)
-    for said in to_label(predictor, model, sources, count, by, labels, out):
-        print(said)
+    predictor = open_predictor(model)
+    for message in to_label(predictor, model, sources, count, by, labels, out):
+        print(message)
     if others := left_out([pool]):
         print(f"note: {others}")
 
@@ -110,9 +107,9 @@ def corrections(
     from segpipe.common.classes import class_table
     from segpipe.common.errors import UserError
     from segpipe.label.corrections import correct
-    from segpipe.label.kept import require_kept  # takes a second, for DVC
+    from segpipe.label.tracked import require_tracked  # takes a second, for DVC
     from segpipe.params.load import load_params
-    from segpipe.survey.seen import layouts_in
+    from segpipe.survey.candidates import layouts_in
 
     data = load_params().data
     if data.source != "folder":
@@ -121,12 +118,12 @@ def corrections(
             "folder)"
         )
     folder = Path(data.folder.path)
-    added = require_kept(folder)
+    added = require_tracked(folder)
     table = class_table(data.classes, data.ignore)
-    found = layouts_in(new, layout)
-    taken = next(iter(found))
-    print(f"layout:  {taken} ({found[taken]}){'; another: --layout NAME' if len(found) > 1 else ''}")
-    done = correct(folder, data.folder.layout, new, taken, table, data.bands)
+    candidates = layouts_in(new, layout)
+    chosen, evidence = next(iter(candidates.items()))
+    print(f"layout:  {chosen} ({evidence}){'; another: --layout NAME' if len(candidates) > 1 else ''}")
+    done = correct(folder, data.folder.layout, new, chosen, table, data.bands)
     _print_corrected(done, folder)
     if done.changed:
         print(f"next: dvc add {added} && dvc repro")
@@ -141,8 +138,8 @@ def _print_corrected(done: "Corrected", folder: Path) -> None:
         before, after = done.before.pixels[name], done.after.pixels[name]
         rows.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}")
     tables.show(rows)
-    for said in done.notes:
-        print(f"note: {said}")
+    for note in done.notes:
+        print(f"note: {note}")
     if done.emptied:
         print(listed(f"note: {len(done.emptied)} masks have one class left:", done.emptied, 5))
     if done.unmatched:

@@ -109,11 +109,11 @@ def _print_cost(params: "Params", network: "keras.Model") -> None:
     tables.show(table)
     trained = cost.count(network.trainable_weights)
     print(f"trainable params: {trained:,}; frozen: {total - trained:,}")
-    for use, needed, batch, of_what in (
+    for use, needed, batch, parts_of_it in (
         ("training", memory.training, params.train.batch_size,
          "activations for the backward pass, weights, gradients, Adam's moments"),
         ("inference", memory.inference, params.evaluate.batch_size,
          "skip connections, the widest layer, weights"),
     ):  # fmt: skip
-        print(f"memory for {use} in batches of {batch}: {needed(batch) / 2**30:.2f} GiB ({of_what})")
+        print(f"memory for {use} in batches of {batch}: {needed(batch) / 2**30:.2f} GiB ({parts_of_it})")
     print("Both are estimates from the graph's tensors; the libraries' own memory comes on top.")

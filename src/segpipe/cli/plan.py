@@ -12,7 +12,6 @@ from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from segpipe.plan.planner import Plan
-    from segpipe.train.params import TrainParams
 
 _RAW = Path("data/raw")
 
@@ -29,22 +28,23 @@ def plan(
     from segpipe.common.quiet import quiet
     from segpipe.params.file import changed_params
     from segpipe.params.load import PARAMS_FILE, load_params
-    from segpipe.plan.look import look
-    from segpipe.preprocess.cut import Cut
+    from segpipe.plan.sampled import sample_pictures
+    from segpipe.preprocess.splitting import SplitRule
 
     params = load_params()
     data = params.data
-    cut = Cut(data.validation_share, data.folds, data.fold, data.on_near_duplicate)
-    seen = look(_RAW, cut, [row.name for row in data.classes])
-    _choose_backend(params.train)
+    rule = SplitRule.of_params(data, data.on_near_duplicate)
+    sampled = sample_pictures(_RAW, rule, [row.name for row in data.classes])
+    if backend := params.train.backend_to_set(os.environ):  # before Keras is imported
+        os.environ["KERAS_BACKEND"] = backend
     begin = time.monotonic()
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.plan import planner
 
         importing = time.monotonic() - begin
-    found = planner.plan(seen, params, minutes, importing)
-    text = changed_params(PARAMS_FILE, found.changes())  # checks it
-    _print(found)
+    proposed = planner.plan(sampled, params, minutes, importing)
+    text = changed_params(PARAMS_FILE, proposed.changes())  # checks it
+    _print(proposed)
     if write:
         write_text(PARAMS_FILE, text)
         print(f"\nwritten to {PARAMS_FILE}; next: `dvc repro`")
@@ -52,30 +52,22 @@ def plan(
         print(f"\nto put this into {PARAMS_FILE}: segpipe plan --minutes {minutes:g} --write")
 
 
-def _choose_backend(train: "TrainParams") -> None:
-    """Set the backend that the stage train will run on, before Keras is imported."""
-    if train.backend != "auto":
-        os.environ["KERAS_BACKEND"] = train.backend
-    elif train.needs_jax:
-        os.environ.setdefault("KERAS_BACKEND", "jax")
-
-
-def _print(found: "Plan") -> None:
+def _print(plan: "Plan") -> None:
     from segpipe.common.words import duration
 
-    print(found.device)
+    print(plan.device)
     table = Table("param", "now", "proposed", Column("why", overflow="fold"))
-    for row in found.rows:
+    for row in plan.rows:
         now, proposed = escape(str(row.now)), escape(str(row.proposed))
         changed = row.proposed != row.now
         table.add_row(row.key, now, f"[b]{proposed}" if changed else proposed, escape(row.reason))
     Console().print(table)
-    for need in found.needs:
+    for need in plan.needs:
         print(f"memory of {need.stage}: {need.bytes / 1e9:.1f} GB ({need.reason})")
-    schedule = found.schedule
+    schedule = plan.schedule
     parts = (
         f"{duration(schedule.start)} to trace, {duration(schedule.training)} of steps, "
         f"{duration(schedule.validating)} of {schedule.epochs} validations"
     )
-    before = f"and {duration(found.before)} before it, to start"
+    before = f"and {duration(plan.before)} before it, to start"
     print(f"time of training: {duration(schedule.seconds)} ({parts}), {before}")

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from segpipe.cli.predictors import open_predictor
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 from segpipe.common.words import extent
-from segpipe.predict.labels import Format, require_free
+from segpipe.predict.labels import LabelFormat, require_free
 
 if TYPE_CHECKING:
     from segpipe.predict.folder import Outcome
+    from segpipe.predict.foreign import ForeignCheck
     from segpipe.predict.predictor import Predictor
-    from segpipe.predict.watch import Watch
 
 _SHOWN = 20
 
@@ -36,7 +37,7 @@ def predict(
         Literal["npz", "png"] | None, typer.Option(help="Write probabilities too, in 16 bits.")
     ] = None,
     labels: Annotated[
-        Format | None,
+        LabelFormat | None,
         typer.Option(help="Write OUT/labels for this annotators' tool, with the pictures."),
     ] = None,
 ) -> None:
@@ -44,7 +45,6 @@ def predict(
 
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
-    from segpipe.common.devices import take_gpus
     from segpipe.predict.inputs import LABELS, find, left_out
 
     factors = _factors(scales)
@@ -54,11 +54,8 @@ def predict(
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.predict import folder, outputs
-        from segpipe.predict.predictor import load_model
 
-    take_gpus()
-    with quiet():  # TensorFlow looks for GPUs
-        predictor = load_model(model)
+    predictor = open_predictor(model)
     options = folder.Options(tta, factors, tile, probabilities, labels)
     outcome = folder.predict_files(predictor, sources, out, options)
     print(
@@ -69,36 +66,38 @@ def predict(
     for remark in _remarks(predictor, outcome, tile, left_out(inputs)):
         print(f"note: {remark}")
     if outcome.failed:
-        more = outcome.failed - len(outcome.reasons)
-        listed = "\n  ".join(["", *outcome.reasons, *([f"... and {more} more"] if more else [])])
-        raise UserError(
+        heading = (
             f"{outcome.failed} of {len(sources)} pictures could not be read, all listed in "
-            f"{out / folder.FAILED}; the others are done:{listed}"
+            f"{out / folder.FAILED}; the others are done:"
+        )
+        more = outcome.failed - len(outcome.reasons)
+        raise UserError(
+            "\n  ".join([heading, *outcome.reasons, *([f"... and {more} more"] if more else [])])
         )
 
 
 def _remarks(predictor: "Predictor", outcome: "Outcome", tile: bool, left_out: str) -> Iterator[str]:
-    """Yield what people should know of the pictures, and of how the model saw them."""
+    """Yield remarks on the pictures, and on how the model saw them."""
     if tile and not predictor.input.tiles:
         yield (
             f"the model was trained on whole pictures, resized to {extent(predictor.size)}: in tiles it "
             "sees objects larger than it knows; data.resize: tiles trains it for them"
         )
     yield from outcome.remarks[:_SHOWN]
-    yield from _on_marks(predictor.watch, outcome)
+    yield from _on_marks(predictor.foreign_check, outcome)
     if left_out:
         yield left_out
     if len(outcome.remarks) > _SHOWN:
         yield f"... and {len(outcome.remarks) - _SHOWN} more pictures that the model may not know"
 
 
-def _on_marks(watch: "Watch | None", outcome: "Outcome") -> list[str]:
-    """Say which pictures are foreign to the model, and which it did not compare with those it knows."""
-    from segpipe.predict.watch import NO_PROFILE, summary
+def _on_marks(check: "ForeignCheck | None", outcome: "Outcome") -> list[str]:
+    """Return which pictures are foreign to the model, and how many were not checked."""
+    from segpipe.predict.foreign import NO_PROFILE, summary
 
-    if watch is None:
+    if check is None:
         return [f"no picture is marked as foreign: {NO_PROFILE}"]
-    said = [summary(outcome.marks, watch.profile.rate)]
+    said = [summary(outcome.marks, check.profile.rate)]
     if left := outcome.predicted - len(outcome.marks):
         said.append(f"{left} rasters were read by window, and not compared with the training pictures")
     return [*filter(None, said)]

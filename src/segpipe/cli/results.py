@@ -7,19 +7,21 @@ import typer
 
 from segpipe.cli import tables
 from segpipe.common.files import read_json
-from segpipe.report.words import score
+from segpipe.common.words import score
 
 
 def scores(
     results: Annotated[Path, typer.Argument(help="Holds evaluate/ and report/.")] = Path("results"),
 ) -> None:
     """Show the scores on the test split, and where the report is."""
+    from segpipe.evaluate.metrics import MEANS  # takes a moment, for NumPy
+
     content = read_json(results / "evaluate/metrics.json", "evaluate")
     original, network = content["original"], content["network"]
     table = tables.table(
         f"Scores on {content['images']} test images", "", "original size", "network size"
     )
-    for name in ("pixel_accuracy", "mean_iou", "mean_dice"):
+    for name in MEANS:
         table.add_row(name, score(original[name]), score(network[name]))
     for tolerance, f1 in original["boundary_f1"].items():
         table.add_row(f"boundary_f1.{tolerance}", score(f1), "–")

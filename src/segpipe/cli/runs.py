@@ -20,14 +20,14 @@ def runs(
             outcome = f"left alone, trained by {trainer}" if trainer else "removed"
             print(f"{run.fingerprint}: {outcome}")
         return
-    found = resume.unfinished_runs()
-    if not found:
+    unfinished = resume.unfinished_runs()
+    if not unfinished:
         print("no unfinished run")
         return
     table = tables.table(
         f"Unfinished runs in {resume.root()}", "run", "epoch", "age", "size", "trained by"
     )
-    for run in found:
+    for run in unfinished:
         train = run.identity.get("params", {}).get("train", {})
         more = train.get("fine_tuning", {}).get("epochs", 0)
         epochs = train["epochs"] + more if "epochs" in train else "?"

@@ -35,15 +35,16 @@ def sweep(
     plan = read_plan(file, trials, param or [])
     from segpipe.sweep.search import search  # takes seconds, for Optuna
 
-    found = search(plan)
+    searched = search(plan)
     keys = [key.replace(".", ".\n") for key in plan.ranges]
-    made = tables.table("Trials", "trial", "validation\nmean IoU", "epochs", *keys)
-    made.add_column("pruned or failed", overflow="fold")
-    for trial in found:
-        made.add_row(*_row(trial, [*plan.ranges]))
-    tables.show(made)
-    known = [trial for trial in found if trial.state.name in ("COMPLETE", "PRUNED")]
-    if best := max((one for one in known if one.state.name == "COMPLETE"), key=_value, default=None):
+    table = tables.table("Trials", "trial", "validation\nmean IoU", "epochs", *keys)
+    table.add_column("pruned or failed", overflow="fold")
+    for trial in searched:
+        table.add_row(*_row(trial, [*plan.ranges]))
+    tables.show(table)
+    known = [trial for trial in searched if trial.state.name in ("COMPLETE", "PRUNED")]
+    complete = (trial for trial in known if trial.state.name == "COMPLETE")
+    if best := max(complete, key=_value, default=None):
         print(f"best: dvc exp apply {best.user_attrs['experiment']}")
     if len(known) < plan.trials:
         left = plan.trials - len(known)
@@ -55,10 +56,10 @@ def _value(trial: "FrozenTrial") -> float:
 
 
 def _row(trial: "FrozenTrial", keys: list[str]) -> list[str]:
-    from segpipe.report.words import score
+    from segpipe.common.words import score
 
-    value = score(trial.value, "–") if trial.state.name == "COMPLETE" else "–"
-    chosen = (trial.params.get(key, "–") for key in keys)
-    params = (f"{one:.4g}" if isinstance(one, float) else str(one) for one in chosen)
+    mean_iou = score(trial.value, "–") if trial.state.name == "COMPLETE" else "–"
+    values = (trial.params.get(key, "–") for key in keys)
+    params = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
     epochs = str(max(trial.intermediate_values, default=0))
-    return [str(trial.number), value, epochs, *params, trial.user_attrs.get("reason", "")]
+    return [str(trial.number), mean_iou, epochs, *params, trial.user_attrs.get("reason", "")]

@@ -20,7 +20,7 @@ def numbers(bands: Bands) -> tuple[int, ...]:
 
 
 def in_words(bands: Bands, intensity: Intensity) -> str:
-    """Return `RGB`, `band 1`, or such as `bands 4, 3 of 0 to 4000, 0 to 3000`."""
+    """Return the bands for people, such as `RGB`, `band 1` or `bands 4, 3 of 0 to 4000, 0 to 3000`."""
     if bands == "rgb":
         named = "RGB"
     else:
@@ -32,8 +32,8 @@ def in_words(bands: Bands, intensity: Intensity) -> str:
 def shown(bands: Bands, chosen: Literal["auto"] | tuple[int, ...] = "auto") -> tuple[int, ...]:
     """Return the positions of the bands that people see: one as grey, or three as red, green and blue.
 
-    `chosen` are their numbers. By `auto`, or where the pictures lack one of them, these are the first
-    three; the first, where there are fewer.
+    `chosen` are their numbers. With `auto`, or where the pictures lack one of them, these are the first
+    three bands, or the first one where there are fewer than three.
     """
     known = numbers(bands)
     if chosen == "auto" or not {*chosen} <= {*known}:

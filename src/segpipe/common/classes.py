@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 IGNORE = 255  # the index of ignored pixels in every mask here: they count in neither loss nor score
-REST = "rest"  # as a value: all that no other row and no ignored value names
-BACKGROUND = ("background", "_background_")  # the class of pixels that no shape covers, by its name
+REST = "rest"  # a value that stands for all that no other row and no ignored value names
+BACKGROUND = ("background", "_background_")  # names of the class of pixels that no shape covers
 MaskValue = int | str  # a number 0..255 or a colour `#rrggbb` in a mask file, or the label of a shape
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
@@ -50,10 +50,10 @@ class ClassTable:
             "value": [str(v).lower() if is_colour(v) else v for v in self.values],
             "colour": [c.colour.lower() for c in self.classes],
         }
-        for what, values in columns.items():
+        for column, values in columns.items():
             twice = next((v for v in values if values.count(v) > 1), None)
             if twice is not None:
-                raise ValueError(f"the {what} {twice!r} stands twice in classes and ignore")
+                raise ValueError(f"the {column} {twice!r} stands twice in classes and ignore")
         for c in self.classes:
             if not is_colour(c.colour):
                 raise ValueError(f"the colour {c.colour!r} of {c.name!r} is not of the form '#rrggbb'")
@@ -117,7 +117,7 @@ class ClassTable:
             return [next(filter(is_colour, c.values), c.colour) for c in self.classes]
         free = (number for number in range(256) if number not in self.values)
         numbers = ([v for v in c.values if isinstance(v, int)] for c in self.classes)
-        return [found[0] if found else next(free) for found in numbers]
+        return [own[0] if own else next(free) for own in numbers]
 
     @property
     def palette(self) -> np.ndarray:
@@ -130,7 +130,7 @@ class ClassTable:
     def index_of(self, label: str) -> int | None:
         """Return the class index of a shape's label, 255 for an ignored one, None for an unknown one.
 
-        A label is the class of its name (`class_name`), or the class that has it among its values.
+        A label belongs to the class of its name (`class_name`), or to the class that has it as a value.
         """
         name = class_name(label)
         if name in self.names:
@@ -146,7 +146,7 @@ class ClassTable:
         if self.rest is not None:
             return {}
         codes, of_colours = (_codes(mask), True) if mask.ndim == 3 else (mask, False)
-        unknown, counts = np.unique(codes[self._found(codes, of_colours) < 0], return_counts=True)
+        unknown, counts = np.unique(codes[self._look_up(codes, of_colours) < 0], return_counts=True)
         most = np.argsort(-counts, kind="stable")
         return {
             f"#{code:06x}" if of_colours else code: count
@@ -164,10 +164,11 @@ class ClassTable:
         return self._indices(np.arange(256), False).take(mask)
 
     def _indices(self, codes: np.ndarray, of_colours: bool) -> np.ndarray:
-        found = self._found(codes, of_colours)
-        return np.where(found >= 0, found, IGNORE if self.rest is None else self.rest).astype(np.uint8)
+        indices = self._look_up(codes, of_colours)
+        unknown = IGNORE if self.rest is None else self.rest
+        return np.where(indices >= 0, indices, unknown).astype(np.uint8)
 
-    def _found(self, codes: np.ndarray, of_colours: bool) -> np.ndarray:
+    def _look_up(self, codes: np.ndarray, of_colours: bool) -> np.ndarray:
         """Return the index of each code's class, 255 for ignored ones, -1 for unknown ones."""
         known, indices = self._sorted[of_colours]
         if not of_colours:
@@ -181,7 +182,7 @@ class ClassTable:
 
     @cached_property
     def _sorted(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """Sorted codes with the indices of their classes: of numbers, and of colours."""
+        """Sorted codes with the indices of their classes: for numbers, and for colours."""
         numbers = sorted((v, i) for v, i in self._pairs() if isinstance(v, int))
         colours = sorted((int(str(v)[1:], 16), i) for v, i in self._pairs() if is_colour(v))
         columns = [np.array(pairs, np.int64).reshape(-1, 2).T for pairs in (numbers, colours)]

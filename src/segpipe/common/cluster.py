@@ -19,18 +19,20 @@ Result = TypeVar("Result")
 
 _MOST, _HEAVIEST = 16, 1 << 25  # items and bytes of a chunk; one item may weigh more
 _RETRIES = 3
-_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # begins HTTP/2, which Ray speaks; TLS refuses it, aloud
+_HELLO = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # the preface of HTTP/2, which Ray speaks; TLS answers it too
+)
 
 
 @contextlib.contextmanager
-def connected(asked: str, **variables: str) -> Iterator[None]:
+def connected(asker: str, **variables: str) -> Iterator[None]:
     """Connect to the Ray cluster at `RAY_ADDRESS` until the block ends.
 
-    Its processes get segpipe's code, and `variables` as their environment. `asked` says in messages who
+    Its processes get segpipe's code, and `variables` as their environment. `asker` says in messages who
     needs the cluster. Raises UserError where Ray is missing, or no cluster answers.
     """
     if importlib.util.find_spec("ray") is None:
-        raise UserError(f"{asked} needs Ray, which is not here; pip install -e '.[cluster]'")
+        raise UserError(f"{asker} needs Ray, which is not here; pip install -e '.[cluster]'")
     address = os.environ.get("RAY_ADDRESS", "")
     try:  # Ray itself would try for two minutes, and then crash
         host, _, port = address.rpartition(":")
@@ -39,7 +41,7 @@ def connected(asked: str, **variables: str) -> Iterator[None]:
             connection.recv(1)  # a frozen process accepts connections too
     except (OSError, ValueError):
         raise UserError(
-            f"{asked}, but no Ray cluster answers at RAY_ADDRESS = {address!r}; start one (`ray start "
+            f"{asker}, but no Ray cluster answers at RAY_ADDRESS = {address!r}; start one (`ray start "
             "--head`), and set RAY_ADDRESS to its address, such as 10.0.0.1:6379"
         ) from None
     import ray
@@ -63,28 +65,28 @@ def connected(asked: str, **variables: str) -> Iterator[None]:
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], weight: Callable[[Item], int], asked: str
+    function: Callable[[Item], Result], items: Iterable[Item], weight: Callable[[Item], int], asker: str
 ) -> Iterator[Result]:
     """Yield `function(item)` in the order of `items`, computed by all processors of the cluster.
 
-    Items travel in chunks of at most 16 and about 32 MB; `weight` says how many bytes an item or its
-    result takes, whichever is more. At most two chunks a processor are under way. If a worker is lost,
-    Ray computes its chunk again. Raises what `function` raises, and as `connected`.
+    Items travel in chunks of at most 16 and about 32 MB; `weight` returns the bytes of an item or its
+    result, whichever is more. At most two chunks a processor are under way. If a worker is lost, Ray
+    computes its chunk again. Raises what `function` raises, and what `connected` raises.
     """
-    with connected(asked):
+    with connected(asker):
         import ray
 
-        known, task = ray.put(function), ray.remote(num_cpus=1, max_retries=_RETRIES)(_of_each)
+        shared, task = ray.put(function), ray.remote(num_cpus=1, max_retries=_RETRIES)(_of_each)
         ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         chunks = _chunks(items, weight)
         try:
-            for some in in_order(lambda chunk: task.remote(known, chunk).future(), chunks, ahead):
-                yield from some
+            for results in in_order(lambda chunk: task.remote(shared, chunk).future(), chunks, ahead):
+                yield from results
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayError as error:
             raise UserError(
-                f"{asked}: the workers were lost {_RETRIES + 1} times ({brief(error)})"
+                f"{asker}: the workers were lost {_RETRIES + 1} times ({brief(error)})"
             ) from None
 
 
@@ -94,14 +96,14 @@ def _of_each(function: Callable[[Item], Result], chunk: Iterable[Item]) -> list[
 
 def _chunks(items: Iterable[Item], weight: Callable[[Item], int]) -> Iterator[list[Item]]:
     chunk: list[Item] = []
-    heavy = 0
+    total = 0
     for item in items:
         own = weight(item)
-        if chunk and (len(chunk) == _MOST or heavy + own > _HEAVIEST):
+        if chunk and (len(chunk) == _MOST or total + own > _HEAVIEST):
             yield chunk
-            chunk, heavy = [], 0
+            chunk, total = [], 0
         chunk.append(item)
-        heavy += own
+        total += own
     if chunk:
         yield chunk
 
@@ -110,8 +112,11 @@ def hosts() -> dict[str, dict[str, int]]:
     """Return how many CPUs and GPUs each host of the cluster has, by its address."""
     import ray
 
-    found = {node["NodeManagerAddress"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-    return {h: {kind: int(found[h].get(kind, 0)) for kind in ("CPU", "GPU")} for h in sorted(found)}
+    resources = {node["NodeManagerAddress"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return {
+        host: {kind: int(resources[host].get(kind, 0)) for kind in ("CPU", "GPU")}
+        for host in sorted(resources)
+    }
 
 
 def gpus_each(devices: Literal["auto"] | int) -> int:

@@ -39,12 +39,12 @@ def encode_tiff(pixels: np.ndarray, nodata: float | None = None) -> bytes:
     tags = [] if nodata is None else [(_NODATA, 2, 0, repr(nodata), True)]
     # A difference of neighbours packs better; floats have a predictor of their own.
     predictor = 3 if pixels.dtype.kind == "f" else 2
-    one = pixels.shape[2] == 1
+    is_grey = pixels.shape[2] == 1
     tifffile.imwrite(
         buffer,
-        pixels[..., 0] if one else pixels,
+        pixels[..., 0] if is_grey else pixels,
         photometric="minisblack",
-        planarconfig=None if one else "contig",
+        planarconfig=None if is_grey else "contig",
         compression="zlib",
         compressionargs={"level": 1},
         predictor=predictor,
@@ -62,7 +62,7 @@ def is_tiff(data: bytes) -> bool:
 
 
 def decode_tiff(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Decode one of our own TIFFs: pixels [height, width, bands], and which are invalid (see there)."""
+    """Decode one of our own TIFFs: pixels [height, width, bands], and which are `invalid_pixels`."""
     import tifffile
 
     page = tifffile.TiffFile(io.BytesIO(data)).pages[0]
@@ -72,7 +72,7 @@ def decode_tiff(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def decode_image(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Decode a picture of data/raw: pixels [height, width, bands], and which are invalid (see there)."""
+    """Decode a picture of data/raw: pixels [height, width, bands], and which are `invalid_pixels`."""
     if is_tiff(data):
         return decode_tiff(data)
     return np.asarray(Image.open(io.BytesIO(data))), None
@@ -81,7 +81,7 @@ def decode_image(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
 def invalid_pixels(pixels: np.ndarray, nodata: float | None) -> np.ndarray | None:
     """Return which pixels hold nothing, bool [height, width]; None where all hold something.
 
-    They are no number (or infinite) in any band, or `nodata` in all bands.
+    A pixel holds nothing if any band is infinite or no number, or if all bands are `nodata`.
     """
     invalid = np.zeros(pixels.shape[:2], bool)
     if pixels.dtype.kind == "f":

@@ -28,13 +28,13 @@ def take_gpus(wanted: Literal["auto"] | int = 1, batch_size: int = 1) -> None:
     """
     # Makes indices in CUDA_VISIBLE_DEVICES those of nvidia-smi.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    gpus = visible(installed(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    gpus = visible_gpus(installed_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     if gpus:
-        numbers = acceptable(wanted, len(gpus), batch_size)
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(free(gpus, numbers))
+        numbers = acceptable_counts(wanted, len(gpus), batch_size)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(lock_free(gpus, numbers))
 
 
-def let_go() -> bool:
+def release_gpus() -> bool:
     """Release the GPUs of this process, which does not compute on them; return whether it had any."""
     held = bool(_held)
     while _held:
@@ -42,12 +42,12 @@ def let_go() -> bool:
     return held
 
 
-def on_cpu(number: int) -> str:
+def cpu_sentence(number: int) -> str:
     """Return the line that a stage prints when it runs on `number` devices without a GPU."""
     return f"no GPU found: running on {'the CPU' if number == 1 else f'{number} virtual CPU devices'}"
 
 
-def installed() -> list[str]:
+def installed_gpus() -> list[str]:
     """Return the UUIDs of this machine's NVIDIA GPUs in bus order; none without a driver."""
     try:
         pynvml.nvmlInit()
@@ -57,7 +57,7 @@ def installed() -> list[str]:
         return []
 
 
-def visible(gpus: Sequence[str], chosen: str | None) -> list[str]:
+def visible_gpus(gpus: Sequence[str], chosen: str | None) -> list[str]:
     """Return the `gpus` (UUIDs) that a value of `CUDA_VISIBLE_DEVICES` leaves to this process.
 
     The value lists indices or UUIDs, which may be shortened; as in CUDA, the list ends before an entry
@@ -76,39 +76,39 @@ def visible(gpus: Sequence[str], chosen: str | None) -> list[str]:
     return left
 
 
-def acceptable(wanted: Literal["auto"] | int, there: int, batch_size: int) -> list[int]:
-    """Return how many of `there` GPUs may be taken, the best number first.
+def acceptable_counts(wanted: Literal["auto"] | int, visible: int, batch_size: int) -> list[int]:
+    """Return how many of the `visible` GPUs may be taken, the best number first.
 
     Raises UserError where there are fewer than wanted.
     """
     if wanted == "auto":
-        return [number for number in range(there, 0, -1) if batch_size % number == 0]
-    if wanted > there:
+        return [number for number in range(visible, 0, -1) if batch_size % number == 0]
+    if wanted > visible:
         raise UserError(
-            f"train.devices = {wanted}, but CUDA_VISIBLE_DEVICES and the driver leave {there} here; set "
-            f"it to {there} or less, or to auto for the free ones"
+            f"train.devices = {wanted}, but CUDA_VISIBLE_DEVICES and the driver leave {visible} here; "
+            f"set it to {visible} or less, or to auto for the free ones"
         )
     return [wanted]
 
 
-def free(gpus: Sequence[str], numbers: Sequence[int]) -> list[str]:
+def lock_free(gpus: Sequence[str], numbers: Sequence[int]) -> list[str]:
     """Lock the first of `gpus` that no other process holds; wait while too few are free.
 
     `numbers` says how many may be taken, the largest number first.
     """
     folder = platformdirs.user_cache_path("segpipe", ensure_exists=True)
     paths = {gpu: folder / f"{gpu}.lock" for gpu in gpus}
-    told = False
+    is_announced = False
     while True:
         # One process chooses at a time: two that each hold what the other needs would wait for ever.
         with filelock.FileLock(folder / "choosing.lock"):
             if chosen := _lock(paths, numbers):
                 return chosen
-        if not told:
+        if not is_announced:
             held = [f"{gpu} by {who}" for gpu, path in paths.items() if (who := locks.holder(path))]
             busy = f"{len(held)} of {len(gpus)} GPUs are busy ({', '.join(held)})"
             print(f"{busy}; waiting for {numbers[-1]}", flush=True)
-            told = True
+            is_announced = True
         time.sleep(1)
 
 

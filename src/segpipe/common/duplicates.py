@@ -1,6 +1,6 @@
 """Near duplicates: pictures of different splits whose perceptual hashes differ in few bits.
 
-A hash is 16 hexadecimal digits; a picture without features has none, and is like no other.
+A hash is 16 hexadecimal digits; a picture without features has none, and is like no other picture.
 """
 
 from collections.abc import Sequence
@@ -41,8 +41,13 @@ class Near:
         return {"file": self.picture, "problem": f"{self}; expected no near duplicate in another split"}
 
 
+def hash_distance(one: str, other: str) -> int:
+    """Return in how many of 64 bits two perceptual hashes, 16 hexadecimal digits each, differ."""
+    return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
 class Lookalikes:
-    """Compares each picture with those of the splits before its own, as they come, split by split."""
+    """Compares each picture with those of earlier splits; pictures come split by split."""
 
     def __init__(self) -> None:
         self._earlier = np.zeros(0, np.uint64)
@@ -51,7 +56,7 @@ class Lookalikes:
         self._split = ""
 
     def twin(self, picture: str, split: str, picture_hash: str) -> Near | None:
-        """Return the picture of an earlier split that this one is most like, if it is a near one."""
+        """Return the picture of an earlier split that this one is most like, if near."""
         if split != self._split:
             self._earlier = np.append(self._earlier, np.array(self._added, np.uint64))
             self._added, self._split = [], split
@@ -68,6 +73,6 @@ class Lookalikes:
         return Near(picture, split, *self._pictures[nearest], distance) if distance <= NEAR else None
 
 
-def report(found: Sequence[object]) -> str:
-    """Return what to say of near duplicates, a line each."""
-    return listed(f"{len(found)} near duplicates in different splits (data.on_near_duplicate):", found)
+def report(near: Sequence[object]) -> str:
+    """Return the near duplicates for people, a line each."""
+    return listed(f"{len(near)} near duplicates in different splits (data.on_near_duplicate):", near)

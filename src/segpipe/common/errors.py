@@ -9,6 +9,10 @@ import textwrap
 from collections.abc import Callable
 from types import FrameType
 
+DIVERGED = "the loss is "
+LOST_HOST = "lost the host "
+"""How these two errors of training begin: `segpipe sweep` reads a trial's log."""
+
 
 def brief(error: BaseException | str) -> str:
     """Return another program's error on one line of at most 400 characters."""
@@ -66,13 +70,13 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             sys.exit(_complain(str(error), error.exit_code))
         except OSError as error:
             full = error.errno == errno.ENOSPC
-            file = error.filename2 if full and error.filename2 else error.filename  # a copy, its source
+            # In a failed copy the second file is the target, whose disk is full.
+            file = error.filename2 if full and error.filename2 else error.filename
             where = f"{file}: " if file else ""
-            what = f"{where}{error.strerror or error}"
             mend = "mend that and run the same command again"
             if full:
                 mend = "make room there and run the same command again"
-            sys.exit(_complain(f"{what}; {mend}", 1))
+            sys.exit(_complain(f"{where}{error.strerror or error}; {mend}", 1))
         except Exception:
             raise_lost_interrupt()  # compiled code such as TensorFlow's may turn it into another error
             raise

@@ -16,6 +16,14 @@ Factor = Annotated[float, Field(ge=0.1, le=10)]
 Name = Annotated[str, Field(min_length=1)]
 
 
+def first_error(error: pydantic.ValidationError) -> str:
+    """Return the first error with its place, such as `names.0: field required`."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{place}: {message}" if place else message
+
+
 class Section(pydantic.BaseModel):
     """A section of a YAML file of settings: frozen, and an unknown key is an error."""
 

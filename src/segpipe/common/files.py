@@ -15,7 +15,7 @@ from segpipe.common.errors import UserError
 Item = TypeVar("Item")
 
 UNFETCHED = b"version https://git-lfs"
-"""Begins the pointer that Git LFS leaves in place of a file."""
+"""The beginning of the pointer that Git LFS leaves in place of a file."""
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def replaces(path: Path) -> Iterator[Path]:
     The block writes a file or a folder there. On an error it is removed, and `path` stays as it was. The
     content is synced to the disk: a power cut leaves the old or the new, whole.
     """
-    temporary, aside = (path.with_name(f".{path.name}.{what}") for what in ("partial", "partial.old"))
+    temporary, aside = (path.with_name(f".{path.name}.{end}") for end in ("partial", "partial.old"))
     _remove(temporary)  # left behind by a killed process
     if path.exists():  # else the folder aside is the old content
         _remove(aside)
@@ -39,7 +39,7 @@ def replaces(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)  # a rename is on the disk only when its folder is
     except OSError as error:
-        if error.errno:  # other errors are not the system's, and say in words what is wrong
+        if error.errno:  # an error without a number is not the system's, and says what is wrong
             error.filename = error.filename or str(path)  # failed writes carry no path
         raise
     finally:

@@ -11,7 +11,7 @@ INDEX = "index.csv"
 
 
 class Entry(NamedTuple):
-    """What splitting needs to know of a sample."""
+    """The facts about a sample that decide its split."""
 
     name: str
     split: str
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What a hash that splits is made of: samples of equal keys stay together."""
+        """The text whose hash chooses the split; samples with equal keys stay together."""
         return self.group or self.name
 
 

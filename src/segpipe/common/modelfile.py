@@ -1,4 +1,4 @@
-"""The card in a model's file: what made the model and what it is for.
+"""The card in a model's file: how the model was made and what it is for.
 
 In a `.keras` archive, and in the archive at the end of a `.tflite` file, the card is a member; in a
 SavedModel it is a file beside the graph, in an ONNX model a property. Reading it needs neither Keras nor
@@ -30,18 +30,18 @@ def read_card(path: Path) -> dict[str, Any]:
     """
     try:
         card = json.loads(_card_text(path))
-        saved_by, found = card["segpipe"], card.get("format", 1)
+        saved_by, format_ = card["segpipe"], card.get("format", 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro train` writes {MODEL}") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a model that segpipe saved ({brief(error)})") from None
-    if found not in _READ:
+    if format_ not in _READ:
         raise UserError(
-            f"{path}: saved by segpipe {saved_by} with a card of format {found}, and this is segpipe "
+            f"{path}: saved by segpipe {saved_by} with a card of format {format_}, and this is segpipe "
             f"{__version__}, which reads formats {_READ[0]} to {_READ[-1]}; train it again, or "
             f"use it with segpipe {saved_by}"
         )
-    return {"bands": "rgb", "intensity": None} | card if found == _WITHOUT_BANDS else card
+    return {"bands": "rgb", "intensity": None} | card if format_ == _WITHOUT_BANDS else card
 
 
 def write_member(archive: zipfile.ZipFile, name: str, content: str | bytes) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 
 def flat(nested: Mapping[str, Any], leaves: Container[str] = (), prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted keys; lists and whatever is at a key in `leaves` stay values."""
-    found: dict[str, Any] = {}
+    """Flatten nested mappings to dotted keys; lists, and mappings at a key in `leaves`, stay values."""
+    by_key: dict[str, Any] = {}
     for name, value in nested.items():
         key = f"{prefix}{name}"
         is_section = isinstance(value, dict) and key not in leaves
-        found |= flat(value, leaves, f"{key}.") if is_section else {key: value}
-    return found
+        by_key |= flat(value, leaves, f"{key}.") if is_section else {key: value}
+    return by_key
 
 
 def changed(nested: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
         )
     try:
         model = keras.models.load_model(path, compile=False)
-        found = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
+        actual = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: cannot be read by Keras {keras.__version__} and segpipe {__version__} "
@@ -33,6 +33,6 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
         ) from None
     size, channels = card["image_size"], len(numbers(read_bands(card)["bands"]))
     expected = ("unet", "uint8", (None, *size, channels), (None, *size, len(card["classes"])))
-    if found != expected:
-        raise UserError(f"{path}: holds a network {found}, but its card says {expected}")
+    if actual != expected:
+        raise UserError(f"{path}: holds a network {actual}, but its card says {expected}")
     return model

@@ -57,12 +57,12 @@ def in_order(
 ) -> Iterator[Result]:
     """Submit items one by one and yield results in their order, at most `ahead` more under way.
 
-    If `most` is given, those under way weigh at most so much together, or are one alone.
+    If `most` is given, the items under way weigh at most that much together, or there is only one.
     """
     pending: deque[tuple[Future[Result], int]] = deque()
     for item in items:
         own = weight(item) if most else 0
-        while most and pending and sum(one for _, one in pending) + own > most:
+        while most and pending and sum(other for _, other in pending) + own > most:
             yield pending.popleft()[0].result()
         pending.append((submit(item), own))
         if len(pending) > ahead:
@@ -79,7 +79,7 @@ def usable_cores() -> int:
 
 
 def _end_with_parent() -> None:
-    """End a worker when its parent is gone, even where that was killed."""
+    """End a worker when its parent is gone, even if the parent was killed."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

@@ -1,9 +1,9 @@
 """The profile of the training pictures in a model's card: what pictures the model knows.
 
-For each trait of a picture (`preprocess/traits.py`) and of what the network says of it
-(`model/observed.py`) it holds the values of up to `KEPT` pictures. A picture lies as far from these as
-its farthest trait does. From the limit on it is foreign: the limit is such that of pictures like those
-of validation only a stated share lies beyond.
+It holds the values of up to `KEPT` pictures for each trait of a picture (`preprocess/traits.py`) and of
+its prediction (`model/picture_traits.py`). A picture is as far from these pictures as its farthest
+trait. It is foreign beyond the limit; only a stated share of pictures like the validation ones lies
+beyond it.
 """
 
 import math
@@ -26,8 +26,8 @@ _LEAST = {
     "size": 0.1, "aspect": 0.1, "brightness": 2.0, "contrast": 2.0, "sharpness": 0.02, "noise": 0.5,
     "saturation": 2.0, "warmth": 2.0, "tint": 2.0,
 }  # fmt: skip
-"""A step in each trait that people hardly see. Known pictures that are all alike, such as those of one
-size, thereby still allow it."""
+"""A step in each trait that people hardly see. It is allowed even where all known pictures are
+alike, such as those of one size."""
 _LEAST_OF_NETWORK = 0.02
 _OCTAVES = ("size", "aspect")  # traits that are logarithms to base 2
 
@@ -49,7 +49,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """The values of a trait that known pictures have, float64, rising."""
+    """The values of a trait among known pictures, float64, rising."""
 
     trait: str
     values: np.ndarray
@@ -72,21 +72,21 @@ class Reference:
         return abs(value - middle) / max(reach, self.step)
 
     def without(self, value: float) -> "Reference":
-        """Return the values but one of these, as a picture that is not among them is measured."""
+        """Return the reference without one of its values, to measure the picture that has this value."""
         left = np.delete(self.values, np.searchsorted(self.values, rounded(value)))
         return Reference(self.trait, left if left.size else self.values)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What pictures a model knows."""
+    """The traits of the pictures that a model knows, and the limit from which others are foreign."""
 
     references: Mapping[str, Reference]  # by trait
     limit: float  # the distance beyond which a picture is foreign
     judged: int  # validation pictures that the limit was set on
     beyond: int  # how many of them lie at the limit or beyond it
     features: Mapping[str, Any] | None
-    """Of `model.observed.Components`; None without traits of a network."""
+    """Those of `model.picture_traits.Components`; None without traits of a network."""
 
     @property
     def rate(self) -> float:
@@ -109,22 +109,25 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the card."""
-        values = {name: one.values.tolist() for name, one in self.references.items()}
-        whole = {"limit": self.limit, "judged": self.judged, "beyond": self.beyond}
-        return {**whole, "traits": values, "features": self.features}
+        values = {name: reference.values.tolist() for name, reference in self.references.items()}
+        counts = {"limit": self.limit, "judged": self.judged, "beyond": self.beyond}
+        return {**counts, "traits": values, "features": self.features}
 
     def summary(self) -> dict[str, Any]:
-        """Return plain values for people: of each trait the usual values of known pictures."""
-        usual = {name: [rounded(v) for v in one.usual] for name, one in self.references.items()}
+        """Return plain values for people: the usual values of each trait among known pictures."""
+        usual = {name: [rounded(v) for v in trait.usual] for name, trait in self.references.items()}
         return {"limit": self.limit, "judged": self.judged, "beyond": self.beyond, "usual": usual}
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> "Profile | None":
         """Return the profile in a card; None where an older segpipe saved the model, or it has none."""
-        if not (found := card.get(KEY)):
+        profile = card.get(KEY)
+        if not profile:
             return None
-        references = {name: Reference(name, np.array(v)) for name, v in found["traits"].items()}
-        return cls(references, found["limit"], found["judged"], found["beyond"], found["features"])
+        references = {name: Reference(name, np.array(v)) for name, v in profile["traits"].items()}
+        return cls(
+            references, profile["limit"], profile["judged"], profile["beyond"], profile["features"]
+        )
 
 
 def reference(trait: str, values: Sequence[float]) -> Reference:
@@ -135,13 +138,13 @@ def reference(trait: str, values: Sequence[float]) -> Reference:
 def limit(distances: Sequence[float]) -> tuple[float, int]:
     """Return the distance from which on pictures are foreign, and how many of these lie there.
 
-    `distances` are those of pictures that the references do not hold. Of n of them the k-th farthest is
-    the limit, where k / (n + 1) is `RATE` at most, but k at least 1 (split conformal prediction,
-    https://arxiv.org/abs/1604.04173, section 2.2). No usual picture is foreign.
+    `distances` are those of pictures that the references do not hold. The limit is the k-th farthest of
+    n, where k is the largest number with k / (n + 1) <= `RATE`, and at least 1 (split conformal
+    prediction, https://arxiv.org/abs/1604.04173, section 2.2). No usual picture is foreign.
     """
     beyond = max(1, int(RATE * (len(distances) + 1)))
-    found = sorted(distances)[-beyond]
-    return max(1.0, math.ceil(found * 1000) / 1000), beyond
+    farthest = sorted(distances)[-beyond]
+    return max(1.0, math.ceil(farthest * 1000) / 1000), beyond
 
 
 def rounded(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Hold back what libraries write to standard error, and show it only where they fail."""
+"""Hold back the output of libraries to standard error, and show it only where they fail."""
 
 import contextlib
 import os

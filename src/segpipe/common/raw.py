@@ -20,13 +20,13 @@ def read_named(names: Collection[str], doing: str) -> Iterator[dict[str, Any]]:
     Raises a UserError where there is no data/raw, or where it lacks one of the samples.
     """
     summary = read_json(RAW / SUMMARY, "fetch")
-    every = (
+    all_samples = (
         sample
         for split in summary["splits"].values()
         for shard in split["shards"]
         for sample in read_shard(RAW / shard["file"])
     )
-    chosen = (sample for sample in every if sample["name"].decode() in names)
+    chosen = (sample for sample in all_samples if sample["name"].decode() in names)
     left = {*names}
     for sample in track(chosen, doing, total=len(names)):
         left.discard(sample["name"].decode())

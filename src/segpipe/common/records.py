@@ -67,9 +67,8 @@ class Manifest:
     depths: tuple[str, ...] = ("uint8",)  # types of the training pictures
     tiles: Tiles | None = None
     cut: Sequence[str] = ()  # what cutting into tiles left out, for people
-    traits: Mapping[str, Any] | None = (
-        None  # where those of the pictures are; records of 0.6.0 have none
-    )
+    # Where the traits of the pictures are; records of segpipe 0.6.0 have none.
+    traits: Mapping[str, Any] | None = None
 
     @property
     def channels(self) -> int:
@@ -77,7 +76,7 @@ class Manifest:
         return len(numbers(self.bands))
 
     def shape(self, split: Split) -> tuple[int, int, int]:
-        """Return height, width and number of bands of a split's images; of rows of tiles, a tile's."""
+        """Return height, width and number of bands of a split's images; a tile's where they are rows."""
         pieces = self.tiles if split == "train" else None
         return *(pieces.piece(self.size) if pieces else self.size), self.channels
 
@@ -86,7 +85,7 @@ class Manifest:
         return self.splits[split]["samples"]
 
     def pictures(self, split: Split) -> int:
-        """Return the number of pictures in a split; of tiles each has several records."""
+        """Return the number of pictures in a split; a picture in tiles has several records."""
         return self.splits[split].get("pictures", self.count(split))
 
     def shards(self, split: Split) -> list[Path]:
@@ -106,13 +105,8 @@ def read_manifest(folder: Path) -> Manifest:
     content = read_json(folder / MANIFEST, "preprocess")
     height, width = content["image_size"]
     plain = {key: content[key] for key in ("source", "resize", "splits", "left_out")}
-    later = (
-        "validation",
-        "near_duplicates",
-        "depths",
-        "cut",
-        "traits",
-    )  # segpipe 0.3.0 wrote none of them
+    # segpipe 0.3.0 wrote none of these.
+    later = ("validation", "near_duplicates", "depths", "cut", "traits")
     plain |= {key: content[key] for key in later if key in content}
     if "depths" in plain:
         plain["depths"] = tuple(plain["depths"])
@@ -122,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_bands(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `bands` and `intensity` of a manifest or a card; those that lack them are of RGB."""
+    """Return `bands` and `intensity` of a manifest or a card; RGB of 8 bits where it has none."""
     bands, intensity = content.get("bands", "rgb"), content.get("intensity")
     return {
         "bands": bands if bands == "rgb" else tuple(bands),
@@ -131,15 +125,15 @@ def read_bands(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_tiles(content: Mapping[str, Any]) -> Tiles | None:
-    """Return how pictures are cut by a manifest or a card; None where they are not."""
+    """Return how a manifest or a card says that pictures are cut; None where they are not."""
     return Tiles(**content["tiles"]) if "tiles" in content else None
 
 
 def read(manifest: Manifest, split: Split) -> Iterator[dict]:
     """Yield a split's samples in order: `name` str, `image` and `mask` uint8 arrays.
 
-    Test samples also hold `original_mask`, uint8 [height, width]. Those of tiles are rows of a picture,
-    and hold `top`, `scaled` and `original`, sizes as height and width.
+    Test samples also hold `original_mask`, uint8 [height, width]. With `data.resize: tiles` these are
+    rows of a picture, and hold `top`, `scaled` and `original`, sizes as height and width.
     """
     return (sample for _, sample in scan(manifest, split))
 

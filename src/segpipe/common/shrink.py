@@ -1,4 +1,4 @@
-"""Pictures and masks made smaller for people, by whole factors, so that rows may come one by one."""
+"""Shrink pictures and masks for people by whole factors; rows may come one by one."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,11 @@ import numpy as np
 LONGEST = 512  # pixels of the longer edge of a shrunk picture, at most
 
 Shrink = Callable[[np.ndarray], np.ndarray]
-"""Makes a row of pixels, [1, width, ...], of up to `factor` rows."""
+"""Reduces up to `factor` rows, [rows, width, ...], to one row of pixels, [1, width / factor, ...]."""
 
 
 def factor_for(size: tuple[int, int]) -> int:
-    """Return the edge of the blocks that become a pixel."""
+    """Return the edge of the blocks that become one pixel, so that a picture fits `LONGEST`."""
     return -(-max(size) // LONGEST)
 
 
@@ -28,7 +28,7 @@ def rarest_first(pixels: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def mean_of(factor: int) -> Shrink:
-    """Return what averages the colours, uint8 [h, w, 3], of each block."""
+    """Return a function that averages the colours, uint8 [h, w, 3], of each block."""
 
     def shrink(rows: np.ndarray) -> np.ndarray:
         begins = np.arange(0, rows.shape[1], factor)
@@ -40,10 +40,11 @@ def mean_of(factor: int) -> Shrink:
 
 
 def rarest_of(factor: int, ranks: np.ndarray) -> Shrink:
-    """Return what takes of each block of a mask, uint8 [h, w], the rarest class that runs through it.
+    """Return a function that reduces each block of a mask, uint8 [h, w], to its rarest crossing class.
 
-    That is one with as many pixels as the block has rows, as a line of 1 px through it would have; so
-    thin things stay, and single wrong pixels do not grow. Where there is none, it is the commonest.
+    A class crosses a block if it has at least as many pixels as the block has rows, as a line of 1 px
+    through it would have; so thin things stay, and single wrong pixels do not grow. Where no class
+    crosses the block, it becomes the commonest one.
     """
     by_rank = np.argsort(ranks)
 
@@ -64,27 +65,32 @@ class Shrinker:
     def __init__(self, factor: int, shrink: Shrink) -> None:
         self.factor, self._shrink = factor, shrink
         self._waiting: list[np.ndarray] = []  # fewer than `factor` rows
-        self._made: list[np.ndarray] = []
+        self._shrunk: list[np.ndarray] = []
 
     def add(self, rows: np.ndarray) -> None:
         """Take the next rows, [height, width, ...]."""
         if self.factor == 1:
-            self._made.append(rows.copy())  # a part of a record would keep all of it
+            self._shrunk.append(rows.copy())  # a part of a record would keep all of it
             return
         rows = np.concatenate([*self._waiting, rows])
-        whole = len(rows) // self.factor * self.factor
-        self._made += [self._shrink(rows[y : y + self.factor]) for y in range(0, whole, self.factor)]
-        self._waiting = [rows[whole:].copy()] if whole < len(rows) else []
+        complete = len(rows) // self.factor * self.factor
+        self._shrunk += [
+            self._shrink(rows[y : y + self.factor]) for y in range(0, complete, self.factor)
+        ]
+        self._waiting = [rows[complete:].copy()] if complete < len(rows) else []
 
     def picture(self) -> np.ndarray:
-        """Return what the rows have become, after the last one."""
-        self._made += [self._shrink(rows) for rows in self._waiting]
+        """Return the shrunk picture; call it after the last row."""
+        self._shrunk += [self._shrink(rows) for rows in self._waiting]
         self._waiting = []
-        return np.concatenate(self._made)
+        return np.concatenate(self._shrunk)
 
 
 def shrunk(pixels: np.ndarray, factor: int, shrink: Shrink) -> np.ndarray:
-    """Shrink a whole picture."""
+    """Return a picture [height, width, ...] as [ceil(height / factor), ceil(width / factor), ...].
+
+    `shrink` is `mean_of` or `rarest_of` of the same factor.
+    """
     shrinker = Shrinker(factor, shrink)
     shrinker.add(pixels)
     return shrinker.picture()

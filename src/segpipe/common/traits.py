@@ -41,8 +41,8 @@ def read_traits(folder: Path, entry: Mapping[str, Any]) -> list[Measured]:
     """Read the table that the manifest lists; raise a UserError where it is missing or another one."""
     path = folder / entry["file"]
     if not path.is_file() or sha256(path) != entry["sha256"]:
-        found = "not the manifest's (sha256)" if path.is_file() else "missing, the manifest lists it"
-        raise UserError(f"{path}: {found}; `dvc repro --force preprocess` writes it")
+        problem = "not the manifest's (sha256)" if path.is_file() else "missing, the manifest lists it"
+        raise UserError(f"{path}: {problem}; `dvc repro --force preprocess` writes it")
     with path.open(encoding="utf-8", newline="") as file:
         (_, _, *names), *rows = csv.reader(file)
     return [

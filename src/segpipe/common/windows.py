@@ -1,4 +1,4 @@
-"""Where in a picture the most mistakes are: a window that people see in full resolution."""
+"""The window of a picture with the most mistakes, which people see in full resolution."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Mistakes:
         return int(self._counts.sum())
 
     def add(self, top: int, wrong: np.ndarray) -> None:
-        """Take rows from `top` on, bool [height, width]."""
+        """Take the rows from `top` on, bool [rows, width]; rows come in order and do not overlap."""
         y, x = np.nonzero(wrong)
         first, columns = top // self.cell[0], self._counts.shape[1]
         counts = np.bincount(((y + top) // self.cell[0] - first) * columns + x // self.cell[1])

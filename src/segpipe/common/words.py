@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def duration(seconds: float) -> str:
@@ -17,6 +18,13 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def score(value: Any, without: str = "absent") -> str:
+    """Return a score with four decimals, other values as they are, `without` for None and NaN."""
+    if value is None or value != value:
+        return without
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean X?` where a known word is close, else nothing."""
     close = difflib.get_close_matches(word, list(known), 1)
@@ -30,14 +38,19 @@ def extent(size: tuple[int, int]) -> str:
     return f"{height} x {width} px{which}"
 
 
-def few(found: Sequence[object], most: int = 5, between: str = ", ") -> str:
-    """Return the first of what was found, in a line, and how many more there are; `none` for nothing."""
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return (between.join(map(str, found[:most])) or "none") + more
+def width_by_height(size: tuple[int, int]) -> str:
+    """Return a size (height, width) as `640x480`, width first as file managers show it."""
+    return f"{size[1]}x{size[0]}"
 
 
-def listed(heading: str, found: Sequence[object], most: int = 20) -> str:
-    """Return a heading and what was found below it, a line each, at most `most` of them."""
-    lines = [f"  {one}" for one in found[:most]]
-    more = [f"  ... and {len(found) - most} more"] if len(found) > most else []
+def few(items: Sequence[object], most: int = 5, between: str = ", ") -> str:
+    """Return the first `most` items on one line, and how many more there are; `none` without items."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return (between.join(map(str, items[:most])) or "none") + more
+
+
+def listed(heading: str, items: Sequence[object], most: int = 20) -> str:
+    """Return a heading and the first `most` items below it, a line each, and how many more there are."""
+    lines = [f"  {item}" for item in items[:most]]
+    more = [f"  ... and {len(items) - most} more"] if len(items) > most else []
     return "\n".join([heading, *lines, *more])

@@ -19,18 +19,18 @@ from segpipe.review.chance import holm_levels
 LEVEL = 0.01
 """How often pictures like the known ones may be called different."""
 TOLERANCE = 0.1
-"""The share of the pictures whose trait may be another before a difference counts."""
+"""The share of the pictures whose trait may differ before a difference counts."""
 FOREIGN = "foreign pictures"
 """The name of the test of how many pictures are foreign, one by one."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """A trait of some pictures beside that of the known ones, tested at `level`."""
+    """A trait of pictures in use, compared with that of the known ones and tested at `level`."""
 
     trait: str
     known: tuple[float, float, float]  # usual values of known pictures: low, middle and high
-    found: tuple[float, float, float]  # those of the pictures
+    current: tuple[float, float, float]  # those of the pictures in use
     moved: float  # at least this share of the pictures has another value: the distance, 0..1
     p: float  # the probability of such a distance, if no more than `TOLERANCE` is due to the source
     level: float
@@ -48,18 +48,21 @@ def compare(
 
     Raises CannotTell where there are so few pictures that no shift could be proven.
     """
-    found = {name: np.array([one[name] for one in traits]) for name in profile.references}
+    references = profile.references
+    values = {name: np.array([picture[name] for picture in traits]) for name in references}
     distances = {
-        name: distance(one.values, found[name], one.step) for name, one in profile.references.items()
+        name: distance(reference.values, values[name], reference.step)
+        for name, reference in references.items()
     }
     ps = [
-        chance(distances[name], one.values.size, len(traits)) for name, one in profile.references.items()
+        p_value(distances[name], reference.values.size, len(traits))
+        for name, reference in references.items()
     ]
     foreign = sum(mark.foreign for mark in marks)
-    ps.append(chance_of_foreign(foreign, len(marks), profile))
-    known = max(one.values.size for one in profile.references.values())
-    if chance(1.0, known, len(traits)) > LEVEL / len(ps):
-        enough = next((n for n in range(1, 1000) if chance(1.0, known, n) <= LEVEL / len(ps)), 0)
+    ps.append(p_value_of_foreign(foreign, len(marks), profile))
+    known = max(reference.values.size for reference in references.values())
+    if p_value(1.0, known, len(traits)) > LEVEL / len(ps):
+        enough = next((n for n in range(1, 1000) if p_value(1.0, known, n) <= LEVEL / len(ps)), 0)
         if not enough:
             raise CannotTell(
                 f"the model knows {known} pictures, too few to tell a shift from chance however many "
@@ -71,26 +74,26 @@ def compare(
         )
     levels = holm_levels(ps, LEVEL)
     shifts = [
-        Shift(name, one.usual, _usual(found[name]), distances[name], p, level)
-        for (name, one), p, level in zip(profile.references.items(), ps, levels, strict=False)
+        Shift(name, reference.usual, _usual(values[name]), distances[name], p, level)
+        for (name, reference), p, level in zip(references.items(), ps, levels, strict=False)
     ]
     share = foreign / len(marks)
     shifts.append(Shift(FOREIGN, (profile.rate,) * 3, (share,) * 3, share, ps[-1], levels[-1]))
-    return sorted(shifts, key=lambda one: (one.p, -one.moved))
+    return sorted(shifts, key=lambda shift: (shift.p, -shift.moved))
 
 
 def distance(known: np.ndarray, values: np.ndarray, step: float = 0.0) -> float:
     """Return the largest distance of two samples' distribution functions, 0..1.
 
-    Values that lie no more than `step` apart count as equal: it is the least distance that one sample
-    has after each of its values moved by up to so much.
+    Values no more than `step` apart count as equal: the result is the smallest distance that moving each
+    value of one sample by up to `step` can reach.
     """
     known, values = np.sort(known), np.sort(values)
     return max(_ahead(values, known, step), _ahead(known, values, step), 0.0)
 
 
 def _ahead(one: np.ndarray, other: np.ndarray, step: float) -> float:
-    """Return by how much one distribution function exceeds another, `step` farther on, at most."""
+    """Return by how much one distribution function exceeds another, read `step` farther on, at most."""
     return float((_share(one, one) - _share(other, one + step)).max())
 
 
@@ -98,21 +101,21 @@ def _share(sample: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.searchsorted(sample, places, "right") / sample.size
 
 
-def chance(distance: float, known: int, found: int) -> float:
+def p_value(distance: float, known: int, current: int) -> float:
     """Return the probability of a distance beyond `TOLERANCE` between samples of so many pictures.
 
-    It is the two-sided test of Kolmogorov and Smirnov, with as many pictures as their harmonic mean.
+    It is the two-sided test of Kolmogorov and Smirnov; n is `known` * `current` / (`known` + `current`).
     """
     return float(
-        stats.kstwo.sf(max(distance - TOLERANCE, 0), max(1, round(known * found / (known + found))))
+        stats.kstwo.sf(max(distance - TOLERANCE, 0), max(1, round(known * current / (known + current))))
     )
 
 
-def chance_of_foreign(foreign: int, pictures: int, profile: Profile) -> float:
-    """Return the probability of so many foreign pictures among known ones.
+def p_value_of_foreign(foreign: int, pictures: int, profile: Profile) -> float:
+    """Return the probability of so many foreign pictures or more, if all are like the known ones.
 
-    The limit is a validation picture's distance, so that the share beyond it is uncertain itself: it has
-    a beta distribution.
+    The limit is a validation picture's distance. The share beyond it is therefore uncertain itself: it
+    has a beta distribution.
     """
     inside = profile.judged + 1 - profile.beyond
     return float(stats.betabinom.sf(foreign - 1, pictures, profile.beyond, inside))

@@ -9,15 +9,15 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from segpipe.common.bands import displayed
-from segpipe.common.letters import dejavu, drawable
+from segpipe.common.fonts import dejavu, drawable
 from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
 from segpipe.common.words import percent
 from segpipe.drift.compare import FOREIGN, LEVEL, TOLERANCE, Shift
-from segpipe.drift.looked import Looked
-from segpipe.model.observed import SHARE
+from segpipe.drift.measured import Measured
+from segpipe.model.picture_traits import SHARE
 from segpipe.predict.images import Input
-from segpipe.report import grids
+from segpipe.report import grids, plots
 from segpipe.report.pages import Block, Figure, Section, Table
 from segpipe.report.words import shortened
 
@@ -41,9 +41,13 @@ _MEANINGS = {
 
 
 def sections(
-    said: list[str], shifts: Sequence[Shift], looked: Sequence[Looked], profile: Profile, seen: Input
+    notes: list[str],
+    shifts: Sequence[Shift],
+    measured: Sequence[Measured],
+    profile: Profile,
+    model_input: Input,
 ) -> list[Section]:
-    """Return the page's sections; `said` is the verdict in words."""
+    """Return the page's sections; `notes` are the verdict in words."""
     rows = [_row(shift) for shift in shifts]
     head = ["trait", "", "known pictures", "these pictures", "moved", "chance"]
     table = Table("The traits, the surest shift first: usual values (5 to 95 %) and middle", head, rows)
@@ -54,11 +58,11 @@ def sections(
     )
     shifted = [shift for shift in shifts if shift.is_shifted]
     first = [*shifted[:_SHOWN], *([] if shifted else shifts[:3])]
-    verdict: list[Block] = [*said, table, how, [_meaning(shift.trait) for shift in first]]
+    verdict: list[Block] = [*notes, table, how, [_meaning(shift.trait) for shift in first]]
     curves = [shift for shift in first if shift.trait != FOREIGN]
     if curves:
-        verdict.append(_curves(curves, looked, profile))
-    pictures: list[Block] = [_examples(shift, looked, profile, seen) for shift in first]
+        verdict.append(_curves(curves, measured, profile))
+    pictures: list[Block] = [_examples(shift, measured, profile, model_input) for shift in first]
     heading = "Pictures that show it" if shifted else "The pictures that lie farthest"
     return [
         Section("verdict", "Are these pictures like those of training?", verdict),
@@ -66,16 +70,16 @@ def sections(
     ]
 
 
-def table(looked: Sequence[Looked]) -> pd.DataFrame:
+def table(measured: Sequence[Measured]) -> pd.DataFrame:
     """Return a row a picture with its distance and traits, the farthest first."""
     rows = [
         {
-            "path": str(one.source.path),
-            "distance": one.mark.score,
-            "foreign_by": one.mark.trait if one.mark.foreign else "",
-            **one.traits,
+            "path": str(picture.source.path),
+            "distance": picture.mark.score,
+            "foreign_by": picture.mark.trait if picture.mark.foreign else "",
+            **picture.traits,
         }
-        for one in sorted(looked, key=lambda one: -one.mark.score)
+        for picture in sorted(measured, key=lambda picture: -picture.mark.score)
     ]
     return pd.DataFrame(rows).round(4)
 
@@ -84,17 +88,17 @@ def moved(shift: Shift) -> str:
     """Say by how much a trait shifted."""
     if shift.trait == FOREIGN:
         return f"{shift.trait}: {percent(shift.moved, 0)}, of known ones {percent(shift.known[1])}"
-    before, after = (in_units(shift.trait, one[1]) for one in (shift.known, shift.found))
+    before, after = (in_units(shift.trait, middle) for _, middle, _ in (shift.known, shift.current))
     return f"{shift.trait}: {before} to {after}, {percent(shift.moved, 0)} of the pictures moved"
 
 
 def _row(shift: Shift) -> list[str]:
-    known, found = (
-        percent(one[1]) if shift.trait == FOREIGN else _range(shift.trait, one)
-        for one in (shift.known, shift.found)
+    known, current = (
+        percent(usual[1]) if shift.trait == FOREIGN else _range(shift.trait, usual)
+        for usual in (shift.known, shift.current)
     )
     verdict = "shifted" if shift.is_shifted else "alike"
-    return [shift.trait, verdict, known, found, percent(shift.moved, 0), f"{shift.p:.2g}"]
+    return [shift.trait, verdict, known, current, percent(shift.moved, 0), f"{shift.p:.2g}"]
 
 
 def _range(trait: str, usual: tuple[float, float, float]) -> str:
@@ -109,7 +113,7 @@ def _meaning(trait: str) -> str:
 
 
 @mpl.rc_context(grids.STYLE)
-def _curves(shifts: Sequence[Shift], looked: Sequence[Looked], profile: Profile) -> Figure:
+def _curves(shifts: Sequence[Shift], measured: Sequence[Measured], profile: Profile) -> Figure:
     """Draw the distribution functions of some traits, of known pictures and of these."""
     columns = min(3, len(shifts))
     rows = -(-len(shifts) // columns)
@@ -117,8 +121,8 @@ def _curves(shifts: Sequence[Shift], looked: Sequence[Looked], profile: Profile)
     grid = drawing.subplots(rows, columns, squeeze=False).ravel()
     for axes, shift in zip(grid, shifts, strict=False):
         known = profile.references[shift.trait].values
-        found = np.sort([one.traits[shift.trait] for one in looked])
-        for values, colour, label in ((known, "#0072b2", "known"), (found, "#d55e00", "these")):
+        current = np.sort([picture.traits[shift.trait] for picture in measured])
+        for values, colour, label in ((known, plots.BLUE, "known"), (current, plots.VERMILION, "these")):
             axes.step(values, np.arange(1, values.size + 1) / values.size, color=colour, label=label)
         axes.set_title(drawable(shift.trait, dejavu()), fontsize=9)
         axes.set_ylim(0, 1.02)
@@ -133,33 +137,36 @@ def _curves(shifts: Sequence[Shift], looked: Sequence[Looked], profile: Profile)
     )  # fmt: skip
 
 
-def _examples(shift: Shift, looked: Sequence[Looked], profile: Profile, seen: Input) -> Figure:
+def _examples(
+    shift: Shift, measured: Sequence[Measured], profile: Profile, model_input: Input
+) -> Figure:
     """Draw the pictures that lie farthest by a trait."""
     if shift.trait == FOREIGN:
-        chosen = sorted(looked, key=lambda one: -one.mark.score)[:_PICTURES]
-        told = [f"{one.source.name}: {describe(one.mark)}" for one in chosen]
+        chosen = sorted(measured, key=lambda picture: -picture.mark.score)[:_PICTURES]
+        values = [describe(picture.mark) for picture in chosen]
     else:
-        chosen = _farthest(profile.references[shift.trait], looked)
-        told = [f"{one.source.name}: {in_units(shift.trait, one.traits[shift.trait])}" for one in chosen]
-    caption = f"{moved(shift)}. {'; '.join(told)}"
+        chosen = _farthest(profile.references[shift.trait], measured)
+        values = [in_units(shift.trait, picture.traits[shift.trait]) for picture in chosen]
+    named = (f"{p.source.name}: {value}" for p, value in zip(chosen, values, strict=True))
+    caption = f"{moved(shift)}. {'; '.join(named)}"
     name = "-".join(shift.trait.split())
     return Figure(
-        f"by-{name}", f"Pictures farthest by {shift.trait}", caption, _row_of(chosen, seen), True
+        f"by-{name}", f"Pictures farthest by {shift.trait}", caption, _row_of(chosen, model_input), True
     )
 
 
-def _farthest(known: Reference, looked: Sequence[Looked]) -> list[Looked]:
-    return sorted(looked, key=lambda one: -known.distance(one.traits[known.trait]))[:_PICTURES]
+def _farthest(known: Reference, measured: Sequence[Measured]) -> list[Measured]:
+    return sorted(measured, key=lambda picture: -known.distance(picture.traits[known.trait]))[:_PICTURES]
 
 
 @mpl.rc_context(grids.STYLE)
-def _row_of(chosen: Sequence[Looked], seen: Input) -> Any:
+def _row_of(chosen: Sequence[Measured], model_input: Input) -> Any:
     drawing = Drawing(figsize=(2.2 * len(chosen), 2.3), layout="constrained")
-    for axes, one in zip(drawing.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        pixels = displayed(seen.whole(one.source.path).pixels)
+    for axes, picture in zip(drawing.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
+        pixels = displayed(model_input.at_own_size(picture.source.path).pixels)
         factor = factor_for((pixels.shape[0], pixels.shape[1]))
         axes.imshow(shrunk(pixels, factor, mean_of(factor)))
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        axes.set_title(drawable(shortened(one.source.name), dejavu()), fontsize=8)
+        axes.set_title(drawable(shortened(picture.source.name), dejavu()), fontsize=8)
     return drawing

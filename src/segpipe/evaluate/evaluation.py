@@ -2,8 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,9 @@ from rich.progress import track
 from segpipe.common import records
 from segpipe.common.classes import IGNORE
 from segpipe.common.errors import UserError
-from segpipe.common.parallel import in_order
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import Counts
-from segpipe.evaluate.masks import Predict, log_softmax, mask_at_size
+from segpipe.evaluate.masks import Predict, in_batches, log_softmax, mask_at_size, require_finite
 from segpipe.evaluate.tiles import Neighbourhood, at_original, blended, predicted
 from segpipe.preprocess.tiles import starts
 
@@ -26,8 +24,8 @@ class Evaluation:
     def __init__(self, predict: Predict, manifest: records.Manifest, batch_size: int) -> None:
         self.predict, self.manifest, self.batch_size = predict, manifest, batch_size
         self.names = manifest.classes.names
-        self.network = np.zeros((len(self.names),) * 2, np.int64)
-        self.original = np.zeros_like(self.network)
+        self.network_confusion = np.zeros((len(self.names),) * 2, np.int64)
+        self.original_confusion = np.zeros_like(self.network_confusion)
         self.boundaries = np.zeros((len(metrics.TOLERANCES), 4, len(self.names)), np.int64)
         self._loss = 0.0
         self._calibration = np.zeros((3, metrics.BINS))
@@ -38,7 +36,7 @@ class Evaluation:
     def predictions(self) -> Iterator[tuple[str, np.ndarray]]:
         """Predict every test image once; yield its name and mask, uint8 [height, width] at network size.
 
-        Of tiles, yields rows of the mask, one for each record. Raises a UserError where the model
+        For tiled records, yields the mask row of each record. Raises a UserError where the model
         predicts NaN or infinity.
         """
         samples = track(
@@ -47,40 +45,38 @@ class Evaluation:
         if self.manifest.tiles:
             yield from self._in_tiles(samples)
             return
-        batches = iter(lambda: list(islice(samples, self.batch_size)), [])
-        with ThreadPoolExecutor(1) as network:  # predicts the next batch while this one is scored
-            for batch, logits in in_order(lambda some: network.submit(self._logits, some), batches, 1):
-                for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
-                    yield sample["name"], self._score(sample, log_probabilities)
+        for batch, logits in in_batches(self._logits, samples, self.batch_size):
+            for sample, log_probabilities in zip(batch, log_softmax(logits), strict=True):
+                yield sample["name"], self._score(sample, log_probabilities)
 
     def _in_tiles(self, rows: Iterable[dict]) -> Iterator[tuple[str, np.ndarray]]:
         """Predict pictures that come as rows of tiles; a batch may hold tiles of several."""
         size, classes = self.manifest.size, len(self.names)
         read: deque[dict] = deque()  # rows whose tiles are under way
-        parts = predicted(self._finite, _tiles_of_rows(rows, size[1], read), self.batch_size)
+        parts = predicted(self._checked, _tiles_of_rows(rows, size[1], read), self.batch_size)
         for first in parts:
             picture = read[0]
             scaled, original = picture["scaled"], picture["original"]
-            of_picture = _Rows(self, original)
+            scorer = _RowScorer(self, original)
             blending = blended(chain([first], parts), scaled, size, classes)
-            taken = of_picture.at_network(blending, read)
-            for probabilities in at_original(taken, scaled, original, size[0]):
-                of_picture.at_original(probabilities.argmax(-1).astype(np.uint8))
-                yield from of_picture.predictions()
-            self._enter(picture["name"], original, of_picture.confusion)
+            scored = scorer.at_network(blending, read)
+            for probabilities in at_original(scored, scaled, original, size[0]):
+                scorer.at_original(probabilities.argmax(-1).astype(np.uint8))
+                yield from scorer.predictions()
+            self._enter(picture["name"], original, scorer.confusion)
 
     def metrics(self) -> dict:
         """Return the content of `metrics.json`; raise a UserError where every pixel is ignored."""
-        pixels = self.network.sum()
+        pixels = self.network_confusion.sum()
         if not pixels:
             raise UserError("every pixel of the test split is ignored (data.ignore): nothing to score")
         return {
             "images": len(self._images),
             "loss": float(self._loss / pixels),
             "calibration_error": metrics.calibration_error(self._calibration),
-            "network": metrics.summarise(self.network, self.names),
+            "network": metrics.summarise(self.network_confusion, self.names),
             "original": {
-                **metrics.summarise(self.original, self.names),
+                **metrics.summarise(self.original_confusion, self.names),
                 "boundary_f1": metrics.summarise_boundaries(self.boundaries),
                 "interval": metrics.intervals(np.stack(self._counts)),
             },
@@ -104,17 +100,19 @@ class Evaluation:
 
     def per_class(self) -> pd.DataFrame:
         """Return one row a class, scored at original size on all images together; NaN: no score."""
-        scores = metrics.scores(metrics.counts(self.original))
+        scores = metrics.scores(metrics.counts(self.original_confusion))
         by_class = {name: scores[name] for name in ("iou", "dice", "precision", "recall")}
         boundaries = metrics.boundary_scores(self.boundaries)
         for row, tolerance in enumerate(metrics.TOLERANCES):
-            by_class |= {f"boundary_{name}_{tolerance}px": s[row] for name, s in boundaries.items()}
+            by_class |= {
+                f"boundary_{name}_{tolerance}px": scores[row] for name, scores in boundaries.items()
+            }
         return pd.DataFrame({"class": self.names, **by_class})
 
     def confusion(self) -> pd.DataFrame:
         """Return pixels at original size by true and predicted class, one row a pair."""
         pairs = pd.MultiIndex.from_product([self.names, self.names], names=["truth", "prediction"])
-        return pd.DataFrame({"pixels": self.original.ravel()}, index=pairs).reset_index()
+        return pd.DataFrame({"pixels": self.original_confusion.ravel()}, index=pairs).reset_index()
 
     def calibration(self) -> pd.DataFrame:
         """Return confidence and accuracy at network size, one row a bin of confidence."""
@@ -132,17 +130,14 @@ class Evaluation:
         """
         pixels, right = self._by_distance
         shares, accuracy = metrics.ratio(pixels, pixels.sum()), metrics.ratio(right, pixels)
-        bands = [_described(*band) for band in metrics.BANDS]
+        bands = [_band_in_words(*band) for band in metrics.BANDS]
         return pd.DataFrame({"distance": bands, "share": shares, "accuracy": accuracy})
 
-    def _logits(self, batch: list[dict]) -> tuple[list[dict], np.ndarray]:
-        return batch, self._finite(np.stack([sample["image"] for sample in batch]))
+    def _logits(self, batch: list[dict]) -> np.ndarray:
+        return self._checked(np.stack([sample["image"] for sample in batch]))
 
-    def _finite(self, images: np.ndarray) -> np.ndarray:
-        logits = self.predict(images)
-        if not np.isfinite(logits).all():
-            raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-        return logits
+    def _checked(self, images: np.ndarray) -> np.ndarray:
+        return require_finite(self.predict(images))
 
     def _score(self, sample: dict, log_probabilities: np.ndarray) -> np.ndarray:
         """Score a picture that the network saw as a whole; return the mask at network size."""
@@ -158,10 +153,10 @@ class Evaluation:
     def at_network(self, mask: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
         """Score rows at network size; return their mask."""
         prediction = log_probabilities.argmax(-1).astype(np.uint8)
-        self.network += metrics.confusion_matrix(mask, prediction, len(self.names))
+        self.network_confusion += metrics.confusion_matrix(mask, prediction, len(self.names))
         counted = mask != IGNORE
-        of_truth = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
-        self._loss -= of_truth.sum(dtype=np.float64)
+        of_true_class = np.take_along_axis(log_probabilities[counted], mask[counted][:, None], 1)
+        self._loss -= of_true_class.sum(dtype=np.float64)
         right = (mask == prediction)[counted]
         self._calibration += metrics.calibration(np.exp(log_probabilities.max(-1)[counted]), right)
         return prediction
@@ -176,17 +171,17 @@ class Evaluation:
         self._by_distance += [np.bincount(b, minlength=len(metrics.BANDS)) for b in (band, band[right])]
 
     def _enter(self, name: str, original: tuple[int, int], confusion: np.ndarray) -> None:
-        self.original += confusion
+        self.original_confusion += confusion
         self._images.append((name, *original))
         self._counts.append(metrics.counts(confusion))
 
 
-class _Rows:
+class _RowScorer:
     """Scores a picture that comes as rows, and keeps only those whose neighbours are still to come."""
 
     def __init__(self, evaluation: Evaluation, original: tuple[int, int]) -> None:
         self.evaluation = evaluation
-        self.confusion = np.zeros_like(evaluation.original)
+        self.confusion = np.zeros_like(evaluation.original_confusion)
         self._distances, self._boundaries = (Neighbourhood(metrics.REACH) for _ in range(2))
         self._truths: deque[np.ndarray] = deque()  # at original size, whose predictions are to come
         self._masks: list[tuple[str, np.ndarray]] = []
@@ -234,7 +229,7 @@ def absent_classes(scores: dict) -> list[str]:
     return [name for name, iou in scores["iou"].items() if iou is None]
 
 
-def _described(near: int, far: int | None) -> str:
+def _band_in_words(near: int, far: int | None) -> str:
     if far is None:
         return f">{near - 1}"
     return str(near) if near == far else f"{near}-{far}"

@@ -20,8 +20,8 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
     """
     card = read_card(path)
     size, how = card["image_size"], card["resize"]
-    trained_for = _described(ClassTable.from_json(card), size, how, read_tiles(card), **read_bands(card))
-    needed = _described(
+    trained_for = _in_words(ClassTable.from_json(card), size, how, read_tiles(card), **read_bands(card))
+    needed = _in_words(
         manifest.classes, manifest.size, manifest.resize, manifest.tiles, manifest.bands,
         manifest.intensity,
     )  # fmt: skip
@@ -33,7 +33,7 @@ def load_for_records(path: Path, manifest: Manifest) -> keras.Model:
     return load_network(path, card)
 
 
-def _described(
+def _in_words(
     table: ClassTable,
     size: Sequence[int],
     how: Resize,
@@ -41,7 +41,7 @@ def _described(
     bands: Bands,
     intensity: Intensity,
 ) -> str:
-    way = f"{how}, scale {tiles.scale:g}" if tiles else how
-    words = f"{table.describe()} at {size[0]} x {size[1]} px ({way})"
-    seen = in_words(bands, intensity)
-    return words if seen == "RGB" else f"{words} in {seen}"
+    resizing = f"{how}, scale {tiles.scale:g}" if tiles else how
+    words = f"{table.describe()} at {size[0]} x {size[1]} px ({resizing})"
+    bands_in_words = in_words(bands, intensity)
+    return words if bands_in_words == "RGB" else f"{words} in {bands_in_words}"

@@ -1,15 +1,47 @@
-"""Turn a network's logits into the classes of a picture's own pixels."""
+"""Predict in batches, and turn a network's logits into the classes of a picture's own pixels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
+from segpipe.common.errors import UserError
+from segpipe.common.parallel import in_order
 from segpipe.common.records import Resize
 from segpipe.preprocess.resize import content_box
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From uint8 images [n, height, width, bands] to float32 logits [n, height, width, classes]."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_batches(
+    compute: Callable[[list[Item]], Result], items: Iterable[Item], batch_size: int
+) -> Iterator[tuple[list[Item], Result]]:
+    """Yield batches of items, each with what `compute` returns for it.
+
+    A thread computes the next batch while the caller works on this one.
+    """
+    stream = iter(items)
+    batches = iter(lambda: list(islice(stream, batch_size)), [])
+
+    def computed(batch: list[Item]) -> tuple[list[Item], Result]:
+        return batch, compute(batch)
+
+    with ThreadPoolExecutor(1) as pool:
+        yield from in_order(lambda batch: pool.submit(computed, batch), batches, 1)
+
+
+def require_finite(logits: np.ndarray) -> np.ndarray:
+    """Return logits; raise UserError where they hold NaN or infinity."""
+    if not np.isfinite(logits).all():
+        raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
+    return logits
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -45,8 +77,8 @@ def channels_at_size(
 ) -> Iterator[np.ndarray]:
     """Yield probabilities at the picture's own size: float32 [height, width], class after class.
 
-    The part of the network's input that shows the picture is scaled bilinearly, antialiased where that
-    shrinks it. One class at a time, since all classes of a large picture may not fit into memory.
+    The part of the network's input that shows the picture is scaled bilinearly, antialiased if that
+    shrinks it. Classes come one at a time, since all of a large picture may not fit into memory.
     """
     box = content_box(original, (probabilities.shape[0], probabilities.shape[1]), how)
     for channel in np.moveaxis(probabilities[box.within], -1, 0):

@@ -17,8 +17,8 @@ _AT_ONCE = 100  # bounds the memory of the resampling
 BINS = 15
 BANDS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, None))
 """Bands of distances to a class boundary, in pixels: first and last. The last band has no end."""
-REACH = 18  # rows around a pixel that decide its band and its boundaries
 TOLERANCES = (2, 5)  # how far a boundary may be off and still be right, in pixels
+REACH = max(BANDS[-1][0], *TOLERANCES) + 1  # rows around a pixel that decide its band and boundaries
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -29,9 +29,9 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) ->
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
-    for what, indices in (("truth", truth[truth != IGNORE]), ("prediction", prediction)):
+    for mask, indices in (("truth", truth[truth != IGNORE]), ("prediction", prediction)):
         if indices.size and not 0 <= indices.min() <= indices.max() < classes:
-            raise ValueError(f"the {what} holds indices outside 0..{classes - 1}")
+            raise ValueError(f"the {mask} holds indices outside 0..{classes - 1}")
     pairs = truth.astype(np.intp) * classes + prediction
     return np.bincount(pairs.ravel(), minlength=classes**2)[: classes**2].reshape(classes, classes)
 
@@ -62,11 +62,6 @@ def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def iou(confusion: np.ndarray) -> np.ndarray:
-    """Return intersection over union by class, float64 [N]; NaN for a class without a score."""
-    return scores(counts(confusion))["iou"]
-
-
 def mean_present(scores: np.ndarray) -> np.ndarray:
     """Return the mean over those classes (the last axis) that have a score; NaN where none has."""
     present = ~np.isnan(scores)
@@ -80,9 +75,11 @@ def summarise(confusion: np.ndarray, names: list[str]) -> dict:
 
 def summarise_counts(counts: np.ndarray, names: list[str]) -> dict:
     """Return the same from counts, [3, N]."""
-    found = scores(counts)
-    by_class = {n: dict(zip(names, map(_plain, found[n]), strict=True)) for n in ("iou", "dice")}
-    return {name: _plain(found[name].item()) for name in MEANS} | by_class
+    all_scores = scores(counts)
+    by_class = {
+        kind: dict(zip(names, map(_plain, all_scores[kind]), strict=True)) for kind in ("iou", "dice")
+    }
+    return {name: _plain(all_scores[name].item()) for name in MEANS} | by_class
 
 
 def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -91,8 +88,8 @@ def intervals(counts: np.ndarray) -> dict[str, dict[str, float | None]]:
     A percentile bootstrap (Efron) over the images' counts, int64 [images, 3, N]. Equal counts give equal
     intervals. Returns `low` and `high` for each of `MEANS`; None where there is no score.
     """
-    found = resampled(counts)
-    return {name: _interval(found[name]) for name in MEANS}
+    samples = resampled(counts)
+    return {name: _interval(samples[name]) for name in MEANS}
 
 
 def resampled(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -156,7 +153,7 @@ def boundary_counts(
     near if the other mask has a boundary pixel of the same class within the tolerance (chessboard
     distance). Ignored pixels (truth 255) are never boundaries and create none; predictions there do not
     count. Both masks are uint8 [H, W], class indices 0..N-1. The result, int64 [tolerances, 4, N], holds
-    for each of `TOLERANCES` true boundary pixels, those found, predicted boundary pixels, those right.
+    for each of `TOLERANCES` true boundary pixels, those detected, predicted ones, those right.
     The counts of several images add up, and so do those of an image's `own` rows, if the rows around
     them (`REACH` at least) are there too.
     """
@@ -185,8 +182,8 @@ def boundary_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     are no such pixels; F1 is 0 where only the truth or only the prediction has any. Source: Csurka et
     al. 2013, "What is a good evaluation measure for semantic segmentation?"
     """
-    true, found, predicted, right = np.moveaxis(counts, -2, 0)
-    precision, recall = ratio(right, predicted), ratio(found, true)
+    true, detected, predicted, right = np.moveaxis(counts, -2, 0)
+    precision, recall = ratio(right, predicted), ratio(detected, true)
     f1 = np.nan_to_num(ratio(2 * precision * recall, precision + recall))
     f1 = np.where(true + predicted > 0, f1, np.nan)
     return {"precision": precision, "recall": recall, "f1": f1}

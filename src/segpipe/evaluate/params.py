@@ -28,25 +28,25 @@ class EvaluateParams(Section):
 def sizes(size: tuple[int, int], scales: Sequence[float]) -> list[tuple[int, int]]:
     """Return height and width at each scale, rounded to the nearest multiple of 32, at least 32.
 
-    Raises a UserError where a scale is not 0.25 to 4, two come to the same size, another than 1 comes to
-    the network's own, or there is none.
+    Raises a UserError where a scale is not 0.25 to 4, two come to the same size, a scale other than 1
+    comes to the network's own size, or there is no scale.
     """
     if not scales:
         raise UserError("no scale; 1 is the network's own size")
-    found: dict[tuple[int, int], float] = {}
+    scale_of: dict[tuple[int, int], float] = {}
     for scale in scales:
         if not 0.25 <= scale <= 4:
             raise UserError(f"a scale of {scale:g}; expected 0.25 to 4")
         height, width = (_MULTIPLE * max(1, int(scale * edge / _MULTIPLE + 0.5)) for edge in size)
-        if (height, width) in found:
+        if (height, width) in scale_of:
             raise UserError(
-                f"the scales {found[height, width]:g} and {scale:g} both come to {height} x {width} px, "
-                f"because edges are multiples of {_MULTIPLE}; leave one of them out"
+                f"the scales {scale_of[height, width]:g} and {scale:g} both come to {height} x {width} "
+                f"px, because edges are multiples of {_MULTIPLE}; leave one of them out"
             )
         if scale != 1 and (height, width) == tuple(size):
             raise UserError(
                 f"the scale {scale:g} comes to {height} x {width} px, the network's own size, because "
                 f"edges are multiples of {_MULTIPLE}; use 1, or a scale that is further from it"
             )
-        found[height, width] = scale
-    return list(found)
+        scale_of[height, width] = scale
+    return list(scale_of)

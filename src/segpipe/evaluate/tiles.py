@@ -5,15 +5,13 @@ Everything flows from top to bottom, a row of tiles at a time, so that memory gr
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from segpipe.common.parallel import in_order
-from segpipe.evaluate.masks import Predict, softmax
+from segpipe.evaluate.masks import Predict, in_batches, softmax
 from segpipe.preprocess.tiles import original_starts, starts, window
 
 Read = Callable[[int, int], np.ndarray]
@@ -48,18 +46,14 @@ def tiled(read: Read, size: tuple[int, int], tile: tuple[int, int]) -> Iterator[
 def predicted(network: Predict, tiles: Iterable[np.ndarray], batch: int) -> Iterator[np.ndarray]:
     """Yield the probabilities of tiles, float32 [*tile, classes], predicted `batch` at a time.
 
-    A thread predicts the next batch while the caller works on this one. Tiles of several pictures may
-    share a batch.
+    Tiles of several pictures may share a batch.
     """
-    stream = iter(tiles)
-    batches = iter(lambda: list(islice(stream, batch)), [])
 
-    def of_batch(some: list[np.ndarray]) -> np.ndarray:
-        return softmax(network(np.stack(some)))
+    def probabilities_of(images: list[np.ndarray]) -> np.ndarray:
+        return softmax(network(np.stack(images)))
 
-    with ThreadPoolExecutor(1) as pool:
-        for probabilities in in_order(lambda some: pool.submit(of_batch, some), batches, 1):
-            yield from probabilities
+    for _, probabilities in in_batches(probabilities_of, tiles, batch):
+        yield from probabilities
 
 
 def blended(
@@ -83,6 +77,23 @@ def blended(
             band[:, left : left + width] += next(parts) * weight[..., None]
         yield band[: end - top, : size[1]]
         below = band[end - top :]
+
+
+def rows_of(
+    network: Predict,
+    read: Read,
+    scaled: tuple[int, int],
+    original: tuple[int, int],
+    tile: tuple[int, int],
+    classes: int,
+    batch: int,
+) -> Iterator[np.ndarray]:
+    """Predict a picture in tiles, `batch` at a time; yield what `at_original` does.
+
+    `read` gives the tiles of the picture at the size `scaled`, at which the network sees it.
+    """
+    parts = predicted(network, tiled(read, scaled, tile), batch)
+    return at_original(blended(parts, scaled, tile, classes), scaled, original, tile[0])
 
 
 def at_original(
@@ -123,7 +134,7 @@ def _scaled(rows: np.ndarray, span: tuple[float, float], height: int, width: int
     return np.stack([np.asarray(channel) for channel in channels], -1)
 
 
-class Near(NamedTuple):
+class RowsInContext(NamedTuple):
     """Rows of several arrays with the rows around them; `own` are the rows that count."""
 
     arrays: tuple[np.ndarray, ...]
@@ -138,15 +149,17 @@ class Neighbourhood:
         self._kept: Sequence[np.ndarray] = ()
         self._above = 0
 
-    def add(self, arrays: Sequence[np.ndarray], last: bool) -> Near:
-        """Take the next rows of a picture; return those whose neighbours are known."""
+    def add(self, arrays: Sequence[np.ndarray], last: bool) -> RowsInContext:
+        """Take the next rows of several arrays, each [rows, width], all with equally many rows.
+
+        `last` marks the picture's end. Returns them with up to `reach` rows of context on both sides;
+        `own` are the rows that no earlier call returned and whose context is complete.
+        """
         if self._kept:
             arrays = [np.concatenate(pair) for pair in zip(self._kept, arrays, strict=True)]
         count = len(arrays[0])
         end = count if last else max(count - self.reach, self._above)
-        near = Near(tuple(arrays), slice(self._above, end))
+        rows_in_context = RowsInContext(tuple(arrays), slice(self._above, end))
         start = count if last else max(end - self.reach, 0)
         self._kept, self._above = () if last else [rows[start:] for rows in arrays], end - start
-        if last:
-            self._above = 0
-        return near
+        return rows_in_context

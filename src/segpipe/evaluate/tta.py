@@ -41,8 +41,7 @@ def augmented(network: keras.Model, flip: bool, scales: Sequence[float]) -> Pred
 def at_size(network: keras.Model, size: tuple[int | None, int | None]) -> keras.Model:
     """Return a network of the same layers, and so the same weights, for images of another size.
 
-    Networks inside it are made to take any size. The outermost is not, because bilinear upsampling has
-    to know the size.
+    Inner networks take any size. The outermost does not, since bilinear upsampling must know the size.
     """
 
     def shared(layer: keras.Layer) -> keras.Layer:

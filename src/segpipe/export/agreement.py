@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from segpipe.common.raw import read_named
 from segpipe.common.records import Resize, Tiles, read_tiles
 from segpipe.evaluate import metrics
 from segpipe.evaluate.masks import mask_at_size, softmax
-from segpipe.evaluate.tiles import at_original, blended, predicted, tiled, tiles_of
+from segpipe.evaluate.tiles import rows_of, tiles_of
 from segpipe.export.signature import Run
 from segpipe.export.whole import picture_type
 from segpipe.preprocess.intensity import Levels, fit
@@ -38,22 +39,22 @@ class Agreement:
         """Predict and compare these pictures of data/raw. Raises a UserError where one is missing."""
         for sample in read_named({*pictures}, "Comparing with predict"):
             pixels, invalid = decode_image(sample["image"])
-            self.last = self.reference.given(pixels, invalid)[None]
+            self.last = self.reference.input_of(pixels, invalid)[None]
             (mask,), _ = self.run(self.last)
             expected = self.reference(pixels, invalid)
             self._enter(sample["name"].decode(), decode_png(sample["mask"]), mask, expected)
 
     def _enter(self, name: str, truth: np.ndarray, mask: np.ndarray, expected: np.ndarray) -> None:
         equal = int((mask == expected).sum())
-        self.least = min(self.least, (name, equal / mask.size), key=lambda one: one[1])
+        self.least = min(self.least, (name, equal / mask.size), key=itemgetter(1))
         self.pixels += mask.size
         self.equal += equal
-        found, wanted = (
-            metrics.counts(metrics.confusion_matrix(truth, one, len(self.names)))
-            for one in (mask, expected)
+        counts, expected_counts = (
+            metrics.counts(metrics.confusion_matrix(truth, indices, len(self.names)))
+            for indices in (mask, expected)
         )
-        self.counts.append(found)
-        self._expected += wanted
+        self.counts.append(counts)
+        self._expected += expected_counts
 
     def findings(self) -> dict[str, Any]:
         """Return the scores at original size, and how far they and the masks are those of `predict`.
@@ -100,13 +101,11 @@ class Reference:
             return mask_at_size(softmax(predict(seen[None])[0]), original, self.resize)
         scaled = self.tiles.scaled(original)
         seen = fit(pixels, invalid, self.levels, scaled, "stretch")
-        parts = predicted(predict, tiled(tiles_of(seen, self.size), scaled, self.size), _TILES)
-        rows = at_original(
-            blended(parts, scaled, self.size, self.classes), scaled, original, self.size[0]
-        )
+        read = tiles_of(seen, self.size)
+        rows = rows_of(predict, read, scaled, original, self.size, self.classes, _TILES)
         return np.concatenate([part.argmax(-1).astype(np.uint8) for part in rows])
 
-    def given(self, pixels: np.ndarray, invalid: np.ndarray | None) -> np.ndarray:
+    def input_of(self, pixels: np.ndarray, invalid: np.ndarray | None) -> np.ndarray:
         """Return a picture as the whole predictor takes it."""
         return self.levels.raw(pixels, invalid, picture_type(self.levels))
 
@@ -118,6 +117,6 @@ def _largest_difference(scores: dict[str, Any], expected: dict[str, Any]) -> flo
         (scores[kind][name], other) for kind in ("iou", "dice") for name, other in expected[kind].items()
     ]
     return max(
-        abs(one - other) if one is not None and other is not None else float(one is not other)
-        for one, other in pairs
+        abs(score - other) if score is not None and other is not None else float(score is not other)
+        for score, other in pairs
     )

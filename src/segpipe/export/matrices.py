@@ -38,9 +38,9 @@ def resampling(source: Span, target: Span) -> Any:
 
     Bilinear, antialiased where it shrinks, as Pillow's BILINEAR; the rest of the target is 0.
     """
-    scale, of, at = source.length / target.length, source.places()[None], target.places()[:, None]
-    distance = tf.abs((of - (at + 0.5) * scale + 0.5) * (1 / tf.maximum(scale, 1)))
-    inside = (of >= 0) & (of < source.length) & (at >= 0) & (at < target.length)
+    scale, column, row = source.length / target.length, source.places()[None], target.places()[:, None]
+    distance = tf.abs((column - (row + 0.5) * scale + 0.5) * (1 / tf.maximum(scale, 1)))
+    inside = (column >= 0) & (column < source.length) & (row >= 0) & (row < target.length)
     return _normalised(tf.maximum(1 - distance, 0) * tf.cast(inside, scale.dtype))
 
 
@@ -52,11 +52,11 @@ def tile_starts(length: Any, tile: int) -> Any:
 
 
 def blending(begins: Any, tile: int, length: Any, real: tf.DType) -> Any:
-    """Return the weights of all tiles' pixels, tile after tile, as `evaluate.tiles.weights` has them."""
+    """Return the weights of all tiles' pixels, tile after tile, as `evaluate.tiles.weights` does."""
     hann = tf.constant(np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2, real)
     places = begins[:, None] + tf.range(tile)
-    here = tf.range(length)[:, None, None] == places
-    weights = tf.where(here, hann, tf.zeros((), real))
+    is_here = tf.range(length)[:, None, None] == places
+    weights = tf.where(is_here, hann, tf.zeros((), real))
     return _normalised(tf.reshape(weights, (length, -1)))
 
 
@@ -67,10 +67,10 @@ def product(pixels: Any, rows: Any, columns: Any) -> Any:
 
 
 def product_in_8_bits(pixels: Any, rows: Any, columns: Any) -> Any:
-    """Return the same of pixels 0 to 255, of the matrices' type: as Pillow does it with 8 bits.
+    """Return the same product for pixels 0 to 255, in the matrices' type: as Pillow computes 8 bits.
 
     Weights are multiples of 2 ** -22, and each step is rounded to whole numbers, so that all is exact
-    with float64. Otherwise ties, of which some sizes have many, would be rounded in another way.
+    with float64. Otherwise ties, which some sizes have many of, would be rounded in another way.
     Source: https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
     """
     across = tf.matmul(tf.cast(pixels, columns.dtype), _fixed(columns), transpose_b=True)

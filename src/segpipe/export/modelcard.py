@@ -14,7 +14,7 @@ from segpipe.common.bands import in_words
 from segpipe.common.errors import UserError
 from segpipe.common.markdown import escaped, table
 from segpipe.common.records import Manifest
-from segpipe.common.words import extent
+from segpipe.common.words import extent, score
 from segpipe.evaluate.evaluation import Evaluation
 from segpipe.evaluate.metrics import MEANS
 
@@ -36,21 +36,21 @@ def text(
     """Return the text of the card.
 
     Args:
-        card: that of the export's file.
-        manifest: of the records that the model was trained and scored on.
-        evaluation: of the model on the test split.
-        licence: of the model, as hubs call it, such as `apache-2.0`.
+        card: the card in the export's file.
+        manifest: the manifest of the records that the model was trained and scored on.
+        evaluation: the evaluation of the model on the test split.
+        licence: the licence of the model, as hubs call it, such as `apache-2.0`.
         drop: how far the export's mean IoU is below the model's.
     """
-    found = evaluation.metrics()
+    scores = evaluation.metrics()
     header = yaml.safe_dump(
-        _header(card, manifest, found["original"], licence), sort_keys=False, allow_unicode=True
+        _header(card, manifest, scores["original"], licence), sort_keys=False, allow_unicode=True
     )
     sections = {
         "Classes": _classes(card),
         "What goes in and comes out": _interface(card),
         "Data": _data(card, manifest),
-        "Scores": _scores(found, drop),
+        "Scores": _scores(scores, drop),
         "Where it fails": _failures(evaluation),
         "Training": _training(card),
         "Licence": _licence(licence),
@@ -115,18 +115,20 @@ def _data(card: dict[str, Any], manifest: Manifest) -> str:
     )
 
 
-def _scores(found: dict[str, Any], drop: float) -> str:
-    original = found["original"]
+def _scores(scores: dict[str, Any], drop: float) -> str:
+    original = scores["original"]
     rows = []
     for name in MEANS:
         ends = original["interval"][name]
-        rows.append([name, *map(_number, (original[name], ends["low"], ends["high"]))])
+        values = original[name], ends["low"], ends["high"]
+        rows.append([name, *(score(value, "none") for value in values)])
     return "\n\n".join(
         [
-            f"On {found['images']} test pictures at their own size, without test-time augmentation. The "
-            "interval is that of other test pictures of the same kind (95 %, bootstrap over pictures).",
+            f"On {scores['images']} test pictures at their own size, without test-time augmentation. "
+            "The interval is that of other test pictures of the same kind (95 %, bootstrap over "
+            "pictures).",
             table(["score", "value", "low", "high"], rows),
-            f"Expected calibration error: {_number(found['calibration_error'])}.",
+            f"Expected calibration error: {score(scores['calibration_error'], 'none')}.",
             "All scores here and below are the trained model's. The mean IoU of this export differs by "
             f"{round(-drop, 4) + 0.0:+.4f}.",  # + 0.0: no minus zero
         ]
@@ -151,9 +153,9 @@ def _failures(evaluation: Evaluation) -> str:
 def _training(card: dict[str, Any]) -> str:
     model, training = card["params"]["model"], card["training"]
     encoder, decoder = model["encoder"]["name"], model["decoder"]["name"]
-    begun = "pretrained weights" if model["encoder"]["pretrained"] else "random weights"
+    start = "pretrained weights" if model["encoder"]["pretrained"] else "random weights"
     return (
-        f"A segmentation network: encoder `{encoder}` from {begun}, decoder `{decoder}`; "
+        f"A segmentation network: encoder `{encoder}` from {start}, decoder `{decoder}`; "
         f"{training['epochs']} epochs (ended by `{training['stopped_by']}`), best in epoch "
         f"{training['best_epoch']}. The logits are divided by the temperature "
         f"{card['temperature']:g}. `segpipe info FILE` shows all params."
@@ -168,11 +170,4 @@ def _licence(licence: str) -> str:
 
 def _frame(frame: pd.DataFrame, columns: list[str]) -> str:
     rows = frame[columns].itertuples(index=False)
-    return table(columns, [[_number(cell) for cell in row] for row in rows])
-
-
-def _number(value: Any) -> str:
-    """Return a score with four decimals, other values as they are."""
-    if value is None or value != value:
-        return "none"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return table(columns, [[score(cell, "none") for cell in row] for row in rows])

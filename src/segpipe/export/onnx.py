@@ -25,16 +25,16 @@ from segpipe.export.signature import (
 )
 
 _NUMBERED = re.compile(r"__\d+$")  # tf2onnx counts the names that it makes up
-_EDGES = ("batch", "height", "width")  # those of a tensor that a runtime learns from the call
+_EDGES = ("batch", "height", "width")  # edges of a tensor that a runtime learns from the call
 
 
 def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) -> None:
-    """Write a model that takes any number of images, its card among the file's properties."""
+    """Write a model that takes any number of images, with its card in the file's properties."""
     write_graph(of_network(model), card, images, path)
 
 
 def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
-    """Write what a graph computes, with a card. Raises a UserError where ONNX lacks an operation."""
+    """Write a graph with a card. Raises a UserError where ONNX lacks an operation of it."""
     import onnx
     import tf2onnx
 
@@ -44,11 +44,11 @@ def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) 
         frozen = convert_variables_to_constants_v2(
             function, lower_control_flow=False, aggressive_inlining=True
         )
-        (given,), taken = frozen.inputs, [tensor.name for tensor in frozen.outputs]
-        renamed = dict(zip(taken, sorted(function.structured_outputs), strict=True))
+        (image,), outputs = frozen.inputs, [tensor.name for tensor in frozen.outputs]
+        renamed = dict(zip(outputs, sorted(function.structured_outputs), strict=True))
         content, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(), input_names=[given.name], output_names=taken,
-            tensors_to_rename={given.name: IMAGE, **renamed},
+            frozen.graph.as_graph_def(), input_names=[image.name], output_names=outputs,
+            tensors_to_rename={image.name: IMAGE, **renamed},
         )  # fmt: skip
     _tidy(content.graph)
     onnx.helper.set_model_props(content, {CARD: json.dumps(card, ensure_ascii=False)})
@@ -84,9 +84,9 @@ def _tidy(graph: Any) -> None:
             if not edge.HasField("dim_value"):
                 edge.dim_param = name
     _sort(graph)
-    every = list(graphs(graph))
-    names = _names(graph, every)
-    for inner in every:
+    all_graphs = list(graphs(graph))
+    names = _names(graph, all_graphs)
+    for inner in all_graphs:
         for node in inner.node:
             node.input[:] = [names.get(name, name) for name in node.input]
             node.output[:] = [names.get(name, name) for name in node.output]
@@ -100,12 +100,12 @@ def _tidy(graph: Any) -> None:
 
 
 def _sort(graph: Any) -> None:
-    """Sort nodes in the order in which the outputs need them, and so do the bodies inside."""
+    """Sort nodes in the order in which the outputs need them, also in the bodies of loops."""
     for inner in _bodies(graph):
         _sort(inner)
-    made_by = {name: node for node in graph.node for name in node.output if name}
+    producer = {name: node for node in graph.node for name in node.output if name}
     ordered, seen = [], set()
-    stack = [(made_by[tensor.name], False) for tensor in graph.output if tensor.name in made_by]
+    stack = [(producer[tensor.name], False) for tensor in graph.output if tensor.name in producer]
     while stack:
         node, complete = stack.pop()
         if complete:
@@ -113,7 +113,7 @@ def _sort(graph: Any) -> None:
         elif node.output[0] not in seen:
             seen.add(node.output[0])
             stack.append((node, True))
-            stack += [(made_by[name], False) for name in _needs(node) if name in made_by]
+            stack += [(producer[name], False) for name in _needs(node) if name in producer]
     del graph.node[:]
     graph.node.extend(ordered)
 
@@ -122,19 +122,19 @@ def _needs(node: Any) -> Iterator[str]:
     """Yield the names of the tensors that a node and its bodies take."""
     yield from node.input
     for inner in (attribute.g for attribute in node.attribute if attribute.HasField("g")):
-        for of_body in inner.node:
-            yield from _needs(of_body)
+        for inner_node in inner.node:
+            yield from _needs(inner_node)
 
 
-def _names(graph: Any, every: list[Any]) -> dict[str, str]:
-    """Return new names by old ones: of a tensor after its node, of a weight after its first use.
+def _names(graph: Any, all_graphs: list[Any]) -> dict[str, str]:
+    """Return new names by old ones: a tensor is named after its node, a weight after its first use.
 
-    Nodes of a layer keep their names; others, which have no path, are called by their places.
+    Nodes of a layer keep their names; others, which have no path, are named by their places.
     """
     names = {tensor.name: tensor.name for tensor in (*graph.input, *graph.output)}
-    names[""] = ""  # what a node leaves out
-    weights = {weight.name for inner in every for weight in inner.initializer}
-    for number, inner in enumerate(every):
+    names[""] = ""  # stands for an input that a node leaves out
+    weights = {weight.name for inner in all_graphs for weight in inner.initializer}
+    for number, inner in enumerate(all_graphs):
         for position, tensor in enumerate(inner.input):
             names.setdefault(tensor.name, f"body_{number}/{position}")
         for place, node in enumerate(inner.node):

@@ -2,9 +2,9 @@
 
 Convolutions and what stands between them compute with integers, on scales that are learned from images;
 weights are scaled by channel, to 7 bits: with 8, processors without instructions for such products
-(AVX2) cut sums of two of them off at 16 bits. The first three convolutions stay float32, since with
-MobileNetV2 they cause most of the loss. Other operations stay float32 too, and so does all that a whole
-predictor does before and after the network.
+(AVX2) cut sums of two of them off at 16 bits. The first three convolutions stay float32, since they
+cause most of the loss with MobileNetV2. Other operations stay float32 too, as does everything that a
+whole predictor does before and after the network.
 Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 
@@ -33,8 +33,8 @@ def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) 
 def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
     """Write what a graph computes, with a card; scales are learned from images that it takes.
 
-    Raises a UserError where a convolution after the first ones cannot be quantised, as those of tiles,
-    which run in a loop; or where there are no more.
+    Raises a UserError where a convolution after the first ones cannot be quantised (those that predict
+    tiles in a loop never can), or where there is none after them.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -45,7 +45,7 @@ def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) 
         with quiet():
             quant_pre_process(exact, fused, skip_symbolic_shape=True)
         network = _read(fused)
-        chosen = _of_network(network)
+        chosen = _nodes_of_network(network)
         if not chosen:  # ONNX Runtime would quantise every node
             raise _refusal(_floats(network)[-1])
         quantize_static(
@@ -59,8 +59,8 @@ def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) 
 
 def _refusal(convolution: str) -> UserError:
     return UserError(
-        f"onnx-int8: the convolution {convolution} cannot be quantised, as those cannot that predict "
-        "tiles in a loop; export the network alone (--no-whole), or floats (--to onnx)"
+        f"onnx-int8: the convolution {convolution} cannot be quantised (convolutions that predict tiles "
+        "in a loop never can); export the network alone (--no-whole), or floats (--to onnx)"
     )
 
 
@@ -82,17 +82,17 @@ def _read(path: Path) -> Any:
     return library.load(path).graph
 
 
-def _of_network(graph: Any) -> list[str]:
+def _nodes_of_network(graph: Any) -> list[str]:
     """Return the names of the convolutions after the first ones, and of all nodes after these.
 
-    What a whole predictor does before the network computes places and weights, which 8 bits cannot hold.
+    The nodes before the network compute places and weights, which 8 bits cannot hold; they stay float32.
     """
     reached: set[str] = set()
     names, convolutions = [], 0
     for node in graph.node:
         convolutions += node.op_type == "Conv"
-        chosen = node.op_type == "Conv" and convolutions > _EXACT
-        if chosen or not reached.isdisjoint(node.input):
+        is_quantised = node.op_type == "Conv" and convolutions > _EXACT
+        if is_quantised or not reached.isdisjoint(node.input):
             reached.update(node.output)
             names.append(node.name)
     return names

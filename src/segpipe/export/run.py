@@ -26,7 +26,7 @@ from segpipe.evaluate.load import load_for_records
 from segpipe.evaluate.masks import Predict
 from segpipe.export import modelcard
 from segpipe.export.agreement import LEAST, SCORES, Agreement, Reference
-from segpipe.export.described import described
+from segpipe.export.export_card import export_card
 from segpipe.export.params import ExportParams
 from segpipe.export.runtimes import FORMATS, Format
 from segpipe.export.whole import predictor_graph
@@ -45,7 +45,7 @@ class Dropped(UserError):
 
 
 @dataclass(frozen=True)
-class Trained:
+class ScoredModel:
     """A Keras model, its card, and how it scores, with which exports are compared."""
 
     model: keras.Model
@@ -60,7 +60,7 @@ def default_target(name: str) -> Path:
     return MODELS / name / FORMATS[name].file
 
 
-def open_trained(path: Path, manifest: records.Manifest) -> Trained:
+def open_trained(path: Path, manifest: records.Manifest) -> ScoredModel:
     """Load a model and score it, on the CPU as exports are. TensorFlow must not have computed yet.
 
     Raises a UserError as `load_for_records` does.
@@ -70,40 +70,41 @@ def open_trained(path: Path, manifest: records.Manifest) -> Trained:
         model = load_for_records(path, manifest)
     evaluation = _evaluated(model.predict_on_batch, manifest)
     findings = _measured(evaluation, model.predict_on_batch, path)
-    return Trained(model, read_card(path), manifest, evaluation, findings)
+    return ScoredModel(model, read_card(path), manifest, evaluation, findings)
 
 
 def export_to(
-    trained: Trained, name: str, params: ExportParams, target: Path, whole: bool
+    trained: ScoredModel, name: str, params: ExportParams, target: Path, whole: bool
 ) -> dict[str, Any]:
     """Write an export to `target` if it is as good as its model, and its findings to `results/export`.
 
     `whole` exports the whole predictor, else the network alone. MODEL_CARD.md is written with it.
     Findings are the content of `metrics.json`, `bytes`, `latency_ms` (the median of one image, or tile)
     and `threads`. Two compare the export with the model: `drop` (of the mean IoU at original size) and
-    `changed` (share of pixels with another class, at network size; of a whole predictor, at original
-    size). Of a network there is `largest_difference` (of a logit). Of a whole predictor there is what
-    `Agreement.findings` returns, and of its scores only those at original size.
+    `changed` (share of pixels with another class, at network size; for a whole predictor, at original
+    size). A network also has `largest_difference` (of a logit). A whole predictor also has what
+    `Agreement.findings` returns; it is scored at original size only.
 
     Raises:
         Dropped: `drop` is above `export.max_drop`, or a whole predictor gives other masks than
             `segpipe predict`; `target` stays as it was.
         UserError: the format cannot hold the network.
     """
-    made = FORMATS[name]
-    card = _card(trained, name, whole)
+    format_ = FORMATS[name]
+    card = export_card(trained.card, trained.manifest, trained.findings["original"], name, whole)
     with replaces(target) as partial:
-        findings = (_whole if whole else _network)(trained, made, card, params, partial)
+        findings = (_whole if whole else _network)(trained, format_, card, params, partial)
         findings["drop"] = _mean_iou(trained.findings) - _mean_iou(findings)
-        if objection := _objection(findings, params, made.exact):
+        if objection := _objection(findings, params, format_.exact):
             reason = f"{name}: {objection}; {target} was not written; {_mend(name, whole)}"
             raise Dropped(reason, findings)
-        of_model = trained.manifest, trained.evaluation
-        text = modelcard.text(card, *of_model, params.licence, findings["drop"])
-        if not made.file:
-            write_text(made.card(partial), text)
-    if made.file:
-        write_text(made.card(target), text)
+        text = modelcard.text(
+            card, trained.manifest, trained.evaluation, params.licence, findings["drop"]
+        )
+        if not format_.file:
+            write_text(format_.card(partial), text)
+    if format_.file:
+        write_text(format_.card(target), text)
     of_keras = {"mean_iou": _mean_iou(trained.findings), "latency_ms": trained.findings["latency_ms"]}
     # Under the format's name, since gates and DVC's tables take `original.mean_iou` for the model's.
     write_json(RESULTS / f"{name}.json", {name: {**findings, "keras": of_keras}})
@@ -111,7 +112,7 @@ def export_to(
 
 
 def _network(
-    trained: Trained, made: Format, card: dict[str, Any], params: ExportParams, path: Path
+    trained: ScoredModel, format_: Format, card: dict[str, Any], params: ExportParams, path: Path
 ) -> dict[str, Any]:
     """Write the network alone and return its findings on the test records."""
 
@@ -119,8 +120,8 @@ def _network(
         for sample in track(_calibration(trained.manifest, params), "Calibrating"):
             yield _middle(sample["image"], trained.manifest.size)
 
-    made.write(trained.model, card, images, path)
-    predict = made.load(path, trained.findings["threads"])
+    format_.write(trained.model, card, images, path)
+    predict = format_.load(path, trained.findings["threads"])
     compared = _Compared(predict, trained.model.predict_on_batch)
     findings = _measured(_evaluated(compared, trained.manifest), predict, path)
     return findings | {
@@ -130,20 +131,20 @@ def _network(
 
 
 def _whole(
-    trained: Trained, made: Format, card: dict[str, Any], params: ExportParams, path: Path
+    trained: ScoredModel, format_: Format, card: dict[str, Any], params: ExportParams, path: Path
 ) -> dict[str, Any]:
     """Write the whole predictor and return its findings on the test pictures."""
-    assert made.whole
+    assert format_.whole
     reference = Reference.of(trained.model, trained.card)
 
     def pictures() -> Iterator[np.ndarray]:
         names = {sample["name"] for sample in _calibration(trained.manifest, params)}
         for sample in read_named(names, "Calibrating"):
-            yield reference.given(*decode_image(sample["image"]))
+            yield reference.input_of(*decode_image(sample["image"]))
 
-    graph = predictor_graph(trained.model, trained.card, made.whole.batch, made.whole.real)
-    made.whole.write(graph, card, pictures, path)
-    run = made.whole.load(path, trained.findings["threads"])
+    graph = predictor_graph(trained.model, trained.card, format_.whole.batch, format_.whole.real)
+    format_.whole.write(graph, card, pictures, path)
+    run = format_.whole.load(path, trained.findings["threads"])
     agreement = Agreement(run, reference, trained.manifest.classes.names)
     agreement.over(list(trained.evaluation.per_image()["name"]))
     findings = agreement.findings()
@@ -157,12 +158,6 @@ def _calibration(manifest: records.Manifest, params: ExportParams) -> list[dict[
     """Read the same training samples every time: the first by hash of the name."""
     samples, count = records.read(manifest, "train"), params.calibration_samples
     return first_by_hash(samples, count, "calibration", lambda sample: sample["name"])
-
-
-def _card(trained: Trained, name: str, whole: bool) -> dict[str, Any]:
-    """Return the card of an export."""
-    original = trained.findings["original"]
-    return described(trained.card, trained.manifest, original, name, FORMATS[name], whole)
 
 
 class _Compared:

@@ -20,7 +20,7 @@ def write(model: keras.Model, card: dict[str, Any], images: Images, path: Path) 
 
 
 def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
-    """Write what a graph computes, and a card beside it."""
+    """Write a graph, and a card beside it."""
     module = tf.Module()
     module.weights = [variable.value for variable in graph.network.variables]
     module.serve = graph.traced()
@@ -39,11 +39,11 @@ def load(path: Path, threads: int) -> Predict:
 
 
 def load_whole(path: Path, threads: int) -> Run:
-    """Load a whole predictor; as `load`."""
+    """Load a whole predictor, as `load` does."""
     loaded = tf.saved_model.load(path)
 
     def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = loaded.serve(images)
-        return found[MASK].numpy(), found[CONFIDENCE].numpy()
+        outputs = loaded.serve(images)
+        return outputs[MASK].numpy(), outputs[CONFIDENCE].numpy()
 
     return run

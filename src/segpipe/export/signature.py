@@ -1,4 +1,4 @@
-"""Shared by all formats: the names of inputs and outputs, and what a file computes as a graph."""
+"""Shared by all formats: the names of inputs and outputs, and the graph that a file computes."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +24,15 @@ Images = Callable[[], Iterable[np.ndarray]]
 
 @dataclass(frozen=True)
 class Graph:
-    """What a file computes: from one tensor to named ones, with the weights of a network."""
+    """The computation of an exported file: from one tensor to named ones, with a network's weights."""
 
     call: Callable[[Any], dict[str, Any]]
-    given: tf.TensorSpec
+    input: tf.TensorSpec
     network: keras.Model
 
     def traced(self) -> Any:
-        """Return it as a TensorFlow function."""
-        return tf.function(self.call, input_signature=[self.given], autograph=False)
+        """Return the computation as a TensorFlow function."""
+        return tf.function(self.call, input_signature=[self.input], autograph=False)
 
 
 def named(model: keras.Model) -> keras.Model:
@@ -43,8 +43,8 @@ def named(model: keras.Model) -> keras.Model:
 def of_network(model: keras.Model) -> Graph:
     """Return the graph of a network alone: from any number of uint8 images of its size to logits."""
     network = named(model)
-    given = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, IMAGE)
-    return Graph(lambda image: network(image, training=False), given, network)
+    images = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, IMAGE)
+    return Graph(lambda image: network(image, training=False), images, network)
 
 
 @contextlib.contextmanager

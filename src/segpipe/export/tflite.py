@@ -47,7 +47,7 @@ def write_int8(model: keras.Model, card: dict[str, Any], images: Images, path: P
 
 
 def write_graph(graph: Graph, card: dict[str, Any], images: Images, path: Path) -> None:
-    """Write what a graph of one picture computes, with a card."""
+    """Write a graph that takes one picture, with a card."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model")
         savedmodel.write_graph(graph, card, images, saved)
@@ -77,8 +77,8 @@ def load_whole(path: Path, threads: int) -> Run:
     run = _runner(path, threads)
 
     def predict(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = run(**{IMAGE: images})
-        return found[MASK], found[CONFIDENCE]
+        outputs = run(**{IMAGE: images})
+        return outputs[MASK], outputs[CONFIDENCE]
 
     return predict
 

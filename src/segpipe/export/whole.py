@@ -2,8 +2,8 @@
 
 It does what `segpipe predict` does by default. Each step that depends on a picture's size is a product
 with a matrix that the graph computes from the size: resizing and padding before the network, cutting
-into tiles, blending them, and the way back to the picture's size. Matrices and products are all that
-it needs of a runtime, and give the same numbers in each.
+into tiles, blending them, and the way back to the picture's size. So a runtime needs only matrices and
+products, which give the same numbers in each.
 """
 
 from dataclasses import dataclass
@@ -40,14 +40,14 @@ def predictor_graph(
         mask = tf.cast(tf.argmax(by_class, 1), tf.uint8)
         return {MASK: mask, CONFIDENCE: tf.reduce_max(by_class, 1)}
 
-    given = tf.TensorSpec((batch, None, None, levels.bands), picture_type(levels), IMAGE)
-    return Graph(call, given, model)
+    pictures = tf.TensorSpec((batch, None, None, levels.bands), picture_type(levels), IMAGE)
+    return Graph(call, pictures, model)
 
 
 def picture_type(levels: Levels) -> str:
     """Return the type of the pictures that a whole predictor takes.
 
-    It is that of the training pictures; float32 holds the values of all, where all have one range.
+    It is the type of the training pictures, or float32 if they have several types and one range for all.
     Raises a UserError where a picture's type decides how it is scaled.
     """
     types = {*levels.depths}
@@ -63,7 +63,7 @@ def picture_type(levels: Levels) -> str:
 
 @dataclass(frozen=True)
 class _Network:
-    """The network between pixels and probabilities that have their channels first."""
+    """The network, from pixels to probabilities."""
 
     model: keras.Model
     size: tuple[int, int]
@@ -86,11 +86,11 @@ class _AtOnce:
 
     def __call__(self, pixels: Any, original: list) -> Any:
         """Return probabilities [n, classes, *original] of pictures [n, bands, *original]."""
-        pictures = [Span.all_of(edge, self.real) for edge in original]
-        pairs = list(zip(pictures, self._boxes(original), strict=True))
-        seen = product_in_8_bits(pixels, *(resampling(picture, box) for picture, box in pairs))
+        edges = [Span.all_of(edge, self.real) for edge in original]
+        pairs = list(zip(edges, self._boxes(original), strict=True))
+        seen = product_in_8_bits(pixels, *(resampling(edge, box) for edge, box in pairs))
         scores = self.network(tf.transpose(seen, (0, 2, 3, 1)))
-        back = (resampling(box, picture) for picture, box in pairs)
+        back = (resampling(box, edge) for edge, box in pairs)
         return product(tf.transpose(scores, (0, 3, 1, 2)), *back)
 
     def _boxes(self, original: list) -> list[Span]:
@@ -115,7 +115,7 @@ class _Tiled:
     def __call__(self, pixels: Any, original: list) -> Any:
         """Return probabilities [n, classes, *original] of pictures [n, bands, *original].
 
-        A row of tiles is predicted at a time, so that memory holds no more of them.
+        One row of tiles is predicted at a time, to bound memory.
         """
         (height, width), classes = self.network.size, self.network.classes
         scaled = [self._scaled(edge) for edge in original]
@@ -155,7 +155,7 @@ class _Tiled:
     def _canvas(self, pixels: Any, original: list, scaled: list) -> Any:
         """Return the pictures as the network sees them, at least as large as a tile."""
         edges = [tf.maximum(edge, tile) for edge, tile in zip(scaled, self.network.size, strict=True)]
-        if self.scale == 1:  # as a product it would take long
+        if self.scale == 1:  # a product would take long
             beyond = [[0, edge - has] for edge, has in zip(edges, original, strict=True)]
             lite = self.real == tf.float32  # TensorFlow Lite pads no uint8
             padded = tf.cast(pixels, tf.float32) if lite else pixels
@@ -170,8 +170,8 @@ class _Tiled:
         blended = blending(begins, tile, scaled, self.real)
         if self.scale == 1:
             return blended
-        way = resampling(Span.all_of(scaled, self.real), Span.all_of(original, self.real))
-        return tf.matmul(way, blended)
+        to_original = resampling(Span.all_of(scaled, self.real), Span.all_of(original, self.real))
+        return tf.matmul(to_original, blended)
 
 
 def _in_8_bits(image: Any, levels: Levels, real: tf.DType) -> Any:
@@ -187,7 +187,7 @@ def _in_8_bits(image: Any, levels: Levels, real: tf.DType) -> Any:
     low, high = (tf.reshape(tf.constant(ends, real), (-1, 1, 1)) for ends in zip(*ranges, strict=True))
     finite = tf.reduce_all(tf.abs(values) < np.inf, 1, keepdims=True)
     known = tf.where(tf.not_equal(values, values), tf.zeros((), real), values)  # ONNX multiplies by NaN
-    # By a constant TensorFlow does not divide: it multiplies by the inverse, and ties round otherwise.
-    one = tf.cast(tf.minimum(tf.shape(image)[1], 1), real)
-    share = tf.clip_by_value((known - low) / ((high - low) * one), 0, 1)
+    # TensorFlow multiplies by the inverse of a constant instead of dividing, and ties round otherwise.
+    variable_one = tf.cast(tf.minimum(tf.shape(image)[1], 1), real)
+    share = tf.clip_by_value((known - low) / ((high - low) * variable_one), 0, 1)
     return tf.round(share * 255) * tf.cast(finite, real)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segpipe.fetch.pictures import Decoded
 
-_ROWS = 128  # that are looked at, at least, where a picture has more
+_ROWS = 128  # the least number of rows that are read, where a picture has more
 _EDGE = 32  # pixels of the copy that is hashed
 _WAVES = np.cos(np.pi / _EDGE * np.outer(np.arange(8), np.arange(_EDGE) + 0.5))
 """The lowest frequencies of the discrete cosine transform (DCT-II) of that many values."""
@@ -19,8 +19,8 @@ _FLAT = 4  # grey levels: with less contrast, a picture's hash tells of noise al
 def picture_hash(picture: Decoded) -> str:
     """Return 64 bits as hexadecimal digits; nothing for a flat picture.
 
-    Each bit tells whether a low frequency is stronger than the median of all. Only some rows are looked
-    at, which takes a quarter of the time and finds the same pictures.
+    Each bit tells whether a low frequency is stronger than the median of all. Only every n-th row is
+    read, which takes a quarter of the time and finds the same pictures.
     """
     step = max(1, min(picture.size) // _ROWS)
     if picture.depth == "uint8" and picture.pixels.shape[2] == 3:

@@ -49,7 +49,7 @@ def group_param(value: object) -> Group:
 
 
 def assigned(samples: Sequence[Sample], group: Group, root: Path) -> tuple[list[Sample], list[Note]]:
-    """Return the samples with the groups that the param `group` names, and what there is to say.
+    """Return the samples with the groups that the param `group` names, and notes.
 
     A sample that it does not name is a group of its own. With `none`, samples stay as they are.
     Raises UserError where it names the group of no sample, or its file in `root` cannot be used.
@@ -58,25 +58,25 @@ def assigned(samples: Sequence[Sample], group: Group, root: Path) -> tuple[list[
         return list(samples), []
     if isinstance(group, str):
         expression = re.compile(group)
-        what, notes = f"data.folder.group = {group!r}", []
+        param, notes = f"data.folder.group = {group!r}", []
         groups = [_first(expression.search(sample.name)) for sample in samples]
     else:
         table = _Table(root, group)
-        what = f"data.folder.group: column {group.column} of {group.file}"
+        param = f"data.folder.group: column {group.column} of {group.file}"
         groups = [table.group_of(sample) for sample in samples]
         notes = table.notes()
     if not any(groups):
         names = ", ".join(sample.name for sample in samples[:3])
-        raise UserError(f"{what}: it gives no picture a group; names are such as {names}")
+        raise UserError(f"{param}: it gives no picture a group; names are such as {names}")
     alone = [sample.name for sample, found in zip(samples, groups, strict=True) if not found]
     if alone:
-        said = f"{what}: {len(alone)} of {len(samples)} pictures are groups of their own"
-        notes = [Note(f"{said}, such as {alone[0]}"), *notes]
+        sentence = f"{param}: {len(alone)} of {len(samples)} pictures are groups of their own"
+        notes = [Note(f"{sentence}, such as {alone[0]}"), *notes]
     return [dataclasses.replace(s, group=g) for s, g in zip(samples, groups, strict=True)], notes
 
 
 def unparted(samples: Iterable[Sample]) -> Iterator[Sample | Problem]:
-    """Yield samples, test before val before train, those that part a group as problems."""
+    """Yield samples, test before val before train; one in another split than its group is a problem."""
     splits: dict[str, str] = {}  # of the groups
     for sample in samples:
         first = splits.setdefault(sample.group, str(sample.split)) if sample.group else sample.split
@@ -134,12 +134,10 @@ class _Table:
     def notes(self) -> list[Note]:
         """Say which rows are of no picture."""
         unused = [name for name in self._groups if name not in self._used]
+        if not unused:
+            return []
         count = f"{len(unused)} of {len(self._groups)} names"
-        return (
-            [Note(f"{self._path.name}: {count} are of no picture, such as {unused[0]}")]
-            if unused
-            else []
-        )
+        return [Note(f"{self._path.name}: {count} are of no picture, such as {unused[0]}")]
 
 
 def _name(file: str) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.common.bands import Bands
+from segpipe.common.words import width_by_height
 from segpipe.fetch.pictures import Decoded, decode_picture, in_rgb, turned
 from segpipe.fetch.pillow import open_whole, orientation_of
 from segpipe.fetch.sample import BadSampleError, Mask, Picture
@@ -30,10 +31,10 @@ def decode_pair(
 ) -> tuple[Decoded, np.ndarray]:
     """Decode an image and its mask, upright and of equal size.
 
-    `decode_picture` says what becomes of the image. The mask has one channel, whose values are palette
+    The image is decoded as by `decode_picture`. The mask has one channel, whose values are palette
     indices, or grey levels in a GIF; with `by_colour`, the mask is any picture, and its values are RGB
-    colours. `upright` says which view it was drawn on (see `Sample`); None: by its size. Errors call the
-    two `image_file` and `mask_file`.
+    colours. `upright` says which view it was drawn on (see `Sample`); None: by its size. Errors name
+    `image_file` and `mask_file`.
 
     Returns:
         The image; and the mask's values as uint8 [height, width], or its colours as uint8
@@ -53,8 +54,8 @@ def decode_pair(
         mask_turn = picture.orientation  # drawn on the stored pixels
     values = turned(values, mask_turn)
     if values.shape[:2] != picture.size:
-        expected = f"the image's size, {picture.width}x{picture.height} ({image_file})"
-        raise BadSampleError(mask_file, f"size {values.shape[1]}x{values.shape[0]}", expected)
+        expected = f"the image's size, {width_by_height(picture.size)} ({image_file})"
+        raise BadSampleError(mask_file, f"size {width_by_height(values.shape[:2])}", expected)
     return picture, values
 
 
@@ -66,12 +67,12 @@ def mask_pixels(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, in
     if format_of(mask):
         stored = open_stored(mask, file)
         with readable(file):
-            found = _colours(stored, file) if by_colour else _stored_values(stored, file)
-        return found, stored.orientation
+            values = _colours(stored, file) if by_colour else _stored_values(stored, file)
+        return values, stored.orientation
     drawing = open_whole(mask, file)
     refuse_alpha(drawing, file)
-    found = np.asarray(drawing.convert("RGB")) if by_colour else _mask_values(drawing, file)
-    return found, orientation_of(drawing)
+    values = np.asarray(drawing.convert("RGB")) if by_colour else _mask_values(drawing, file)
+    return values, orientation_of(drawing)
 
 
 def refuse_alpha(drawing: Image.Image, file: str) -> None:

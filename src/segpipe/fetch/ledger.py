@@ -1,4 +1,4 @@
-"""The memory of the checks across samples: what is kept, what is left out, and what to say of it."""
+"""The memory of the checks across samples: those kept, those left out, problems and notes."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -66,11 +66,11 @@ class Ledger:
     _lookalikes: Lookalikes = field(default_factory=Lookalikes)
 
     def noting(self, found: Samples) -> Samples:
-        """Yield what a source found, and remember its splits: one without a good sample is an error."""
-        for one in found:
-            if isinstance(one, Sample):
-                self._splits.add(str(one.split))
-            yield one
+        """Yield the items of a source, and remember its splits: none may lack a good sample."""
+        for item in found:
+            if isinstance(item, Sample):
+                self._splits.add(str(item.split))
+            yield item
 
     def good(self, results: Iterable[Checked | Problem | Note]) -> Iterator[Checked]:
         """Yield the samples to keep, and remember the others, problems and notes."""
@@ -107,7 +107,7 @@ class Ledger:
         return Problem(sample.image, found, f"no picture in both {sample.split} and {first.split}")
 
     def _group_of_twin(self, checked: Checked) -> str:
-        """Return what keeps a picture with the very same one before it; nothing for the first."""
+        """Return the group that keeps a picture with an identical earlier one; nothing for the first."""
         first = self._pictures[checked.pixels]
         return "" if first.name == checked.sample.name else first.group or first.name
 
@@ -131,7 +131,7 @@ class Ledger:
             raise UserError(f"no good sample is left in the {split} split. {self._list()}")
 
     def to_json(self) -> dict[str, list[Any]]:
-        """Return what `summary.json` says of the checks."""
+        """Return the results of the checks for `summary.json`."""
         left_out = [{"file": problem.file, "problem": str(problem)} for problem in self.problems]
         if self.on_near == "skip":
             left_out += [near.left_out() for near in self.near]

@@ -16,13 +16,13 @@ def proposed_rows(missing: Iterable[str | int], table: ClassTable) -> Iterator[s
     """Yield a line for `data.classes` for each value, colour or label that a table lacks."""
     colours = free_colours(table.colours.values())
     values = (value for value in range(1, 255) if value not in table.values)
-    for found in missing:
-        if isinstance(found, int):
-            name, value, colour = f"class_{found}", str(found), next(colours)
+    for entry in missing:
+        if isinstance(entry, int):
+            name, value, colour = f"class_{entry}", str(entry), next(colours)
         elif table.by_colour:
-            name, value, colour = f"class_{found[1:]}", f"'{found}'", found
+            name, value, colour = f"class_{entry[1:]}", f"'{entry}'", entry
         else:
-            name, value, colour = class_name(found), str(next(values, "?")), next(colours)
+            name, value, colour = class_name(entry), str(next(values, "?")), next(colours)
         yield f"{{name: {name}, value: {value}, colour: '{colour}'}}"
 
 

@@ -14,7 +14,7 @@ from segpipe.common.words import did_you_mean
 from segpipe.fetch.groups import Group, group_param
 from segpipe.fetch.layouts import LAYOUTS
 
-_MOST_BANDS = 16
+MOST_BANDS = 16  # of a picture that `data.bands` takes
 
 
 def _mask_value(value: Any) -> MaskValue:
@@ -38,10 +38,10 @@ def _bands(value: Any) -> Bands:
     if value == "rgb":
         return value
     numbered = isinstance(value, list | tuple) and {type(number) for number in value} == {int}
-    if numbered and min(value) >= 1 and len({*value}) == len(value) <= _MOST_BANDS:
+    if numbered and min(value) >= 1 and len({*value}) == len(value) <= MOST_BANDS:
         return tuple(value)
     raise ValueError(
-        f"input should be rgb, or a list of 1 to {_MOST_BANDS} different band numbers from 1"
+        f"input should be rgb, or a list of 1 to {MOST_BANDS} different band numbers from 1"
     )
 
 
@@ -102,9 +102,8 @@ class FetchParams(Section):
     synthetic: SyntheticParams
     bands: Annotated[Bands, PlainValidator(_bands)]  # of the pictures, in the order the network sees
     on_bad: Literal["auto", "error", "skip"]  # auto: error for a folder, else skip
-    on_near_duplicate: (
-        OnNear  # a picture that looks like one of another split; `preprocess` reads it too
-    )
+    # Applies to pictures that look like one of another split; `preprocess` reads it too.
+    on_near_duplicate: OnNear
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
     ignore: tuple[MaskValueParam, ...]  # that count in neither loss nor score
     workers: Workers  # that check and resize samples; `preprocess` reads it too

@@ -70,7 +70,7 @@ class Decoded:
         return self.pixels.dtype.name
 
     def encoded(self) -> bytes:
-        """Return what data/raw holds: the file itself, an RGB PNG, or a TIFF of the chosen bands."""
+        """Return the picture for data/raw: the file itself, an RGB PNG, or a TIFF of its bands."""
         if self.kept is not None:
             return self.kept
         if self.as_rgb and self.depth == "uint8":
@@ -170,13 +170,13 @@ def _joined(parts: Sequence[Stored], file: str) -> Stored:
     """Return the bands of several files as one picture."""
     for number, part in enumerate(parts[1:], start=2):
         differs = [
-            f"{what} {found}, where the first has {first}"
-            for what, found, first in (
+            f"{trait} {value}, where the first has {first}"
+            for trait, value, first in (
                 ("a size of", part.size, parts[0].size),
                 ("the EXIF orientation", part.orientation, parts[0].orientation),
                 ("the no-data value", part.nodata, parts[0].nodata),
             )
-            if found != first
+            if value != first
         ]
         if differs:
             expected = "files of one picture that fit together"
@@ -185,23 +185,17 @@ def _joined(parts: Sequence[Stored], file: str) -> Stored:
     bands = joined.shape[-1]
     colours: Colours = "rgb" if bands == 3 else "grey" if bands == 1 else "other"
     return dataclasses.replace(
-        parts[0],
-        bands=bands,
-        decode=lambda: joined,
-        colours=colours,
-        palette=None,
-        bits=8,
+        parts[0], bands=bands, decode=lambda: joined, colours=colours, palette=None, bits=8,
         inverted=False,
-    )
+    )  # fmt: skip
 
 
 def _chosen(stored: Stored, bands: tuple[int, ...], file: str) -> np.ndarray:
     """Return the bands of a list, which counts from 1."""
     if max(bands) > stored.bands:
         expected = f"{max(bands)} at least, since data.bands names band {max(bands)}"
-        raise BadSampleError(
-            file, f"{stored.bands} {'band' if stored.bands == 1 else 'bands'} in the file", expected
-        )
+        count = f"{stored.bands} {'band' if stored.bands == 1 else 'bands'}"
+        raise BadSampleError(file, f"{count} in the file", expected)
     pixels = _plain(stored)
     every = bands == (*range(1, pixels.shape[2] + 1),)  # not copied then, for pictures may be large
     return pixels if every else pixels[..., [band - 1 for band in bands]]

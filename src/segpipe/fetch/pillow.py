@@ -76,7 +76,7 @@ def upright_rgb(picture: Image.Image) -> Image.Image:
 def orientation_of(picture: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 (upright) where there is none or it cannot be read.
 
-    Of a picture that is only opened no pixel is decoded: Pillow's own method decodes a PNG.
+    No pixel of an opened picture is decoded, whereas Pillow's own method decodes a PNG.
     """
     try:
         turn = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)

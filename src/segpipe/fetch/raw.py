@@ -10,6 +10,7 @@ masks (`fetch.tally`).
 import functools
 import itertools
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from segpipe.common.index import write_index
 from segpipe.common.parallel import Workers, ordered_map
 from segpipe.common.records import SUMMARY
 from segpipe.common.words import few
+from segpipe.fetch import tally
 from segpipe.fetch.duplicates import picture_hash
 from segpipe.fetch.integrity import InColoursError, decode_pair
 from segpipe.fetch.ledger import Checked, Ledger
@@ -42,7 +44,6 @@ from segpipe.fetch.sample import (
     unreadable,
     weight,
 )
-from segpipe.fetch.tally import IGNORED, LABELS, encode
 
 _SHOWN = 20  # values in a message
 
@@ -61,10 +62,10 @@ def write_raw(
 ) -> dict:
     """Check every sample and write the good ones to `folder`, in the order they come.
 
-    `found` holds test before val before train; val is optional. `source` names its source for people.
+    `found` yields test before val before train; val is optional. `source` is its name for people.
     Masks may hold the values of `table`. `bands` of the pictures are kept; where they are a list, all
     files must have equally many. `skip_bad` leaves bad samples out and lists them in the summary,
-    instead of stopping; `on_near` says what becomes of a picture that looks like one of an earlier
+    instead of stopping; `on_near` decides about a picture that looks like one of an earlier
     split. A shard is full at `shard_mb` 10^6 bytes. The folder is replaced as a whole, once everything
     is written. `workers` are those of this machine, `processes` of them (None for one a core), or the
     processors of a Ray cluster. Returns the content of `summary.json`.
@@ -81,21 +82,27 @@ def write_raw(
     else:
         checked = ordered_map(checking, noted, processes)
     good = ledger.good(track(checked, "Checking samples", total=None))
-    splits: dict[str, dict] = {}
     with replaces(folder) as partial:
         partial.mkdir()
-        for split, group in itertools.groupby(good, lambda one: str(one.sample.split)):
-            depths = Counter[str]()
-            features = (_features(one, depths) for one in group)
-            shards = tfrecord.write_shards(partial, split, features, shard_mb)
-            count = sum(shard["samples"] for shard in shards)
-            splits[split] = {"samples": count, "depths": dict(sorted(depths.items())), "shards": shards}
+        splits = _write_splits(partial, good, shard_mb)
         ledger.judge(splits)
         summary = {"source": source, "bands": bands, "splits": splits, **ledger.to_json()}
         write_json(partial / SUMMARY, summary)
         write_index(partial, ledger.index)
-        write_text(partial / LABELS, encode(ledger.tally))
+        write_text(partial / tally.FILE, tally.encode(ledger.tally))
     return summary
+
+
+def _write_splits(folder: Path, good: Iterable[Checked], shard_mb: float) -> dict[str, dict]:
+    """Write the shards of each split; return what `summary.json` says of them."""
+    splits: dict[str, dict] = {}
+    for split, group in itertools.groupby(good, lambda checked: str(checked.sample.split)):
+        depths = Counter[str]()
+        features = (_features(checked, depths) for checked in group)
+        shards = tfrecord.write_shards(folder, split, features, shard_mb)
+        count = sum(shard["samples"] for shard in shards)
+        splits[split] = {"samples": count, "depths": dict(sorted(depths.items())), "shards": shards}
+    return splits
 
 
 def check(
@@ -127,10 +134,9 @@ def check(
         return Problem(sample.mask, found, expected, most, area)
     if picture.invalid is not None:
         indices = np.where(picture.invalid, np.uint8(IGNORE), indices)
-    encoded, drawn, looks = picture.encoded(), encode_png(indices), picture_hash(picture)
     return Checked(
-        sample, encoded, drawn, picture.digest, looks, area, picture.bands, picture.depth,
-        _pixels(indices, table),
+        sample, picture.encoded(), encode_png(indices), picture.digest, picture_hash(picture), area,
+        picture.bands, picture.depth, _pixels(indices, table),
     )  # fmt: skip
 
 
@@ -138,7 +144,7 @@ def _pixels(indices: np.ndarray, table: ClassTable) -> dict[str, int]:
     """Return how many pixels of a mask, class indices uint8 [height, width], each class has."""
     counts = np.bincount(indices.ravel(), minlength=IGNORE + 1)
     named = dict(zip(table.names, counts.tolist(), strict=False))
-    return named | ({IGNORED: int(counts[IGNORE])} if counts[IGNORE] else {})
+    return named | ({tally.IGNORED: int(counts[IGNORE])} if counts[IGNORE] else {})
 
 
 def _decoded(
@@ -155,7 +161,7 @@ def _decoded(
 
 
 def _features(checked: Checked, depths: Counter[str]) -> tfrecord.Features:
-    """Return what data/raw holds of a sample; count the type of its pixels."""
+    """Return the features of a sample in data/raw; count the type of its pixels."""
     depths[checked.depth] += 1
     sample = checked.sample
     group = {"group": sample.group.encode()} if sample.group else {}

@@ -146,35 +146,35 @@ class Encoded:
 class Carried:
     """Content that was read already, so that a host without the files can check it."""
 
-    found: tuple[Picture, Mask] | BadSampleError | OSError
+    result: tuple[Picture, Mask] | BadSampleError | OSError
 
     def read(self) -> tuple[Picture, Mask]:
         """Return both, or raise what reading raised."""
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
     @property
     def weight(self) -> int:
         """The bytes of both."""
-        if isinstance(self.found, Exception):
+        if isinstance(self.result, Exception):
             return 0
-        image, mask = self.found
+        image, mask = self.result
         parts = [*(image if isinstance(image, tuple) else (image,)), mask]
         return sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
 
 
-def carried(one: Sample | Problem | Note) -> Sample | Problem | Note:
+def carried(item: Sample | Problem | Note) -> Sample | Problem | Note:
     """Return a sample with content that needs no file."""
-    if not isinstance(one, Sample) or getattr(one.content, "needs_no_file", False):
-        return one
+    if not isinstance(item, Sample) or getattr(item.content, "needs_no_file", False):
+        return item
     try:
-        found: tuple[Picture, Mask] | BadSampleError | OSError = one.content.read()
+        result: tuple[Picture, Mask] | BadSampleError | OSError = item.content.read()
     except (BadSampleError, OSError) as error:
-        found = error
-    return replace(one, content=Carried(found))
+        result = error
+    return replace(item, content=Carried(result))
 
 
-def weight(one: Sample | Problem | Note) -> int:
+def weight(item: Sample | Problem | Note) -> int:
     """Return how many bytes a carried sample holds."""
-    return one.content.weight if isinstance(one, Sample) and isinstance(one.content, Carried) else 0
+    return item.content.weight if isinstance(item, Sample) and isinstance(item.content, Carried) else 0

@@ -19,17 +19,17 @@ from segpipe.common.errors import brief
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 
 Colours = Literal["grey", "rgb", "cmyk", "palette", "other"]
-"""What the bands of a file mean; bands after those of a colour are alpha or the like."""
+"""The meaning of a file's bands; bands after the colours are alpha or the like."""
 
 READABLE = "a whole image (JPEG, PNG, TIFF, JPEG 2000, DICOM, GIF, BMP or WebP)"
 MOST_BYTES = 1 << 32
-"""Of a picture's samples in memory; its pixels are limited as Pillow limits them."""
+"""Bytes that a picture's samples may take in memory. Pillow's own limit applies to its pixels."""
 
 PNG = "PNG of 16 bits"
 CODESTREAM = b"\xff\x4f\xff\x51"  # begins JPEG 2000's data
 _JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", CODESTREAM)
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def format_of(data: bytes) -> str:
     """Return the format of a file that Pillow is not to read, by its content; empty for the others."""
     if data.startswith(_TIFF):
         return "TIFF"
-    if data.startswith(_PNG_SIGNATURE) and data[24:25] == b"\x10":
+    if data.startswith(PNG_SIGNATURE) and data[24:25] == b"\x10":
         return PNG
     if data.startswith(_JPEG_2000):
         return "JPEG 2000"
@@ -89,9 +89,9 @@ def _opener(kind: str) -> Callable[[bytes, str], Stored]:
     return codecs.open_png if kind == PNG else codecs.open_jpeg_2000
 
 
-def several(file: str, count: int | str, what: str, of: str = "") -> BadSampleError:
+def several(file: str, count: int | str, unit: str, prefix: str = "") -> BadSampleError:
     """Return the error for a file that holds more than one picture."""
-    found = f"{of}holds {count} {what}; segpipe takes single pictures"
+    found = f"{prefix}holds {count} {unit}; segpipe takes single pictures"
     return BadSampleError(file, found, "one picture a file")
 
 
@@ -135,7 +135,7 @@ def _refuse_nifti(data: bytes, file: str) -> Stored:
 
 
 def _unzipped(data: bytes, size: int) -> bytes:
-    """Return the first bytes of what gzip packed."""
+    """Return the first bytes of the content of a gzip file."""
     try:
         return zlib.decompressobj(31).decompress(data[:65536], size)
     except zlib.error:

@@ -1,25 +1,25 @@
-"""What Git holds of the masks (`results/fetch/labels.json`): a digest of each, and pixels by class.
+"""The tally of the masks for Git (`results/fetch/labels.json`): a digest of each, and pixels by class.
 
 With it a change of labels can be reviewed where there are no data. The file is a list in JSON, in which
-DVC finds no score; the digests are packed as in `evaluate.counts`, for the same reasons.
+DVC finds no score; `common.packed` packs the digests.
 """
 
-import base64
-import bz2
 import csv
 import io
 import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-LABELS = "labels.json"
+from segpipe.common.packed import pack, unpack
+
+FILE = "labels.json"
 IGNORED = "(ignored)"
 """The name of ignored pixels; that of no class."""
 _ABOUT = (
     "Pixels of all masks by class, and a digest of each mask, read by segpipe.fetch.tally: names and "
     "digests are CSV in bzip2 in base85."
 )
-_DIGITS = 8  # hexadecimal, of a digest: one change of 4 billion is not seen
+_DIGITS = 8  # hexadecimal digits of a digest: one change in 4 billion goes unseen
 _SHOWN = 6  # classes in a sentence
 
 
@@ -40,7 +40,7 @@ def encode(tally: Tally) -> str:
     """Return the content of `labels.json`, equal for equal masks in any order."""
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(sorted(tally.digests.items()))
-    packed = base64.b85encode(bz2.compress(table.getvalue().encode())).decode()
+    packed = pack(table.getvalue())
     return json.dumps([_ABOUT, dict(tally.pixels), packed], indent=2, ensure_ascii=False) + "\n"
 
 
@@ -48,7 +48,7 @@ def decode(text: str) -> Tally:
     """Read what `encode` wrote. Raises ValueError where it is something else."""
     try:
         _, pixels, packed = json.loads(text)
-        table = bz2.decompress(base64.b85decode(packed)).decode()
+        table = unpack(packed).decode()
         digests = dict(csv.reader(io.StringIO(table, newline="")))
         return Tally(digests, Counter({name: int(count) for name, count in pixels.items()}))
     except (OSError, TypeError, AttributeError, csv.Error) as error:
@@ -56,10 +56,9 @@ def decode(text: str) -> Tally:
 
 
 def changes(before: Tally, after: Tally) -> str:
-    """Say how masks changed: `312 masks, 24 changed: pet +1.2 %`; nothing where none did.
+    """Return how masks changed: `312 masks, 24 changed: pet +1.2 %`; nothing where none did.
 
-    The shares are those by which the pixels of a class in all masks became more or fewer, the largest
-    first.
+    The shares tell by how much the pixels of a class in all masks grew or shrank, the largest first.
     """
     common = before.digests.keys() & after.digests.keys()
     counts = {
@@ -67,16 +66,16 @@ def changes(before: Tally, after: Tally) -> str:
         "new": len(after.digests) - len(common),
         "gone": len(before.digests) - len(common),
     }
-    what = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    if not what and before.pixels == after.pixels:
+    changed = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    if not changed and before.pixels == after.pixels:
         return ""
     names = dict.fromkeys([*before.pixels, *after.pixels])
     shares = {name: _share(before.pixels[name], after.pixels[name]) for name in names}
     moved = sorted((name for name in names if shares[name]), key=lambda name: -abs(shares[name]))
-    said = [f"{name} {_percent(shares[name])}" for name in moved[:_SHOWN]]
+    classes = [f"{name} {_percent(shares[name])}" for name in moved[:_SHOWN]]
     more = [f"{len(moved) - _SHOWN} more classes"] if len(moved) > _SHOWN else []
-    sentence = f"{len(after.digests)} masks, {what or 'in other classes'}"
-    return f"{sentence}: {', '.join([*said, *more])}" if said else sentence
+    sentence = f"{len(after.digests)} masks, {changed or 'in other classes'}"
+    return f"{sentence}: {', '.join([*classes, *more])}" if classes else sentence
 
 
 def _share(before: int, after: int) -> float:

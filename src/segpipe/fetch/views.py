@@ -14,23 +14,23 @@ from segpipe.fetch.sample import Files, Note, Sample
 
 
 def decided(samples: Sequence[Sample]) -> tuple[list[Sample], list[Note]]:
-    """Return samples whose `upright` is set where EXIF turns the picture, and what there is to say."""
+    """Return samples, with `upright` set where EXIF turns the picture, and notes."""
     turned, votes = set[str](), Counter[bool]()
     for sample in samples:
-        if sample.upright is None and (found := _turned(sample)) is not None:
+        if sample.upright is None and (fits := _turned(sample)) is not None:
             turned.add(sample.name)
-            votes.update(found)
+            votes.update(fits)
     if not turned:
         return list(samples), []
     upright = votes[True] > votes[False]
     chosen = [dataclasses.replace(s, upright=upright) if s.name in turned else s for s in samples]
     view, other = ("upright", "stored") if upright else ("stored", "upright")
-    said = f"EXIF turns {len(turned)} pictures; their masks are taken as drawn on the {view} view"
+    sentence = f"EXIF turns {len(turned)} pictures; their masks are taken as drawn on the {view} view"
     if not votes:
         unsure = "though no size tells it: look at one, and turn the files if it is wrong"
-        return chosen, [Note(f"{said}, {unsure}")]
+        return chosen, [Note(f"{sentence}, {unsure}")]
     against = f"; {votes[not upright]} fit only the {other} view" if votes[not upright] else ""
-    return chosen, [Note(f"{said}, as {votes[upright]} sizes tell{against}")]
+    return chosen, [Note(f"{sentence}, as {votes[upright]} sizes tell{against}")]
 
 
 def _turned(sample: Sample) -> list[bool] | None:
@@ -45,8 +45,8 @@ def _turned(sample: Sample) -> list[bool] | None:
                 return None
             size, stored = _mask_size(sample.content), unturned_size(picture)
             upright = stored[::-1]
-            told = turn in SWAPPING and stored != upright and size in (stored, upright)
-            return [size == upright] if told else []
+            is_told = turn in SWAPPING and stored != upright and size in (stored, upright)
+            return [size == upright] if is_told else []
     except Exception:  # damaged bytes raise nearly anything; decoding reports that
         return None
 

@@ -1,4 +1,4 @@
-"""Hand an export and its card to the Hugging Face Hub, through its own client."""
+"""Pushes an export and its card to the Hugging Face Hub, through the hub's own client."""
 
 from pathlib import Path
 
@@ -6,17 +6,19 @@ from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import MODEL_CARD, read_card
 
 EXPORTS = Path("models/export")
-README = "README.md"  # where a hub looks for the card
+README = "README.md"  # the name of the card on the hub
 
 
 def only_export() -> Path:
     """Return the only export in models/export; raise a UserError where there is none, or several."""
-    found = [path for folder in sorted(EXPORTS.glob("[!.]*")) for path in _exports(folder)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    exports = [path for folder in sorted(EXPORTS.glob("[!.]*")) for path in _exports(folder)]
+    if len(exports) == 1:
+        return exports[0]
+    if not exports:
         raise UserError(f"{EXPORTS}: holds no export; `segpipe export --to onnx` writes one")
-    raise UserError(f"{EXPORTS}: holds {len(found)} exports; name one of {', '.join(map(str, found))}")
+    raise UserError(
+        f"{EXPORTS}: holds {len(exports)} exports; name one of {', '.join(map(str, exports))}"
+    )
 
 
 def files_of(export: Path) -> dict[str, Path]:
@@ -36,7 +38,7 @@ def files_of(export: Path) -> dict[str, Path]:
 
 
 def push(repository: str, files: dict[str, Path]) -> str:
-    """Commit files to a repository of models, made where it is missing; return the commit's URL.
+    """Commit files to a repository of models, created if it is missing; return the commit's URL.
 
     The client takes its address and token from the environment, as `hf auth login` leaves them. Raises a
     UserError where the hub refuses, or cannot be reached.

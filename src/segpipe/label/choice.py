@@ -9,7 +9,7 @@ from rich.progress import track
 
 from segpipe.common.errors import UserError
 from segpipe.fetch.sample import Problem
-from segpipe.label.uncertainty import Kind, Look, looks
+from segpipe.label.uncertainty import Kind, Uncertainty, uncertainties
 from segpipe.predict.inputs import Source
 from segpipe.predict.predictor import Predictor
 
@@ -17,17 +17,18 @@ from segpipe.predict.predictor import Predictor
 def chosen(uncertainty: np.ndarray, features: np.ndarray, count: int) -> tuple[list[int], list[float]]:
     """Choose pictures one by one, the most uncertain first.
 
-    Each next one has the largest product of its uncertainty and its distance to the nearest one that is
-    chosen already, so that of near-equal pictures one is taken. Among equals, the more uncertain and
-    then the earlier one is.
+    Each next picture has the largest product of its uncertainty and its distance to the nearest picture
+    that is chosen already, so that only one of several near-equal pictures is taken. A tie goes to the
+    more uncertain picture, then to the earlier one.
 
     Args:
         uncertainty: float [n], 0 or more.
         features: float32 [n, channels], of length 1.
-        count: how many, n at most.
+        count: how many to choose, n at most.
 
     Returns:
-        Their numbers in the order of the choice, and the distance of each, 0 to 2; 2 for the first.
+        The numbers of the pictures in the order of the choice, and the distance of each when it was
+        chosen, 0 to 2; 2 for the first.
     """
     nearest = np.full(len(uncertainty), 2.0)
     picked, distances = list[int](), list[float]()
@@ -60,25 +61,26 @@ def rank(predictor: Predictor, sources: Sequence[Source], count: int, kind: Kind
     Raises:
         UserError: no picture can be read, or the model predicts NaN or infinity.
     """
-    found = looks(predictor, sources, kind)
-    seen = [*track(found, "Looking at pictures", total=len(sources))]
-    problems = [one for _, one in seen if isinstance(one, Problem)]
-    good = [(source, one) for source, one in seen if isinstance(one, Look)]
-    if not good:
+    stream = uncertainties(predictor, sources, kind)
+    results = [*track(stream, "Looking at pictures", total=len(sources))]
+    problems = [result for _, result in results if isinstance(result, Problem)]
+    pictures = [(source, result) for source, result in results if isinstance(result, Uncertainty)]
+    if not pictures:
         raise UserError(f"none of {len(sources)} pictures can be read, as {problems[0]}")
-    good.sort(key=lambda one: (-one[1].uncertainty, one[0].name))
-    uncertainty = np.array([look.uncertainty for _, look in good])
-    features = np.stack([look.features for _, look in good])
-    picked, distances = chosen(uncertainty, features, min(count, len(good)))
-    order = [*picked, *(n for n in range(len(good)) if n not in {*picked})]
-    rest = [None] * (len(good) - len(picked))
+    pictures.sort(key=lambda picture: (-picture[1].mean, picture[0].name))
+    uncertainty = np.array([result.mean for _, result in pictures])
+    features = np.stack([result.features for _, result in pictures])
+    picked, distances = chosen(uncertainty, features, min(count, len(pictures)))
+    picked_set = {*picked}
+    order = [*picked, *(n for n in range(len(pictures)) if n not in picked_set)]
+    rest = [None] * (len(pictures) - len(picked))
     table = pd.DataFrame(
         {
-            "picture": [good[n][0].name for n in order],
+            "picture": [pictures[n][0].name for n in order],
             "rank": pd.array([*range(1, len(picked) + 1), *rest], "Int64"),
             "uncertainty": uncertainty[order].round(6),
             "distance": [None, *np.round(distances[1:], 6).tolist(), *rest],
         }
     )
-    remarks = [f"{source.path}: {look.remark}" for source, look in good if look.remark]
-    return Ranked([good[n][0] for n in picked], table, problems, remarks)
+    remarks = [f"{source.path}: {result.remark}" for source, result in pictures if result.remark]
+    return Ranked([pictures[n][0] for n in picked], table, problems, remarks)

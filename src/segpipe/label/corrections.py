@@ -19,20 +19,19 @@ from rich.progress import track
 from segpipe.common.bands import Bands
 from segpipe.common.classes import IGNORE, ClassTable, is_colour
 from segpipe.common.codec import decode_png
-from segpipe.common.duplicates import NEAR
+from segpipe.common.duplicates import NEAR, hash_distance
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.common.words import listed
+from segpipe.common.words import listed, width_by_height
 from segpipe.fetch import layouts
 from segpipe.fetch.integrity import decode_pair, mask_pixels
 from segpipe.fetch.layouts import matching
 from segpipe.fetch.ledger import Checked
 from segpipe.fetch.raw import check
 from segpipe.fetch.sample import BadSampleError, Files, Note, Problem, Sample
+from segpipe.fetch.stored import PNG_SIGNATURE
 from segpipe.fetch.tally import Tally, changes
-
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 Pair = tuple[Sample, Sample | None]  # a sample of the folder, and its correction
 
@@ -57,12 +56,12 @@ class Compared:
     before: State
     after: State
     changed: int = 0  # pixels
-    content: bytes | None = None  # what the mask's file is to hold; None: what it holds
+    content: bytes | None = None  # the new content of the mask's file; None: as it is
 
     @property
     def is_emptied(self) -> bool:
-        """Whether the mask had several classes, and has one."""
-        before, after = (sum(map(bool, one.pixels.values())) for one in (self.before, self.after))
+        """Whether the mask had several classes and now has one at most."""
+        before, after = (sum(map(bool, state.pixels.values())) for state in (self.before, self.after))
         return before > 1 >= after
 
 
@@ -76,8 +75,8 @@ class Corrected:
     changed: int  # pixels
     unmatched: list[str]  # corrections without a mask of their name
     damaged: list[Problem]  # masks without a correction that cannot be read
-    emptied: list[str]  # masks of several classes of which one is left, as where nothing is drawn yet
-    notes: list[str]  # what the reader of the corrections says, such as what it does not draw
+    emptied: list[str]  # masks of several classes that have one left, as where nothing is drawn yet
+    notes: list[str]  # of the reader of the corrections, such as on shapes that it does not draw
 
     def __str__(self) -> str:
         """Return one line for people."""
@@ -92,42 +91,59 @@ def correct(
     Raises:
         UserError: `folder` holds no masks in files; labels cannot be read, name one picture twice, are
             of another picture or size, or have no value in the masks; or none has a mask of its name.
-            Nothing is changed then.
+            In all these cases nothing is changed.
     """
-    old = [one for one in layouts.read(layout, folder, table) if isinstance(one, Sample)]
-    if not all(isinstance(one.content, Files) for one in old):
+    old = [sample for sample in layouts.read(layout, folder, table) if isinstance(sample, Sample)]
+    if not all(isinstance(sample.content, Files) for sample in old):
         raise UserError(
             f"{folder}: in the layout {layout} the labels are the tool's own files: replace these by "
             "the tool's export, and run `segpipe init-data` on the folder"
         )
-    names = [_key(one.name) for one in old]
+    names = [_key(sample.name) for sample in old]
     corrections, notes = _by_name(new, new_layout, table, {*names})
-    pairs = [(one, corrections.pop(name, None)) for one, name in zip(old, names, strict=True)]
-    if not any(one for _, one in pairs):
+    pairs = [(sample, corrections.pop(name, None)) for sample, name in zip(old, names, strict=True)]
+    if not any(correction for _, correction in pairs):
         raise UserError(
             f"{new}: none of its {len(corrections)} pictures is in {folder}, such as {min(corrections)}"
         )
-    with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow releases the GIL
-        results = in_order(lambda pair: pool.submit(_compared, pair, table, bands), pairs, 64)
-        found = [*track(results, "Comparing masks", total=len(pairs))]
-    wrong = [(one, pair[1]) for one, pair in zip(found, pairs, strict=True) if isinstance(one, Problem)]
-    if problems := [problem for problem, correction in wrong if correction]:
-        raise UserError(listed(f"{len(problems)} corrections cannot be taken; none is:", problems))
-    compared = [one for one in found if isinstance(one, Compared)]
-    for one in compared:
-        if one.content:
-            with replaces(folder / one.sample.mask) as partial:  # DVC may have linked it to its cache
-                partial.write_bytes(one.content)
+    compared, damaged = _compare_all(pairs, table, bands)
+    for mask in compared:
+        if mask.content:
+            with replaces(folder / mask.sample.mask) as partial:  # DVC may have linked it to its cache
+                partial.write_bytes(mask.content)
     return Corrected(
-        _tally((one.sample, one.before) for one in compared),
-        _tally((one.sample, one.after) for one in compared),
-        corrected=sum(one is not None for _, one in pairs),
-        changed=sum(one.changed for one in compared),
+        _tally((mask.sample, mask.before) for mask in compared),
+        _tally((mask.sample, mask.after) for mask in compared),
+        corrected=sum(correction is not None for _, correction in pairs),
+        changed=sum(mask.changed for mask in compared),
         unmatched=sorted(corrections),
-        damaged=[problem for problem, _ in wrong],
-        emptied=[one.sample.mask for one in compared if one.is_emptied],
+        damaged=damaged,
+        emptied=[mask.sample.mask for mask in compared if mask.is_emptied],
         notes=notes,
     )
+
+
+def _compare_all(
+    pairs: list[Pair], table: ClassTable, bands: Bands
+) -> tuple[list[Compared], list[Problem]]:
+    """Compare all masks with their corrections; return also those that cannot be read and have none.
+
+    Raises UserError where a correction cannot be used.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow releases the GIL
+        stream = in_order(lambda pair: pool.submit(_compared, pair, table, bands), pairs, 64)
+        results = [*track(stream, "Comparing masks", total=len(pairs))]
+    refused, damaged = list[Problem](), list[Problem]()
+    for result, (_, correction) in zip(results, pairs, strict=True):
+        if isinstance(result, Problem):
+            (refused if correction else damaged).append(result)
+    if refused:
+        raise UserError(listed(_refusal(refused), refused))
+    return [result for result in results if isinstance(result, Compared)], damaged
+
+
+def _refusal(problems: list[Problem]) -> str:
+    return f"nothing was changed, because {len(problems)} corrections cannot be used:"
 
 
 def _tally(states: Iterable[tuple[Sample, State]]) -> Tally:
@@ -141,24 +157,25 @@ def _by_name(
     new: Path, layout: str, table: ClassTable, known: Collection[str]
 ) -> tuple[dict[str, Sample], list[str]]:
     """Return the corrections by the names of the masks, and notes; raise UserError for a bad one."""
-    found = layouts.read(layout, new, table)
-    samples = [one for one in found if isinstance(one, Sample)]
-    problems = [one for one in found if isinstance(one, Problem)]
+    entries = layouts.read(layout, new, table)
+    problems = [entry for entry in entries if isinstance(entry, Problem)]
     named: dict[str, list[Sample]] = {}
-    for one in samples:
-        named.setdefault(_known(_key(one.name), known), []).append(one)
-    for name, some in named.items():
-        if len(some) > 1:
-            files = " and ".join(sorted({one.mask for one in some}))
-            problems.append(Problem(name, f"{len(some)} labels of one picture ({files})", "one of them"))
+    for sample in entries:
+        if isinstance(sample, Sample):
+            named.setdefault(_known(_key(sample.name), known), []).append(sample)
+    for name, samples in named.items():
+        if len(samples) > 1:
+            files = " and ".join(sorted({sample.mask for sample in samples}))
+            found = f"{len(samples)} labels of one picture ({files})"
+            problems.append(Problem(name, found, "one of them"))
     if problems:
-        raise UserError(listed(f"{len(problems)} corrections cannot be taken; none is:", problems))
-    notes = [one.text for one in found if isinstance(one, Note)]
-    return {name: some[0] for name, some in named.items()}, notes
+        raise UserError(listed(_refusal(problems), problems))
+    notes = [entry.text for entry in entries if isinstance(entry, Note)]
+    return {name: samples[0] for name, samples in named.items()}, notes
 
 
 def _key(name: str) -> str:
-    """Return a sample's name without folders that say what is in them, such as `images/`."""
+    """Return a sample's name without folders that only tell a role, such as `images/`."""
     return matching.parsed(Path(), Path(f"{name}.png")).name
 
 
@@ -189,15 +206,15 @@ def _compared(pair: Pair, table: ClassTable, bands: Bands) -> Compared | Problem
 
 
 def _replaced(before: Checked, after: Checked, table: ClassTable, bands: Bands) -> Compared:
-    """Return what a correction changes. Raises BadSampleError where it cannot be taken."""
-    sample, called = before.sample, after.sample.mask
+    """Return a mask before and after its correction. Raises BadSampleError where that cannot be used."""
+    sample, file = before.sample, after.sample.mask
     old, new = decode_png(before.mask), decode_png(after.mask)
     if old.shape != new.shape:
-        found = f"labels of {new.shape[1]}x{new.shape[0]}"
-        raise BadSampleError(called, found, f"{old.shape[1]}x{old.shape[0]}, as {sample.mask}")
-    if before.hash and after.hash and (int(before.hash, 16) ^ int(after.hash, 16)).bit_count() > NEAR:
+        found = f"labels of {width_by_height(new.shape)}"
+        raise BadSampleError(file, found, f"{width_by_height(old.shape)}, as {sample.mask}")
+    if before.hash and after.hash and hash_distance(before.hash, after.hash) > NEAR:
         found = f"another picture ({after.sample.image})"
-        raise BadSampleError(called, found, f"that of the same name, {sample.image}")
+        raise BadSampleError(file, found, f"that of the same name, {sample.image}")
     different = old != new
     content = _with_values(sample, different, new, table, bands) if different.any() else None
     return Compared(sample, State.of(before), State.of(after), int(different.sum()), content)
@@ -208,7 +225,7 @@ def _with_values(
 ) -> bytes:
     """Return the PNG of a mask whose `different` pixels have the classes of `new`."""
     image, mask = sample.content.read()
-    if not (isinstance(mask, bytes) and mask.startswith(_PNG)):
+    if not (isinstance(mask, bytes) and mask.startswith(PNG_SIGNATURE)):
         raise BadSampleError(sample.mask, "a mask that is no PNG", "PNG masks, which keep all values")
     stored, turn = mask_pixels(mask, sample.mask, table.by_colour)
     if turn != 1:
@@ -237,10 +254,10 @@ def _with_values(
 def _values(table: ClassTable) -> np.ndarray:
     """Return the value or the colour of each class in masks, uint8 [classes], or [classes, 3].
 
-    One more is that of ignored pixels, where there is one.
+    The last one is that of ignored pixels, if they have one.
     """
     if table.by_colour:
-        found = [*table.file_values, *filter(is_colour, table.ignore)]
-        return np.array([[*bytes.fromhex(str(colour)[1:])] for colour in found], np.uint8)
+        colours = [*table.file_values, *filter(is_colour, table.ignore)]
+        return np.array([[*bytes.fromhex(str(colour)[1:])] for colour in colours], np.uint8)
     ignored = [value for value in table.ignore if isinstance(value, int)]
     return np.array([*table.file_values, *ignored], np.uint8)

@@ -13,7 +13,7 @@ from segpipe.common.raw import RAW
 from segpipe.common.records import MANIFEST
 from segpipe.common.splits import Split
 from segpipe.predict.predictor import Predictor, load_model
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.review.folds import CrossValidation, cross_validations
 from segpipe.review.revision import NotHere, Revision
 
@@ -31,7 +31,7 @@ class Judge:
 def of_workspace(model: Path) -> Judge:
     """Return a model that was trained on data/records, for their samples of validation and test.
 
-    Raises UserError where it was trained on other records: they may have held any of these samples.
+    Raises UserError where it was trained on other records, which may have held any of these samples.
     """
     manifest = records.open_records(RECORDS)
     if read_card(model)["records"]["manifest_sha256"] != sha256(RECORDS / MANIFEST):
@@ -39,8 +39,8 @@ def of_workspace(model: Path) -> Judge:
             f"{model} was not trained on {RECORDS} as they are, so that it may have learned the masks "
             "that it would judge; run `dvc repro train`"
         )
-    both: tuple[Split, ...] = ("val", "test")
-    names = {split: [one["name"] for one in records.read(manifest, split)] for split in both}
+    splits: tuple[Split, ...] = ("val", "test")
+    names = {split: [record["name"] for record in records.read(manifest, split)] for split in splits}
     if manifest.tiles:  # a record of validation is a tile, called by its picture and its place
         names["val"] = [name.rpartition("@")[0] for name in names["val"]]
     return Judge(load_model(model), {name: split for split in names for name in names[split]})
@@ -52,8 +52,8 @@ def of_folds(scratch: Path) -> Iterator[Judge]:
     The first one judges the test pictures too. Models are copied to `scratch`.
 
     Raises:
-        UserError: no cross-validation started from HEAD, or several, or one lacks folds; its data were
-            others; or a model is nowhere to be had.
+        UserError: no cross-validation started from HEAD, or several; or one lacks folds, was trained
+            on other data, or lacks a model.
     """
     found = _only(cross_validations())
     here = Revision().locked(RAW)
@@ -68,21 +68,24 @@ def of_folds(scratch: Path) -> Iterator[Judge]:
         except NotHere as reason:
             raise UserError(f"the model of fold {fold} cannot be had: {reason}") from None
         params = revision.params()
-        cut = Cut(params["data.validation_share"], found.folds, fold, params["data.on_near_duplicate"])
-        every = cut.of(read_index(RAW)).splits
+        rule = SplitRule(
+            params["data.validation_share"], found.folds, fold, params["data.on_near_duplicate"]
+        )
+        every = rule.assign(read_index(RAW)).splits
         judged = ("val", "test") if fold == 0 else ("val",)
         yield Judge(load_model(model), {name: split for name, split in every.items() if split in judged})
 
 
-def _only(found: list[CrossValidation]) -> CrossValidation:
-    """Return the one cross-validation that there is."""
-    if len(found) > 1:
+def _only(validations: list[CrossValidation]) -> CrossValidation:
+    """Return the only cross-validation. Raises UserError for several, or for missing folds."""
+    if len(validations) > 1:
         raise UserError(
-            f"{len(found)} cross-validations started from HEAD; remove the experiments of all but one "
-            "with `dvc exp remove NAME` (`segpipe folds` shows them)"
+            f"{len(validations)} cross-validations started from HEAD; remove the experiments of all but "
+            "one with `dvc exp remove NAME` (`segpipe folds` shows them)"
         )
-    if missing := found[0].missing:
+    (only,) = validations
+    if missing := only.missing:
         raise UserError(
-            f"of {found[0].folds} folds {', '.join(map(str, missing))} did not run; see `segpipe folds`"
+            f"of {only.folds} folds {', '.join(map(str, missing))} did not run; see `segpipe folds`"
         )
-    return found[0]
+    return only

@@ -12,11 +12,11 @@ from segpipe.common.raw import RAW
 from segpipe.common.words import few
 from segpipe.fetch.sample import BadSampleError, Problem, bad_name
 from segpipe.label.choice import rank
-from segpipe.label.raw import labelled
+from segpipe.label.raw import already_labelled
 from segpipe.label.uncertainty import Kind
 from segpipe.params.load import load_params
 from segpipe.predict.inputs import Source
-from segpipe.predict.labels import Format, labels_in
+from segpipe.predict.labels import LabelFormat, labels_in
 from segpipe.predict.labels.tool import Tool
 from segpipe.predict.outputs import blamed_on
 from segpipe.predict.predictor import Predictor
@@ -28,25 +28,21 @@ def to_label(
     pool: Sequence[Source],
     count: int,
     kind: Kind,
-    labels: Format | None,
+    labels: LabelFormat | None,
     out: Path,
-) -> Iterator[str]:
-    """Choose up to `count` pictures, copy them to `out`, write `out`.csv; yield what there is to say.
+) -> list[str]:
+    """Choose up to `count` pictures, copy them to `out`, write `out`.csv; return messages for people.
 
     Pictures of data/raw are left out. With `labels`, the predictions are written too. Raises UserError
     where no picture is left or can be read, or where labels would not be of the classes of params.yaml.
     """
     if labels:
         _require_own_classes(predictor, model)
-    known = labelled(pool, predictor.input.bands)
+    known = already_labelled(pool, predictor.input.bands)
     left = [source for source in pool if source not in (known or ())]
     if not left:
         raise UserError(f"{RAW} has all of these {len(pool)} pictures, with their labels")
-    if known is None:
-        yield f"note: there is no {RAW} here, so pictures that are labelled already are not recognised"
-    if known:
-        names = sorted(source.name for source in known)
-        yield _note(f"{len(known)} pictures are left out, since {RAW} has them", names)
+    messages = [*_on_labelled(known)]
     named = [source for source in left if not bad_name("", source.name)]
     problems = [*filter(None, (bad_name(str(source.path), source.name) for source in left))]
     if not named:
@@ -56,22 +52,34 @@ def to_label(
     table = out.with_name(f"{out.name}.csv")
     write_text(table, ranked.table.to_csv(index=False))
     if len(ranked.sources) < count:
-        yield f"note: {count} are wanted, and only {len(ranked.sources)} are left: all are taken"
+        messages.append(
+            f"note: {count} are wanted, and only {len(ranked.sources)} are left: all are taken"
+        )
     if problems := [*problems, *ranked.problems, *unwritten]:
-        yield _note(f"{len(problems)} pictures cannot be read, and are left out", problems)
+        messages.append(_note(f"{len(problems)} pictures cannot be read, and are left out", problems))
     if remarks := ranked.remarks:
-        yield _note(f"{len(remarks)} pictures that the model may not know", remarks)
+        messages.append(_note(f"{len(remarks)} pictures that the model may not know", remarks))
     written = len(ranked.sources) - len(unwritten)
-    yield f"{written} of {len(left)} pictures to label: {out}; all, ranked: {table}"
+    messages.append(f"{written} of {len(left)} pictures to label: {out}; all, ranked: {table}")
+    return messages
 
 
-def _note(heading: str, found: Sequence[object]) -> str:
-    return f"note: {heading}: {few(found, between='; ')}"
+def _on_labelled(known: set[Source] | None) -> Iterator[str]:
+    """Yield the note on pictures that are labelled already, if there is one."""
+    if known is None:
+        yield f"note: there is no {RAW} here, so pictures that are labelled already are not recognised"
+    if known:
+        names = sorted(source.name for source in known)
+        yield _note(f"{len(known)} pictures are left out, since {RAW} has them", names)
+
+
+def _note(heading: str, items: Sequence[object]) -> str:
+    return f"note: {heading}: {few(items, between='; ')}"
 
 
 def _require_own_classes(predictor: Predictor, model: Path) -> None:
     """Raise UserError where labels of a model would be no classes of params.yaml."""
-    names = [one.name for one in load_params().data.classes]
+    names = [c.name for c in load_params().data.classes]
     if names != predictor.classes.names:
         raise UserError(
             f"{model} knows the classes {', '.join(predictor.classes.names)}, and params.yaml has "
@@ -80,26 +88,26 @@ def _require_own_classes(predictor: Predictor, model: Path) -> None:
 
 
 def _write(
-    sources: Sequence[Source], predictor: Predictor, labels: Format | None, out: Path
+    sources: Sequence[Source], predictor: Predictor, labels: LabelFormat | None, out: Path
 ) -> list[Problem]:
     """Copy pictures to a folder, with their predictions as labels; return what cannot be written."""
     problems = []
-    with labels_in(out, labels or "images", predictor.classes) as written:
+    with labels_in(out, labels, predictor.classes) as writer:
         for source in track(sources, "Writing"):
             try:
                 with blamed_on(source.path):
-                    _add(source, predictor, written, bool(labels))
+                    _add(source, predictor, writer, bool(labels))
             except BadSampleError as error:
                 problems.append(error.problem)
     return problems
 
 
-def _add(source: Source, predictor: Predictor, written: Tool, labels: bool) -> None:
+def _add(source: Source, predictor: Predictor, writer: Tool, labels: bool) -> None:
     """Copy a picture, with its prediction as labels."""
     if not labels:
-        written.copy(source.path, source.name)
+        writer.copy(source.path, source.name)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `rank` has the remarks
         mask = predictor.predict(source.path)
-    written.enter(written.of(source.path, source.name, mask))
+    writer.enter(writer.of(source.path, source.name, mask))

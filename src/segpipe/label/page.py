@@ -10,7 +10,7 @@ from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_image
 from segpipe.common.shrink import factor_for, mean_of, rarest_first, rarest_of, shrunk
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.label.judges import Judge
 from segpipe.label.quality import SMALLEST, SURE, Judgement, Region
 from segpipe.label.suspects import Suspect, judged
@@ -18,28 +18,27 @@ from segpipe.predict.images import Input
 from segpipe.report import grids
 from segpipe.report.pages import Block, Figure, Section, Table, write_page
 from segpipe.report.params import ReportParams
-from segpipe.report.words import score
 
 MARKDOWN = "suspects.md"
-_AROUND = 0.25  # of a region's edge is shown on each side of it
-_LEAST = 64  # pixels of an edge of the part that is shown
+_AROUND = 0.25  # the margin that is shown on each side of a region, as a share of its edge
+_LEAST = 64  # pixels: the edge of the part that is shown, at least
 
 
 def write(
     suspects: Sequence[Suspect],
-    said: list[str],
+    notes: list[str],
     judges: Sequence[Judge],
     params: ReportParams,
     folder: Path,
 ) -> None:
-    """Write a page on the first suspects to `folder`, replacing it; `said` tells how they were found."""
+    """Write a page on the first suspects to `folder`, replacing it; `notes` tell how they were found."""
     overview = Table(
         "The pictures by the quality of their masks, the lowest first; all are in suspects.csv",
         ["picture", "split", "quality", "mask", "prediction", "share", "sure"],
-        [_row(one) for one in suspects],
+        [_row(suspect) for suspect in suspects],
     )
-    what: list[Block] = [
-        *said,
+    introduction: list[Block] = [
+        *notes,
         "Quality is the soft minimum of the probabilities that the model gives to the labels (Lad and "
         "Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
         f"{percent(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
@@ -49,9 +48,9 @@ def write(
     bands = judges[0].predictor.input.bands
     shown_as = caption(bands, shown(bands, params.bands)).strip()
     figures = _figures(suspects, judges, params)
-    doubted: list[Block] = [*filter(None, [shown_as]), *(figures[one.name] for one in suspects)]
+    doubted: list[Block] = [*filter(None, [shown_as]), *(figures[suspect.name] for suspect in suspects)]
     sections = [
-        Section("list", "Which masks may be wrong?", what),
+        Section("list", "Which masks may be wrong?", introduction),
         Section("pictures", "Pictures", doubted),
     ]
     write_page("Suspects", sections, folder, MARKDOWN)
@@ -61,37 +60,38 @@ def _figures(
     suspects: Sequence[Suspect], judges: Sequence[Judge], params: ReportParams
 ) -> dict[str, Figure]:
     """Judge the suspects once more, and draw each; return the figures by name."""
-    numbers = {one.name: number for number, one in enumerate(suspects, 1)}
+    numbers = {suspect.name: number for number, suspect in enumerate(suspects, 1)}
     figures: dict[str, Figure] = {}
     for judge in judges:
-        names = {one.name: one for one in suspects if one.name in judge.splits}
-        for sample, judgement in judged(judge, names, "Drawing"):
+        by_name = {suspect.name: suspect for suspect in suspects if suspect.name in judge.splits}
+        for sample, judgement in judged(judge, by_name, "Drawing"):
             name = sample["name"].decode()
             image = _displayed(sample["image"], judge.predictor.input, params)
             drawing = _drawn(image, judgement, judge.predictor.classes)
             alt = f"Picture, mask and prediction of {name}"
             figures[name] = Figure(
-                f"suspect-{numbers[name]}", alt, _told(names[name]), drawing, wide=True
+                f"suspect-{numbers[name]}", alt, _caption(by_name[name]), drawing, wide=True
             )
     return figures
 
 
-def _row(one: Suspect) -> list[str]:
-    sure = "–" if one.sureness is None else percent(one.sureness)
-    classes = one.labelled or "–", one.predicted or "–"
-    return [one.name, one.split, score(one.quality), *classes, percent(one.share), sure]
+def _row(suspect: Suspect) -> list[str]:
+    sure = "–" if suspect.sureness is None else percent(suspect.sureness)
+    classes = suspect.labelled or "–", suspect.predicted or "–"
+    share = percent(suspect.share)
+    return [suspect.name, suspect.split, score(suspect.quality), *classes, share, sure]
 
 
-def _told(one: Suspect) -> str:
-    told = f"{one.name} ({one.split}): quality {score(one.quality)}."
-    if one.box is None or one.sureness is None:
-        return f"{told} No region of which the model is sure."
-    top, left, height, width = one.box
-    others = f", the largest of {one.regions}" if one.regions > 1 else ""
+def _caption(suspect: Suspect) -> str:
+    heading = f"{suspect.name} ({suspect.split}): quality {score(suspect.quality)}."
+    if suspect.box is None or suspect.sureness is None:
+        return f"{heading} No region of which the model is sure."
+    top, left, height, width = suspect.box
+    sure, share = percent(suspect.sureness, 0), percent(suspect.share)
+    others = f", the largest of {suspect.regions}" if suspect.regions > 1 else ""
     return (
-        f"{told} The mask says {one.labelled}, the model {one.predicted} with {percent(one.sureness, 0)}"
-        f", on {percent(one.share)} of the picture (framed: {width} x {height} px from row {top}, "
-        f"column {left}{others})."
+        f"{heading} The mask says {suspect.labelled}, the model {suspect.predicted} with {sure}, on "
+        f"{share} of the picture (framed: {width} x {height} px from row {top}, column {left}{others})."
     )
 
 
@@ -101,7 +101,7 @@ def _displayed(data: bytes, seen: Input, params: ReportParams) -> np.ndarray:
 
 
 def _drawn(image: np.ndarray, judgement: Judgement, table: ClassTable) -> grids.Figure:
-    """Draw a suspect: shrunk, and the largest region as it is."""
+    """Draw a suspect: picture, mask and prediction shrunk, and the largest region at full resolution."""
     regions = judgement.regions()
     factor = factor_for((image.shape[0], image.shape[1]))
     masks = rarest_of(
@@ -132,7 +132,7 @@ def _framed(picture: np.ndarray, region: Region, factor: int) -> np.ndarray:
 
 
 def _outlined(image: np.ndarray, region: Region) -> np.ndarray:
-    """Cut a region and its surroundings out of a picture, at most `LONGEST` pixels wide; outline it."""
+    """Cut a region and its surroundings out of a picture and outline it; shrink it where it is large."""
     rows, columns = (
         _widened(part, limit) for part, limit in zip(region.place, image.shape[:2], strict=True)
     )
@@ -147,7 +147,7 @@ def _outlined(image: np.ndarray, region: Region) -> np.ndarray:
 
 
 def _widened(part: slice, limit: int) -> slice:
-    """Return a range with its surroundings, within 0 and `limit`."""
+    """Return a range with its margin, within 0 and `limit`."""
     length = part.stop - part.start
     more = max(round(_AROUND * length), (_LEAST - length) // 2)
     return slice(max(part.start - more, 0), min(part.stop + more, limit))

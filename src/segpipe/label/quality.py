@@ -2,7 +2,7 @@
 
 Lad and Mueller, "Estimating label quality and errors in semantic segmentation data via any model"
 (https://arxiv.org/abs/2307.05080): a mask is as good as the probabilities that the model gives to its
-labels, the lowest of which count most (a soft minimum). Probabilities should be calibrated.
+labels; the lowest ones count most (a soft minimum). Probabilities should be calibrated.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from scipy import ndimage
 from segpipe.common.classes import IGNORE
 
 TEMPERATURE = 0.1
-"""Of the soft minimum; the paper's value."""
+"""Temperature of the soft minimum; the paper's value."""
 SURE = 0.9
 """The probability from which the model counts as sure of another class."""
 SMALLEST = 25
@@ -27,23 +27,23 @@ class Judgement:
     """What a model says of a picture and its mask; arrays [height, width]."""
 
     mask: np.ndarray  # class indices, uint8; 255 is ignored
-    given: np.ndarray  # the probability of the mask's class, float32
+    label_probability: np.ndarray  # the probability of the mask's class, float32
     best: np.ndarray  # the most probable class, uint8
     sureness: np.ndarray  # its probability, float32
 
     @classmethod
     def empty(cls, mask: np.ndarray) -> "Judgement":
-        """Return a judgement that no probability has come to yet."""
+        """Return a judgement before its first probabilities."""
         zeros = [np.zeros(mask.shape, kind) for kind in (np.float32, np.uint8, np.float32)]
         return cls(mask, *zeros)
 
     def add(self, rows: slice, channels: Iterable[np.ndarray]) -> None:
-        """Take the probabilities of some rows, float32 [rows, width], class after class."""
-        mask, given, best, sureness = (
-            part[rows] for part in (self.mask, self.given, self.best, self.sureness)
+        """Add the probabilities of some rows, float32 [rows, width], class after class."""
+        mask, label_probability, best, sureness = (
+            array[rows] for array in (self.mask, self.label_probability, self.best, self.sureness)
         )
         for index, channel in enumerate(channels):
-            np.copyto(given, channel, where=mask == index)
+            np.copyto(label_probability, channel, where=mask == index)
             np.copyto(best, np.uint8(index), where=channel > sureness)
             np.maximum(sureness, channel, out=sureness)
 
@@ -56,7 +56,7 @@ class Judgement:
         rows = max(1, _STRIP // self.mask.shape[1])
         for top in range(0, len(self.mask), rows):
             strip = slice(top, top + rows)
-            p = self.given[strip][self.mask[strip] != IGNORE].astype(np.float64)
+            p = self.label_probability[strip][self.mask[strip] != IGNORE].astype(np.float64)
             weight = np.exp(-p / TEMPERATURE)  # the constant factor is left out
             weighted += float(weight @ p)
             weights += float(weight.sum())
@@ -67,7 +67,7 @@ class Judgement:
         doubted = (self.best != self.mask) & (self.mask != IGNORE) & (self.sureness >= SURE)
         parts, _ = ndimage.label(doubted)
         sizes = np.bincount(parts.ravel())
-        found = []
+        regions = []
         for number, place in enumerate(ndimage.find_objects(parts), 1):
             if sizes[number] >= SMALLEST:
                 inside = parts[place] == number
@@ -75,8 +75,8 @@ class Judgement:
                     int(np.bincount(whole[place][inside]).argmax()) for whole in (self.mask, self.best)
                 )
                 sure = float(self.sureness[place][inside].mean())
-                found.append(Region(inside, place, labelled, predicted, sure))
-        return sorted(found, key=lambda region: -region.pixels)
+                regions.append(Region(inside, place, labelled, predicted, sure))
+        return sorted(regions, key=lambda region: -region.pixels)
 
 
 @dataclass(frozen=True)

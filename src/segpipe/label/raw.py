@@ -1,4 +1,4 @@
-"""Which pictures data/raw has too."""
+"""Which pictures of a pool data/raw has already."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +15,8 @@ from segpipe.fetch.sample import BadSampleError
 from segpipe.predict.inputs import Source
 
 
-def labelled(sources: Sequence[Source], bands: Bands) -> set[Source] | None:
-    """Return the pictures that data/raw has too, pixel by pixel; None where there is no data/raw.
+def already_labelled(sources: Sequence[Source], bands: Bands) -> set[Source] | None:
+    """Return the pictures that data/raw has with equal pixels; None where there is no data/raw.
 
     Only pictures of equal perceptual hash are compared. A flat picture has none, and is not found.
     """
@@ -27,14 +27,14 @@ def labelled(sources: Sequence[Source], bands: Bands) -> set[Source] | None:
         if entry.hash:
             names.setdefault(entry.hash, set()).add(entry.name)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        hashes = in_order(lambda one: pool.submit(_hash, one, bands), sources, 64)
+        hashes = in_order(lambda source: pool.submit(_hash, source, bands), sources, 64)
         shown = track(hashes, "Comparing with data/raw", total=len(sources))
-        alike = {source: found for source, found in zip(sources, shown, strict=True) if found in names}
+        alike = {source: value for source, value in zip(sources, shown, strict=True) if value in names}
     if not alike:
         return set()
     # data/raw has the chosen bands alone.
     own: Bands = "rgb" if bands == "rgb" else (*range(1, len(bands) + 1),)
-    wanted = set[str]().union(*(names[found] for found in alike.values()))
+    wanted = set[str]().union(*(names[value] for value in alike.values()))
     digests = {
         decode_picture(sample["image"], sample["name"].decode(), own).digest
         for sample in read_named(wanted, "Reading data/raw")

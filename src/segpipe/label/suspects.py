@@ -17,17 +17,17 @@ from segpipe.label.judges import Judge
 from segpipe.label.quality import Judgement
 
 Judged = tuple[dict[str, Any], Judgement]
-"""A sample of data/raw, and what a model says of it."""
+"""A sample of data/raw, and the judgement of its mask."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A picture, and how likely its mask is right."""
+    """A picture whose mask may be wrong."""
 
     name: str
     split: str
     quality: float  # 0..1, see `quality.Judgement.quality`
-    regions: int  # that the model is sure are another class
+    regions: int  # of which the model is sure that they are another class
     labelled: str | None  # class of the largest of them in the mask
     predicted: str | None  # and in the prediction
     share: float  # of the picture's pixels in the largest region
@@ -38,9 +38,10 @@ class Suspect:
 def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
     """Judge all samples that a judge was not trained on.
 
-    Return them by rising quality, and the names of those without a pixel that counts.
+    Returns:
+        The suspects by rising quality, and the names of samples whose pixels are all ignored.
     """
-    found, empty = [], []
+    suspects, empty = [], []
     for judge in judges:
         names = judge.predictor.classes.names
         for sample, judgement in judged(judge, judge.splits, "Judging"):
@@ -48,8 +49,8 @@ def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
             if (quality := judgement.quality()) is None:
                 empty.append(name)
             else:
-                found.append(_suspect(name, judge.splits[name], quality, judgement, names))
-    return sorted(found, key=lambda one: (one.quality, one.name)), empty
+                suspects.append(_suspect(name, judge.splits[name], quality, judgement, names))
+    return sorted(suspects, key=lambda suspect: (suspect.quality, suspect.name)), empty
 
 
 def _suspect(name: str, split: str, quality: float, judgement: Judgement, names: list[str]) -> Suspect:
@@ -67,23 +68,27 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
     """Return a row a picture, in the order given."""
     edges = ("top", "left", "height", "width")
     rows = []
-    for one in suspects:
-        columns = {key: value for key, value in vars(one).items() if key != "box"}
-        rows.append(columns | dict(zip(edges, one.box or (None,) * 4, strict=True)))
-    names = [one.name for one in dataclasses.fields(Suspect) if one.name != "box"]
+    for suspect in suspects:
+        columns = {key: value for key, value in vars(suspect).items() if key != "box"}
+        rows.append(columns | dict(zip(edges, suspect.box or (None,) * 4, strict=True)))
+    names = [field.name for field in dataclasses.fields(Suspect) if field.name != "box"]
     frame = pd.DataFrame(rows, columns=[*names, *edges]).round({"quality": 4, "share": 6, "sureness": 4})
     return frame.astype(dict.fromkeys(edges, "Int64"))
 
 
 def judged(judge: Judge, names: Collection[str], doing: str) -> Iterator[Judged]:
-    """Yield the samples of these names, with their judgements."""
+    """Yield the samples of data/raw with these names, and the judgement of each mask, at its own size.
+
+    A sample has `name`, `image` and `mask`, bytes all; `doing` is the title of the progress bar. Raises
+    UserError where the model predicts NaN or infinity.
+    """
     network = judge.predictor.with_views(False, [1.0])
-    found = read_named(names, doing)
+    samples = read_named(names, doing)
     if judge.predictor.input.tiles:
-        for sample in found:
+        for sample in samples:
             yield sample, _in_tiles(judge, network, sample)
         return
-    while batch := list(islice(found, judge.predictor.batch_size)):
+    while batch := list(islice(samples, judge.predictor.batch_size)):
         masks = [decode_png(sample["mask"]) for sample in batch]
         images = [_seen(judge, sample, mask) for sample, mask in zip(batch, masks, strict=True)]
         for sample, mask, logits in zip(batch, masks, network(np.stack(images)), strict=True):

@@ -1,4 +1,4 @@
-"""How little a model is sure of a picture, and what the picture looks like to its encoder."""
+"""How uncertain a model is about a picture, and the features that its encoder sees in it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,22 +10,22 @@ import keras
 import numpy as np
 
 from segpipe.common.parallel import in_order, usable_cores
-from segpipe.evaluate.masks import log_softmax
+from segpipe.evaluate.masks import log_softmax, require_finite
 from segpipe.fetch.sample import BadSampleError, Problem
-from segpipe.model.observed import observed
+from segpipe.model.picture_traits import with_features
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import Source
-from segpipe.predict.predictor import Predictor, require_finite
+from segpipe.predict.predictor import Predictor
 from segpipe.preprocess.resize import content_box
 from segpipe.preprocess.tiles import starts, window
 
 Kind = Literal["entropy", "disagreement"]
 
 
-class Look(NamedTuple):
-    """What a model makes of a picture."""
+class Uncertainty(NamedTuple):
+    """How uncertain a model is about a picture."""
 
-    uncertainty: float  # the mean over its pixels, nats
+    mean: float  # over its pixels, nats
     features: np.ndarray  # float32 [channels], of length 1
     remark: str  # why the model may not know such pictures
 
@@ -45,15 +45,15 @@ class _Judged(NamedTuple):
     remark: str
 
 
-def looks(
+def uncertainties(
     predictor: Predictor, sources: Iterable[Source], kind: Kind
-) -> Iterator[tuple[Source, Look | Problem]]:
-    """Yield what the model makes of each picture, in their order, or why it cannot be read.
+) -> Iterator[tuple[Source, Uncertainty | Problem]]:
+    """Yield how uncertain the model is about each picture, in order, or why it cannot be read.
 
     The features are the mean of the encoder's last output. A model of tiles sees all tiles of a picture.
     Raises UserError where the model predicts NaN or infinity.
     """
-    judge = _judge(predictor.network, UNCERTAINTIES[kind])
+    judge = _judge(predictor.network, kind)
     pool = ThreadPoolExecutor(usable_cores())
 
     def read(source: Source) -> tuple[Source, Seen | Problem]:
@@ -64,8 +64,8 @@ def looks(
 
     try:
         ahead = 0 if predictor.input.tiles else 2 * predictor.batch_size
-        seen = in_order(lambda one: pool.submit(read, one), sources, ahead)
-        pieces = ((source, piece) for source, one in seen for piece in _pieces(predictor, one))
+        seen = in_order(lambda source: pool.submit(read, source), sources, ahead)
+        pieces = ((source, piece) for source, result in seen for piece in _pieces(predictor, result))
         judged = _in_batches(pieces, judge, predictor.batch_size)
         for source, parts in groupby(judged, itemgetter(0)):
             yield source, _together([part for _, part in parts])
@@ -73,50 +73,46 @@ def looks(
         pool.shutdown(cancel_futures=True)
 
 
-def entropy(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Return the entropy of the probabilities of each pixel, float32 [n, height, width], nats."""
-    return _entropy(log_softmax(network(images)))
+def entropy(log_probabilities: np.ndarray) -> np.ndarray:
+    """Return the entropy of the probabilities of each pixel, in nats.
+
+    Takes float32 [n, height, width, classes], returns [n, height, width].
+    """
+    return -(np.exp(log_probabilities) * log_probabilities).sum(-1)
 
 
-def disagreement(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Return how far the predictions for images and for their mirror images differ, likewise.
+def divergence(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return how far two predictions of each pixel differ; arrays as for `entropy`.
 
     It is the Jensen-Shannon divergence: the entropy of the mean, less the mean of the entropies.
     """
-    one = log_softmax(network(images))
-    other = log_softmax(network(images[:, :, ::-1]))[:, :, ::-1]
     mean = np.logaddexp(one, other) - np.log(np.float32(2))
-    return _entropy(mean) - (_entropy(one) + _entropy(other)) / 2
+    return entropy(mean) - (entropy(one) + entropy(other)) / 2
 
 
-UNCERTAINTIES = {"entropy": entropy, "disagreement": disagreement}
-
-
-def _entropy(logarithms: np.ndarray) -> np.ndarray:
-    return -(np.exp(logarithms) * logarithms).sum(-1)
-
-
-def _judge(network: keras.Model, uncertainty: Callable) -> Callable[[list[Piece]], list[_Judged]]:
-    both = observed(network)
+def _judge(network: keras.Model, kind: Kind) -> Callable[[list[Piece]], list[_Judged]]:
+    both = with_features(network)
 
     def judge(pieces: list[Piece]) -> list[_Judged]:
-        features: list[np.ndarray] = []
-
-        def logits(images: np.ndarray) -> np.ndarray:
-            found, pooled = both.predict_on_batch(images)
-            features.append(pooled)
-            return require_finite(found)
-
-        maps = uncertainty(logits, np.stack([piece.pixels for piece in pieces]))
-        rows = zip(pieces, maps, features[0], strict=True)
-        inside = [(piece, found[piece.within], pooled) for piece, found, pooled in rows]
-        return [_Judged(float(m.sum()), m.size, pooled, p.remark) for p, m, pooled in inside]
+        images = np.stack([piece.pixels for piece in pieces])
+        logits, features = both.predict_on_batch(images)
+        plain = log_softmax(require_finite(logits))
+        if kind == "entropy":
+            maps = entropy(plain)
+        else:
+            logits, _ = both.predict_on_batch(images[:, :, ::-1])
+            maps = divergence(plain, log_softmax(require_finite(logits))[:, :, ::-1])
+        cropped = [values[piece.within] for piece, values in zip(pieces, maps, strict=True)]
+        return [
+            _Judged(float(values.sum()), values.size, pooled, piece.remark)
+            for piece, values, pooled in zip(pieces, cropped, features, strict=True)
+        ]
 
     return judge
 
 
 def _pieces(predictor: Predictor, seen: Seen | Problem) -> Iterator[Piece | Problem]:
-    """Yield what the network sees of a picture: all of it, or its tiles."""
+    """Yield the pieces of a picture that the network sees: all of it, or its tiles."""
     if isinstance(seen, Problem):
         yield seen
     elif predictor.input.tiles:
@@ -137,17 +133,17 @@ def _in_batches(
 ) -> Iterator[tuple[Source, _Judged | Problem]]:
     stream = iter(pieces)
     while batch := list(islice(stream, size)):
-        good = [one for _, one in batch if isinstance(one, Piece)]
-        judged = iter(judge(good) if good else [])
+        readable = [piece for _, piece in batch if isinstance(piece, Piece)]
+        judged = iter(judge(readable) if readable else [])
         yield from ((source, next(judged) if isinstance(p, Piece) else p) for source, p in batch)
 
 
-def _together(parts: list[_Judged | Problem]) -> Look | Problem:
-    """Return the look at a picture from those at its pieces."""
+def _together(parts: list[_Judged | Problem]) -> Uncertainty | Problem:
+    """Return the uncertainty about a picture from those about its pieces."""
     judged = [part for part in parts if isinstance(part, _Judged)]
     if len(judged) < len(parts):
         return next(part for part in parts if isinstance(part, Problem))
-    uncertainty = sum(part.total for part in judged) / sum(part.pixels for part in judged)
+    mean = sum(part.total for part in judged) / sum(part.pixels for part in judged)
     features = np.stack([part.features for part in judged]).mean(0, np.float64)
     length = float(np.linalg.norm(features)) or 1.0
-    return Look(uncertainty, (features / length).astype(np.float32), judged[0].remark)
+    return Uncertainty(mean, (features / length).astype(np.float32), judged[0].remark)

@@ -67,13 +67,13 @@ def _of_keras(
 def strides(network: keras.Model) -> dict[str, int]:
     """Return the stride of each layer whose output is [batch, H / stride, W / stride, C]."""
     height, width = network.input_shape[1:3]
-    found = {}
+    by_name = {}
     for operation in network.operations:
         shape = operation.output.shape
         stride = height // shape[1]
         if len(shape) == 4 and (stride * shape[1], stride * shape[2]) == (height, width):
-            found[operation.name] = stride
-    return found
+            by_name[operation.name] = stride
+    return by_name
 
 
 def tap(network: keras.Model, layers: Sequence[str]) -> keras.Model:
@@ -83,29 +83,29 @@ def tap(network: keras.Model, layers: Sequence[str]) -> keras.Model:
         UserError: a layer does not exist, or the strides are not the network's finest (2, ConvNeXt's 4),
             twice that, and so on; the message lists layers that fit.
     """
-    found = strides(network)
-    expected = min(stride for stride in found.values() if stride > 1)
+    by_name = strides(network)
+    expected = min(stride for stride in by_name.values() if stride > 1)
     for position, name in enumerate(layers, 1):
-        if found.get(name) != expected:
-            raise UserError(_misfit(found, name, position, expected))
+        if by_name.get(name) != expected:
+            raise UserError(_misfit(by_name, name, position, expected))
         expected *= 2
     outputs = {operation.name: operation.output for operation in network.operations}
     return keras.Model(network.input, [outputs[name] for name in layers], name="encoder")
 
 
 def depths(encoder: keras.Model) -> dict[str, int]:
-    """Return how many resolutions lie between each variable and the decoder, by the variable's path.
+    """Return the depth of each variable in the encoder, in resolutions, by the variable's path.
 
     1 for the coarsest stage, up to `len(encoder.outputs)` for the finest.
     """
     resolutions = len(encoder.outputs)
     tapped = {output._keras_history.operation.name for output in encoder.outputs}
-    found, passed = {}, 0
+    by_path, passed = {}, 0
     for operation in encoder.operations:
         for variable in getattr(operation, "variables", ()):
-            found[variable.path] = resolutions - min(passed, resolutions - 1)
+            by_path[variable.path] = resolutions - min(passed, resolutions - 1)
         passed += operation.name in tapped
-    return found
+    return by_path
 
 
 def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> None:
@@ -113,8 +113,8 @@ def set_trainable(encoder: keras.Model, trainable: bool, pretrained: bool) -> No
 
     BatchNorm layers of a pretrained encoder stay in inference mode either way: their statistics of a
     million pictures are better than those of a batch. Each is frozen by itself, because in Keras 3 a
-    layer called with `training=False` still updates its statistics in `fit`. A frozen encoder's dropout
-    is turned off, since it has nothing to regularise, until the encoder is trained.
+    layer called with `training=False` still updates its statistics in `fit`. Dropout of a frozen encoder
+    is turned off, since it has nothing to regularise.
     """
     encoder.trainable = trainable
     for layer in encoder.layers:
@@ -136,10 +136,10 @@ def for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     numbers take the channels in turn, scaled so that the outputs keep their size, as in timm and
     segmentation_models.pytorch.
     """
-    given = kernel.shape[2]
+    inputs = kernel.shape[2]
     if channels == 1:
         return kernel.sum(2, keepdims=True)
-    return kernel[:, :, [channel % given for channel in range(channels)]] * (given / channels)
+    return kernel[:, :, [channel % inputs for channel in range(channels)]] * (inputs / channels)
 
 
 def _replace_numbered_names(network: keras.Model) -> None:
@@ -157,13 +157,13 @@ def _replace_numbered_names(network: keras.Model) -> None:
         makers[id(operation.output)] = operation.name
 
 
-def _misfit(found: dict[str, int], name: str, position: int, expected: int) -> str:
-    fitting = [layer for layer, stride in found.items() if stride == expected]
+def _misfit(by_name: dict[str, int], name: str, position: int, expected: int) -> str:
+    fitting = [layer for layer, stride in by_name.items() if stride == expected]
     missing = f"does not exist{did_you_mean(name, fitting)}"
-    problem = f"has stride {found[name]}" if name in found else missing
+    problem = f"has stride {by_name[name]}" if name in by_name else missing
     shown = fitting[-_LISTED:]
-    some = f" (the last {len(shown)} of {len(fitting)}; `segpipe model --layers` lists all)"
+    rest = f" (the last {len(shown)} of {len(fitting)}; `segpipe model --layers` lists all)"
     return (
         f"model.encoder.layers: {name} {problem}; expected a layer of stride "
-        f"{expected} as number {position}: {', '.join(shown)}{some if len(shown) < len(fitting) else ''}"
+        f"{expected} as number {position}: {', '.join(shown)}{rest if len(shown) < len(fitting) else ''}"
     )

@@ -4,7 +4,8 @@ To add a decoder, add a row, and its name to `DecoderParams`. Most are a pair of
 `_stepwise` joins. `step` doubles the resolution of a tensor [batch, h, w, C] and joins the skip
 connection of that resolution, where the encoder has one. `head` doubles it the last time and returns the
 logits, in float32 under any policy: softmax and loss need the precision. Names of the head's layers
-begin with `HEAD`. A third function, `context`, may come before the first step: it adds what is far away.
+begin with `HEAD`. A third function, `context`, may come before the first step: it adds information from
+far away.
 
 No layer depends on the size of its input: test-time augmentation takes the layers to other sizes. The
 last layer with weights, and all after it, are linear: `unet.divide_logits` relies on that.
@@ -73,7 +74,7 @@ def normalization(params: DecoderParams) -> Norm:
 
 
 def _stepwise(step: Step, head: Head, context: Context | None = None) -> Decoder:
-    """Return the decoder that goes from the encoder's last output up, a step a doubling."""
+    """Return a decoder that doubles the resolution step by step, from the encoder's last output on."""
 
     def draw(maps: Sequence[Tensor | None], filters: Sequence[int], classes: int, norm: Norm) -> Tensor:
         *skips, x = maps
@@ -187,16 +188,16 @@ def _large_kernel_context(x: Tensor, filters: int, norm: Norm) -> Tensor:
 def _zero(x: Tensor, filters: int, name: str) -> Tensor:
     """Apply a convolution of 1 x 1 whose kernel begins as zero.
 
-    So the sum that it belongs to begins as the identity: https://arxiv.org/abs/1901.09321.
+    Thus its sum begins as the identity: https://arxiv.org/abs/1901.09321.
     """
     return layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="zeros", name=name)(x)
 
 
 def _sum_relu(*summands: Tensor) -> Tensor:
-    """Add tensors, and one of [batch, 1, 1, C] at each place; apply ReLU.
+    """Add tensors and apply ReLU; a tensor of [batch, 1, 1, C] is added at each place.
 
-    In a batch of one image, a later BatchNorm subtracts what is the same at each place. ReLU makes it
-    differ from place to place.
+    In a batch of one image, a later BatchNorm would subtract a value that is the same at each place.
+    ReLU makes it differ from place to place.
     """
     return layers.ReLU(name="context_relu")(layers.Add(name="context_sum")(summands))
 
@@ -204,8 +205,8 @@ def _sum_relu(*summands: Tensor) -> Tensor:
 def _image_pooling(x: Tensor, filters: int) -> Tensor:
     """Return an average of the whole map, convolved, [batch, 1, 1, filters].
 
-    It is not normalized, as in LR-ASPP, https://arxiv.org/abs/1905.02244: in a batch of one image
-    BatchNorm would make a constant of it, and in one of two no more than a sign.
+    It is not normalized, as in LR-ASPP, https://arxiv.org/abs/1905.02244: BatchNorm would turn it into a
+    constant in a batch of one image, and into a sign in a batch of two.
     """
     x = layers.GlobalAveragePooling2D(keepdims=True, name="context_image_pool")(x)
     return layers.Conv2D(
@@ -216,9 +217,9 @@ def _image_pooling(x: Tensor, filters: int) -> Tensor:
 def _aspp(maps: Sequence[Tensor | None], filters: Sequence[int], classes: int, norm: Norm) -> Tensor:
     """Draw from an atrous spatial pyramid on a coarse map, and one skip connection of stride 4.
 
-    As in DeepLabV3+, https://arxiv.org/abs/1802.02611. That one dilates its encoder, so that its last
-    output has stride 16. Here the pyramid stands on the last output but one, joined with the last, which
-    is upsampled. There is no skip connection to a pyramid of stride 4 or less.
+    As in DeepLabV3+, https://arxiv.org/abs/1802.02611, which dilates its encoder, so that its last
+    output has stride 16. Here the pyramid takes the second-to-last output, joined with the upsampled
+    last one. A pyramid of stride 4 or less has no skip connection.
     """
     *finer, coarsest = maps
     width, stride = filters[0], 2 ** len(finer)
@@ -235,7 +236,7 @@ def _aspp(maps: Sequence[Tensor | None], filters: Sequence[int], classes: int, n
 def _atrous_pyramid(x: Tensor, filters: int, norm: Norm) -> Tensor:
     """Project a convolution of 1 x 1, separable ones of several rates, and the average of the map.
 
-    The average is projected by itself and added, which is the same as to enlarge and concatenate it.
+    The average is projected by itself and added. Enlarging and concatenating it would give the same.
     """
     parts = [_convolution(x, filters, 1, norm, "context", "_point")]
     for rate in _RATES:

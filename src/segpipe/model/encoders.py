@@ -30,7 +30,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Torch:
-    """What `checkpoint` must know to read PyTorch's weights of a network."""
+    """How PyTorch's weights of a network are laid out, for `pytorch_weights`."""
 
     blocks: tuple[int, ...]  # of each stage
     scaling: Scaling  # of the input that they were trained on
@@ -146,9 +146,9 @@ ENCODERS = {
 def input_channels(name: str, channels: int) -> int:
     """Return the channels of an encoder's input, for pictures with some number of bands.
 
-    It is that number, but for a single band and an encoder that scales red, green and blue differently:
-    it sees the band thrice, as the grey picture that it is. No kernel for one channel would do the same,
-    since the padding around a scaled picture is black in none of the three.
+    It is that number, except for a single band and an encoder that scales red, green and blue
+    differently: the band is repeated three times, as grey RGB. A kernel for one channel could not do the
+    same, since padding is not black in the scaling of any of the three.
     """
     return 3 if channels == 1 and ENCODERS[name].scaling.by_channel else channels
 

@@ -14,9 +14,9 @@ import numpy as np
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import read_json, replaces, sha256, write_json
 from segpipe.model.backbone import backbone, for_channels
-from segpipe.model.checkpoint import assign
 from segpipe.model.encoders import ENCODERS, input_channels
 from segpipe.model.params import EncoderParams, ModelParams
+from segpipe.model.pytorch_weights import load_state_dict
 from segpipe.model.safetensors_file import read_safetensors
 from segpipe.model.torch_file import read_torch
 from segpipe.model.warm_start import Init, open_init
@@ -40,7 +40,10 @@ class Backbone:
 
     @property
     def pretrained(self) -> bool:
-        """Whether there are weights from a training on other data; so it was for the model before."""
+        """Whether the encoder starts from weights trained on other data.
+
+        With `init`: whether that model's encoder did.
+        """
         return self.init.pretrained if self.init else self.weights is not None
 
     def architecture(self, size: tuple[int, int], channels: int = 3) -> keras.Model:
@@ -117,7 +120,7 @@ def _load(params: EncoderParams) -> keras.Model:
     network = backbone(params.name, _IMAGENET_SIZE, params.alpha)
     try:
         if path.suffix in _READERS:
-            _assign_pytorchs(network, params.name, path)
+            _load_pytorch(network, params.name, path)
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # Keras only warns of weights without a layer
@@ -130,12 +133,13 @@ def _load(params: EncoderParams) -> keras.Model:
     return network
 
 
-def _assign_pytorchs(network: keras.Model, name: str, path: Path) -> None:
+def _load_pytorch(network: keras.Model, name: str, path: Path) -> None:
     encoder = ENCODERS[name]
     if encoder.torch is None:
         readable = ", ".join(name for name, encoder in ENCODERS.items() if encoder.torch)
-        raise ValueError(f"PyTorch's are read for {readable}")
-    left_out = assign(network, encoder.scaling, encoder.torch, _READERS[path.suffix](path))
+        raise ValueError(f"weights of PyTorch can be read for {readable} only")
+    tensors = _READERS[path.suffix](path)
+    left_out = load_state_dict(network, encoder.scaling, encoder.torch, tensors)
     if left_out:
         print(f"note: {path}: left out the classifier, {' and '.join(left_out)}")
     if encoder.torch.note:

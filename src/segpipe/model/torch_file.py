@@ -1,7 +1,7 @@
 """PyTorch's checkpoints, read without PyTorch; nothing in a file can run.
 
-Only the format of before PyTorch 1.6 is read, because EfficientNet-Lite0 comes in it: a pickle of
-tensors, each of which names its storage, and behind it the storages. Source: `_legacy_save` in
+Only the format before PyTorch 1.6 is read, because EfficientNet-Lite0 comes in it: a pickle of tensors,
+which name their storages, and then the storages. Source: `_legacy_save` in
 https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 """
 

@@ -10,7 +10,7 @@ from segpipe.model.params import DecoderParams, EncoderParams, Freeze, ModelPara
 from segpipe.model.pretrained import Backbone
 
 GREY = "grey_as_rgb"
-"""The layer that shows a single band to an encoder thrice."""
+"""The layer that repeats a single band three times for an encoder of RGB."""
 
 
 def assemble(
@@ -62,18 +62,18 @@ def unet(
         scaling: from pixels of 0..255 to the encoder's input.
         params: the decoder, with one filter count for each doubling of the resolution up to stride 2.
         classes: number of classes N.
-        channels: number of bands C: those of the encoder's input, or one that it sees as grey RGB.
+        channels: number of bands C: those of the encoder's input, or one, repeated as grey RGB.
 
     Returns:
         A model from uint8 images [batch, H, W, C] in 0..255 to float32 logits [batch, H, W, N].
         Scaling is inside, so nothing outside can feed it wrongly. Source of the shape:
         https://arxiv.org/abs/1505.04597
     """
-    *size, seen = encoder.input_shape[1:]
+    *size, inputs = encoder.input_shape[1:]
     image = x = keras.Input((*size, channels), dtype="uint8", name="image")
-    if seen != channels:
-        x = layers.Concatenate(name=GREY)([image] * seen)
-    scaling = scaling.of(seen)
+    if inputs != channels:
+        x = layers.Concatenate(name=GREY)([image] * inputs)
+    scaling = scaling.of(inputs)
     maps = encoder(layers.Rescaling(scaling.scale, scaling.offset, name="scale")(x))
     finest_stride = encoder.input_shape[1] // encoder.outputs[0].shape[1]
     maps = [*([None] if finest_stride == 4 else []), *maps]

@@ -48,12 +48,12 @@ class Init:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a network took of a model, and what it did not."""
+class WarmStart:
+    """The weights that a network took of a saved model, and those that it did not."""
 
     init: Init
     layers: list[str]  # of the network, that took weights
-    others: list[str]  # of the network, that start as if there were no model
+    others: list[str]  # of the network, that took none
     adapted: str | None  # of `layers`: its kernel was made for another number of bands
     classes: list[str]  # that the head took
     new: list[str]  # classes that the model lacks
@@ -63,7 +63,7 @@ class Taken:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What the card of the new model says of it."""
+        """The entry in the card of the new model."""
         return {
             "sha256": self.init.digest,
             "layers": {"taken": len(self.layers), "of": len(self.layers) + len(self.others)},
@@ -106,7 +106,7 @@ def open_init(name: str, folder: Path = FOLDER) -> Init | None:
     return Init(path, sha256(path), read_card(path))
 
 
-def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, Any]) -> Taken:
+def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, Any]) -> WarmStart:
     """Give a network the weights of a saved model, as far as they fit.
 
     Args:
@@ -118,7 +118,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
     Raises:
         UserError: Keras cannot read the model, or under half of the network's variables fit.
     """
-    theirs, own = (dict(_weighted(one)) for one in (load_network(init.path, init.card), network))
+    theirs, own = dict(_weighted(load_network(init.path, init.card))), dict(_weighted(network))
     before, now = ClassTable.from_json(init.card).names, manifest.classes.names
     kept = [name for name in now if name in before]
     head = _head(own, theirs, [(now.index(name), before.index(name)) for name in kept])
@@ -137,7 +137,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
     seen, wanted = in_words(**read_bands(init.card)), in_words(manifest.bands, manifest.intensity)
     first = _first(own)
     taken_as_it_is = first not in values or values[first][0].shape == theirs[first].weights[0].shape
-    return Taken(
+    return WarmStart(
         init,
         layers=[name for name in own if name in values],
         others=[name for name in own if name not in values],
@@ -151,7 +151,7 @@ def take(network: keras.Model, init: Init, manifest: Manifest, model: dict[str, 
 
 
 def _weighted(network: keras.Model, within: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """Yield the layers with weights in their order, by a name such as `encoder/Conv1`."""
+    """Yield the layers with weights, in order, each with a name such as `encoder/Conv1`."""
     for layer in network.layers:
         if isinstance(layer, keras.Model):
             yield from _weighted(layer, f"{within}{layer.name}/")
@@ -164,40 +164,42 @@ def _body(own: Layers, theirs: Layers) -> Arrays:
 
     The first convolution's kernel is made for the network's number of bands.
     """
-    found: Arrays = {}
+    fitting: Arrays = {}
     for name in _shared(own, theirs):
         old, new = theirs[name].get_weights(), own[name].get_weights()
         if name == _first(own) and old[0].shape[2] != new[0].shape[2]:
             old[0] = for_channels(old[0], new[0].shape[2])
         if not name.startswith(HEAD) and [w.shape for w in old] == [w.shape for w in new]:
-            found[name] = old
-    return found
+            fitting[name] = old
+    return fitting
 
 
 def _head(own: Layers, theirs: Layers, pairs: list[tuple[int, int]]) -> Arrays:
-    """Return the head's weights by layer, the classes of `pairs` (its index, the model's) taken.
+    """Return the head's weights by layer, with those of the saved model for the classes in `pairs`.
+
+    `pairs` are class indices, the network's and the model's.
 
     Empty if there is no such class, or if the heads differ in more than their classes.
     """
     names = [name for name in own if name.startswith(HEAD)]
-    found: Arrays = {}
+    head: Arrays = {}
     for name in names if pairs and {*names} <= {*_shared(own, theirs)} else ():
-        found[name] = [np.array(weight) for weight in own[name].get_weights()]
-        for new, old in zip(found[name], theirs[name].get_weights(), strict=True):
+        head[name] = [np.array(weight) for weight in own[name].get_weights()]
+        for new, old in zip(head[name], theirs[name].get_weights(), strict=True):
             axis = _class_axis(own[name], new)
-            ours, given = np.moveaxis(new, axis, 0), np.moveaxis(old, axis, 0)
-            if ours.shape[1:] != given.shape[1:]:
+            target, source = np.moveaxis(new, axis, 0), np.moveaxis(old, axis, 0)  # views
+            if target.shape[1:] != source.shape[1:]:
                 return {}
-            for index, source in pairs:
-                ours[index] = given[source]  # a view of `new`
-    return found
+            for index, index_of_source in pairs:
+                target[index] = source[index_of_source]
+    return head
 
 
 def _shared(own: Layers, theirs: Layers) -> list[str]:
     """Return the layers that both networks have, of the same kind and with as many variables."""
 
-    def alike(one: keras.Layer, other: keras.Layer) -> bool:
-        return type(one) is type(other) and len(one.weights) == len(other.weights)
+    def alike(layer: keras.Layer, other: keras.Layer) -> bool:
+        return type(layer) is type(other) and len(layer.weights) == len(other.weights)
 
     return [name for name, layer in own.items() if name in theirs and alike(layer, theirs[name])]
 

@@ -11,22 +11,16 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.tokens import CommentToken
 
-from segpipe.common.files import write_text
 from segpipe.params.load import check_params, read_yaml
 
 _TEXT = "tag:yaml.org,2002:str"
 
 
-def write_params(path: Path, changes: Mapping[str, Any]) -> None:
-    """Set nested keys of a params file; comments, order and other keys stay.
-
-    Raises ParamsError where the params would be wrong, and leaves the file as it was.
-    """
-    write_text(path, changed_params(path, changes))
-
-
 def changed_params(path: Path, changes: Mapping[str, Any]) -> str:
-    """Return the text that `write_params` would write. Raises ParamsError where it would be wrong."""
+    """Return the text of a params file with nested keys set; comments, order and other keys stay.
+
+    Raises ParamsError where the params would be wrong.
+    """
     content = _yaml().load(path.read_text(encoding="utf-8"))
     _merge(content, changes)
     text = as_yaml(content)
@@ -55,11 +49,11 @@ _Representer.add_representer(str, _Representer.represent_text)
 
 
 def _yaml() -> YAML:
-    made = YAML()
-    made.Representer = _Representer
-    made.default_flow_style = False
-    made.width = 4096  # a long path stays on its line
-    return made
+    parser = YAML()
+    parser.Representer = _Representer
+    parser.default_flow_style = False
+    parser.width = 4096  # a long path stays on its line
+    return parser
 
 
 def _merge(into: CommentedMap, changes: Mapping[str, Any]) -> None:
@@ -71,7 +65,7 @@ def _merge(into: CommentedMap, changes: Mapping[str, Any]) -> None:
 
 
 def _replace(into: CommentedMap, key: str, value: Any) -> None:
-    """Replace a value; one on a line stays on one line, and the comment after it stays.
+    """Replace a value. One on a single line stays on one line, and the comment after it stays.
 
     ruamel.yaml attaches the comment after a value of several lines to the value's last scalar.
     """
@@ -86,19 +80,19 @@ def _replace(into: CommentedMap, key: str, value: Any) -> None:
 
 def _node(value: Any, old: Any) -> Any:
     """Return a value as ruamel.yaml has it; on one line if the old one is, unless that is None."""
-    made: CommentedSeq | CommentedMap
+    node: CommentedSeq | CommentedMap
     if isinstance(value, list):
-        item = old[-1] if isinstance(old, CommentedSeq) and old else None
-        made = CommentedSeq(_node(one, item) for one in value)
+        old_item = old[-1] if isinstance(old, CommentedSeq) and old else None
+        node = CommentedSeq(_node(item, old_item) for item in value)
     elif isinstance(value, Mapping):
-        made = CommentedMap({name: _node(one, None) for name, one in value.items()})
+        node = CommentedMap({name: _node(item, None) for name, item in value.items()})
     else:
         return value
-    if made and (old is None or _has_lines(old)):
-        made.fa.set_block_style()
+    if node and (old is None or _has_lines(old)):
+        node.fa.set_block_style()
     else:
-        made.fa.set_flow_style()
-    return made
+        node.fa.set_flow_style()
+    return node
 
 
 def _put_at_key(into: CommentedMap, key: str, comment: list) -> None:

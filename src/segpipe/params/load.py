@@ -1,4 +1,4 @@
-"""Load `params.yaml`: put the sections of the stages together, and check what must fit between them."""
+"""Load `params.yaml`: put the sections of the stages together, and check that they fit each other."""
 
 import re
 from pathlib import Path
@@ -31,15 +31,15 @@ _WORDS = {  # YAML's terms for Python's in pydantic's messages
 
 
 class DataParams(FetchParams, PreprocessParams):
-    """Where samples come from and what they become."""
+    """The source of samples, and how they are preprocessed."""
 
     @pydantic.model_validator(mode="after")
     def _ranges_fit(self) -> "DataParams":
-        seen = len(numbers(self.bands))
+        bands = len(numbers(self.bands))
         pairs = self.intensity if isinstance(self.intensity[0], tuple) else ()
-        if pairs and len(pairs) != seen:
+        if pairs and len(pairs) != bands:
             raise ValueError(
-                f"intensity has {len(pairs)} ranges, but the network sees {seen} (data.bands); "
+                f"intensity has {len(pairs)} ranges, but the network sees {bands} (data.bands); "
                 "give one range for all, or one for each"
             )
         return self
@@ -112,7 +112,7 @@ class Params(Section):
 class _Loader(yaml.SafeLoader):
     """Takes `on` and `no` for text, and `2e-05` for a number, as YAML 1.2 and so DVC do.
 
-    For PyYAML's own loader the first are booleans, and the last is text.
+    PyYAML's own loader takes the first two for booleans, and the last for text.
     """
 
 
@@ -128,7 +128,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(text: str) -> Any:
-    """Return what a text in YAML holds, with the booleans `true` and `false` alone."""
+    """Return the content of a text in YAML, whose only booleans are `true` and `false`."""
     return yaml.load(text, _Loader)
 
 
@@ -159,16 +159,16 @@ def check_params(content: Any, path: Path) -> Params:
 
 def _line(error: Any) -> str:
     """Describe an error of pydantic on one line: key, value, what is allowed."""
-    location, found = [str(part) for part in error["loc"]], error["input"]
+    location, value = [str(part) for part in error["loc"]], error["input"]
     key = ".".join(location)
-    if not location and found is None:
+    if not location and value is None:
         return f"empty; expected the sections {', '.join(_keys_at([]))}"
     if error["type"] == "extra_forbidden":
         allowed = _keys_at(location[:-1])
         hint = did_you_mean(location[-1], allowed)
         return f"{key}: unknown key{hint} (allowed here: {', '.join(allowed)})"
     if error["type"] == "model_type":
-        return f"{key} = {found!r}: a section, with the keys {', '.join(_keys_at(location))}"
+        return f"{key} = {value!r}: a section, with the keys {', '.join(_keys_at(location))}"
     if error["type"] == "missing":
         return f"{key}: missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -176,7 +176,7 @@ def _line(error: Any) -> str:
     for python, words in _WORDS.items():
         message = message.replace(python, words)
     where = key or "the file"
-    return f"{where}: {message}" if isinstance(found, dict | list) else f"{where} = {found!r}: {message}"
+    return f"{where}: {message}" if isinstance(value, dict | list) else f"{where} = {value!r}: {message}"
 
 
 def _keys_at(location: list[str]) -> list[str]:

@@ -1,13 +1,12 @@
 """Recipes, documented sets of params in `experiments/`, and the rows of the ablation.
 
-A recipe holds what differs from `params.yaml` as it is committed. A row changes some params of a recipe
-or of a row before it.
+A recipe holds the params that differ from `params.yaml` as committed. A row changes some params of a
+recipe or of an earlier row.
 """
 
 import json
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +15,9 @@ import pydantic
 import yaml
 from pydantic import Field, StringConstraints
 
+from segpipe.common import git
 from segpipe.common.errors import UserError
-from segpipe.common.fields import Section
+from segpipe.common.fields import Section, first_error
 from segpipe.common.nested import flat
 from segpipe.common.words import did_you_mean
 from segpipe.params.load import PARAMS_FILE, Params, read_yaml
@@ -45,7 +45,7 @@ KEYS = frozenset(_keys(Params))  # the dotted keys of all params
 
 
 class Row(Section):
-    """One experiment of the ablation: a recipe or a row before it, with some params changed."""
+    """One experiment of the ablation: a recipe or an earlier row, with some params changed."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
     label: str
@@ -83,9 +83,7 @@ def ablation(folder: Path = FOLDER) -> tuple[Part, ...]:
     try:
         return pydantic.TypeAdapter(tuple[Part, ...]).validate_python(content)
     except pydantic.ValidationError as error:
-        wrong = error.errors()[0]
-        where = "".join(f"{part}." for part in wrong["loc"])[:-1] or "the file"
-        raise UserError(f"{path}: {where}: {wrong['msg'][0].lower()}{wrong['msg'][1:]}") from None
+        raise UserError(f"{path}: {first_error(error)}") from None
 
 
 def settings(name: str, folder: Path = FOLDER) -> Settings:
@@ -110,14 +108,8 @@ def every(folder: Path = FOLDER) -> dict[str, Settings]:
 
 def committed(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """Return the content of a params file at Git's HEAD, or of the file itself where Git has none."""
-    command = ["git", "show", f"HEAD:./{path.name}"]
-    try:
-        text = subprocess.run(
-            command, cwd=path.parent, capture_output=True, encoding="utf-8", check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        text = path.read_text(encoding="utf-8")
-    return _parsed(text, path)
+    text = git.output("show", f"HEAD:./{path.name}", folder=path.parent)
+    return _parsed(path.read_text(encoding="utf-8") if text is None else text, path)
 
 
 def reset(chosen: Settings, folder: Path = FOLDER, path: Path = PARAMS_FILE) -> Settings:

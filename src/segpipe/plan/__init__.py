@@ -1,1 +1,1 @@
-"""What a run will take: the sizes of objects, the network's cost, and a plan for some minutes."""
+"""Plans a run: the sizes of objects, the network's cost, and params for some minutes."""

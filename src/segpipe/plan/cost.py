@@ -28,8 +28,8 @@ class Memory:
 
     weights: int
     trained: int  # the trained part of the weights
-    kept: int  # an image in training: outputs for the backward pass; the widest of a frozen encoder
-    widest: int  # an image in inference: skip connections, and a layer's largest inputs and outputs
+    kept: int  # per image in training: outputs for the backward pass; of a frozen encoder the widest
+    widest: int  # per image in inference: skip connections, and a layer's largest inputs and outputs
 
     def training(self, batch: int) -> int:
         """Add activations, weights, their gradients, and Adam's two moments of each."""
@@ -46,12 +46,12 @@ def parts(network: keras.Model) -> list[Part]:
     for operation in network.operations:
         if operation.name not in ("image", GREY, "scale"):
             groups.setdefault(_part(operation.name), []).append(operation)
-    found = []
+    parts = []
     for name, group in groups.items():
         _, height, width, channels = tree.flatten(group[-1].output)[-1].shape
         params = sum(count(getattr(operation, "weights", [])) for operation in group)
-        found.append(Part(name, (height, width), channels, params, sum(map(_macs, _leaves(group)))))
-    return found
+        parts.append(Part(name, (height, width), channels, params, sum(map(_macs, _leaves(group)))))
+    return parts
 
 
 def macs(network: keras.Model) -> int:
@@ -124,6 +124,6 @@ def _attention_macs(attention: keras.layers.MultiHeadAttention) -> int:
 
 
 def _bytes(tensors: object) -> int:
-    """Return the size of variables, or of tensors for one image: their batch axis is None."""
-    found = tree.flatten(tensors)
-    return sum(prod(filter(None, t.shape)) * int(re.sub(r"\D", "", t.dtype)) // 8 for t in found)
+    """Return the size of variables, or of tensors for one image, whose batch axis is None."""
+    flat = tree.flatten(tensors)
+    return sum(prod(filter(None, t.shape)) * int(re.sub(r"\D", "", t.dtype)) // 8 for t in flat)

@@ -1,4 +1,4 @@
-"""What a step of training and a validation take on this machine: the true ones, for some seconds."""
+"""Measures a real training step and a real validation on this machine, for some seconds."""
 
 import tempfile
 import time
@@ -17,16 +17,17 @@ from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble, freeze
 from segpipe.plan import cost
+from segpipe.plan.pieces import Pieces
 from segpipe.train import callbacks, resume
 from segpipe.train.engine import Engine
-from segpipe.train.loop import Work, compile_phase
+from segpipe.train.loop import TrainingSetup, compile_phase
 from segpipe.train.optimizer import phases
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import drawer
 from segpipe.train.samples import Arrays, preview_samples
 
 _STEPS, _SECONDS = 48, 15.0  # to measure, at most; the first of them are slow
-_FIRST = 3  # steps and batches that trace, fill queues and warm up
+_FIRST = 3  # the steps and batches that trace, fill queues and warm up
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Timing:
     """Seconds."""
 
     build: float  # of the network, before the first epoch
-    start: float  # of tracing and the first preview, more than the steps and batches they are part of
+    start: float  # tracing and the first preview, beyond the usual time of their steps and batches
     step: float
     sample: float  # of validation
     epoch: float  # at an epoch's end: a checkpoint and the previews
@@ -70,8 +71,7 @@ def measure(
     model: ModelParams,
     params: TrainParams,
     manifest: Manifest,
-    training: Arrays,
-    validation: Arrays,
+    pieces: Pieces,
     engine: Engine,
 ) -> tuple[Timing, cost.Memory]:
     """Build the network and train it a little; return what that takes, and the network's memory.
@@ -79,10 +79,13 @@ def measure(
     `manifest` says what the samples are; it needs no files.
     """
     begin = time.monotonic()
-    update = {"class_weights": "none", "steps_per_epoch": _STEPS * params.steps_per_execution}
+    update = {
+        "class_weights": "none", "sampling": "uniform",
+        "steps_per_epoch": _STEPS * params.steps_per_execution,
+    }  # fmt: skip
     params = params.model_copy(update=update)
     execution = params.batch_size * params.steps_per_execution  # samples that the clock sees as one
-    validation = _repeated(validation, 4 * _FIRST * execution)
+    training, validation = pieces.training, _repeated(pieces.validation, 4 * _FIRST * execution)
     inner = backbone.architecture(manifest.size, manifest.channels)
     network = assemble(backbone, inner, model, len(manifest.classes), manifest.channels)
     freeze(network, params.freeze)
@@ -91,57 +94,69 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         run = resume.Run(Path(folder))
         draw = drawer(shown, manifest.classes, Path(folder, "kept"), Path(folder, "previews"))
-        work = Work(
-            {}, manifest, training, validation, params, 0, engine, run, shown.images, draw, Path(folder)
-        )
+        setup = TrainingSetup(
+            identity={}, manifest=manifest, params=params, seed=0, training=training,
+            validation=validation, engine=engine, run=run, previewed=shown.images, preview=draw,
+            logs=Path(folder),
+        )  # fmt: skip
         encoder = network.get_layer("encoder")
-        compile_phase(learner, encoder, work, phases(params, encoder.trainable)[0])
+        compile_phase(learner, encoder, setup, phases(params, encoder.trainable)[0])
         built = time.monotonic() - begin
-        clock = _fit(learner, work)
+        clock = _fit(learner, setup)
         previews = callbacks.Previews(shown.images, len(shown.images), 1, draw)
-        previews.set_model(learner)
-        first, preview = (_seconds(lambda: previews.on_epoch_begin(0)) for _ in range(2))
-        saved = resume.Progress(best_weights=learner.get_weights())
-        checkpoint = _seconds(lambda: resume.save(run, saved, learner))
+        first, preview, checkpoint = _extras(learner, previews, run)
     step, batch = _typical(clock.steps), _typical(clock.batches)
-    beginning = clock.steps[_FIRST] - clock.steps[0] - _FIRST * step
-    later = clock.batches[1] - clock.batches[0] - batch
     drawn = preview / params.previews.every if params.previews.every else 0.0
-    start = max(beginning, 0) + max(later, 0) + first * bool(drawn)
+    start = _tracing(clock, step, batch) + first * bool(drawn)
     by_step = step / params.steps_per_execution
     return Timing(built, start, by_step, batch / execution, drawn + checkpoint), memory
 
 
-def _fit(learner: keras.Model, work: Work) -> _Clock:
+def _fit(learner: keras.Model, setup: TrainingSetup) -> _Clock:
     """Train for some steps and validate, as `loop.train` does."""
-    params, engine = work.params, work.engine
-    batches = engine.train_batches(
-        work.training, params.batch_size, range(work.steps), work.seed, params.augment, work.crop
-    )
+    params, engine = setup.params, setup.engine
+    batches = engine.train_batches(setup.training, range(setup.steps), setup.batching)
     with rich.progress.Progress() as bar:
         task = bar.add_task("Measuring steps", total=_STEPS)
         clock = _Clock(lambda: bar.advance(task))
         learner.fit(
-            batches, steps_per_epoch=work.steps, shuffle=False, verbose=0,
-            validation_data=engine.validation_batches(work.validation, params.batch_size),
+            batches, steps_per_epoch=setup.steps, shuffle=False, verbose=0,
+            validation_data=engine.validation_batches(setup.validation, params.batch_size),
             callbacks=[clock, *([callbacks.AveragedWeights()] if params.ema else [])],
         )  # fmt: skip
         bar.update(task, completed=_STEPS)
     return clock
 
 
+def _tracing(clock: _Clock, step: float, batch: float) -> float:
+    """Return the seconds of the first steps and of the first validated batch beyond their usual time."""
+    steps = clock.steps[_FIRST] - clock.steps[0] - _FIRST * step
+    validation = clock.batches[1] - clock.batches[0] - batch
+    return max(steps, 0) + max(validation, 0)
+
+
+def _extras(
+    learner: keras.Model, previews: callbacks.Previews, run: resume.Run
+) -> tuple[float, float, float]:
+    """Return the seconds of the first preview, of a later one and of a checkpoint."""
+    previews.set_model(learner)
+    first, later = (_seconds(lambda: previews.on_epoch_begin(0)) for _ in range(2))
+    progress = resume.Progress(best_weights=learner.get_weights())
+    return first, later, _seconds(lambda: resume.save(run, progress, learner))
+
+
 def _repeated(samples: Arrays, count: int) -> Arrays:
-    """Return so many samples, again and again the same."""
+    """Return `count` samples, repeating those that there are."""
     return samples.only([number % len(samples.names) for number in range(count)])
 
 
 def _typical(ends: list[float]) -> float:
-    """Return the mean time between two ends, without the first ones where there are more.
+    """Return the mean time between two ends; the first ones do not count where there are more.
 
-    On a busy machine the median is too low: a few steps take long, and a run has them too.
+    The median would be too low on a busy machine: a few steps take long, in a run as well.
     """
-    taken = np.diff(ends).tolist()
-    return fmean(taken[_FIRST:] or taken[-1:])
+    seconds = np.diff(ends).tolist()
+    return fmean(seconds[_FIRST:] or seconds[-1:])
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""The samples that training would see, cut from a few pictures, and how many there would be."""
+"""Training and validation samples cut from a few pictures, and an estimate of how many there will be."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ import numpy as np
 from segpipe.common.bands import Bands
 from segpipe.common.errors import UserError
 from segpipe.common.records import Tiles
-from segpipe.plan.look import Look
+from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.shape import Input, Size
+from segpipe.preprocess.record_maker import resize_sample
 from segpipe.preprocess.tiles import Cutter, Record, piece_starts, starts
-from segpipe.preprocess.write import resize_sample
 from segpipe.train.samples import Arrays
 
-_PIXELS = 1 << 26  # of the pictures that are cut
-_KEPT = 64  # samples to measure with
+_PIXELS = 1 << 26  # of the pictures that are cut, in all
+_KEPT = 64  # samples of a split to measure with
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,22 @@ class Pieces:
 
 
 def cut(
-    look: Look, chosen: Input, tiles: Tiles | None, bands: Bands, classes: int, batch: int
+    sampled: SampledPictures, chosen: Input, tiles: Tiles | None, bands: Bands, classes: int, batch: int
 ) -> Pieces:
-    """Make samples as preprocess would, a batch at least; `tiles` is given where pictures are cut.
+    """Make samples as preprocess would, a batch at least; `tiles` None leaves pictures whole.
 
-    Only the first pictures of the look are cut; the sizes of all say how many pieces there would be.
+    Only the first of the sampled pictures are cut; the sizes of all tell how many pieces there will be.
     """
-    cutter = Cutter(chosen.size, tiles, look.levels, None) if tiles else None
+    cutter = Cutter(chosen.size, tiles, sampled.levels, None) if tiles else None
     if cutter and tiles and tiles.keep_empty < 1:
-        cutter.empty = look.commonest
+        cutter.empty = sampled.commonest
     training, validation, held = list[dict](), list[dict](), np.zeros(classes, np.int64)
     total = pictures = pixels = 0
-    for sample, size in zip(look.samples, look.sizes, strict=True):
+    for sample, size in zip(sampled.samples, sampled.sizes, strict=True):
         if pictures and pixels + size[0] * size[1] > _PIXELS:
             break
         pixels, pictures = pixels + size[0] * size[1], pictures + 1
-        for record, counts in _records(sample, chosen, look, cutter):
+        for record, counts in _records(sample, chosen, sampled, cutter):
             training += [record] * (len(training) < _KEPT)
             held += counts[:classes] > 0
             total += 1
@@ -61,10 +61,11 @@ def cut(
             "ignored pixels or the commonest class; raise data.tiles.keep_empty"
         )
     left_out = cutter.left_out.total() if cutter else 0
-    a_picture = _pieces_a_picture(look.sizes, chosen, tiles) * total / (total + left_out)
+    pieces_each = _pieces_a_picture(sampled.sizes, chosen, tiles) * total / (total + left_out)
+    tiles_each = _tiles_a_picture(sampled.sizes, chosen)
     count = {
-        "train": max(round(look.pictures["train"] * a_picture), 1),
-        "val": max(round(look.pictures.get("val", 0) * _tiles_a_picture(look.sizes, chosen)), 1),
+        "train": max(round(sampled.pictures["train"] * pieces_each), 1),
+        "val": max(round(sampled.pictures.get("val", 0) * tiles_each), 1),
     }
     training = [*islice(cycle(training), max(len(training), batch))]
     piece = tiles.piece(chosen.size) if tiles else chosen.size
@@ -75,11 +76,13 @@ def cut(
     )  # fmt: skip
 
 
-def _records(sample: dict, chosen: Input, look: Look, cutter: Cutter | None) -> Iterator[Record]:
+def _records(
+    sample: dict, chosen: Input, sampled: SampledPictures, cutter: Cutter | None
+) -> Iterator[Record]:
     if cutter:
         yield from cutter.cut(cutter.decoded(sample, "train"))
         return
-    record = resize_sample(sample, chosen.size, chosen.resize, False, look.levels)
+    record = resize_sample(sample, chosen.size, chosen.resize, False, sampled.levels)
     yield record, np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
 
 
@@ -89,7 +92,7 @@ def _pieces_a_picture(sizes: Sequence[Size], chosen: Input, tiles: Tiles | None)
         return 1
     piece = tiles.piece(chosen.size)
     edges = (zip(tiles.scaled(size), chosen.size, piece, strict=True) for size in sizes)
-    return fmean(prod(len(piece_starts(*edge)) for edge in of_one) for of_one in edges)
+    return fmean(prod(len(piece_starts(*edge)) for edge in picture) for picture in edges)
 
 
 def _tiles_a_picture(sizes: Sequence[Size], chosen: Input) -> float:
@@ -102,6 +105,7 @@ def _tiles_a_picture(sizes: Sequence[Size], chosen: Input) -> float:
 
 
 def _arrays(records: Sequence[dict], size: Size, bands: Bands) -> Arrays:
-    images = [np.frombuffer(one["image"], np.uint8).reshape(*size, -1) for one in records]
-    masks = [np.frombuffer(one["mask"], np.uint8).reshape(size) for one in records]
-    return Arrays(np.stack(images), np.stack(masks), [one["name"].decode() for one in records], bands)
+    images = [np.frombuffer(record["image"], np.uint8).reshape(*size, -1) for record in records]
+    masks = [np.frombuffer(record["mask"], np.uint8).reshape(size) for record in records]
+    names = [record["name"].decode() for record in records]
+    return Arrays(np.stack(images), np.stack(masks), names, bands)

@@ -1,4 +1,4 @@
-"""The plan: the params that suit data, machine and minutes, each with its reason."""
+"""The plan: params that suit data, machine and minutes, each with its reason."""
 
 import dataclasses
 import math
@@ -10,20 +10,21 @@ from segpipe.common.classes import class_table
 from segpipe.common.devices import take_gpus
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json
+from segpipe.common.memory import available_memory
 from segpipe.common.quiet import quiet
 from segpipe.common.records import Manifest, Tiles
 from segpipe.evaluate.params import sizes
 from segpipe.model.pretrained import expected_backbone
 from segpipe.params.load import Params
 from segpipe.plan import rare, shape
-from segpipe.plan.look import Look
+from segpipe.plan.cost import Memory
 from segpipe.plan.measure import Timing, measure
 from segpipe.plan.memory import Need, needs
 from segpipe.plan.pieces import Pieces, cut
+from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.schedule import EPOCHS, VALIDATING, Schedule, fitting, has_room
 from segpipe.train.engine import current_engine
 from segpipe.train.mosaics import MOST_TILES
-from segpipe.train.samples import available_memory
 
 _FEW = 4  # passes over the samples
 _ENCODER = Path("data/encoder/encoder.json")
@@ -61,7 +62,19 @@ class Plan:
         return nested
 
 
-def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
+@dataclass(frozen=True)
+class _Draft:
+    """A proposed input, samples of that input, and what training on them takes."""
+
+    proposal: shape.Proposal
+    tiles: Tiles | None  # how pictures are cut, if they are
+    pieces: Pieces
+    batch: int
+    timing: Timing
+    network: Memory
+
+
+def plan(sampled: SampledPictures, params: Params, minutes: float, importing: float) -> Plan:
     """Plan a run of some minutes; `importing` is how many seconds the libraries take to start.
 
     Raises UserError where the minutes are too few, the params have a second phase, or the proposed input
@@ -69,79 +82,88 @@ def plan(look: Look, params: Params, minutes: float, importing: float) -> Plan:
     """
     if params.train.fine_tuning.epochs:
         raise UserError("a plan has one phase of training; set train.fine_tuning.epochs to 0")
-    data, names = params.data, [row.name for row in params.data.classes]
-    picture = shape.typical_size(look.sizes)
-    now = shape.Input(data.resize, data.image_size, data.tiles.scale)
-    found = shape.propose(look.thickness, picture, now)
-    _require_views(found.input, params)
-    multiple = params.train.steps_per_execution
-    tiles, pieces = _cut(look, found.input, params)
-    count = _count(pieces, params)
-    batch = _batch(params, count)
+    now = shape.Input(params.data.resize, params.data.image_size, params.data.tiles.scale)
+    proposal = shape.propose(sampled.thickness, shape.typical_size(sampled.sizes), now)
+    _require_views(proposal.input, params)
+    tiles, pieces = _cut(sampled, proposal.input, params)
+    batch = _batch(params, pieces)
     device = _device(params, batch)
-    loss = _lovasz_row(params, look)
-    timing, network = _measured(params, found.input, tiles, pieces, batch, loss.proposed)
-
-    def fits(times: float) -> bool:
-        predicted = _predicted(look, params, tiles, times * pieces.count["val"])
-        return has_room(minutes, timing, (times * count, predicted), batch, multiple)
-
-    if (better := shape.finer(found, look.thickness, picture, fits)) != found:
-        found = better
-        tiles, pieces = _cut(look, found.input, params)
-        count = _count(pieces, params)
-        if (larger := _batch(params, count)) != batch:
-            batch = larger
-            timing, network = _measured(params, found.input, tiles, pieces, batch, loss.proposed)
-    predicted = _predicted(look, params, tiles, pieces.count["val"])
-    schedule = fitting(minutes, timing, predicted, multiple, params.train.warmup_epochs)
+    loss = _lovasz_row(params, sampled)
+    measured = _measured(params, proposal.input, tiles, pieces, batch, loss.proposed)
+    draft = _Draft(proposal, tiles, pieces, batch, *measured)
+    draft = _refined(draft, sampled, params, minutes, loss.proposed)
+    validated = _validated(sampled, params, draft.tiles, draft.pieces.count["val"])
+    train = params.train
+    schedule = fitting(minutes, draft.timing, validated, train.steps_per_execution, train.warmup_epochs)
     rows = [
-        *_input_rows(now, found),
-        _sampling_row(params, pieces, look),
+        *_input_rows(now, draft.proposal),
+        _sampling_row(params, draft.pieces, sampled),
         loss,
-        Row("train.batch_size", params.train.batch_size, batch, _of_batch(params, batch, count, timing)),
-        *_schedule_rows(params, schedule, timing, pieces, batch, count),
+        _batch_row(params, draft),
+        *_schedule_rows(params, schedule, draft),
         _encoder(params),
     ]
-    batches = batch, params.evaluate.batch_size
-    needed = needs(
-        look, found.input, pieces, network, batches, len(names), params.train.in_memory,
-        available_memory(),
-    )  # fmt: skip
-    return Plan(rows, needed, schedule, importing + timing.build, device)
+    chosen, before = draft.proposal.input, importing + draft.timing.build
+    needed = needs(sampled, chosen, draft.pieces, draft.network, draft.batch, params, available_memory())
+    return Plan(rows, needed, schedule, before, device)
 
 
-def _cut(look: Look, chosen: shape.Input, params: Params) -> tuple[Tiles | None, Pieces]:
+def _refined(
+    draft: _Draft, sampled: SampledPictures, params: Params, minutes: float, lovasz: float
+) -> _Draft:
+    """Return a draft with tiles of a larger scale, where the minutes have room for their samples."""
+    count = _count(params, draft.pieces)
+
+    def fits(times: float) -> bool:
+        validated = _validated(sampled, params, draft.tiles, times * draft.pieces.count["val"])
+        samples = times * count, validated
+        return has_room(minutes, draft.timing, samples, draft.batch, params.train.steps_per_execution)
+
+    picture = shape.typical_size(sampled.sizes)
+    proposal = shape.finer(draft.proposal, sampled.thickness, picture, fits)
+    if proposal == draft.proposal:
+        return draft
+    tiles, pieces = _cut(sampled, proposal.input, params)
+    batch = _batch(params, pieces)
+    measured = draft.timing, draft.network
+    if batch != draft.batch:
+        measured = _measured(params, proposal.input, tiles, pieces, batch, lovasz)
+    return _Draft(proposal, tiles, pieces, batch, *measured)
+
+
+def _cut(sampled: SampledPictures, chosen: shape.Input, params: Params) -> tuple[Tiles | None, Pieces]:
     """Return how pictures are cut, if they are, and some samples."""
     data, tiles = params.data, None
     if chosen.resize == "tiles":
         tiles = dataclasses.replace(Tiles(**data.tiles.model_dump()), scale=chosen.scale)
-    return tiles, cut(look, chosen, tiles, data.bands, len(data.classes), params.train.batch_size)
+    return tiles, cut(sampled, chosen, tiles, data.bands, len(data.classes), params.train.batch_size)
 
 
-def _predicted(look: Look, params: Params, tiles: Tiles | None, validated: float) -> float:
-    """Return how many samples an epoch ends with: of validation and, for tiles, of previews."""
+def _validated(
+    sampled: SampledPictures, params: Params, tiles: Tiles | None, validation: float
+) -> float:
+    """Return how many samples are predicted at an epoch's end: validation and, for tiles, previews."""
     previews = params.train.previews
     if not tiles or not previews.every:
-        return validated
-    of_picture = min(validated / max(look.pictures.get("val", 0), 1), MOST_TILES)
-    return validated + of_picture * previews.samples / previews.every
+        return validation
+    tiles_each = min(validation / max(sampled.pictures.get("val", 0), 1), MOST_TILES)
+    return validation + tiles_each * previews.samples / previews.every
 
 
-def _count(pieces: Pieces, params: Params) -> int:
+def _count(params: Params, pieces: Pieces) -> int:
     """Return how many samples there are to train on."""
     return min(pieces.count["train"], params.train.samples or pieces.count["train"])
 
 
-def _batch(params: Params, count: int) -> int:
+def _batch(params: Params, pieces: Pieces) -> int:
     """Return the user's batch, or a smaller one where there are fewer samples.
 
-    Raises UserError where these do not go round the devices. Where their number is auto, it follows the
-    batch.
+    Raises UserError where there are fewer samples than devices. A number of devices that is auto adapts
+    to the batch.
     """
-    train, own = params.train, params.train.batch_size
-    if own <= count:
-        return own
+    train, count = params.train, _count(params, pieces)
+    if train.batch_size <= count:
+        return train.batch_size
     devices = math.prod(number for number in (train.devices, train.hosts) if number != "auto")
     if devices > count:
         raise UserError(
@@ -173,7 +195,7 @@ def _device(params: Params, batch: int) -> str:
 
 def _measured(
     params: Params, chosen: shape.Input, tiles: Tiles | None, pieces: Pieces, batch: int, lovasz: float
-) -> tuple[Timing, Any]:
+) -> tuple[Timing, Memory]:
     """Train a little; return timing and the network's memory."""
     data = params.data
     manifest = Manifest(
@@ -184,17 +206,17 @@ def _measured(
     epochs = max(EPOCHS, params.train.warmup_epochs)
     loss = params.train.loss.model_copy(update={"lovasz": lovasz})
     train = params.train.model_copy(update={"batch_size": batch, "epochs": epochs, "loss": loss})
-    arrays = pieces.training, pieces.validation
-    return measure(backbone, params.model, train, manifest, *arrays, current_engine())
+    return measure(backbone, params.model, train, manifest, pieces, current_engine())
 
 
-def _input_rows(now: shape.Input, found: shape.Proposal) -> list[Row]:
+def _input_rows(now: shape.Input, proposal: shape.Proposal) -> list[Row]:
+    chosen = proposal.input
     rows = [
-        Row("data.resize", now.resize, found.input.resize, found.resize),
-        Row("data.image_size", _edges(now.size), _edges(found.input.size), found.size),
+        Row("data.resize", now.resize, chosen.resize, proposal.resize),
+        Row("data.image_size", _edges(now.size), _edges(chosen.size), proposal.size),
     ]
-    if found.input.resize == "tiles":
-        rows.append(Row("data.tiles.scale", now.scale, found.input.scale, found.scale))
+    if chosen.resize == "tiles":
+        rows.append(Row("data.tiles.scale", now.scale, chosen.scale, proposal.scale))
     return rows
 
 
@@ -202,43 +224,45 @@ def _edges(size: shape.Size) -> int | list[int]:
     return size[0] if size[0] == size[1] else [*size]
 
 
-def _lovasz_row(params: Params, look: Look) -> Row:
-    """Propose whether small classes count as large ones; very rare ones count for nothing."""
-    total, now = sum(look.pixels.values()), params.train.loss
+def _lovasz_row(params: Params, sampled: SampledPictures) -> Row:
+    """Propose whether small classes count as much as large ones; very rare classes are left out."""
+    total, now = sum(sampled.pixels.values()), params.train.loss
     names = enumerate(row.name for row in params.data.classes)
-    covered = {name: look.pixels[n] / total for n, name in names if name in look.thickness}
+    covered = {name: sampled.pixels[n] / total for n, name in names if name in sampled.thickness}
     return Row("train.loss.lovasz", now.lovasz, *rare.lovasz(now, covered))
 
 
-def _sampling_row(params: Params, pieces: Pieces, look: Look) -> Row:
-    names = enumerate(row.name for row in params.data.classes)
-    now, held = params.train.sampling, {name: pieces.held[n] for n, name in names if n in look.pixels}
+def _sampling_row(params: Params, pieces: Pieces, sampled: SampledPictures) -> Row:
+    names, now = enumerate(row.name for row in params.data.classes), params.train.sampling
+    held = {name: pieces.held[n] for n, name in names if n in sampled.pixels}
     return Row("train.sampling", now, *rare.sampling(now, held))
 
 
-def _of_batch(params: Params, batch: int, count: int, timing: Timing) -> str:
-    if batch < params.train.batch_size:
-        return f"there are {count} training samples"
-    return f"a step of training takes {timing.step:.2g} s here"
+def _batch_row(params: Params, draft: _Draft) -> Row:
+    own = params.train.batch_size
+    if draft.batch < own:
+        reason = f"there are {_count(params, draft.pieces)} training samples"
+    else:
+        reason = f"a step of training takes {draft.timing.step:.2g} s here"
+    return Row("train.batch_size", own, draft.batch, reason)
 
 
-def _schedule_rows(
-    params: Params, found: Schedule, timing: Timing, pieces: Pieces, batch: int, count: int
-) -> list[Row]:
-    validation = timing.sample * pieces.count["val"]
-    if found.epochs < EPOCHS:
-        after_each = found.validating / found.epochs
+def _schedule_rows(params: Params, schedule: Schedule, draft: _Draft) -> list[Row]:
+    count, validation = _count(params, draft.pieces), draft.pieces.count["val"]
+    seconds = draft.timing.sample * validation
+    if schedule.epochs < EPOCHS:
+        after_each = schedule.validating / schedule.epochs
         why = (
             f"validation, previews and checkpoint take {after_each:.2g} s an epoch; those of more "
             f"epochs, over {100 * VALIDATING:.0f} % of the time"
         )
     else:
-        why = f"a validation of {pieces.count['val']} samples takes {validation:.2g} s"
-    passes = found.passes(batch, count)
+        why = f"a validation of {validation} samples takes {seconds:.2g} s"
+    passes = schedule.passes(draft.batch, count)
     few = "; give more minutes if you can" if passes < _FEW else ""
     rows = [
-        Row("train.epochs", params.train.epochs, found.epochs, why),
-        Row("train.steps_per_epoch", params.train.steps_per_epoch, found.steps,
+        Row("train.epochs", params.train.epochs, schedule.epochs, why),
+        Row("train.steps_per_epoch", params.train.steps_per_epoch, schedule.steps,
             f"fills the time: each of {count} samples is seen {passes:.2g} times{few}"),
     ]  # fmt: skip
     if params.train.max_minutes:

@@ -1,4 +1,4 @@
-"""How classes get seen that few samples hold, or that cover few pixels."""
+"""Params that make training see classes in few samples, or of few pixels."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ _SMALL = 0.01  # a mean over pixels hardly sees a class with a smaller share of 
 
 
 def sampling(now: Sampling, held: Mapping[str, float]) -> tuple[Sampling, str]:
-    """Return which samples to draw more often, and why.
+    """Return `train.sampling` and the reason.
 
-    `held` is the share of the samples that holds each class, of those that pictures hold.
+    `held` is the share of samples with each class, for the classes that pictures hold.
     """
     if not isinstance(now, str):
         return now, "your own weights"

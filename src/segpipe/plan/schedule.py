@@ -1,4 +1,4 @@
-"""How many epochs and steps fit into some minutes."""
+"""The epochs and steps that fit into some minutes."""
 
 import math
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from segpipe.common.errors import UserError
 from segpipe.plan.measure import Timing
 
 EPOCHS = 20
-_FEWEST = 3  # epochs, so that there is a choice of the best
+_FEWEST = 3  # epochs, so that a best one can be chosen
 _ROOMY = 6  # epochs, and passes over the samples, that leave room for more samples
-VALIDATING = 0.2  # share of the time that goes to validation, at most
+VALIDATING = 0.2  # the largest share of the time for validation
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Epochs, their steps, and the seconds that these take."""
+    """Epochs, their steps, and the seconds that they take."""
 
     epochs: int
     steps: int  # of an epoch
@@ -23,22 +23,22 @@ class Schedule:
     start: float
 
     def passes(self, batch: int, samples: float) -> float:
-        """How often each training sample is seen."""
+        """Return how often training sees each sample."""
         return self.epochs * self.steps * batch / samples
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """All seconds of training."""
         return self.start + self.training + self.validating
 
 
 def fitting(
     minutes: float, timing: Timing, samples: float, multiple: int = 1, least: int = 1
 ) -> Schedule:
-    """Return the epochs and steps that take some minutes, with so many samples to validate.
+    """Return the epochs and steps that take some minutes, if an epoch validates so many samples.
 
     Steps are a multiple of `multiple`; there are `least` epochs or more. Raises UserError where the
-    minutes are too few, or no number.
+    minutes are too few, or not finite.
     """
     if not math.isfinite(minutes):
         raise UserError(f"--minutes {minutes:g}: give a number of minutes")
@@ -63,7 +63,7 @@ def has_room(
     """Return whether so many training and validation samples leave time for enough passes and epochs."""
     training, validation = samples
     try:
-        found = fitting(minutes, timing, validation, multiple)
+        schedule = fitting(minutes, timing, validation, multiple)
     except UserError:
         return False
-    return found.epochs >= _ROOMY and found.passes(batch, training) >= _ROOMY
+    return schedule.epochs >= _ROOMY and schedule.passes(batch, training) >= _ROOMY

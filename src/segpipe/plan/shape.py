@@ -16,7 +16,7 @@ _EDGES = (128, 192, 256, 320)  # shorter edges of a stretched picture, pixels
 _LONGEST = 4096  # pixels: the longest edge that `data.image_size` may have
 _TILES = (128, 192, 256)  # edges of a tile
 _OBJECTS = 8  # a tile's edge is at least so many times the thickness of typical objects
-_FEWEST = 4  # a tile that is narrower shows parts of objects
+_FEWEST_OBJECTS = 4  # a tile that is narrower than so many shows parts of objects
 _SQUARE = 1.25  # pictures up to this ratio of their edges are stretched to a square
 
 Size = tuple[int, int]  # height and width, pixels
@@ -31,7 +31,7 @@ class Input:
     scale: float = 1.0  # used for tiles alone
 
     def factor(self, picture: Size) -> float:
-        """Return how much smaller, or larger, the network sees a picture, in the worse direction."""
+        """Return the factor between a picture and what the network sees, of the edge that loses most."""
         if self.resize == "tiles":
             return self.scale
         return min(edge / whole for edge, whole in zip(self.size, picture, strict=True))
@@ -39,7 +39,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An input, and why each part of it."""
+    """An input, and the reason for each of its params."""
 
     input: Input
     resize: str
@@ -53,7 +53,7 @@ def typical_size(sizes: Sequence[Size]) -> Size:
 
 
 def too_thin(thickness: Mapping[str, float], picture: Size, now: Input) -> tuple[str, float] | None:
-    """Return the thinnest class and its pixels at the network, where these are too few to learn."""
+    """Return the thinnest class and its pixels at the network if these are too few to learn it."""
     if not thickness:
         return None
     name = min(thickness, key=thickness.__getitem__)
@@ -65,14 +65,14 @@ def propose(thickness: Mapping[str, float], picture: Size, now: Input) -> Propos
     """Propose an input for classes of some thickness, thinnest first, in pictures of a typical size."""
     if not thickness:
         return Proposal(now, "no class could be measured", "as it is")
-    name, thin = min(thickness.items(), key=lambda one: one[1])
+    name, thin = min(thickness.items(), key=lambda item: item[1])
     measured = f"{name} is {thin:.3g} px thick in pictures of {extent(picture)}"
 
-    def said(chosen: Input) -> str:
+    def described(chosen: Input) -> str:
         return f"{measured}, and {thin * chosen.factor(picture):.2g} px at the network"
 
     if now.resize != "tiles" and not too_thin(thickness, picture, now):
-        return Proposal(now, said(now), "enough for the thinnest class")
+        return Proposal(now, described(now), "enough for the thinnest class")
     for edge in _EDGES:
         chosen = Input("stretch", _with_aspect(edge, picture))
         factor = chosen.factor(picture)
@@ -80,7 +80,7 @@ def propose(thickness: Mapping[str, float], picture: Size, now: Input) -> Propos
             break
         if thin * factor >= WANTED or factor >= 1:
             why = "the smallest that keeps it" if factor < 1 else "the pictures' own resolution"
-            return Proposal(chosen, said(chosen), why)
+            return Proposal(chosen, described(chosen), why)
     tiles, why = _tiles(thickness, picture, thin)
     largest = Input("stretch", _with_aspect(_EDGES[-1], picture)).factor(picture)
     squeezed = f"{measured}; stretched to {_EDGES[-1]} px it would be {thin * largest:.2g} px"
@@ -99,37 +99,38 @@ def _tiles(thickness: Mapping[str, float], picture: Size, thin: float) -> tuple[
 
 
 def coarser(thickness: Mapping[str, float], picture: Size, now: Input) -> tuple[float, Input] | None:
-    """Return how thick typical objects are at the network, and tiles that fit, where tiles are too fine.
+    """Return the thickness of typical objects at the network, and tiles that fit, if tiles are too fine.
 
-    Tiles are too fine where they are less than 4 such objects wide, and half their scale is enough.
+    Tiles are too fine if they are less than 4 such objects wide, and half their scale is enough.
     """
     if now.resize != "tiles" or not thickness:
         return None
     thick = _typical_object(thickness, picture) * now.scale
-    found, _ = _tiles(thickness, picture, min(thickness.values()))
-    return (thick, found) if min(now.size) < _FEWEST * thick and found.scale <= now.scale / 2 else None
+    tiles, _ = _tiles(thickness, picture, min(thickness.values()))
+    too_fine = min(now.size) < _FEWEST_OBJECTS * thick and tiles.scale <= now.scale / 2
+    return (thick, tiles) if too_fine else None
 
 
 def finer(
-    found: Proposal, thickness: Mapping[str, float], picture: Size, fits: Callable[[float], bool]
+    proposal: Proposal, thickness: Mapping[str, float], picture: Size, fits: Callable[[float], bool]
 ) -> Proposal:
-    """Return tiles of a larger scale, up to the pictures' own, where the time has room for them.
+    """Return tiles of a larger scale, up to the pictures' own, if the time has room for them.
 
-    `fits` says whether it has, for so many times the tiles of now. A tile keeps its size, and remains
-    many times as wide as typical objects are thick.
+    `fits` gets the factor by which the number of tiles grows. A tile keeps its size, and remains many
+    times as wide as typical objects are thick.
     """
-    now = found.input
+    now = proposal.input
     if now.resize != "tiles" or not thickness:
-        return found
+        return proposal
     most = min(1.0, now.size[0] / (_OBJECTS * _typical_object(thickness, picture)))
     scales = [n / 20 for n in range(round(20 * now.scale) + 1, int(20 * most) + 1)]
     scale = next((scale for scale in reversed(scales) if fits((scale / now.scale) ** 2)), now.scale)
     if scale == now.scale:
-        return found
-    name, thin = min(thickness.items(), key=lambda one: one[1])
+        return proposal
+    name, thin = min(thickness.items(), key=lambda item: item[1])
     why = f"makes {name} {thin * scale:.2g} px thick; the time has room for so many tiles"
     size = _of_objects(thickness, picture, scale)
-    return Proposal(dataclasses.replace(now, scale=scale), found.resize, size, why)
+    return Proposal(dataclasses.replace(now, scale=scale), proposal.resize, size, why)
 
 
 def _of_objects(thickness: Mapping[str, float], picture: Size, scale: float) -> str:
@@ -138,7 +139,7 @@ def _of_objects(thickness: Mapping[str, float], picture: Size, scale: float) -> 
 
 
 def _typical_object(thickness: Mapping[str, float], picture: Size) -> float:
-    """Return the median thickness of the classes but for large regions and the thickest, the ground."""
+    """Return the median thickness of the classes without the background (thickest) and large regions."""
     *objects, _ = sorted(thickness.values())
     return median([t for t in objects if t <= min(picture) / 4] or [min(thickness.values())])
 

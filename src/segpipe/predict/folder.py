@@ -22,11 +22,11 @@ from segpipe.fetch.sample import BadSampleError, Problem
 from segpipe.predict import outputs, raster
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import LABELS, MASKS, OVERLAYS, PROBABILITIES, Source
-from segpipe.predict.labels import Format, labels_in, require_free
+from segpipe.predict.labels import LabelFormat, labels_in, require_free
 from segpipe.predict.labels.tool import Entry, Tool
 from segpipe.predict.predictor import Prediction, Predictor
 
-Read = TypeVar("Read")
+Result = TypeVar("Result")
 Row = Callable[[list[Any]], Any]  # writes a row of a table
 
 SHARES, FAILED = "shares.csv", "failed.csv"
@@ -41,12 +41,12 @@ class Options:
     tta: bool = False
     scales: Sequence[float] = (1.0,)
     tile: bool = False
-    probabilities: outputs.Format | None = None
-    labels: Format | None = None
+    probabilities: outputs.ProbabilityFormat | None = None
+    labels: LabelFormat | None = None
 
     @property
     def whole_masks(self) -> bool:
-        """Whether something is written that needs more of a picture at once than some rows."""
+        """Whether something is written that needs the whole picture at once, not row by row."""
         return bool(self.probabilities or self.labels)
 
 
@@ -62,31 +62,38 @@ class Outcome:
 
 
 class Done(NamedTuple):
-    """What came of a picture: height and width, its valid pixels by class, a remark, mark and labels."""
+    """A picture whose files are written."""
 
-    original: tuple[int, ...]
-    pixels: np.ndarray
+    original: tuple[int, ...]  # height and width
+    pixels: np.ndarray  # valid ones by class, int64 [classes]
     remark: str
     mark: Mark | None = None  # None without a profile, and for a raster that was read by window
     labels: Entry | None = None
 
 
-Step = tuple[Source, Read | Problem]
-"""A picture with the result of a step, or with the problem that keeps it from being read."""
+Step = tuple[Source, Result | Problem]
+"""A picture with the result of a step, or with the problem for which it is left out."""
 
 
-class Work:
+class FilePredictor:
     """Predicts on pictures and writes what the options ask for.
 
     One thread reads a picture, the network predicts it in a batch, another thread writes. Only the
     network's input and output wait between them, however large the picture: the overlay reads it again.
+
+    `tool` writes the labels, if any. `progress` gets the share of a picture that is done, where it is
+    read by window.
     """
 
     def __init__(
-        self, predictor: Predictor, out: Path, options: Options, progress: Callable[[float], None]
+        self,
+        predictor: Predictor,
+        out: Path,
+        options: Options,
+        tool: Tool | None = None,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> None:
-        self.predictor, self.out, self.options = predictor, out, options
-        self.tool: Tool | None = None  # writes labels where it is set
+        self.predictor, self.out, self.options, self.tool = predictor, out, options, tool
         self.network = predictor.with_views(options.tta, options.scales)
         self.one_view = not options.tta and tuple(options.scales) == (1.0,)
         self.tile = options.tile or predictor.input.tiles is not None
@@ -100,53 +107,58 @@ class Work:
             if self.tile:
                 predicted = self.in_tiles(sources)
             else:
-                shrunk = in_order(lambda one: pool.submit(self.shrink, one), sources, 2 * ahead)
+                shrunk = in_order(lambda source: pool.submit(self.shrink, source), sources, 2 * ahead)
                 predicted = self.in_batches(shrunk)
-            yield from in_order(lambda one: pool.submit(self.write, one), predicted, ahead)
+            written = in_order(lambda step: pool.submit(self.write, step), predicted, ahead)
+            yield from map(self.add_labels, written)
         finally:
             pool.shutdown(cancel_futures=True)
 
     def shrink(self, source: Source) -> Step[Seen]:
         """Read a picture, resized to the network's input."""
-        return _read(source, self.predictor.input.fitted, source.path)
+        return _attempt(source, self.predictor.input.fitted, source.path)
 
     def in_batches(self, pictures: Iterable[Step[Seen]]) -> Iterator[Step[Prediction]]:
         """Predict on pictures as a whole."""
         stream = iter(pictures)
         while batch := list(islice(stream, self.predictor.batch_size)):
-            images = [read.pixels for _, read in batch if not isinstance(read, Problem)]
-            seen = iter(self.look(np.stack(images)) if images else [])
-            for source, read in batch:
-                if isinstance(read, Problem):
-                    yield source, read
+            images = [seen.pixels for _, seen in batch if not isinstance(seen, Problem)]
+            predictions = iter(self.with_traits(np.stack(images)) if images else [])
+            for source, seen in batch:
+                if isinstance(seen, Problem):
+                    yield source, seen
                 else:
-                    logits, told = next(seen)
-                    yield source, self.predictor.whole(logits, read.original)._replace(told=told)
+                    logits, traits = next(predictions)
+                    prediction = self.predictor.from_logits(logits, seen.original)
+                    yield source, prediction._replace(network_traits=traits)
 
-    def look(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, Mapping[str, float]]]:
-        """Return the logits of each picture, and what the network says of it as a whole."""
-        logits, watch = self.network(images), self.predictor.watch
-        if watch is None:
+    def with_traits(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, Mapping[str, float]]]:
+        """Return the logits, float32 [*size, classes], and the traits of each picture.
+
+        `images` are uint8 [n, *size, bands]. There are no traits where the model has no profile.
+        """
+        logits, check = self.network(images), self.predictor.foreign_check
+        if check is None:
             return zip(logits, [{}] * len(images), strict=True)
         plain = self.predictor.with_views(False, (1.0,))
-        told = watch.told([*images], (lambda images: logits) if self.one_view else plain)
-        return zip(logits, told, strict=True)
+        traits = check.network_traits([*images], (lambda images: logits) if self.one_view else plain)
+        return zip(logits, traits, strict=True)
 
     def in_tiles(self, sources: Iterable[Source]) -> Iterator[Step[Prediction | Done]]:
         """Predict on pictures in tiles, one picture at a time, since each may be huge."""
         keep = self._on_disk if self.options.probabilities else None
         for source in sources:
             if not self.options.whole_masks and self._is_by_window(source):
-                yield _read(source, self.by_window, source)
+                yield _attempt(source, self.by_window, source)
                 continue
-            _, seen = _read(source, self.predictor.seen, source.path)
+            _, seen = _attempt(source, self.predictor.seen, source.path)
             if isinstance(seen, Problem):
                 yield source, seen
             else:
                 prediction = self.predictor.in_tiles(seen, self.network, keep)
-                told = self.predictor.told(seen.pixels)
+                traits = self.predictor.network_traits(seen.pixels)
                 del seen  # before another thread reads it again
-                yield source, prediction._replace(told=told)
+                yield source, prediction._replace(network_traits=traits)
 
     def by_window(self, source: Source) -> Done:
         """Predict on a georeferenced raster, row of tiles by row of tiles, and write as it goes."""
@@ -154,7 +166,7 @@ class Work:
         pixels = np.zeros(len(table), np.int64)
         with raster.opened(source.path, self.predictor.input) as picture:
             size, overlay = picture.size, raster.Overlay(picture)
-            with raster.mask_beside(self._mask(source, ".tif"), picture, table) as write:
+            with raster.geotiff_writer(self._mask(source, ".tif"), picture, table) as write:
                 for rows, probabilities in self.predictor.in_rows(
                     picture.tile, size, size, self.network
                 ):
@@ -162,7 +174,7 @@ class Work:
                     seen, invalid = picture.read(rows.start, 0, (len(mask), size[1]))
                     write(rows.start, mask, invalid)
                     overlay.add(rows.start, seen, mask)
-                    pixels += raster.counted(mask, invalid, table)
+                    pixels += outputs.valid_pixels_by_class(mask, invalid, table)
                     self.progress(rows.stop / size[0])
                 if not pixels.any():
                     raise no_valid_pixel(str(source.path))
@@ -175,44 +187,44 @@ class Work:
         source, prediction = predicted
         if isinstance(prediction, Problem | Done):
             return source, prediction
-        return _read(source, self.written, source, prediction)
+        return _attempt(source, self._write_files, source, prediction)
 
-    def written(self, source: Source, prediction: Prediction) -> Done:
+    def _write_files(self, source: Source, prediction: Prediction) -> Done:
         """Write all files of one picture. Raises BadSampleError where it cannot be read again."""
-        seen = self.predictor.input.whole(source.path)
+        seen = self.predictor.input.at_own_size(source.path)
         mask, table = prediction.mask(), self.predictor.classes
         remarks = [seen.remark]
-        if raster.AVAILABLE and raster.size_of(source.path):
+        if raster.AVAILABLE and raster.georeferenced_size(source.path):
             with raster.opened(source.path, self.predictor.input) as picture:
                 pixels = raster.write_mask(self._mask(source, ".tif"), mask, picture, table)
         else:
             outputs.write_mask(self._mask(source, ".png"), mask, table)
-            pixels = raster.counted(mask, seen.invalid, table)
+            pixels = outputs.valid_pixels_by_class(mask, seen.invalid, table)
             remarks.append(raster.not_placed(source.path))
         outputs.write_overlay(self._overlay(source), seen.pixels, mask, table)
         if self.options.probabilities:
             path = self.out / PROBABILITIES / source.name
             outputs.WRITERS[self.options.probabilities](path, prediction.channels(), table.names)
-        watch = self.predictor.watch
-        mark = watch.mark(seen.pixels, prediction.told) if watch else None
+        check = self.predictor.foreign_check
+        mark = check.mark(seen.pixels, prediction.network_traits) if check else None
         # Last, so that a copy of the picture has its labels.
         entry = self.tool.of(source.path, source.name, mask) if self.tool else None
         remarks.append(entry.remark if entry else "")
         return Done(mask.shape, pixels, "; ".join(filter(None, remarks)), mark, entry)
 
-    def labelled(self, step: Step[Done]) -> Step[Done]:
-        """Add the labels of a picture to the folder of labels; from one thread, in order."""
+    def add_labels(self, step: Step[Done]) -> Step[Done]:
+        """Add the labels of a picture to the folder of labels; called from one thread, in order."""
         source, done = step
         if not self.tool or isinstance(done, Problem) or not done.labels:
             return step
-        _, failed = _read(source, self.tool.enter, done.labels)
-        return (source, failed) if isinstance(failed, Problem) else step
+        _, problem = _attempt(source, self.tool.enter, done.labels)
+        return (source, problem) if isinstance(problem, Problem) else step
 
     def _is_by_window(self, source: Source) -> bool:
         tiles = self.predictor.input.tiles
         if not raster.AVAILABLE or (tiles and tiles.scale != 1):
             return False
-        size = raster.size_of(source.path)
+        size = raster.georeferenced_size(source.path)
         return size is not None and (
             size[0] > self.predictor.size[0] or size[1] > self.predictor.size[1]
         )
@@ -224,7 +236,7 @@ class Work:
         return self.out / OVERLAYS / f"{source.name}.jpg"
 
     def _on_disk(self, shape: tuple[int, ...], kind: type) -> np.ndarray:
-        """Allocate an array in a file that is deleted with it."""
+        """Allocate an array in a temporary file, which is deleted with it."""
         with tempfile.TemporaryFile(dir=self.out) as file:
             return np.memmap(file, kind, "w+", shape=shape)
 
@@ -234,29 +246,34 @@ def predict_files(
 ) -> Outcome:
     """Predict on pictures; write masks, overlays and a table of class shares to `out`.
 
-    With `options.labels`, a folder of labels too. Pictures that cannot be read are listed in a second
-    table. Raises a UserError where a scale is wrong, the model predicts NaN or infinity, or the folder
-    of labels holds something; and an OSError where something cannot be written.
+    With `options.labels`, write a folder of labels too. Pictures that cannot be read are listed in a
+    second table.
+
+    Raises:
+        UserError: a scale is wrong, the model predicts NaN or infinity, or the folder of labels holds
+            something.
+        OSError: something cannot be written.
     """
     outcome = Outcome()
 
-    def of_one(share: float) -> None:
+    def show_progress(share: float) -> None:
         bar.update(task, completed=outcome.predicted + outcome.failed + share)
 
     names = predictor.classes.names
     columns = ["path", "height", "width", *(f"share_{name}" for name in names), *MARKED]
-    work = Work(predictor, out, options, of_one)  # refuses scales before anything is written
+    predictor.with_views(options.tta, options.scales)  # refuses wrong scales before anything is written
     with Progress() as bar:
         task = bar.add_task("Predicting", total=len(sources))
         with (
-            _labels(out, options, predictor) as work.tool,
+            _labels(out, options, predictor) as tool,
             _table(out / SHARES, columns) as shares,
             _table(out / FAILED, ["path", "reason"]) as failed,
-            contextlib.closing(work.results(sources)) as results,
         ):
-            for source, result in map(work.labelled, results):
-                _enter(source, result, outcome, shares, failed)
-                of_one(0)
+            work = FilePredictor(predictor, out, options, tool, show_progress)
+            with contextlib.closing(work.results(sources)) as results:
+                for source, result in results:
+                    _enter(source, result, outcome, shares, failed)
+                    show_progress(0)
     if not outcome.failed:
         (out / FAILED).unlink()
     return outcome
@@ -272,12 +289,12 @@ def _labels(
 
 
 def _enter(source: Source, result: Done | Problem, outcome: Outcome, shares: Row, failed: Row) -> None:
-    """Enter what became of a picture into the tables and the outcome."""
+    """Enter a picture or its problem into the tables and the outcome."""
     path = os.fspath(source.path)
     if isinstance(result, Done):
         outcome.predicted += 1
-        parts = (result.pixels / max(result.pixels.sum(), 1)).round(6).tolist()
-        shares([path, *result.original, *parts, *_marked(result.mark)])
+        of_classes = (result.pixels / max(result.pixels.sum(), 1)).round(6).tolist()
+        shares([path, *result.original, *of_classes, *_marked(result.mark)])
         if result.mark:
             outcome.marks.append((path, result.mark))
         if result.remark:
@@ -294,11 +311,11 @@ def _marked(mark: Mark | None) -> list[Any]:
     return [round(mark.score, 4), mark.trait if mark.foreign else ""] if mark else ["", ""]
 
 
-def _read(source: Source, read: Callable[..., Read], *given: Any) -> Step[Read]:
+def _attempt(source: Source, step: Callable[..., Result], *arguments: Any) -> Step[Result]:
     """Return the result of a step with a picture, or the problem that the step has with it."""
     try:
         with outputs.blamed_on(source.path):
-            return source, read(*given)
+            return source, step(*arguments)
     except BadSampleError as error:
         return source, error.problem
 

@@ -13,7 +13,7 @@ from segpipe.common.bands import Bands, numbers
 from segpipe.common.codec import invalid_pixels
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize, Tiles, read_bands, read_tiles
-from segpipe.common.words import percent
+from segpipe.common.words import percent, width_by_height
 from segpipe.fetch.pictures import decode_picture, decode_stored
 from segpipe.fetch.pillow import is_kept, of_pillow, open_one
 from segpipe.fetch.sample import BadSampleError, unreadable
@@ -35,13 +35,13 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Input:
-    """What a network takes: pictures are brought to it exactly as to their records."""
+    """The input of a network: pictures are prepared for it exactly as for the records of training."""
 
     size: tuple[int, int]  # height and width
     resize: Resize
     bands: Bands
     levels: Levels
-    tiles: Tiles | None = None  # of a model that learned pieces of pictures
+    tiles: Tiles | None = None  # only for a model that learned tiles of pictures
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> "Input":
@@ -51,7 +51,7 @@ class Input:
         return cls((height, width), card["resize"], bands, levels, read_tiles(card))
 
     def fitted(self, image: Any) -> Seen:
-        """Return an image at the size at which the network sees it; else as `whole`.
+        """Return an image at the size at which the network sees it; otherwise as `at_own_size`.
 
         That is the network's size or, for a model that learned tiles, its own times their scale.
         """
@@ -75,19 +75,19 @@ class Input:
         return fit_encoded(data, self.levels, *self.target(original, name))
 
     def target(self, original: tuple[int, int], name: str) -> tuple[tuple[int, int], Resize]:
-        """Return the size at which the network sees a picture, and how it is brought there.
+        """Return the size at which the network sees a picture, and how it is resized.
 
-        Raises BadSampleError, which names it, where the scale of tiles leaves no pixel of it.
+        Raises BadSampleError with this name where the scale of tiles leaves no pixel.
         """
         if not self.tiles:
             return self.size, self.resize
         scaled = self.tiles.scaled(original)
         if min(scaled) < 1:
-            found = f"{original[1]}x{original[0]} px, less than one at scale {self.tiles.scale:g}"
+            found = f"{width_by_height(original)} px, less than one at scale {self.tiles.scale:g}"
             raise BadSampleError(name, found, "a larger picture")
         return scaled, "stretch"
 
-    def whole(self, image: Any) -> Seen:
+    def at_own_size(self, image: Any) -> Seen:
         """Return an image at its own size.
 
         `image` is a path, a Pillow image, or an array (or anything that NumPy turns into one) of shape
@@ -99,7 +99,7 @@ class Input:
         return Seen(seen, (seen.shape[0], seen.shape[1]), self.remark(pixels, invalid), invalid)
 
     def _decoded(self, image: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the pixels of the model's bands, and which are invalid."""
+        """Return the pixels of the model's bands, and those that are invalid (None: none)."""
         if isinstance(image, str | os.PathLike):
             decoded = decode_picture(_content(Path(image)), str(image), self.bands)
         elif isinstance(image, Image.Image):
@@ -131,8 +131,8 @@ class Input:
     def remark(self, pixels: np.ndarray, invalid: np.ndarray | None) -> str:
         """Say why the model may not know pixels of this type or range; empty if it should."""
         depth = pixels.dtype.name
-        if said := self._remark_on_type(depth):
-            return said
+        if remark := self._remark_on_type(depth):
+            return remark
         for position, (low, high) in enumerate(self.levels.ranges(depth) or ()):
             band = pixels[..., min(position, pixels.shape[2] - 1)]
             stray = (band < low) | (band > high)

@@ -34,10 +34,10 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
         UserError: an input stands for nothing; the output would be among the inputs, or the other way
             round; or two pictures would have one name.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     clashes = []
     for path, name in pictures(inputs, out):
-        other = found.setdefault(name, path)
+        other = paths.setdefault(name, path)
         if other != path and not other.samefile(path):
             clashes.append(f"{other} and {path} would both be written to {name}.png")
     if clashes:
@@ -46,14 +46,14 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
             f"{'; '.join(clashes[:_SHOWN])}{more}; rename one, or predict them into two folders. "
             "Pictures keep their folders where the input is the folder above those"
         )
-    return [Source(path, name) for name, path in found.items()]
+    return [Source(path, name) for name, path in paths.items()]
 
 
 def pictures(inputs: Sequence[str], out: Path) -> Iterator[Source]:
-    """Yield pictures as `find` does, those too that have one name, for what writes no file of each."""
-    for given in inputs:
-        base, paths = _expand(given)
-        _check_apart(given, base, out)
+    """Yield pictures as `find` returns them, but several may have one name."""
+    for pattern in inputs:
+        base, paths = _expand(pattern)
+        _check_apart(pattern, base, out)
         for path in paths:
             within = path.relative_to(base)
             is_picture = within.suffix.lower() in SUFFIXES
@@ -65,7 +65,7 @@ def left_out(inputs: Sequence[str]) -> str:
 
     Hidden files do not count.
     """
-    folders = [Path(given) for given in inputs if Path(given).is_dir()]
+    folders = [Path(pattern) for pattern in inputs if Path(pattern).is_dir()]
     others = [file for folder in folders for file in texts.visible(folder) if not is_image(file)]
     if not others:
         return ""
@@ -74,52 +74,52 @@ def left_out(inputs: Sequence[str]) -> str:
     return f"{len(others)} files are no known picture ({counts}): {few(others, _SHOWN)}"
 
 
-def _expand(given: str) -> tuple[Path, list[Path]]:
+def _expand(pattern: str) -> tuple[Path, list[Path]]:
     """Return the folder that names are relative to, and the files that an input stands for."""
-    path = Path(given)
+    path = Path(pattern)
     if path.is_dir():
         files = [file for file in texts.visible(path) if is_image(file)]
         if not files:
-            seen = left_out([given])
+            seen = left_out([pattern])
             known = ", ".join(sorted(SUFFIXES))
-            raise UserError(f"{given}: holds no image ({known}){'; ' if seen else ''}{seen}")
+            raise UserError(f"{pattern}: holds no image ({known}){'; ' if seen else ''}{seen}")
         return path, files
-    if path.exists() or not glob.has_magic(given):
+    if path.exists() or not glob.has_magic(pattern):
         if not path.is_file():
             raise UserError(
-                f"{given}: no such file or folder; give pictures, folders, or globs such as "
+                f"{pattern}: no such file or folder; give pictures, folders, or globs such as "
                 "'photos/**/*.jpg'"
             )
         return path.parent, [path]
     wild = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
-    base, pattern = Path(*path.parts[:wild]), Path(*path.parts[wild:])
-    matches = (match for match in base.glob(str(pattern)) if match.is_file())
+    base, below = Path(*path.parts[:wild]), Path(*path.parts[wild:])
+    matches = (match for match in base.glob(str(below)) if match.is_file())
     files = sorted(match for match in matches if not match.name.startswith("._"))  # macOS' own files
     if not files:
-        raise UserError(f"{given}: matches no file; `**` stands for folders of any depth")
+        raise UserError(f"{pattern}: matches no file; `**` stands for folders of any depth")
     return base, files
 
 
-def _check_apart(given: str, base: Path, out: Path) -> None:
+def _check_apart(pattern: str, base: Path, out: Path) -> None:
     """Refuse inputs among the outputs or the other way round: runs would predict on what they wrote."""
     inside, outside = base.resolve(), out.resolve()
-    if outside.is_relative_to(inside) and _reaches(given, base, outside.relative_to(inside)):
+    if outside.is_relative_to(inside) and _reaches(pattern, base, outside.relative_to(inside)):
         raise UserError(
-            f"the output folder {out} is inside the input {given}: the next run would predict on "
+            f"the output folder {out} is inside the input {pattern}: the next run would predict on "
             "what this one writes; choose a folder beside it"
         )
     if any(inside.is_relative_to(outside / part) for part in (MASKS, OVERLAYS, PROBABILITIES, LABELS)):
         raise UserError(
-            f"the input {given} is inside the output folder {out}, where it would be written over; "
+            f"the input {pattern} is inside the output folder {out}, where it would be written over; "
             "choose another output folder"
         )
 
 
-def _reaches(given: str, base: Path, out: Path) -> bool:
-    """Return whether an input stands for files in the folder `out` below its base, if there are some."""
-    if Path(given).exists():
-        return Path(given).is_dir()
-    pattern = Path(given).parts[len(base.parts) :]
-    if "**" in pattern:
+def _reaches(pattern: str, base: Path, out: Path) -> bool:
+    """Return whether an input would stand for files in the folder `out` below its base."""
+    if Path(pattern).exists():
+        return Path(pattern).is_dir()
+    parts = Path(pattern).parts[len(base.parts) :]
+    if "**" in parts:
         return True
-    return len(pattern) > len(out.parts) and all(map(fnmatch, out.parts, pattern))
+    return len(parts) > len(out.parts) and all(map(fnmatch, out.parts, parts))

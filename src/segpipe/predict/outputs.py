@@ -18,18 +18,18 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.errors import brief
 from segpipe.fetch.sample import BadSampleError
 
-Format = Literal["npz", "png"]  # of probabilities
+ProbabilityFormat = Literal["npz", "png"]
 
 # With zlib's run-length strategy: twice as fast on masks as its default, and smaller.
 PNG_OF_MASKS = {"compress_level": 1, "compress_type": 3}
-_STRIP = 1024
+_STRIP = 512  # rows
 _MOST_JPEG = 65_500  # pixels: the longest edge that libjpeg writes
 
 
 def write_mask(path: Path, mask: np.ndarray, table: ClassTable) -> None:
     """Write a mask (class indices, uint8 [height, width]) as a PNG that training reads as such."""
     picture = mask_picture(mask, table)
-    with whole(path) as partial:
+    with written_atomically(path) as partial:
         picture.save(partial, "PNG", **PNG_OF_MASKS)
 
 
@@ -42,7 +42,7 @@ def mask_picture(mask: np.ndarray, table: ClassTable) -> Image.Image:
 
 
 def file_values(table: ClassTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixel of each class index in mask files, uint8 [256], and their palette, uint8 [n, 3].
+    """Return the value of each class index in mask files, uint8 [256], and their palette, uint8 [n, 3].
 
     Pixels hold the table's file values, the palette its colours. Where file values are colours, pixels
     hold class indices, and the palette the file values.
@@ -65,21 +65,20 @@ def numbers(table: ClassTable) -> str:
 def write_overlay(path: Path, pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> None:
     """Write the overlay of a picture as JPEG."""
     picture = overlay(pixels, mask, table)
-    with whole(path) as partial:
+    with written_atomically(path) as partial:
         picture.save(partial, "JPEG", quality=90)
 
 
 def overlay(pixels: np.ndarray, mask: np.ndarray, table: ClassTable) -> Image.Image:
     """Return pixels, uint8 [height, width, bands], half and half with the classes' colours.
 
-    Of a picture that JPEG cannot hold, it is every n-th pixel.
+    A picture too large for JPEG is reduced to every n-th pixel.
     """
     step = -(-max(mask.shape) // _MOST_JPEG)
     pixels, mask = pixels[::step, ::step], mask[::step, ::step]
     picture = Image.new("RGB", mask.shape[::-1])
-    for top in range(
-        0, picture.height, _STRIP
-    ):  # more copies of a large picture may not fit into memory
+    # Strip by strip: more copies of a large picture may not fit into memory.
+    for top in range(0, picture.height, _STRIP):
         strip = Image.fromarray(np.ascontiguousarray(displayed(pixels[top : top + _STRIP])))
         colours = Image.fromarray(mask[top : top + _STRIP])
         colours.putpalette(table.palette.tobytes())
@@ -92,7 +91,10 @@ def write_npz(path: Path, channels: Iterable[np.ndarray], names: list[str]) -> N
 
     `channels` are float32 [height, width] in 0..1, class after class.
     """
-    with whole(path.with_name(f"{path.name}.npz")) as partial, zipfile.ZipFile(partial, "w") as archive:
+    with (
+        written_atomically(path.with_name(f"{path.name}.npz")) as partial,
+        zipfile.ZipFile(partial, "w") as archive,
+    ):
         for name, channel in zip(names, channels, strict=True):
             member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: equal bytes every time
             member.compress_type = zipfile.ZIP_DEFLATED
@@ -104,8 +106,21 @@ def write_pngs(folder: Path, channels: Iterable[np.ndarray], names: list[str]) -
     """Write probabilities as 16-bit grey PNGs, `INDEX_NAME.png`; arguments as `write_npz`."""
     for index, (name, channel) in enumerate(zip(names, channels, strict=True)):
         safe = re.sub(r"[^\w-]", "_", name)
-        with whole(folder / f"{index}_{safe}.png") as partial:
+        with written_atomically(folder / f"{index}_{safe}.png") as partial:
             Image.fromarray(_in_16_bits(channel)).save(partial, "PNG", compress_level=1)
+
+
+def valid_pixels_by_class(mask: np.ndarray, invalid: np.ndarray | None, table: ClassTable) -> np.ndarray:
+    """Return the number of valid pixels of each class, int64 [classes].
+
+    `mask` holds class indices, uint8 [height, width]; `invalid` is bool of that shape, or None.
+    """
+    counts = np.zeros(len(table), np.int64)
+    for top in range(0, len(mask), _STRIP):  # bincount takes 8 bytes a pixel
+        rows = mask[top : top + _STRIP]
+        valid = rows if invalid is None else rows[~invalid[top : top + _STRIP]]
+        counts += np.bincount(valid.ravel(), minlength=len(table))
+    return counts
 
 
 WRITERS = {"npz": write_npz, "png": write_pngs}
@@ -117,9 +132,9 @@ def _in_16_bits(channel: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def blamed_on(picture: Path) -> Iterator[None]:
-    """Turn an error that comes of one picture alone into a BadSampleError, which names the picture.
+    """Turn an error that concerns one picture alone into a BadSampleError, which names the picture.
 
-    Other errors, such as a full disk, meet every picture.
+    Other errors, such as a full disk, concern every picture.
     """
     try:
         yield
@@ -134,8 +149,8 @@ def blamed_on(picture: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which becomes `path` if the block succeeds.
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, which is renamed to `path` if the block succeeds.
 
     Unlike `files.replaces` it does not wait for the disk, which takes longer than the prediction: after
     a power cut the same command writes all files again.

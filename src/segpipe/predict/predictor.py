@@ -12,15 +12,14 @@ import keras
 import numpy as np
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.common.network import load_network
 from segpipe.common.profile import Mark
-from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, softmax
-from segpipe.evaluate.tiles import Read, at_original, blended, predicted, tiled, tiles_of
+from segpipe.evaluate.masks import Predict, channels_at_size, mask_at_size, require_finite, softmax
+from segpipe.evaluate.tiles import Read, rows_of, tiles_of
 from segpipe.evaluate.tta import augmented
+from segpipe.predict.foreign import ForeignCheck
 from segpipe.predict.images import Input, Seen
-from segpipe.predict.watch import Watch
 from segpipe.preprocess.resize import resize_pixels
 
 Allocate = Callable[[tuple[int, ...], type], np.ndarray]  # by shape and type, as `numpy.empty`
@@ -36,8 +35,8 @@ class Prediction(NamedTuple):
     mask: Callable[[], np.ndarray]  # class indices, uint8 [height, width]
     channels: Callable[[], Iterator[np.ndarray]]
     """Probabilities, float32 [height, width], class after class; none where tiles did not keep them."""
-    told: Mapping[str, float] = {}
-    """What the network says of the picture as a whole; nothing where it has no profile."""
+    network_traits: Mapping[str, float] = {}
+    """Traits of the picture as the network sees it; none where it has no profile."""
 
 
 def load_model(path: Path | str = "models/model.keras") -> "Predictor":
@@ -64,7 +63,7 @@ class Predictor:
         self.resize = self.input.resize
         self.network = network
         self._augmented = functools.cache(functools.partial(augmented, network))
-        self.watch = Watch.of_card(network, card)  # None where the card holds no profile
+        self.foreign_check = ForeignCheck.of_card(network, card)  # None: the card holds no profile
 
     @property
     def batch_size(self) -> int:
@@ -129,22 +128,22 @@ class Predictor:
         `image` and errors are those of `predict`, for a single one. Returns None where the model has no
         profile of its training pictures.
         """
-        if self.watch is None:
+        if self.foreign_check is None:
             return None
-        pixels = self.input.whole(image).pixels
-        return self.watch.mark(pixels, self.told(pixels))
+        pixels = self.input.at_own_size(image).pixels
+        return self.foreign_check.mark(pixels, self.network_traits(pixels))
 
-    def told(self, pixels: np.ndarray) -> Mapping[str, float]:
-        """Return what the network says of a picture as a whole, uint8 [height, width, bands].
+    def network_traits(self, pixels: np.ndarray) -> Mapping[str, float]:
+        """Return the traits of a picture, uint8 [height, width, bands], as the network sees it.
 
-        It says nothing where no profile asks it.
+        There are none where the profile has none.
         """
-        if self.watch is None or not self.watch.profile.features:
+        if self.foreign_check is None or not self.foreign_check.profile.features:
             return {}
         fitted = resize_pixels(pixels, self.size, self.resize)
-        return self.watch.told([fitted], self.with_views(False, (1.0,)))[0]
+        return self.foreign_check.network_traits([fitted], self.with_views(False, (1.0,)))[0]
 
-    def whole(self, logits: np.ndarray, original: tuple[int, int]) -> Prediction:
+    def from_logits(self, logits: np.ndarray, original: tuple[int, int]) -> Prediction:
         """Return the prediction for a picture that the network saw as a whole.
 
         `logits` are float32 [*size, classes], `original` is the picture's height and width.
@@ -155,20 +154,25 @@ class Predictor:
         )
 
     def seen(self, image: Any) -> Seen:
-        """Return an image as tiles show it: at the scale of a model that learned tiles, else its own."""
-        return self.input.fitted(image) if self.input.tiles else self.input.whole(image)
+        """Return an image for `in_tiles`: at the scale of a model that learned tiles, else its own."""
+        return self.input.fitted(image) if self.input.tiles else self.input.at_own_size(image)
 
     def in_tiles(self, seen: Seen, network: Predict, keep: Allocate | None) -> Prediction:
         """Predict a picture in tiles; as a whole where one covers it and the model learned whole ones.
 
-        `network` is that of `with_views`; `keep` allocates the array for the probabilities, None drops
-        them.
+        Args:
+            seen: the picture, as the method `seen` returns it.
+            network: that of `with_views`, from uint8 [n, *size, bands] to logits.
+            keep: allocates an array for the probabilities, float32 [classes, *original], or None.
+
+        Raises:
+            UserError: the network predicts NaN or infinity.
         """
         pixels, original = seen.pixels, seen.original
         size = (pixels.shape[0], pixels.shape[1])
         if not self.input.tiles and size[0] <= self.size[0] and size[1] <= self.size[1]:
             (logits,) = network(resize_pixels(pixels, self.size, self.resize)[None])
-            return self.whole(logits, original)
+            return self.from_logits(logits, original)
         indices = np.empty(original, np.uint8)
         kept = keep((len(self.classes), *original), np.float32) if keep else None
         read = tiles_of(pixels, self.size)
@@ -185,10 +189,9 @@ class Predictor:
 
         The network sees the picture at `size`; the rows are those of its `original` size.
         """
-        top = 0
-        parts = predicted(network, tiled(read, size, self.size), self.batch_size)
-        rows = blended(parts, size, self.size, len(self.classes))
-        for probabilities in at_original(rows, size, original, self.size[0]):
+        top, classes = 0, len(self.classes)
+        rows = rows_of(network, read, size, original, self.size, classes, self.batch_size)
+        for probabilities in rows:
             yield slice(top, top := top + len(probabilities)), probabilities
 
     def _results(
@@ -203,15 +206,8 @@ class Predictor:
         inputs = (_remarked(self.input.fitted(image), image) for image in listed)
         while batch := list(islice(inputs, self.batch_size)):
             logits = network(np.stack([seen.pixels for seen in batch]))
-            for seen, of_one in zip(batch, logits, strict=True):
-                yield self.whole(of_one, seen.original)
-
-
-def require_finite(logits: np.ndarray) -> np.ndarray:
-    """Return logits; raise UserError where they hold NaN or infinity."""
-    if not np.isfinite(logits).all():
-        raise UserError("the model predicts NaN or infinity; lower train.learning_rate")
-    return logits
+            for seen, of_picture in zip(batch, logits, strict=True):
+                yield self.from_logits(of_picture, seen.original)
 
 
 def _remarked(seen: Seen, image: Any) -> Seen:

@@ -1,7 +1,7 @@
-"""Georeferenced rasters: masks that lie where their picture lies, read and written by window.
+"""Georeferenced rasters: their masks have the same place on earth; both are read and written by window.
 
-Needs the extra `geo` (rasterio). A row of tiles is read, predicted and written at a time, so that the
-memory grows with the raster's width alone.
+Needs the extra `geo` (rasterio). A row of tiles is read, predicted and written at a time, so memory
+grows with the raster's width alone.
 """
 
 import importlib.util
@@ -22,13 +22,13 @@ from segpipe.fetch.pictures import DEPTHS
 from segpipe.fetch.sample import BadSampleError
 from segpipe.fetch.tiff import single_page
 from segpipe.predict.images import Input
-from segpipe.predict.outputs import file_values, whole
+from segpipe.predict.outputs import file_values, valid_pixels_by_class, written_atomically
 
 _PLACES = (34735, 33550, 33922, 34264)  # GeoTIFF's tags of keys, scale, tie points and transform
 _ORIENTATION = 274
 _PLAIN = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
 _CACHE_MB = 128  # of GDAL: by default it takes a twentieth of the memory
-_SAMPLED = 1024  # pixels: the longer edge of what is looked at to tell whether a model knows a raster
+_SAMPLED = 1024  # pixels: the longer edge, at most, of the sample that `Raster.remark` judges
 _STRIP = 512  # rows
 _OVERLAY = 4096  # pixels: the longer edge of an overlay, at most
 _DAMAGED = (OSError, ValueError, TypeError, IndexError, struct.error, tifffile.TiffFileError)
@@ -39,7 +39,7 @@ _PNG = "a GeoTIFF, whose mask is a PNG without its place"
 
 
 def not_placed(path: Path) -> str:
-    """Say why a mask has no place, where its picture has one; empty where it has none either."""
+    """Say why a mask has no place although its picture has one; empty where the picture has none."""
     try:
         with tifffile.TiffFile(path) as opened:
             page: Any = opened.pages[0]
@@ -50,11 +50,11 @@ def not_placed(path: Path) -> str:
     return f"{_PNG}; {why}" if placed else ""
 
 
-def size_of(path: Path) -> tuple[int, int] | None:
+def georeferenced_size(path: Path) -> tuple[int, int] | None:
     """Return the height and width of a TIFF that says where on earth it lies; None for other files.
 
-    None too where its numbers are not its pixels (a palette, white as 0, less than 8 bits) or its first
-    page is not its only one, as GDAL would not read it as training does.
+    None too where GDAL would not read it as training does: its numbers are not its pixels (a palette,
+    white as 0, less than 8 bits), or it has several pages.
     """
     try:
         with tifffile.TiffFile(path) as opened:
@@ -83,7 +83,10 @@ class Raster:
         return self.dataset.height, self.dataset.width
 
     def read(self, top: int, left: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read a window: uint8 [*size, bands], black beyond the raster, and which pixels are invalid."""
+        """Read a window: uint8 [*size, bands], black beyond the raster, and its invalid pixels.
+
+        Those are bool [height, width] within the raster; None where all are valid.
+        """
         height, width = (min(size[0], self.size[0] - top), min(size[1], self.size[1] - left))
         window = ((top, top + height), (left, left + width))
         pixels = np.moveaxis(self._samples(window), 0, -1)
@@ -121,8 +124,11 @@ class Raster:
 
 
 @contextmanager
-def opened(path: Path, given: Input) -> Iterator[Raster]:
-    """Open a raster for reading. Raises BadSampleError where it cannot be read or lacks the bands."""
+def opened(path: Path, model_input: Input) -> Iterator[Raster]:
+    """Open a raster, to read it as `model_input` asks, until the block ends.
+
+    Raises BadSampleError where it cannot be read or lacks bands.
+    """
     import rasterio
     from rasterio.errors import RasterioError
 
@@ -131,16 +137,18 @@ def opened(path: Path, given: Input) -> Iterator[Raster]:
     except RasterioError as error:
         raise BadSampleError(str(path), f"an unreadable raster ({error})", "a whole GeoTIFF") from None
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), dataset:
-        yield Raster(dataset, given, str(path), _bands(dataset, given, str(path)))
+        yield Raster(dataset, model_input, str(path), _bands(dataset, model_input, str(path)))
 
 
-def _bands(dataset: Any, given: Input, file: str) -> list[int]:
+def _bands(dataset: Any, model_input: Input, file: str) -> list[int]:
     """Return the numbers of the bands that the network sees."""
-    if given.bands != "rgb":
-        if max(given.bands) > dataset.count:
+    if model_input.bands != "rgb":
+        if max(model_input.bands) > dataset.count:
             found = f"{dataset.count} band{'s' * (dataset.count > 1)} in the file"
-            raise BadSampleError(file, found, f"{max(given.bands)} at least, as the model's bands say")
-        return list(given.bands)
+            raise BadSampleError(
+                file, found, f"{max(model_input.bands)} at least, as the model's bands say"
+            )
+        return list(model_input.bands)
     kinds = [kind.name for kind in dataset.colorinterp]
     if dataset.count == 1 or kinds == ["gray", "alpha"]:
         return [1]
@@ -152,12 +160,12 @@ def _bands(dataset: Any, given: Input, file: str) -> list[int]:
 
 
 @contextmanager
-def mask_beside(path: Path, raster: Raster, table: ClassTable) -> Iterator[Callable[..., None]]:
+def geotiff_writer(path: Path, raster: Raster, table: ClassTable) -> Iterator[Callable[..., None]]:
     """Write a mask as GeoTIFF with the raster's place; yield the function that writes rows of it.
 
-    The function takes the first row, class indices uint8 [rows, width], and which pixels are invalid:
-    these get the file's no-data value, one that the table ignores if there is any. The file appears once
-    the block succeeds.
+    The function takes the number of the first row, class indices uint8 [rows, width], and the invalid
+    pixels, bool [rows, width] or None: they get the no-data value, which is a value that the table
+    ignores, if there is one. The file appears once the block succeeds.
     """
     import rasterio
 
@@ -167,14 +175,14 @@ def mask_beside(path: Path, raster: Raster, table: ClassTable) -> Iterator[Calla
     nodata = next(ignored, next(free, None))
     source = raster.dataset
     height, width = raster.size
-    with whole(path) as partial, rasterio.open(
+    with written_atomically(path) as partial, rasterio.open(
         partial, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width,
         crs=source.crs, transform=source.transform, nodata=nodata, tiled=True, blockxsize=256,
         blockysize=256, compress="deflate", zlevel=1, BIGTIFF="IF_SAFER",
     ) as target:  # fmt: skip
-        points, of_points = source.gcps
+        points, points_crs = source.gcps
         if points:
-            target.gcps = (points, of_points)
+            target.gcps = (points, points_crs)
         target.write_colormap(1, {n: tuple(map(int, rgb)) for n, rgb in enumerate(palette)})
 
         def write(top: int, mask: np.ndarray, invalid: np.ndarray | None) -> None:
@@ -193,22 +201,12 @@ def write_mask(path: Path, mask: np.ndarray, raster: Raster, table: ClassTable) 
     Returns the number of valid pixels of each class.
     """
     counts = np.zeros(len(table), np.int64)
-    with mask_beside(path, raster, table) as write:
+    with geotiff_writer(path, raster, table) as write:
         for top in range(0, len(mask), _STRIP):
             rows = mask[top : top + _STRIP]
             _, invalid = raster.read(top, 0, rows.shape)
             write(top, rows, invalid)
-            counts += counted(rows, invalid, table)
-    return counts
-
-
-def counted(mask: np.ndarray, invalid: np.ndarray | None, table: ClassTable) -> np.ndarray:
-    """Return the number of valid pixels of each class, int64 [classes]."""
-    counts = np.zeros(len(table), np.int64)
-    for top in range(0, len(mask), _STRIP):  # bincount takes 8 bytes a pixel
-        rows = mask[top : top + _STRIP]
-        valid = rows if invalid is None else rows[~invalid[top : top + _STRIP]]
-        counts += np.bincount(valid.ravel(), minlength=len(table))
+            counts += valid_pixels_by_class(rows, invalid, table)
     return counts
 
 
@@ -222,7 +220,10 @@ class Overlay:
         self.mask = np.full((height, width), IGNORE, np.uint8)
 
     def add(self, top: int, pixels: np.ndarray, mask: np.ndarray) -> None:
-        """Take what is needed of some rows, from `top` on."""
+        """Take rows from `top` on; they must come top to bottom.
+
+        `pixels` are uint8 [rows, width, bands], `mask` is uint8 [rows, width].
+        """
         first = -top % self.step
         rows = slice((top + first) // self.step, -(-(top + len(mask)) // self.step))
         self.pixels[rows] = pixels[first :: self.step, :: self.step]

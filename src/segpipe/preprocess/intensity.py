@@ -1,8 +1,11 @@
-"""From pictures of any depth to the 8 bits of the network's input, alike in records and predictions.
+"""From pictures of any depth to the 8 bits of the network's input, for records and predictions alike.
 
 A range [low, high] of each band becomes 0 to 255. Pictures of 8 bits stay as they are, unless the model
 knows no others and `data.intensity` gives a range for them. Where no range is known, a picture has the
 full range of its type, 0 to 1 for floats.
+
+In this module `pixels` are uint8, uint16, int16 or float32 [height, width, bands or 1]; `invalid` is
+bool [height, width], or None where all pixels hold something.
 """
 
 import functools
@@ -47,11 +50,11 @@ class Levels:
 
     def to_json(self) -> dict:
         """Return `intensity` and `depths` for a manifest."""
-        ranges = self.intensity and [list(of_band) for of_band in self.intensity]
+        ranges = self.intensity and [list(band_range) for band_range in self.intensity]
         return {"intensity": ranges, "depths": list(self.depths)}
 
     def ranges(self, depth: str) -> Ranges | None:
-        """Return the range of each band in a picture of a type; None where it stays as it is."""
+        """Return the range of each band in a picture of type `depth`; None where it stays as it is."""
         low, high = _FULL[depth]
         if {*self.depths} == {"uint8"} and self.intensity:  # the ranges are of 8 bits
             step = (high - low) / 255
@@ -61,7 +64,7 @@ class Levels:
         return self.intensity or ((low, high),) * self.bands
 
     def in_8_bits(self, pixels: np.ndarray, invalid: np.ndarray | None = None) -> np.ndarray:
-        """Return uint8 [height, width, bands]; grey stands for each band.
+        """Return uint8 [height, width, bands]; a single band stands for each of them.
 
         Invalid pixels become 0 where values are scaled.
         """
@@ -78,9 +81,9 @@ class Levels:
         return scaled
 
     def raw(self, pixels: np.ndarray, invalid: np.ndarray | None, type_: str) -> np.ndarray:
-        """Return a picture as a whole predictor takes it: all bands, of its type; a copy.
+        """Return a copy as a whole predictor takes it: `type_` [height, width, bands].
 
-        Where pixels are scaled, those that hold nothing are NaN, or the least number of an integer type.
+        Where pixels are scaled, invalid ones are NaN, or the least number of an integer type.
         """
         image = np.broadcast_to(pixels, (*pixels.shape[:2], self.bands)).astype(type_)
         if invalid is not None and self.ranges(pixels.dtype.name):
@@ -94,7 +97,7 @@ RGB_OF_8_BITS = Levels(3, None, ("uint8",))
 def fit(
     pixels: np.ndarray, invalid: np.ndarray | None, levels: Levels, size: tuple[int, int], how: Resize
 ) -> np.ndarray:
-    """Bring a picture to the network's input, uint8 [*size, bands]."""
+    """Bring `pixels` to the network's input: uint8 [*size, bands], scaled and resized."""
     return resize_pixels(levels.in_8_bits(pixels, invalid), size, how)
 
 
@@ -108,9 +111,9 @@ def fit_encoded(data: bytes, levels: Levels, size: tuple[int, int], how: Resize)
     return np.asarray(resize_unread(picture, size, how))
 
 
-@functools.lru_cache(maxsize=64)  # a range is that of thousands of pictures
+@functools.lru_cache(maxsize=64)  # thousands of pictures share a range
 def _steps(kind: str, low: float, high: float) -> np.ndarray:
-    """Return what each number of an integer type becomes, from the least on."""
+    """Return the 8-bit value of each number of an integer type, from the least on."""
     limits = np.iinfo(kind)
     return _stretched(np.arange(limits.min, limits.max + 1.0), low, high)
 

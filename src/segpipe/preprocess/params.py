@@ -36,8 +36,8 @@ def _intensity(value: Any) -> Literal["auto"] | Range | tuple[Range, ...]:
 
 
 def _range(pair: Any) -> Range:
-    numbers = len(pair) == 2 and all(type(end) in (int, float) and math.isfinite(end) for end in pair)
-    if not numbers:
+    ends_are_numbers = all(type(end) in (int, float) and math.isfinite(end) for end in pair)
+    if len(pair) != 2 or not ends_are_numbers:
         raise ValueError(f"a range is two numbers, [low, high], and this is {list(pair)}")
     low, high = map(float, pair)
     if low >= high:

@@ -19,9 +19,9 @@ _DIGIT = 1 << 16
 def found_ranges(pictures: Pictures, bands: int, depths: Iterable[str]) -> Ranges | None:
     """Return the 0.5 and 99.5 percentiles of each band over all valid pixels; None without any.
 
-    They are those of `numpy.percentile`. Values are counted by their upper 16 bits and, for floats, in a
-    second pass by the lower 16 where a percentile lies. Where the two are equal, the least and the
-    greatest value take their place, so that there is a range. `depths` are the types of the pictures.
+    They equal those of `numpy.percentile`. Values are counted by their upper 16 bits and, for floats, in
+    a second pass by the lower 16 where a percentile lies. The least and the greatest value replace
+    equal percentiles, so that there is a range. `depths` are the types of the pictures.
     """
     kind = np.result_type(*(np.dtype(depth) for depth in depths))
     kind = kind if kind.itemsize == 2 else np.dtype(np.float32)  # which holds any 16-bit number
@@ -36,19 +36,19 @@ def found_ranges(pictures: Pictures, bands: int, depths: Iterable[str]) -> Range
     keys = np.array(digits, np.uint32) << 16
     if kind.itemsize == 4:
         keys |= _lower_digits(pictures, kind, counts, digits, ranks)
-    return tuple(_range(_values(of_band, kind).tolist(), total) for of_band in keys)
+    return tuple(_range(_values(band_keys, kind).tolist(), total) for band_keys in keys)
 
 
 def _lower_digits(
     pictures: Pictures, kind: np.dtype, counts: np.ndarray, digits: list[np.ndarray], ranks: list[int]
 ) -> np.ndarray:
     """Return the lower 16 bits of the values at `ranks`, uint32 [bands, ranks]; `digits` the upper."""
-    finer = [{digit: np.zeros(_DIGIT, np.int64) for digit in of_band.tolist()} for of_band in digits]
+    finer = [{digit: np.zeros(_DIGIT, np.int64) for digit in band.tolist()} for band in digits]
     for rows, keys in _keys(pictures(), len(digits), kind):
         upper, lower = keys >> 16, keys & 0xFFFF
-        for of_band in finer[rows]:
-            for digit, found in of_band.items():
-                found += np.bincount(lower[upper == digit], minlength=_DIGIT)
+        for counts_by_digit in finer[rows]:
+            for digit, lower_counts in counts_by_digit.items():
+                lower_counts += np.bincount(lower[upper == digit], minlength=_DIGIT)
     result = np.zeros((len(digits), len(ranks)), np.uint32)
     for band, upper_digits in enumerate(digits):
         below = counts[band].cumsum() - counts[band]
@@ -64,18 +64,18 @@ def _keys(pictures: Iterable[Deep], bands: int, kind: np.dtype) -> Iterator[tupl
     Grey pictures belong to all bands.
     """
     for pixels, invalid in pictures:
-        height, width, found = pixels.shape
+        height, width, channels = pixels.shape
         rows = max(1, STRIP // width)
         for top in range(0, height, rows):
             strip = pixels[top : top + rows]
             valid = slice(None) if invalid is None else ~invalid[top : top + rows]
-            for band in range(found):
-                of = slice(band, band + 1) if found == bands else slice(None)
-                yield of, _ordered(strip[..., band][valid].ravel(), kind)
+            for band in range(channels):
+                belongs_to = slice(band, band + 1) if channels == bands else slice(None)
+                yield belongs_to, _ordered(strip[..., band][valid].ravel(), kind)
 
 
 def _ordered(values: np.ndarray, kind: np.dtype) -> np.ndarray:
-    """Return uint32 in the order of the values; of 16-bit numbers in the upper 16 bits."""
+    """Return uint32 in the order of the values; 16-bit numbers take the upper 16 bits."""
     if kind.itemsize == 2:
         return (values.astype(np.int32) - np.iinfo(kind).min).astype(np.uint32) << 16
     bits = values.astype(np.float32).view(np.uint32)

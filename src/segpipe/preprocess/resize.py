@@ -1,4 +1,4 @@
-"""Resizing pictures to the network's input, in one way for records, scores and predictions.
+"""Resize pictures to the network's input, in one way for records, scores and predictions.
 
 Sizes are (height, width) in pixels. `stretch` fills the input and changes the aspect; `pad` keeps the
 aspect, centres the picture, and fills the rest with black and ignored pixels.
@@ -54,7 +54,7 @@ def resize_unread(picture: Image.Image, size: tuple[int, int], how: Resize) -> I
     """Decode an RGB picture that Pillow has only opened, scaled to the input as `resize_image` does.
 
     A large JPEG is decoded at a half, a quarter or an eighth of each edge, as long as that is twice the
-    size needed: this is cheap. Values then differ from those of a whole picture by less than one of 255
+    size needed, which is cheap. Values then differ from those of a whole picture by less than one of 255
     on average, as with Pillow's `thumbnail`. Raises what Pillow raises.
     """
     box = content_box((picture.height, picture.width), size, how)

@@ -21,6 +21,7 @@ from segpipe.common.files import name_hash
 from segpipe.common.records import Tiles
 from segpipe.common.splits import Split
 from segpipe.common.tiling import own_ranges
+from segpipe.common.words import width_by_height
 from segpipe.preprocess.intensity import Levels, fit_encoded
 from segpipe.preprocess.resize import resize_mask
 
@@ -57,7 +58,7 @@ def original_starts(begins: list[int], scaled: int, original: int) -> list[int]:
 
 
 def window(pixels: np.ndarray, top: int, left: int, size: tuple[int, int], fill: int = 0) -> np.ndarray:
-    """Return a window of [height, width, ...], of `size`; what lies beyond the picture is `fill`."""
+    """Return a window of [height, width, ...], of `size`; pixels beyond the picture are `fill`."""
     bottom, right = top + size[0], left + size[1]
     part = pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if part.shape[:2] == size:
@@ -68,18 +69,20 @@ def window(pixels: np.ndarray, top: int, left: int, size: tuple[int, int], fill:
     return filled
 
 
-def counted(mask: np.ndarray) -> np.ndarray:
+def value_counts(mask: np.ndarray) -> np.ndarray:
     """Return the number of pixels of each value, int64 [256]."""
-    if mask.size and (least := mask.min()) == mask.max():  # most pieces have one class, and soon tell
-        counts = np.zeros(256, np.int64)
-        counts[least] = mask.size
-        return counts
+    if mask.size:
+        least = mask.min()
+        if least == mask.max():  # as in most pieces, which this makes fast
+            counts = np.zeros(256, np.int64)
+            counts[least] = mask.size
+            return counts
     return np.bincount(mask.ravel(), minlength=256)
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """A decoded sample, which any process can scale, and one cuts."""
+    """A decoded and scaled sample. Any process can make it; a single one cuts them all."""
 
     split: Split
     name: bytes
@@ -110,28 +113,28 @@ class Cutter:
         if min(scaled) < 1:
             raise UserError(
                 f"{features['name'].decode()}: data.tiles.scale = {self.tiles.scale:g} makes its "
-                f"{original[1]}x{original[0]} px less than one pixel; raise it, or leave the picture out"
+                f"{width_by_height(original)} px less than one pixel; raise it, or leave the picture out"
             )
         image = fit_encoded(features["image"], self.levels, scaled, "stretch")
         small = mask if scaled == original else resize_mask(mask, scaled, "stretch")
         return Scaled(split, features["name"], image, small, mask)
 
-    def cut(self, one: Scaled) -> Iterator[Record]:
+    def cut(self, sample: Scaled) -> Iterator[Record]:
         """Cut a sample, with little more memory; one process alone must, since this counts."""
-        height, width = one.mask.shape
+        height, width = sample.mask.shape
         self.largest = (max(self.largest[0], height), max(self.largest[1], width))
-        if one.split == "train":
-            return self._pieces(one.name, one.image, one.mask)
-        if one.split == "val":
-            return self._tiles(one.name, one.image, one.mask)
-        return self._rows(one.name, one.image, one.mask, one.original)
+        if sample.split == "train":
+            return self._pieces(sample.name, sample.image, sample.mask)
+        if sample.split == "val":
+            return self._tiles(sample.name, sample.image, sample.mask)
+        return self._rows(sample.name, sample.image, sample.mask, sample.original)
 
     def _pieces(self, name: bytes, image: np.ndarray, mask: np.ndarray) -> Iterator[Record]:
         piece = self.tiles.piece(self.size)
         tops, lefts = (piece_starts(*edge) for edge in zip(mask.shape, self.size, piece, strict=True))
         for top, left in ((top, left) for top in tops for left in lefts):
             inside = window(mask, top, left, piece, IGNORE)
-            counts = counted(inside)
+            counts = value_counts(inside)
             here = name + f"@{max(top, 0)},{max(left, 0)}".encode()
             held = np.flatnonzero(counts[:IGNORE])
             if not held.size:
@@ -163,7 +166,7 @@ class Cutter:
                 pixels = window(image, top, left, self.size)
                 here = name + f"@{top},{left}".encode()
                 features = {"name": here, "image": pixels.tobytes(), "mask": truth.tobytes()}
-                yield features, counted(own)
+                yield features, value_counts(own)
 
     def _rows(
         self, name: bytes, image: np.ndarray, mask: np.ndarray, original: np.ndarray
@@ -174,7 +177,7 @@ class Cutter:
         for number, (top, end) in enumerate(pairwise([*tops, height])):
             row = window(image, top, 0, (self.size[0], max(width, self.size[1])))
             truth = original[firsts[number] : firsts[number + 1]]
-            counts = counted(mask[top:end])
+            counts = value_counts(mask[top:end])
             yield {
                 "name": name, "top": top, "image": row.tobytes(), "mask": mask[top:end].tobytes(),
                 "scaled_height": height, "scaled_width": width,

@@ -10,10 +10,10 @@ import math
 import numpy as np
 
 COARSE = 1 << 18
-"""Pixels that light and colours are measured on, about: every n-th row and column of a picture."""
+"""About how many pixels light and colours are measured on: every n-th row and column of a picture."""
 CENTRE = 512
-"""Pixels: the edges of the centre that sharpness and noise are measured on, at most."""
-_FAR = 4  # pixels: differences over this distance are what sharp ones are compared with
+"""The longest edge, in pixels, of the centre that sharpness and noise are measured on."""
+_FAR = 4  # pixels: sharp differences are compared with differences over this distance
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as of JPEG
 _NORMAL = 0.6745  # the median of a standard normal distribution's absolute values
 
@@ -27,15 +27,16 @@ def traits_of(pixels: np.ndarray) -> dict[str, float]:
     Returns:
         `size`, the logarithm to base 2 of the edge of a square of as many pixels, and `aspect`, that of
         width over height; `brightness` (mean) and `contrast` (standard deviation) of the luma, 0..255;
-        `sharpness`, 0..1, and `noise`, grey levels (see `_sharpness` and `_noise`). Of three bands also
-        `saturation`, the mean distance of the largest band from the smallest, and the cast of colour as
-        differences of mean bands: `warmth` is red less blue, `tint` green less the mean of the others.
+        `sharpness`, 0..1, and `noise`, grey levels (see `_sharpness` and `_noise`). Pictures of three
+        bands also have `saturation`, the mean distance of the largest band from the smallest, and the
+        colour cast as differences of mean bands: `warmth` is red less blue, `tint` is green less the
+        mean of the others.
     """
     height, width = pixels.shape[:2]
     step = max(1, round(math.sqrt(height * width / COARSE)))
     coarse = pixels[::step, ::step]
     luma, centre = _luma(coarse), _luma(_centre(pixels))
-    found = {
+    traits = {
         "size": math.log2(height * width) / 2,
         "aspect": math.log2(width / height),
         "brightness": float(luma.mean(dtype=np.float64)),
@@ -43,11 +44,11 @@ def traits_of(pixels: np.ndarray) -> dict[str, float]:
         "sharpness": _sharpness(centre),
         "noise": _noise(centre),
     }
-    return found | (_colours(coarse) if pixels.shape[2] == 3 else {})
+    return traits | (_colours(coarse) if pixels.shape[2] == 3 else {})
 
 
 def _luma(pixels: np.ndarray) -> np.ndarray:
-    """Return float32 [height, width]; of other than three bands their mean."""
+    """Return float32 [height, width]; the mean of the bands unless there are three."""
     bands = pixels.shape[2]
     return pixels @ (_LUMA if bands == 3 else np.full(bands, 1 / bands, np.float32))
 

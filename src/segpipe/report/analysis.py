@@ -14,7 +14,7 @@ FEWEST_IMAGES, MOST_KINDS = 5, 40  # fewer give no reliable score; more make too
 
 @dataclass(frozen=True)
 class Group:
-    """Images scored together: those with values from `low` to `high`, or whose names begin alike."""
+    """Images scored together: with values from `low` to `high`, or with names that begin alike."""
 
     images: int
     scores: dict[str, Any]  # as `metrics.summarise` returns them
@@ -86,12 +86,12 @@ def mix_ups(confusion: pd.DataFrame, most: int) -> list[tuple[str, str, float]]:
     """
     pixels = confusion.to_numpy() / confusion.to_numpy().sum()
     wrong = np.argwhere((pixels > 0) & ~np.eye(len(pixels), dtype=bool))
-    found = [(confusion.index[i], confusion.columns[j], float(pixels[i, j])) for i, j in wrong]
-    return sorted(found, key=lambda mistake: -mistake[2])[:most]
+    mistakes = [(confusion.index[i], confusion.columns[j], float(pixels[i, j])) for i, j in wrong]
+    return sorted(mistakes, key=lambda mistake: -mistake[2])[:most]
 
 
 def lowest(scores: Mapping[str, float | None], most: int) -> list[str]:
-    """Return the class names in order; of more than `most`, only the lowest scores, lowest first."""
+    """Return the class names in order; if more than `most`, only those of the lowest scores, sorted."""
     if len(scores) <= most:
         return list(scores)
     present = [name for name, score in scores.items() if not pd.isna(score)]

@@ -12,27 +12,24 @@ from typing import Any
 from segpipe.common.errors import UserError
 from segpipe.common.files import read_json, write_json
 from segpipe.common.nested import flat
+from segpipe.common.words import score
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report.analysis import lowest
 from segpipe.report.changes import Change, is_number
-from segpipe.report.words import score
+from segpipe.report.words import MEAN_NAMES
 
 SEEDS = "seeds"
-LABELS = {
-    "original.mean_iou": "mean IoU",
-    "original.mean_dice": "mean Dice",
-    "original.pixel_accuracy": "pixel accuracy",
-}
-_MEND = "`segpipe baseline` writes it anew, and {} means that there is none"
+METRIC_NAMES = {f"original.{key}": name for key, name in MEAN_NAMES.items()}
+_MEND = "`segpipe baseline` writes it anew; a file that holds only {} means: no baseline"
 _MEASURE = "`segpipe noise` writes it anew"
 
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How much the scores of a recipe differ between seeds."""
+    """The spread of a recipe's scores between seeds."""
 
     number: int  # of seeds, at least 2
-    recipe: str  # the fingerprint of its params
+    recipe: str  # `recipe_hash` of its params
     deviation: dict[str, float]  # standard deviation of a sample, of each score by dotted key
 
 
@@ -49,11 +46,11 @@ def seeds_in(text: str, where: str) -> SeedSpread | None:
 
     Raises UserError, which says where, if it is damaged.
     """
-    found = _content(text, where).get(SEEDS)
-    if found is None:
+    seeds = _content(text, where).get(SEEDS)
+    if seeds is None:
         return None
     try:
-        number, recipe, deviation = found["number"], found["recipe"], flat(found["deviation"])
+        number, recipe, deviation = seeds["number"], seeds["recipe"], flat(seeds["deviation"])
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{where}: seeds needs number, recipe and deviation; {_MEASURE}") from None
     if not (isinstance(number, int) and number >= 2):
@@ -73,7 +70,7 @@ def make_baseline(scores: Path, path: Path) -> float | None:
     mean_iou = _scores(content, path)["original.mean_iou"]
     try:
         seeds = _read(path).get(SEEDS)
-    except UserError:  # there is none, or it is damaged and written anew
+    except UserError:  # missing, or damaged: it is written anew
         seeds = None
     write_json(path, content | ({SEEDS: seeds} if seeds else {}))
     return mean_iou
@@ -121,7 +118,7 @@ def compared(before: dict[str, float | None], scores: dict[str, Any], most_class
     known = [key.removeprefix("original.iou.") for key in before if key.startswith("original.iou.")]
     classes = [*lowest(by_class, most_classes), *(name for name in known if name not in by_class)]
     labels = {
-        **LABELS,
+        **METRIC_NAMES,
         **{f"original.boundary_f1.{t}px": f"boundary F1 within {t} px" for t in TOLERANCES},
         **{f"original.iou.{name}": f"IoU of {name}" for name in classes[:most_classes]},
         "loss": "loss (lower is better)",
@@ -131,7 +128,7 @@ def compared(before: dict[str, float | None], scores: dict[str, Any], most_class
 
 
 def verdict(before: dict[str, float | None], scores: dict[str, Any]) -> str:
-    """Say in words which model is better, or that nobody can tell."""
+    """Return in words which model is better, or that nobody can tell."""
     if before.get("images") != scores["images"]:
         return (
             f"The baseline was scored on {before.get('images', 'an unknown number of')} test images, "

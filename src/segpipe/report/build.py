@@ -14,13 +14,14 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.files import first_by_hash, replaces
 from segpipe.common.records import Manifest
 from segpipe.common.shrink import LONGEST
+from segpipe.common.words import score
 from segpipe.report import grids, zoom
 from segpipe.report.analysis import worst_samples
 from segpipe.report.pages import Block, Figure, Table, write_page
 from segpipe.report.params import ReportParams
 from segpipe.report.read import Pictures, Results, read_pictures
 from segpipe.report.sections import sections
-from segpipe.report.words import score, shortened
+from segpipe.report.words import shortened
 
 IN_GIT = 4  # fixed samples in the picture for Git
 _WHERE_IT_FAILS = (
@@ -43,8 +44,8 @@ def build(
     bands = shown(manifest.bands, params.bands)
     read = zoom.read_zoomed if manifest.tiles else read_pictures
     pictures = read(manifest, predictions, {*fixed, *worst}, bands)
-    said = caption(manifest.bands, bands)
-    write_report(results, manifest, pictures, fixed[: params.samples], worst, folder / "report", said)
+    note = caption(manifest.bands, bands)
+    write_report(results, manifest, pictures, fixed[: params.samples], worst, folder / "report", note)
     write_samples(pictures, fixed[:IN_GIT], manifest.classes, folder / "samples.jpg")
 
 
@@ -84,15 +85,16 @@ def _drawn(
     pictures: Shown, labels: list[tuple[str, str]], table: ClassTable, mistakes: bool = True
 ) -> Drawing:
     """Draw samples, given by name and label; `mistakes` adds a column of their errors."""
-    rows = []
-    zoomed = []
+    rows, zoomed = [], []
     for name, label in labels:
-        shown = pictures[name]
-        if isinstance(shown, zoom.Zoomed):
-            zoomed.append((label, shown))
-        else:
-            wrong = {"errors": grids.errors(shown["truth"], shown["prediction"])} if mistakes else {}
-            rows.append({"label": label, **shown, **wrong})
+        picture = pictures[name]
+        if isinstance(picture, zoom.Zoomed):
+            zoomed.append((label, picture))
+            continue
+        row = {"label": label, **picture}
+        if mistakes:
+            row["errors"] = grids.errors(picture["truth"], picture["prediction"])
+        rows.append(row)
     if zoomed:
         return zoom.drawn(zoomed, ["image", "truth", "prediction", *["errors"] * mistakes], table)
     return grids.sample_grid(rows, table)
@@ -105,9 +107,9 @@ def _samples(
     if not names:
         return ["None are shown: the params ask for none."]
     scores = dict(zip(results.per_image["name"], results.per_image["mean_iou"], strict=True))
-    said = {n: score(scores[n], "no score") for n in names}
+    values = {n: score(scores[n], "no score") for n in names}
     separator = ", " if manifest.tiles else "\n"
-    labels = [(n, f"{shortened(n)}{separator}mean IoU {said[n]}") for n in names]
+    labels = [(n, f"{shortened(n)}{separator}mean IoU {values[n]}") for n in names]
     return [
         Figure(
             name, f"Image, true mask, predicted mask and mistakes of {', '.join(names)}.",
@@ -115,5 +117,5 @@ def _samples(
             f"{_WHERE_IT_FAILS if manifest.tiles else ''}{bands}",
             _drawn(pictures, labels, manifest.classes), wide=True,
         ),
-        Table("Mean IoU of these images, at original size", ["image", "mean IoU"], [*said.items()]),
+        Table("Mean IoU of these images, at original size", ["image", "mean IoU"], [*values.items()]),
     ]  # fmt: skip

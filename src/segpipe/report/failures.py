@@ -6,13 +6,13 @@ import pandas as pd
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.records import Manifest
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report import analysis, plots
 from segpipe.report.analysis import Group
 from segpipe.report.pages import Block, Figure, Section, Table
 from segpipe.report.read import Results
-from segpipe.report.words import score, some_of
+from segpipe.report.words import some_of
 
 
 def failures(results: Results, manifest: Manifest, size: str) -> list[Block]:
@@ -46,17 +46,17 @@ def _by_class(results: Results, table: ClassTable, size: str) -> list[Block]:
     sizes = [results.scores[at] for at in ("original", "network")]
     iou = sizes[0]["iou"]
     shown = analysis.lowest(iou, plots.MOST_CLASSES)
-    some = some_of(len(shown), len(table), "lowest", "results/evaluate/metrics.json")
-    said = ", ".join(f"{name} {score(iou[name])}" for name in shown)
+    which = some_of(len(shown), len(table), "lowest", "results/evaluate/metrics.json")
+    values = ", ".join(f"{name} {score(iou[name])}" for name in shown)
     mistakes = analysis.mix_ups(results.confusion, 6)
     unnamed = " The many classes are counted from 0." if len(table) > plots.MOST_CLASSES else ""
     return [
         Figure(
-            "iou", f"Bars of the IoU of each class{some}: {said}.",
-            f"IoU on the test split, at original size{some}.", plots.class_scores(iou, table),
+            "iou", f"Bars of the IoU of each class{which}: {values}.",
+            f"IoU on the test split, at original size{which}.", plots.class_scores(iou, table),
         ),
         Table(
-            f"IoU and Dice of each class at original size and at {size}{some}",
+            f"IoU and Dice of each class at original size and at {size}{which}",
             ["class", "IoU", "Dice", f"IoU at {size}", f"Dice at {size}"],
             [[c, *(score(at[kind][c]) for at in sizes for kind in ("iou", "dice"))] for c in shown],
             table.colours,
@@ -77,10 +77,10 @@ def _by_class(results: Results, table: ClassTable, size: str) -> list[Block]:
 
 
 def _quarters(
-    name: str, what: str, groups: list[Group], table: ClassTable, said: Callable[[float], str]
+    name: str, measure: str, groups: list[Group], table: ClassTable, in_words: Callable[[float], str]
 ) -> list[Block]:
     subject = table.names[0]
-    ranges = [(said(group.low), said(group.high)) for group in groups]
+    ranges = [(in_words(group.low), in_words(group.high)) for group in groups]
     rows = [
         [f"{low} to {high}", str(group.images), score(group.scores["mean_iou"]),
          score(group.scores["iou"][subject]), score(group.scores["pixel_accuracy"])]
@@ -89,13 +89,13 @@ def _quarters(
     alt = ", ".join(f"{mean} at {values}" for values, _, mean, *_ in rows)
     return [
         Figure(
-            name, f"IoU by {what}; the mean IoU is {alt}.",
+            name, f"IoU by {measure}; the mean IoU is {alt}.",
             "Quarters of the test images, each scored as a whole at original size.",
-            plots.groups(groups, [f"{low}\nto {high}" for low, high in ranges], table, what),
+            plots.groups(groups, [f"{low}\nto {high}" for low, high in ranges], table, measure),
         ),
         Table(
             "Quarters of the test images; images of equal value stay together",
-            [what, "images", "mean IoU", f"IoU of {subject}", "pixel accuracy"], rows,
+            [measure, "images", "mean IoU", f"IoU of {subject}", "pixel accuracy"], rows,
         ),
     ]  # fmt: skip
 
@@ -117,7 +117,7 @@ def _kinds(kinds: list[Group], table: ClassTable) -> Table:
 
 def _outlines(results: Results, manifest: Manifest) -> list[Block]:
     means = results.scores["original"]["boundary_f1"]
-    said = " and ".join(f"{score(means[f'{t}px'])} where near means {t} px" for t in TOLERANCES)
+    values = " and ".join(f"{score(means[f'{t}px'])} where near means {t} px" for t in TOLERANCES)
     ignored = (
         " Boundaries with ignored pixels do not count: if such pixels lie between the classes, as a "
         "band around each object, little is left to score, and the boundary F1 says little."
@@ -129,15 +129,15 @@ def _outlines(results: Results, manifest: Manifest) -> list[Block]:
     }
     by_class = results.by_class[[*columns]]
     shown = analysis.lowest(by_class[f"boundary_f1_{TOLERANCES[0]}px"].to_dict(), plots.MOST_CLASSES)
-    some = some_of(len(shown), len(manifest.classes), "lowest", "results/evaluate/per_class.csv")
+    which = some_of(len(shown), len(manifest.classes), "lowest", "results/evaluate/per_class.csv")
     return [
         "The boundary F1 says how well outlines fit, from 0 to 1. A point on a predicted outline is "
         "right if a true outline of that class is near; a point on a true outline is found if a "
         "predicted one is near. The F1 is 1 if all are right (precision) and all are found (recall). "
-        f"Its mean over the classes is {said}, at original size."
+        f"Its mean over the classes is {values}, at original size."
         + (ignored if manifest.splits["test"]["ignored_share"] else ""),
         Table(
-            f"Outlines of each class: right and found within a tolerance, at original size{some}",
+            f"Outlines of each class: right and found within a tolerance, at original size{which}",
             ["class", *columns.values()],
             [[name, *(score(value, "–") for value in by_class.loc[name])] for name in shown],
             manifest.classes.colours,
@@ -147,10 +147,10 @@ def _outlines(results: Results, manifest: Manifest) -> list[Block]:
 
 def _by_distance(table: pd.DataFrame) -> list[Block]:
     rows = [[r.distance, percent(r.share), score(r.accuracy, "–")] for r in table.itertuples()]
-    said = ", ".join(f"{accuracy} at {distance} px" for distance, _, accuracy in rows)
+    values = ", ".join(f"{accuracy} at {distance} px" for distance, _, accuracy in rows)
     return [
         Figure(
-            "boundaries", f"Bars of the accuracy by distance to the nearest boundary: {said}.",
+            "boundaries", f"Bars of the accuracy by distance to the nearest boundary: {values}.",
             "Pixel accuracy at network size. A pixel at distance 1 touches another class of the true "
             "mask, if only at a corner.", plots.by_distance(table),
         ),

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from segpipe.common.classes import IGNORE, ClassTable, SegmentationClass
 from segpipe.common.files import replaces
-from segpipe.common.letters import class_labels, dejavu, drawable
+from segpipe.common.fonts import class_labels, dejavu, drawable
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -53,7 +53,7 @@ def painted(truth: np.ndarray, areas: Sequence[tuple[np.ndarray, tuple[int, int,
 
 
 def present(table: ClassTable, pictures: Sequence[Any]) -> list[SegmentationClass]:
-    """Return the classes that masks among pictures hold, as many as a legend names."""
+    """Return the classes in the masks among pictures, as many as a legend names."""
     held = {value for mask in pictures if np.ndim(mask) == 2 for value in np.unique(mask).tolist()}
     return [c for index, c in enumerate(table.classes) if index in held][:_LEGEND]
 

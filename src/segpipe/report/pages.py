@@ -13,8 +13,9 @@ from PIL import Image
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces, write_text
 from segpipe.common.markdown import escaped
+from segpipe.common.words import score
 from segpipe.report import grids
-from segpipe.report.words import score, signed, yaml_line
+from segpipe.report.words import signed, yaml_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -75,11 +76,11 @@ def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: 
         write_text(partial / markdown, render(TEMPLATES / "page.md", context))
 
 
-def require_own(folder: Path, markdown: str, what: str) -> None:
-    """Raise UserError where a page would replace a folder of something other than `what`."""
+def require_own(folder: Path, markdown: str, content: str) -> None:
+    """Raise UserError where a page would replace a folder of something other than `content`."""
     if not (folder / markdown).is_file() and (folder.is_file() or any(folder.glob("*"))):
         raise UserError(
-            f"{folder} holds something other than {what}; give another --out, which is replaced"
+            f"{folder} holds something other than {content}; give another --out, which is replaced"
         )
     if folder.name in ("", ".."):
         raise UserError(f"{folder}: no name; give a folder by its name, such as logs/page, for --out")

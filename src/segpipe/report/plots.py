@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.letters import class_labels, dejavu
+from segpipe.common.fonts import class_labels, dejavu
 from segpipe.report.analysis import Group, lowest
 from segpipe.report.grids import STYLE
 from segpipe.report.words import shortened
@@ -17,7 +17,7 @@ from segpipe.report.words import shortened
 BLUE, VERMILION = "#0072b2", "#d55e00"  # Okabe and Ito's, which colour-blind people can tell apart
 INK, EDGE = "#333333", "#888888"
 MOST_CLASSES, MOST_LINES = 30, 6
-"""The most classes that a figure or a table can name, and that can be told apart as lines."""
+"""The most classes that a figure or table can name, and the most that can be told apart as lines."""
 PANELS = {"loss": "loss (nats)", "accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 """The columns of the history that are drawn as curves, with their labels."""
 
@@ -68,7 +68,7 @@ def confusion(matrix: pd.DataFrame) -> Figure:
 
 @mpl.rc_context(STYLE)
 def class_scores(iou: dict[str, float | None], table: ClassTable) -> Figure:
-    """Draw a bar for the IoU of each class in its colour; of many classes, only the lowest."""
+    """Draw a bar for the IoU of each class in its colour; if there are many, only for the lowest."""
     drawn = lowest(iou, MOST_CLASSES)
     figure, axes = _panel(0.9 + 0.32 * len(drawn))
     labels = class_labels(table.names, dejavu())
@@ -92,16 +92,16 @@ def bars(axes: Any, rows: Iterable[tuple[float, str, Any, str]], height: float =
 
 
 @mpl.rc_context(STYLE)
-def groups(found: Sequence[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
+def groups(scored: Sequence[Group], labels: list[str], table: ClassTable, xlabel: str) -> Figure:
     """Draw the mean IoU of each group and, if the classes are few, each class's in its colour."""
     figure, axes = _panel(2.8)
-    positions, names = range(len(found)), class_labels(table.names, dejavu())
+    positions, names = range(len(scored)), class_labels(table.names, dejavu())
     for c in table.classes if len(table) <= MOST_LINES else ():
-        values = np.array([group.scores["iou"][c.name] for group in found], float)
+        values = np.array([group.scores["iou"][c.name] for group in scored], float)
         axes.plot(
             positions, values, color=c.colour, marker="o", markeredgecolor=EDGE, label=names[c.name]
         )
-    means = np.array([group.scores["mean_iou"] for group in found], float)  # None becomes NaN: a gap
+    means = np.array([group.scores["mean_iou"] for group in scored], float)  # None becomes NaN: a gap
     axes.plot(positions, means, color=INK, marker="s", linestyle="--", label="mean")
     axes.set_xticks(positions, labels)
     axes.set(xlabel=xlabel, ylabel="IoU", ylim=(0, 1.02))
@@ -113,8 +113,8 @@ def groups(found: Sequence[Group], labels: list[str], table: ClassTable, xlabel:
 def by_distance(table: pd.DataFrame) -> Figure:
     """Draw the accuracy in each band of distances to a boundary."""
     figure, axes = _panel(2.8)
-    drawn = axes.bar(table["distance"], table["accuracy"].fillna(0), color=INK, width=0.7)
-    axes.bar_label(drawn, ["–" if np.isnan(share) else f"{share:.2f}" for share in table["accuracy"]])
+    columns = axes.bar(table["distance"], table["accuracy"].fillna(0), color=INK, width=0.7)
+    axes.bar_label(columns, ["–" if np.isnan(share) else f"{share:.2f}" for share in table["accuracy"]])
     axes.set(xlabel="distance to the nearest boundary (px)", ylabel="accuracy", ylim=(0, 1.1))
     axes.grid(visible=False, axis="x")
     return figure

@@ -78,7 +78,7 @@ def read_pictures(
 
 
 def read_predictions(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each test sample's name and predicted class indices, uint8 [H, W]; of tiles, a row's."""
+    """Yield each test record's name and predicted class indices, uint8 [H, W]; for tiles, of a row."""
     for shard in sorted(folder.iterdir()):
         for features in read_shard(shard):
             yield features["name"].decode(), decode_png(features["mask"])

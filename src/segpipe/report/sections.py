@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 
 from segpipe.common.bands import in_words
-from segpipe.common.letters import dejavu, unnamed
+from segpipe.common.fonts import dejavu, unnamed
 from segpipe.common.nested import flat
 from segpipe.common.records import Manifest
 from segpipe.common.splits import SPLITS
-from segpipe.common.words import extent, percent
+from segpipe.common.words import extent, percent, score
 from segpipe.evaluate.metrics import TOLERANCES
 from segpipe.report import plots
 from segpipe.report.baseline import compared, verdict
 from segpipe.report.failures import failures
 from segpipe.report.pages import Block, Figure, Headline, Section, Table
 from segpipe.report.read import Results
-from segpipe.report.words import score, signed, some_of
-
-MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
+from segpipe.report.words import MEAN_NAMES, signed, some_of
 
 
 def sections(
@@ -47,7 +45,7 @@ def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
         f"{results.summary['best_epoch']}; scored on {results.scores['images']} test images.",
         f"Source: {manifest.source}.{_seen(manifest)}",
         _data(manifest),
-        *([said] if (said := unnamed(manifest.classes.names, dejavu())) else []),
+        *filter(None, [unnamed(manifest.classes.names, dejavu())]),
         f"{len(left_out)} samples were left out:" if left_out else "No sample was left out.",
         *([left_out] if left_out else []),
         *_cut(manifest),
@@ -55,11 +53,11 @@ def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
 
 
 def _cut(manifest: Manifest) -> list[Block]:
-    return ["Of the cutting into tiles:", [*manifest.cut]] if manifest.cut else []
+    return ["Notes on the tiles:", [*manifest.cut]] if manifest.cut else []
 
 
 def _seen_as(manifest: Manifest) -> str:
-    """Say how many training images there are, and in which size the network sees them."""
+    """Return how many training images there are, and at which size the network sees them."""
     count, size = manifest.count("train"), extent(manifest.size)
     if not manifest.tiles:
         return f"{count} images of {size}"
@@ -80,12 +78,12 @@ def _data(manifest: Manifest) -> Table:
     if len(names) > plots.MOST_CLASSES:
         names = sorted(names, key=lambda name: -splits["train"]["class_shares"][name])
     shown = names[: plots.MOST_CLASSES]
-    records, what = [], "Images"
+    records, counted = [], "Images"
     if manifest.tiles:
         records = [["records", *(str(manifest.count(split)) for split in SPLITS)]]
-        what = "Images, their records (pieces, tiles, rows of tiles)"
+        counted = "Images, their records (pieces, tiles, rows of tiles)"
     return Table(
-        f"{what}, and the share of their pixels by class"
+        f"{counted}, and the share of their pixels by class"
         + some_of(len(shown), len(names), "most frequent", "data/records/manifest.json"),
         ["", *SPLITS],
         [
@@ -103,14 +101,14 @@ def _scores(results: Results, size: str) -> list[Block]:
     interval = original["interval"]
     rows = [
         *([label, score(original[key]), _between(interval[key]), score(network[key])]
-          for key, label in MEANS.items()),
+          for key, label in MEAN_NAMES.items()),
         *([f"boundary F1 within {t} px", score(original["boundary_f1"][f"{t}px"]), "–", "–"]
           for t in TOLERANCES),
         ["loss (nats)", "–", "–", score(results.scores["loss"])],
         ["calibration error", "–", "–", score(results.scores["calibration_error"])],
     ]  # fmt: skip
     return [
-        Headline([(label, original[key], interval[key]) for key, label in MEANS.items()]),
+        Headline([(label, original[key], interval[key]) for key, label in MEAN_NAMES.items()]),
         Table(
             "Scores on the test split",
             ["score", "at original size", "95 % interval", f"at {size}"],

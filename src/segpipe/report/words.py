@@ -3,12 +3,8 @@
 import json
 from typing import Any
 
-
-def score(value: Any, without: str = "absent") -> str:
-    """A score with four decimals, a count as it is, or `without` for None and NaN."""
-    if value is None or value != value:
-        return without
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+MEAN_NAMES = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
+"""Names for people of the scores of a whole data set, by key."""
 
 
 def signed(difference: float | None) -> str:

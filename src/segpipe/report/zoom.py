@@ -1,4 +1,4 @@
-"""Test pictures that were predicted in tiles: each as a whole, shrunk, and a window where it fails.
+"""Test pictures that were predicted in tiles: each shrunk as a whole, and a window where it fails.
 
 They may be far larger than memory, so two passes read them row by row: one shrinks them and counts their
 mistakes on a coarse grid, the other cuts out the windows.
@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from segpipe.common.bands import displayed
 from segpipe.common.classes import IGNORE, ClassTable
-from segpipe.common.letters import class_labels, dejavu, drawable
+from segpipe.common.fonts import class_labels, dejavu, drawable
 from segpipe.common.records import Manifest, read
 from segpipe.common.shrink import LONGEST, Shrinker, factor_for, mean_of, rarest_first, rarest_of
 from segpipe.common.windows import Mistakes
@@ -31,7 +31,7 @@ Line = tuple[int, str]
 """A line of text, with its upper edge."""
 
 Place = tuple[int, Views, "Zoomed | None"]
-"""A row of pictures: its upper edge, the pictures, and whose window is framed there."""
+"""A row of pictures: its upper edge, the pictures, and the sample whose window is framed in them."""
 
 _DPI = 2 * grids.STYLE["figure.dpi"]  # for a page that shows two pixels as one
 _LINE, _ABOVE, _GAP, _PART = 50, 13, 16, 24
@@ -52,7 +52,7 @@ class Zoomed:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the window is all there is."""
+        """Whether the window holds the whole picture."""
         return self.window["truth"].shape == self.scaled
 
 
@@ -97,9 +97,9 @@ def _zoomed(whole: "_Whole", window: "_Window") -> Zoomed:
 def _rows(
     manifest: Manifest, predictions: Path, names: Set[str], bands: Sequence[int]
 ) -> Iterator[tuple[dict, Views]]:
-    """Yield the rows of some test pictures, without what the next row has too, and their views."""
-    both = zip(read(manifest, "test"), read_predictions(predictions), strict=True)
-    for row, (_, prediction) in both:
+    """Yield the rows of some test pictures with their views, which do not overlap."""
+    pairs = zip(read(manifest, "test"), read_predictions(predictions), strict=True)
+    for row, (_, prediction) in pairs:
         if row["name"] in names:
             truth = row["mask"]
             image = row["image"][: len(truth), : truth.shape[1]]
@@ -139,7 +139,7 @@ class _Window:
         self.views: Views = {}
 
     def add(self, top: int, views: Views) -> None:
-        """Take the next rows, of which none, some or all belong to the window."""
+        """Take the next rows; none, some or all of them belong to the window."""
         begin, end = max(self.top - top, 0), self.top + self._size[0] - top
         for name, pixels in views.items():
             part = pixels[begin : max(end, 0), self.left : self.left + self._size[1]]
@@ -182,28 +182,29 @@ def drawn(samples: Sequence[tuple[str, Zoomed]], headings: Sequence[str], table:
 
 
 def _laid_out(samples: Sequence[tuple[str, Zoomed]]) -> tuple[list[Line], list[Place], int]:
-    """Return the lines of text, the rows of pictures, and where they end; below the first is a gap."""
+    """Return the lines of text, the rows of pictures, and where they end, in pixels from the top."""
     lines: list[Line] = []
     places: list[Place] = []
     y = 0
-    for label, one in samples:
+    for label, sample in samples:
         lines.append((y, label))
         y += _LINE if places else 2 * _LINE  # the headings stand below the first label
-        places.append((y, one.whole, None if one.is_whole else one))
-        y += _enlarged(one.whole)[0]
-        if not one.is_whole:
-            lines.append((y, _said(one)))
-            places.append((y + _LINE, one.window, None))
-            y += _LINE + _enlarged(one.window)[0]
+        places.append((y, sample.whole, None if sample.is_whole else sample))
+        y += _enlarged(sample.whole)[0]
+        if not sample.is_whole:
+            lines.append((y, _label_of_window(sample)))
+            places.append((y + _LINE, sample.window, None))
+            y += _LINE + _enlarged(sample.window)[0]
         y += _PART
     return lines, places, y
 
 
-def _said(one: Zoomed) -> str:
-    size = extent((one.window["truth"].shape[0], one.window["truth"].shape[1]))
-    if one.right:
+def _label_of_window(sample: Zoomed) -> str:
+    height, width = sample.window["truth"].shape
+    size = extent((height, width))
+    if sample.right:
         return f"no mistake; the framed {size}, in the middle"
-    return f"the framed {size} from row {one.top}, column {one.left}: the most mistakes"
+    return f"the framed {size} from row {sample.top}, column {sample.left}: the most mistakes"
 
 
 def _enlarged(views: Views) -> tuple[int, int]:
@@ -213,10 +214,10 @@ def _enlarged(views: Views) -> tuple[int, int]:
     return height * times, width * times
 
 
-def _frame(axes: Axes, one: Zoomed) -> None:
-    """Frame the window on the whole picture: black between white, to be seen on any colour."""
-    factor = factor_for(one.scaled)
-    height, width = (edge / factor for edge in one.window["truth"].shape)
-    corner = one.left / factor - 0.5, one.top / factor - 0.5
+def _frame(axes: Axes, sample: Zoomed) -> None:
+    """Frame the window on the whole picture: black between white, visible on any colour."""
+    factor = factor_for(sample.scaled)
+    height, width = (edge / factor for edge in sample.window["truth"].shape)
+    corner = sample.left / factor - 0.5, sample.top / factor - 0.5
     for colour, points in (("white", 1.8), ("black", 0.7)):
         axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=points))

@@ -1,4 +1,4 @@
-"""Whether two models' scores on the same images differ by more than chance. Pure functions of counts.
+"""Tests whether two models' scores on the same images differ by more than chance, from counts alone.
 
 Chance has two parts, which are independent, so that their variances add up.
 
@@ -8,7 +8,7 @@ Chance has two parts, which are independent, so that their variances add up.
 * **Seeds.** The same recipe trained with another seed has another score. The difference of two models
   has twice the variance of one. It is known where `segpipe noise` has measured it.
 
-What a seed changes in single images is in both parts. It counts twice, which errs on the side of no
+Both parts contain the effect of a seed on single images. Counting it twice errs on the side of no
 difference. The difference over its standard deviation is compared with Student's t, with the degrees of
 freedom of Welch and Satterthwaite (1946), since a deviation of three seeds is uncertain itself. Several
 scores are tested together with Holm's correction (1979): where all models are equally good, any of the
@@ -25,14 +25,14 @@ from scipy import stats
 from segpipe.evaluate import metrics
 
 LEVEL = 0.05
-POWER = 0.8  # how often a difference of the size that a test is said to show is to be seen
+POWER = 0.8  # probability of detecting a true difference of size `Verdict.visible`
 
 Word = Literal["worse", "better", "no difference to be seen"]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How much a score differs between seeds."""
+    """The spread of a score between seeds."""
 
     deviation: float  # standard deviation of a sample
     seeds: int  # how many it was measured with
@@ -50,10 +50,10 @@ class Difference:
     @property
     def p(self) -> float:
         """The probability of a difference as large as this, if the models are equally good."""
-        grown = abs(self.after - self.before)
+        size = abs(self.after - self.before)
         if not self.deviation:
-            return float(grown == 0)
-        return float(2 * stats.t.sf(grown / self.deviation, self.freedom))
+            return float(size == 0)
+        return float(2 * stats.t.sf(size / self.deviation, self.freedom))
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ class Verdict:
 
     @property
     def visible(self) -> float:
-        """The true difference that would be seen with a probability of `POWER`."""
+        """The true difference that would be detected with a probability of `POWER`."""
         return self.margin + self._deviations(POWER)
 
     @property
     def word(self) -> Word:
-        """What the test says."""
-        found = self.difference
-        if found.p > self.level:
+        """The test's answer."""
+        difference = self.difference
+        if difference.p > self.level:
             return "no difference to be seen"
-        return "worse" if found.after < found.before else "better"
+        return "worse" if difference.after < difference.before else "better"
 
     def _deviations(self, quantile: float) -> float:
         return float(stats.t.ppf(quantile, self.difference.freedom)) * self.difference.deviation
@@ -96,21 +96,23 @@ def compared(
 
     `before` and `after` are the counts of each image, int64 [images, 3, N], of at least two images.
     `names` are those of the scores: `pixel_accuracy`, `mean_iou`, `mean_dice`, `iou.CLASS` and
-    `dice.CLASS`, of classes that are in some image. `spreads` holds the scores whose spread of seeds is
-    known; for others only the images' chance counts. The random numbers are seeded.
+    `dice.CLASS`, of classes that are in some image. `spreads` holds the spread of seeds of the scores
+    for which it is known; for others only the images' chance counts. The random numbers are seeded.
     """
     both = np.stack([before, after], axis=1)
     whole, drawn = metrics.scores(both.sum(0)), metrics.resampled(both)
-    found = []
+    differences = []
     for name in names:
         then, now = picked(whole, name, classes)
-        variance, freedom = _of_images(name, both, whole, drawn, classes)
-        alone = Difference(float(then), float(now), variance**0.5, freedom)
-        found.append(with_seeds(alone, spreads[name]) if name in spreads else alone)
-    return dict(zip(names, holm(found), strict=True))
+        variance, freedom = _image_variance(name, both, whole, drawn, classes)
+        difference = Difference(float(then), float(now), variance**0.5, freedom)
+        if name in spreads:
+            difference = with_seeds(difference, spreads[name])
+        differences.append(difference)
+    return dict(zip(names, holm(differences), strict=True))
 
 
-def _of_images(
+def _image_variance(
     name: str,
     both: np.ndarray,
     whole: Mapping[str, np.ndarray],
@@ -119,38 +121,44 @@ def _of_images(
 ) -> tuple[float, float]:
     """Return the variance of a score's difference by the images' chance, and its degrees of freedom.
 
-    A bootstrap's variance is that of the images at hand, which is too small by n / (n - 1). For a class,
-    n are the images that hold it. One image tells nothing of others; there the square of the difference
-    stands in, whose mean is the variance if the models are equally good. A mean has the degrees of
-    freedom of its classes together, each weighted by how much it varies.
+    `whole` and `drawn` are the scores of all images and of the bootstrap's samples, both models' last.
+    The bootstrap's variance is too small by the factor (n - 1) / n, where n counts the images; for a
+    class, those that hold it. A single image has no variance: the square of the difference replaces it,
+    whose mean is the variance if the models are equally good. The degrees of freedom of a mean are those
+    of its classes together, each weighted by its variance (Welch and Satterthwaite).
     """
-    moved, others = np.nanvar(picked(drawn, name, classes) @ (-1, 1)), len(both) - 1
+    score_variance = np.nanvar(picked(drawn, name, classes) @ (-1, 1))
+    freedom_of_all = len(both) - 1
     kind, _, of_class = name.partition(".")
     if kind == "pixel_accuracy":
-        return float(moved * len(both) / others), others
+        return float(score_variance * len(both) / freedom_of_all), freedom_of_all
     by_class = kind.removeprefix("mean_")
     difference = np.diff(whole[by_class], axis=0)[0]
     scored = np.isfinite(difference)
     images = both.any((1, 2)).sum(0)[scored]
-    freedom, one = np.maximum(images - 1, 1), images == 1
-    apart = np.where(one, 0, np.nanvar(np.diff(drawn[by_class], axis=1)[:, 0, scored], axis=0))
-    alone = np.where(one, difference[scored] ** 2, apart * images / freedom)
+    freedom, is_single = np.maximum(images - 1, 1), images == 1
+    bootstrap_variance = np.nanvar(np.diff(drawn[by_class], axis=1)[:, 0, scored], axis=0)
+    bootstrap_variance = np.where(is_single, 0, bootstrap_variance)
+    class_variance = np.where(is_single, difference[scored] ** 2, bootstrap_variance * images / freedom)
     if of_class:
         place = np.count_nonzero(scored[: classes.index(of_class)])
-        return float(alone[place]), float(freedom[place])
-    grown = metrics.ratio(alone[~one].sum(), apart.sum())
-    variance = np.nan_to_num(moved * grown) + alone[one].sum() / scored.sum() ** 2
-    together = metrics.ratio(alone.sum() ** 2, (alone**2 / freedom).sum())
-    return float(variance), float(min(np.nan_to_num(together, nan=others), others))
+        return float(class_variance[place]), float(freedom[place])
+    correction = metrics.ratio(class_variance[~is_single].sum(), bootstrap_variance.sum())
+    variance_of_singles = class_variance[is_single].sum() / scored.sum() ** 2
+    variance = np.nan_to_num(score_variance * correction) + variance_of_singles
+    effective_freedom = metrics.ratio(class_variance.sum() ** 2, (class_variance**2 / freedom).sum())
+    effective_freedom = np.nan_to_num(effective_freedom, nan=freedom_of_all)
+    return float(variance), float(min(effective_freedom, freedom_of_all))
 
 
-def with_seeds(alone: Difference, spread: Spread) -> Difference:
+def with_seeds(difference: Difference, spread: Spread) -> Difference:
     """Add the chance of seeds to a difference whose deviation is that of the images alone."""
-    parts = [(alone.deviation**2, alone.freedom), (2 * spread.deviation**2, spread.seeds - 1)]
-    variance = sum(part for part, _ in parts)
-    uncertainty = sum(part**2 / freedom for part, freedom in parts)
-    freedom = variance**2 / uncertainty if uncertainty else alone.freedom
-    return replace(alone, deviation=variance**0.5, freedom=freedom)
+    of_images = difference.deviation**2, difference.freedom
+    of_seeds = 2 * spread.deviation**2, spread.seeds - 1
+    variance = of_images[0] + of_seeds[0]
+    uncertainty = sum(part**2 / freedom for part, freedom in (of_images, of_seeds))
+    freedom = variance**2 / uncertainty if uncertainty else difference.freedom
+    return replace(difference, deviation=variance**0.5, freedom=freedom)
 
 
 def picked(scores: Mapping[str, np.ndarray], name: str, classes: Sequence[str]) -> np.ndarray:
@@ -162,7 +170,7 @@ def picked(scores: Mapping[str, np.ndarray], name: str, classes: Sequence[str]) 
 def holm(differences: Sequence[Difference]) -> list[Verdict]:
     """Test several differences together, and return their verdicts in the same order."""
     levels = holm_levels([difference.p for difference in differences], LEVEL)
-    return [Verdict(*one) for one in zip(differences, levels, strict=True)]
+    return [Verdict(*tested) for tested in zip(differences, levels, strict=True)]
 
 
 def holm_levels(ps: Sequence[float], level: float) -> list[float]:
@@ -181,10 +189,12 @@ def holm_levels(ps: Sequence[float], level: float) -> list[float]:
 
 
 def losses(before: np.ndarray, after: np.ndarray, classes: Sequence[str], name: str) -> np.ndarray:
-    """Return for each image how much higher the later score would be with the earlier prediction of it.
+    """Return for each image how much its later prediction lowers the score.
+
+    That is how much higher the later score would be with the earlier prediction of this image alone.
 
     Counts are int64 [images, 3, N]; the result is float64 [images].
     """
     now = after.sum(0)
-    mended = picked(metrics.scores(now - after + before), name, classes)
-    return mended - picked(metrics.scores(now), name, classes)
+    without = picked(metrics.scores(now - after + before), name, classes)
+    return without - picked(metrics.scores(now), name, classes)

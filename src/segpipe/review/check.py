@@ -16,7 +16,7 @@ from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge
 from segpipe.review.paired import Verdicts, paired_test
-from segpipe.review.revision import LABELS, MINOR, Revision
+from segpipe.review.revision import MASK_TALLY, MINOR, Revision
 
 Verdict = Literal["yes", "no", "cannot tell"]
 Scores = dict[str, Any]
@@ -26,14 +26,14 @@ EXIT_CODES: dict[Verdict, int] = {"yes": 0, "no": 1, "cannot tell": 2}
 
 @dataclass(frozen=True)
 class Findings:
-    """The findings, if everything could be read."""
+    """The findings of a check: stale stages, gates, changed scores and params."""
 
     base: str | None  # the revision compared with; None if the project has none yet
     notes: list[str]
     freshness: Freshness
     gates: list[GateResult]
-    chance: list[str]  # what the tests of chance compared and counted
-    doubts: list[str]  # why there is no verdict on chance
+    chance: list[str]  # notes on the tests of chance
+    doubts: list[str]  # why chance could not be tested
     scores: list[Change]
     params: list[Change]
 
@@ -61,25 +61,25 @@ class Findings:
 class Answer:
     """The verdict and its reasons."""
 
-    doubts: list[str]  # why there is no green light even if nothing is wrong
-    findings: Findings | None
+    doubts: list[str]  # why the answer is not "yes" even if nothing is wrong
+    findings: Findings | None  # None where something could not be read
 
     @property
     def verdict(self) -> Verdict:
         """Whether it may be merged. A failure outweighs a doubt."""
-        found = self.findings
-        if found and (found.freshness.stale or any(result.failures for result in found.gates)):
+        findings = self.findings
+        if findings and (findings.freshness.stale or any(gate.failures for gate in findings.gates)):
             return "no"
         return "cannot tell" if self.doubts else "yes"
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values; without findings, only the verdict and its doubts."""
-        found = self.findings.to_json() if self.findings else {}
-        return {"verdict": self.verdict, "doubts": self.doubts, **found}
+        findings = self.findings.to_json() if self.findings else {}
+        return {"verdict": self.verdict, "doubts": self.doubts, **findings}
 
     def to_markdown(self) -> str:
         """Format as a comment on a pull request."""
-        context = {"answer": self, "found": self.findings, "most": MOST_ROWS}
+        context = {"answer": self, "findings": self.findings, "most": MOST_ROWS}
         return render(TEMPLATES / "check.md", context)
 
 
@@ -98,8 +98,8 @@ def check_against(base: str) -> Answer:
 
 def _findings(base: str) -> Findings:
     gates = load_params().gates
-    here, notes = Revision(), list[str]()
-    before = _base(base, notes)
+    here = Revision()
+    before, notes = _base(base)
     fresh = freshness()
     if not gates:
         notes.append("params.yaml has no gates: any scores pass")
@@ -132,7 +132,7 @@ def _chance(
     gates: Sequence[GateParams], scores: Scores, base_scores: Scores | None,
     before: Revision | None, here: Revision,
 ) -> tuple[Verdicts, list[str]]:  # fmt: skip
-    """Test the gates that ask whether a score is worse; return why they cannot be tested, too."""
+    """Test the gates that ask whether a score is worse. Return the verdicts, or why there are none."""
     asked = dict.fromkeys(gate.metric for gate in gates if gate.worse)
     names = [n for n in asked if is_number(scores.get(n)) and is_number((base_scores or {}).get(n))]
     if not names or before is None:
@@ -144,18 +144,18 @@ def _chance(
 
 
 def _labels(before: Revision, here: Revision) -> list[str]:
-    """Say how the masks changed, if they did."""
+    """Return a note on how the masks changed, if they did."""
     then, now = before.masks(), here.masks()
     if now is None:
         return []
     if then is None:
-        return [f"labels are not compared: {before.label} has no {LABELS}"]
-    said = tally.changes(then, now)
-    return [f"labels: {said}"] if said else []
+        return [f"labels are not compared: {before.label} has no {MASK_TALLY}"]
+    changed = tally.changes(then, now)
+    return [f"labels: {changed}"] if changed else []
 
 
-def _base(name: str, notes: list[str]) -> Revision | None:
-    """Return the base, or None for the first commit of a project, which has none."""
+def _base(name: str) -> tuple[Revision | None, list[str]]:
+    """Return the base and notes on it; None for the first commit of a project, which has none."""
     first = git.is_first_commit()
     try:
         revision = Revision(name)
@@ -164,16 +164,14 @@ def _base(name: str, notes: list[str]) -> Revision | None:
             raise
         revision = None
     if revision and revision.commit != git.commit_of("HEAD"):
-        return revision
+        return revision, []
     if revision is None or first:
-        notes.append("this is the first commit, so there is no base: only min and max are checked")
-        return None
-    notes.append(f"{name} is this very commit")
-    return revision
+        return None, ["this is the first commit, so there is no base: only min and max are checked"]
+    return revision, [f"{name} is this very commit"]
 
 
 def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
-    """Return reasons against a green light: a commit is merged, but the working tree was checked."""
+    """Return why the answer cannot be "yes": the working tree was checked, but a commit is merged."""
     ignored = Repo().dvcignore.is_ignored_file
     changed = [
         path
@@ -181,17 +179,17 @@ def _doubts(fresh: Freshness, uncommitted: list[str]) -> list[str]:
         if path in fresh.watched
         or (fresh.watched & {*map(str, Path(path).parents)} and not ignored(str(Path(path).resolve())))
     ]
-    said = [f"not committed, so not what would be merged: {', '.join(changed)}"] if changed else []
-    return fresh.doubts + said
+    doubts = [f"not committed, so not what would be merged: {', '.join(changed)}"] if changed else []
+    return fresh.doubts + doubts
 
 
 def _plain_gate(result: GateResult) -> dict[str, Any]:
-    said = {"tested": result.tested, "payers": result.payers}
+    chance = {"tested": result.tested, "payers": result.most_affected}
     return {
         **result.gate.model_dump(exclude_none=True),
         "holds": not result.failures,
         "failures": result.failures,
-        **{name: text for name, text in said.items() if text},
+        **{name: text for name, text in chance.items() if text},
     }
 
 

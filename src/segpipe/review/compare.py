@@ -11,10 +11,10 @@ from PIL import Image
 from segpipe.common.bands import caption, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import first_by_hash
-from segpipe.common.letters import class_labels, dejavu, unnamed
+from segpipe.common.fonts import class_labels, dejavu, unnamed
 from segpipe.common.records import Manifest, read, read_manifest
 from segpipe.common.shrink import LONGEST
-from segpipe.common.words import percent
+from segpipe.common.words import percent, score
 from segpipe.params.load import load_params
 from segpipe.report import grids
 from segpipe.report.changes import MISSING, Change, changes
@@ -22,7 +22,7 @@ from segpipe.report.pages import Block, Figure, Section, Table, require_own, wri
 from segpipe.report.params import ReportParams
 from segpipe.report.plots import MOST_CLASSES
 from segpipe.report.read import Pictures, read_names, read_pictures
-from segpipe.report.words import score, shortened, signed, some_of, yaml_line
+from segpipe.report.words import shortened, signed, some_of, yaml_line
 from segpipe.report.zoom import read_wholes
 from segpipe.review import figures, git
 from segpipe.review.revision import HISTORY, METRICS, MINOR, SAMPLES, NotHere, Revision
@@ -37,8 +37,8 @@ Sides = dict[str, Revision]  # the revisions, `before` and `after`
 def compare(before: str, after: str | None, folder: Path) -> list[str]:
     """Write `index.html`, `compare.md` and `figures/` about two revisions to `folder`, replacing it.
 
-    A revision may be an experiment; `after` None is the working tree. Return what was not compared, a
-    line for each part that a side lacks. Raises CannotTell where a revision is unknown here or its
+    A revision may be an experiment; `after` None is the working tree. Returns a line for each part that
+    was not compared because a side lacks it. Raises CannotTell where a revision is unknown here or its
     results are damaged, and UserError where the folder holds something other than a comparison.
     """
     git.require_commits()
@@ -51,9 +51,9 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         scores.append(revision.scores())
         if not scores[-1]:
             missing.append(f"scores {side}: {revision.label} has no {METRICS[0]}")
-    what: list[Block] = [described]
+    compared: list[Block] = [described]
     sections = [
-        Section("what", "What is compared?", what),
+        Section("what", "What is compared?", compared),
         Section("scores", "What do the scores say?", [_scores(*scores)]),
         Section("classes", "Which classes changed?", _classes(*scores)),
         Section("curves", "How did training go?", _curves(sides, missing)),
@@ -61,7 +61,7 @@ def compare(before: str, after: str | None, folder: Path) -> list[str]:
         Section("params", "Which params differ?", [_params(sides)]),
     ]
     if missing:
-        what += ["Missing, and so not compared:", missing]
+        compared += ["Missing, and so not compared:", missing]
     write_page("Comparison", sections, folder, MARKDOWN)
     return missing
 
@@ -84,16 +84,16 @@ def _classes(before: dict, after: dict) -> list[Block]:
     names = [name.removeprefix(IOU) for name in {**after, **before} if name.startswith(IOU)]
     if not names:
         return ["Neither side has scores by class."]
-    found = [Change(n, before.get(IOU + n, MISSING), after.get(IOU + n, MISSING)) for n in names]
-    found.sort(key=lambda change: -abs(change.difference or 0))
-    shown, labels = found[:MOST_CLASSES], class_labels(names, dejavu())
-    which = some_of(len(shown), len(found), "most changed", METRICS[0])
+    rows = [Change(n, before.get(IOU + n, MISSING), after.get(IOU + n, MISSING)) for n in names]
+    rows.sort(key=lambda change: -abs(change.difference or 0))
+    shown, labels = rows[:MOST_CLASSES], class_labels(names, dejavu())
+    which = some_of(len(shown), len(rows), "most changed", METRICS[0])
     return [
         Figure(
             "classes", "Bars of the IoU of each class, before and after",
             f"IoU by class, at original size{which}.", figures.class_bars(shown, labels),
         ),
-        *([said] if (said := unnamed(names, dejavu())) else []),
+        *filter(None, [unnamed(names, dejavu())]),
         Table(
             f"IoU by class, at original size, the most changed first{which}",
             ["class", "before", "after", "difference"], [_row(change) for change in shown],
@@ -131,11 +131,11 @@ def _samples(sides: Sides, missing: list[str]) -> list[Block]:
         same = {name for name in names if was[name] == now[name]}  # not another of the same name
         if not same:
             return ["No test image is in both: the data differs."]
-        once, later = (_read(*side, same, params) for side in (before, after))
+        earlier, later = (_read(*side, same, params) for side in (before, after))
     bands = after[0].bands
-    said = f" Those of more than {LONGEST} px are shrunk." if after[0].tiles else ""
-    said += caption(bands, shown(bands, params.bands))
-    return _judged(once, later, after[0].classes, said)
+    note = f" Those of more than {LONGEST} px are shrunk." if after[0].tiles else ""
+    note += caption(bands, shown(bands, params.bands))
+    return _judged(earlier, later, after[0].classes, note)
 
 
 def _read(manifest: Manifest, predictions: Path, names: set[str], params: ReportParams) -> Pictures:
@@ -148,7 +148,7 @@ def _originals(manifest: Manifest, names: set[str]) -> dict[str, str]:
     digests = {name: hashlib.sha256() for name in names}
     for sample in read(manifest, "test"):
         if (name := sample["name"]) in names:
-            mask = sample["original_mask"]  # of tiles, rows of it
+            mask = sample["original_mask"]  # for tiles, some rows of it
             size = sample.get("original", mask.shape)
             if not sample.get("top"):
                 digests[name].update(repr(size).encode())
@@ -156,14 +156,14 @@ def _originals(manifest: Manifest, names: set[str]) -> dict[str, str]:
     return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
-def _judged(once: Pictures, later: Pictures, table: ClassTable, said: str) -> list[Block]:
+def _judged(earlier: Pictures, later: Pictures, table: ClassTable, note: str) -> list[Block]:
     """Show pictures with the predictions of both; where the sizes differ, at the later one."""
     rows, shares = [], []
     for name, picture in later.items():
         height, width = (truth := picture["truth"]).shape
-        earlier = Image.fromarray(once[name]["prediction"])
+        before = Image.fromarray(earlier[name]["prediction"])
         masks = {
-            "before": np.asarray(earlier.resize((width, height), Image.Resampling.NEAREST)),
+            "before": np.asarray(before.resize((width, height), Image.Resampling.NEAREST)),
             "after": picture["prediction"],
         }
         judged = figures.judged(truth, **masks)
@@ -174,7 +174,7 @@ def _judged(once: Pictures, later: Pictures, table: ClassTable, said: str) -> li
         Figure(
             "samples", f"Image, true mask, both predictions and what changed, of {', '.join(later)}",
             "The same test images in every comparison, at network size. Green pixels got better, "
-            f"crimson ones worse; dark grey ones were wrong before and after.{said}",
+            f"crimson ones worse; dark grey ones were wrong before and after.{note}",
             grids.sample_grid(rows, table), wide=True,
         ),
         Table("Share of these images' pixels that changed", ["image", "better", "worse"], shares),
@@ -184,7 +184,7 @@ def _judged(once: Pictures, later: Pictures, table: ClassTable, said: str) -> li
 def _predicted(
     side: str, revision: Revision, scratch: Path, missing: list[str]
 ) -> tuple[Manifest, Path] | None:
-    """Fetch a side's test records and predictions to `scratch`; None if they cannot be had."""
+    """Copy a side's test records and predictions to `scratch`; None if they are not available."""
     folder = scratch / side
     folder.mkdir()
     try:
@@ -204,10 +204,10 @@ def _predicted(
 
 def _samples_in_git(sides: Sides) -> Block:
     """Show the small pictures in Git, as predictions are missing."""
-    found = {side: content for side, rev in sides.items() if (content := rev.read(SAMPLES))}
-    if len(found) < 2:
+    contents = {side: content for side, rev in sides.items() if (content := rev.read(SAMPLES))}
+    if len(contents) < 2:
         return f"The predictions of a side are missing, and so is {SAMPLES} in Git."
-    pictures = {side: np.asarray(Image.open(io.BytesIO(content))) for side, content in found.items()}
+    pictures = {side: np.asarray(Image.open(io.BytesIO(content))) for side, content in contents.items()}
     return Figure(
         "samples", "Samples before and after: image, true mask, prediction",
         f"The predictions of a side are missing; these are the pictures in Git ({SAMPLES}).",
@@ -216,7 +216,7 @@ def _samples_in_git(sides: Sides) -> Block:
 
 
 def _params(sides: Sides) -> Block:
-    found = changes(sides["before"].params(), sides["after"].params())
-    rows = [[change.name, yaml_line(change.before), yaml_line(change.after)] for change in found]
+    changed = changes(sides["before"].params(), sides["after"].params())
+    rows = [[change.name, yaml_line(change.before), yaml_line(change.after)] for change in changed]
     head = ["param", "before", "after"]
     return Table("Params that differ", head, rows, prose=True) if rows else "None."

@@ -33,7 +33,7 @@ def curves(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
 def class_bars(scores: list[Change], labels: dict[str, str]) -> Figure:
     """Draw the IoU of each class before and after; a class without a score has no bar.
 
-    `labels` holds what to write for each class (see `segpipe.common.letters`).
+    `labels` holds what to write for each class (see `segpipe.common.fonts`).
     """
     figure = Figure(figsize=(5.5, 1.1 + 0.5 * len(scores)), layout="constrained")
     rows = []

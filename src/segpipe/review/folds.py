@@ -61,11 +61,11 @@ class CrossValidation:
 
     def rows(self) -> list[Row]:
         """Return validation's and test's scores, those of the classes last."""
-        every = list(dict.fromkeys(name for scores in self.scores.values() for name in scores))
+        every = dict.fromkeys(name for scores in self.scores.values() for name in scores)
         names = [*_SHOWN, *(name for name in every if name.startswith("original.iou."))]
         ordered = [scores for _, scores in sorted(self.scores.items())]
         values = {name: [scores.get(name) for scores in ordered] for name in names}
-        return [Row(name, found) for name, found in values.items() if {*found} - {None}]
+        return [Row(name, row) for name, row in values.items() if {*row} - {None}]
 
 
 def cross_validations(rev: str = "HEAD") -> list[CrossValidation]:
@@ -98,13 +98,13 @@ def experiments_of(rev: str) -> list[tuple[str, Revision]]:
         listed = repo.experiments.ls(rev)
     except RevError:
         raise CannotTell(f"{rev}: no such revision here; {git.how_to_fetch(rev)}") from None
-    found = [one for experiments in listed.values() for one in experiments]
-    found.sort(key=lambda one: (repo.scm.resolve_commit(one[1]).commit_time, one[0]))
-    return [(name, Revision(sha)) for name, sha in found]
+    experiments = [experiment for branch in listed.values() for experiment in branch]
+    experiments.sort(key=lambda named: (repo.scm.resolve_commit(named[1]).commit_time, named[0]))
+    return [(name, Revision(sha)) for name, sha in experiments]
 
 
 def ran_in_part(name: str, revision: Revision) -> str:
-    """Say why an experiment's scores are not its own; empty if they are."""
+    """Return why an experiment's scores are not its own; empty if they are."""
     if not (stage := revision.left_behind()):
         return ""
     return (
@@ -122,9 +122,9 @@ def _collected(differs: dict[str, Any], folds: int, runs: list[tuple[str, Revisi
         if why := ran_in_part(name, revision):
             left_out.append(why)
             continue
-        fold, found = revision.params()[FOLD], revision.scores()
-        if found and fold in scores:
+        fold, own = revision.params()[FOLD], revision.scores()
+        if own and fold in scores:
             repeated[fold] = name
-        if found:
-            scores[fold], revisions[fold] = found, revision
+        if own:
+            scores[fold], revisions[fold] = own, revision
     return CrossValidation(folds, differs, scores, revisions, repeated, left_out)

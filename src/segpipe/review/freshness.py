@@ -33,28 +33,28 @@ class Freshness:
     stale: dict[str, list[str]]  # reasons by stage, in the pipeline's order
     doubts: list[str]  # missing data of the repository, also in DVC; metrics that no stage writes
     not_here: list[str]  # missing data outside the repository
-    watched: set[str]  # decide the answer and belong in Git: pipeline, params, code, data, results
+    watched: set[str]  # paths that decide the answer and belong in Git: params, code, data, results
 
 
 def freshness() -> Freshness:
     """Compare `dvc.yaml`, `dvc.lock` and the working tree. Raises CannotTell if DVC cannot read them."""
     stages, locked = _stages(), _locked()
     kept = _kept(locked)
-    found = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")})
+    fresh = Freshness({}, [], [], {"dvc.yaml", "dvc.lock", "params.yaml", *git.files("*.dvc")})
     for stage in stages:
         entry = locked.get(stage.addressing)
-        reasons = [*_reasons(stage, entry, kept, found)] if entry else ["it never ran"]
+        reasons = [*_reasons(stage, entry, kept, fresh)] if entry else ["it never ran"]
         if reasons:
-            found.stale[stage.addressing] = list(dict.fromkeys(reasons))
-        found.watched.update(_path(dep) for dep in _files(stage.deps) if _path(dep) not in kept)
-        found.watched.update(_path(out) for out in stage.outs if not out.use_cache)
+            fresh.stale[stage.addressing] = list(dict.fromkeys(reasons))
+        fresh.watched.update(_path(dep) for dep in _files(stage.deps) if _path(dep) not in kept)
+        fresh.watched.update(_path(out) for out in stage.outs if not out.use_cache)
     outs = {_path(out) for stage in stages for out in stage.outs}
     unwritten = [path for path in METRICS if path not in outs]
-    found.doubts.extend(f"no stage writes {path}, so nothing proves its scores" for path in unwritten)
-    return found
+    fresh.doubts.extend(f"no stage writes {path}, so nothing proves its scores" for path in unwritten)
+    return fresh
 
 
-def _reasons(stage: Any, entry: dict, kept: dict[str, str | None], found: Freshness) -> Iterator[str]:
+def _reasons(stage: Any, entry: dict, kept: dict[str, str | None], fresh: Freshness) -> Iterator[str]:
     yield from _declared(stage, entry)
     if stage.cmd_changed:
         yield "its command changed"
@@ -63,7 +63,7 @@ def _reasons(stage: Any, entry: dict, kept: dict[str, str | None], found: Freshn
             now, then = flat(dep.read_params()), flat(dep.hash_info.value or {})
             yield from (f"param {k} changed" for k in {**now, **then} if now.get(k) != then.get(k))
         else:
-            yield from _changed(dep, kept, found)
+            yield from _changed(dep, kept, fresh)
     for out in stage.outs:
         if out.exists and out.changed_checksum():
             yield f"{_path(out)} is not what it wrote"
@@ -88,7 +88,7 @@ def _declared(stage: Any, entry: dict) -> Iterator[str]:
             yield f"dvc.lock has no md5 of {file['path']}"
 
 
-def _changed(dep: Any, kept: dict[str, str | None], found: Freshness) -> Iterator[str]:
+def _changed(dep: Any, kept: dict[str, str | None], fresh: Freshness) -> Iterator[str]:
     path, locked = _path(dep), dep.hash_info
     if path in kept and locked and kept[path] != locked.value:
         yield f"it ran on another {path}"
@@ -99,9 +99,9 @@ def _changed(dep: Any, kept: dict[str, str | None], found: Freshness) -> Iterato
     elif path in kept:
         return  # not pulled
     elif Path(path).is_absolute() or path.startswith(".."):
-        found.not_here.append(path)
+        fresh.not_here.append(path)
     elif git.ignores(path):
-        found.doubts.append(
+        fresh.doubts.append(
             f"{path} is not here to be compared; `dvc add` it, or keep it outside the repository"
         )
     else:

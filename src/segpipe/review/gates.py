@@ -16,15 +16,15 @@ class GateResult:
     gate: GateParams
     score: Any  # the metric here, or `missing`
     failures: list[str]  # empty if the gate holds
-    tested: str = ""  # what the test of chance says of it, in a sentence
-    payers: str = ""  # the classes and images in which it is worse
+    tested: str = ""  # the answer of the test of chance, a sentence
+    most_affected: str = ""  # the classes and images in which it is worse
 
     @property
     def limits(self) -> str:
         """The gate's limits as in `params.yaml`."""
         limits = self.gate.model_dump(exclude={"metric"}, exclude_none=True)
-        said = {k: v if isinstance(v, str) else f"{v:g}" for k, v in limits.items()}
-        return ", ".join(f"{key} {value}" for key, value in said.items())
+        words = ((key, v if isinstance(v, str) else f"{v:g}") for key, v in limits.items())
+        return ", ".join(f"{key} {value}" for key, value in words)
 
 
 def judge(
@@ -51,6 +51,5 @@ def judge(
         return GateResult(gate, score, failures)
     if verdict.word == "worse":
         failures.append("worse than chance explains")
-    return GateResult(
-        gate, score, failures, chance.sentence(gate.metric), chance.payers.get(gate.metric, "")
-    )
+    most_affected = chance.most_affected.get(gate.metric, "")
+    return GateResult(gate, score, failures, chance.sentence(gate.metric), most_affected)

@@ -2,22 +2,24 @@
 
 import re
 import shlex
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from segpipe.common import git
 from segpipe.common.errors import CannotTell, UserError, brief
 from segpipe.common.words import few
 
 
 def require_commits() -> None:
     """Raise CannotTell unless this is the root of a Git repository with a commit."""
-    asked = _run("rev-parse", "--show-toplevel")
+    try:
+        asked = git.run("rev-parse", "--show-toplevel")
+    except FileNotFoundError:
+        raise CannotTell("git is not installed") from None
     if asked.returncode:
-        # With the command that mends it, where another user owns the repository.
-        said = brief(asked.stderr)
+        reason = brief(asked.stderr)  # names the command that helps where another user owns it
         raise CannotTell(
-            f"{Path.cwd()} is in no Git repository that can be read ({said}); run this in a clone"
+            f"{Path.cwd()} is in no Git repository that can be read ({reason}); run this in a clone"
         )
     root, here = Path(asked.stdout.rstrip("\n")).resolve(), Path.cwd().resolve()
     if root != here and Path("params.yaml").is_file() and not (root / "params.yaml").is_file():
@@ -31,12 +33,12 @@ def require_commits() -> None:
 
 def commit_of(revision: str) -> str | None:
     """Return the SHA of the commit that a revision names, or None if Git knows no such revision here."""
-    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return git.output("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
 def commits_of(path: str, most: int) -> list[str]:
     """Return the last commits, of any branch, that changed a path, the newest first."""
-    listed = _git("log", "--all", "--full-history", "--format=%H", f"-{most}", "--", path)
+    listed = git.output("log", "--all", "--full-history", "--format=%H", f"-{most}", "--", path)
     return (listed or "").split()
 
 
@@ -51,10 +53,10 @@ def merged_commit(base: str | None) -> str:
 
 def web_address() -> str | None:
     """Return the web address of `origin`, `https://host/owner/name`, or None if it has none."""
-    remote = _git("remote", "get-url", "origin") or ""
+    remote = git.output("remote", "get-url", "origin") or ""
     before_host = r"(?:https://(?:[^/@]*@)?|(?:ssh://)?git@)"
-    found = re.fullmatch(rf"{before_host}([\w.-]+)(?::\d+)?[/:]([\w./-]+?)(?:\.git)?/?", remote)
-    return f"https://{found[1]}/{found[2]}" if found else None
+    parts = re.fullmatch(rf"{before_host}([\w.-]+)(?::\d+)?[/:]([\w./-]+?)(?:\.git)?/?", remote)
+    return f"https://{parts[1]}/{parts[2]}" if parts else None
 
 
 def is_first_commit() -> bool:
@@ -64,43 +66,43 @@ def is_first_commit() -> bool:
 
 def knows_a_remote() -> bool:
     """Return whether any branch of a remote was ever fetched."""
-    return bool(_git("for-each-ref", "refs/remotes"))
+    return bool(git.output("for-each-ref", "refs/remotes"))
 
 
 def uncommitted() -> list[str]:
     """Return the changed and the untracked paths. Raises CannotTell where `git status` fails."""
-    listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    listed = git.output("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
     if listed is None:
         raise CannotTell("`git status` fails; run it to see why")
     return [entry[3:] for entry in listed.split("\0") if entry]
 
 
-def require_committed(what: str, but: Iterable[Path] = ()) -> None:
-    """Raise UserError where files differ from the commit, whose recipe `what` trains, but for some."""
-    aside = {path.resolve() for path in but}
-    if changed := [path for path in uncommitted() if Path(path).resolve() not in aside]:
+def require_committed(command: str, but: Iterable[Path] = ()) -> None:
+    """Raise UserError where files other than `but` differ from the commit that `command` trains."""
+    allowed = {path.resolve() for path in but}
+    if changed := [path for path in uncommitted() if Path(path).resolve() not in allowed]:
         raise UserError(
-            f"{what} trains the recipe as committed, and these files are not: "
+            f"{command} trains the recipe as committed, and these files are not: "
             f"{few(changed)}; commit them, or set them aside (git stash -u)"
         )
 
 
 def files(pattern: str) -> list[str]:
     """Return the tracked paths that match a pattern and exist."""
-    listed = (_git("ls-files", "-z", "--", pattern) or "").split("\0")
+    listed = (git.output("ls-files", "-z", "--", pattern) or "").split("\0")
     return [path for path in listed if path and Path(path).exists()]
 
 
 def ignores(path: str) -> bool:
     """Return whether `.gitignore` covers a path of the repository."""
-    return _git("check-ignore", "--quiet", "--", path) is not None
+    return git.output("check-ignore", "--quiet", "--", path) is not None
 
 
 def how_to_fetch(revision: str) -> str:
     """Return the command that fetches a revision which Git does not know here."""
-    remotes = (_git("remote") or "").split()
+    remotes = (git.output("remote") or "").split()
     if not remotes:
-        branches = _git("for-each-ref", "--format=%(refname:short)", "refs/heads") or "none"
+        branches = git.output("for-each-ref", "--format=%(refname:short)", "refs/heads") or "none"
         listed = ", ".join(branches.split())
         return f"this repository has no remote to fetch it from; its branches are: {listed}"
     name = re.split(r"[~^@]", revision)[0].removeprefix("refs/remotes/").removeprefix("refs/heads/")
@@ -120,19 +122,4 @@ def how_to_fetch(revision: str) -> str:
 
 
 def _is_shallow() -> bool:
-    return _git("rev-parse", "--is-shallow-repository") == "true"
-
-
-def _git(*arguments: str) -> str | None:
-    """Return the output of a Git command, or None if it fails."""
-    result = _run(*arguments)
-    return result.stdout.rstrip("\n") if result.returncode == 0 else None
-
-
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, errors="surrogateescape", check=False
-        )
-    except FileNotFoundError:
-        raise CannotTell("git is not installed") from None
+    return git.output("rev-parse", "--is-shallow-repository") == "true"

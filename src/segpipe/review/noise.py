@@ -15,7 +15,7 @@ from segpipe.report.changes import is_number
 from segpipe.review import git
 from segpipe.review.folds import experiments_of, ran_in_part
 from segpipe.review.freshness import freshness
-from segpipe.review.paired import BASELINE, fingerprint
+from segpipe.review.paired import BASELINE, recipe_hash
 from segpipe.review.revision import Revision
 
 _SCORES = ("original.", "network.", "loss", "calibration_error")
@@ -33,7 +33,7 @@ def measure(number: int) -> dict[str, float]:
     """
     git.require_commits()
     git.require_committed("noise")
-    read_baseline(Path(BASELINE))  # if it is damaged, that is said before hours of training
+    read_baseline(Path(BASELINE))  # raises now if it is damaged, not after hours of training
     params = Revision("HEAD").params()
     wanted = range(params["seed"], params["seed"] + number)
     known, left_out = _scores(params)
@@ -50,7 +50,7 @@ def measure(number: int) -> dict[str, float]:
             "failed, `dvc queue logs NAME` why; the same command resumes"
         )
     deviation = deviations([known[seed] for seed in wanted])
-    write_seeds(Path(BASELINE), number, fingerprint(params), deviation)
+    write_seeds(Path(BASELINE), number, recipe_hash(params), deviation)
     return deviation
 
 
@@ -64,11 +64,11 @@ def deviations(runs: list[dict[str, Any]]) -> dict[str, float]:
 def _scores(params: dict[str, Any]) -> tuple[dict[int, dict[str, Any]], list[str]]:
     """Return the scores by seed: those of this commit, and of the experiments with its params.
 
-    Return too why other such experiments do not count.
+    Also return why other such experiments do not count.
     """
-    found, left_out = {}, []
+    scores_of, left_out = {}, []
     if not freshness().stale:  # DVC refuses an experiment that changes nothing
-        found[params["seed"]] = Revision("HEAD").scores()
+        scores_of[params["seed"]] = Revision("HEAD").scores()
     for name, revision in experiments_of("HEAD"):
         own = revision.params()
         if own | {"seed": None} != params | {"seed": None}:
@@ -76,12 +76,12 @@ def _scores(params: dict[str, Any]) -> tuple[dict[int, dict[str, Any]], list[str
         if why := ran_in_part(name, revision):
             left_out.append(why)
         elif scores := revision.scores():
-            found[own["seed"]] = scores
-    return found, left_out
+            scores_of[own["seed"]] = scores
+    return scores_of, left_out
 
 
 def _run(seeds: Iterable[int]) -> None:
-    """Queue the seeds that are not queued yet; follow them all until they end, or Ctrl-C."""
+    """Queue the seeds that are not queued yet, and follow all of them until they end, or Ctrl-C."""
     names = {f"noise-{str(git.commit_of('HEAD'))[:9]}-{seed}": seed for seed in seeds}
     experiments = Repo().experiments
     queued = {entry.name for entry in _entries(experiments)}

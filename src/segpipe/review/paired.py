@@ -10,10 +10,11 @@ import numpy as np
 
 from segpipe.common.errors import CannotTell
 from segpipe.common.modelfile import MODEL
+from segpipe.common.words import score
 from segpipe.evaluate import metrics
 from segpipe.evaluate.counts import Counts
-from segpipe.report.baseline import LABELS, seeds_in
-from segpipe.report.words import score, shortened, signed
+from segpipe.report.baseline import METRIC_NAMES, seeds_in
+from segpipe.report.words import shortened, signed
 from segpipe.review.chance import LEVEL, POWER, Spread, Verdict, compared, losses
 from segpipe.review.revision import COUNTS, Revision
 
@@ -21,7 +22,7 @@ BASELINE = "baseline.json"
 PREFIX = "original."  # the scores of the counts, as `metrics.json` has them
 _MOST_CLASSES, _MOST_IMAGES = 3, 5
 _NO_RECIPE = ("seed", "report.", "export.", "gates")
-"""How the keys of params begin that change no score, and of the seed, which is what differs."""
+"""Beginnings of the keys of params that are no part of a recipe: the seed, and what changes no score."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,12 @@ class Verdicts:
     """The verdicts on several scores."""
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)  # by metric
-    payers: dict[str, str] = field(default_factory=dict)  # who pays, in words, by metric that is worse
+    # Classes and images that lost most, in words, by metric that is worse.
+    most_affected: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # what was compared, and what was not counted
 
     def sentence(self, metric: str) -> str:
-        """Say the verdict on a metric in one sentence."""
+        """Return the verdict on a metric in one sentence."""
         verdict = self.verdicts[metric]
         before, after = verdict.difference.before, verdict.difference.after
         if before == after:
@@ -43,13 +45,16 @@ class Verdicts:
             moved = f"{label(metric)} {verb} from {score(before)} to {score(after)}"
         if not verdict.margin:
             return f"{moved}: {verdict.word}"
-        said = (
+        tested = (
             f"{moved}; {100 * (1 - verdict.level):.4g} % of equally good models lie within "
             f"±{verdict.margin:.4f}: {verdict.word}"
         )
         if verdict.word in ("worse", "better"):
-            return said
-        return f"{said}; of true losses of {verdict.visible:.4f}, {100 * POWER:.0f} % would be seen"
+            return tested
+        return (
+            f"{tested}; a true loss of {verdict.visible:.4f} would be detected with a probability of "
+            f"{100 * POWER:.0f} %"
+        )
 
 
 def paired_test(names: Sequence[str], before: Revision, here: Revision) -> Verdicts:
@@ -62,7 +67,7 @@ def paired_test(names: Sequence[str], before: Revision, here: Revision) -> Verdi
     for name in names:
         if not _present(pixels, classes, name):
             raise CannotTell(f"no test image that both sides share gives a score to {label(name)}")
-    spreads, said = _spreads(names, before, here)
+    spreads, seed_notes = _spreads(names, before, here)
     short = [name.removeprefix(PREFIX) for name in names]
     verdicts = dict(
         zip(names, compared(pixels[0], pixels[1], classes, short, spreads).values(), strict=True)
@@ -73,20 +78,20 @@ def paired_test(names: Sequence[str], before: Revision, here: Revision) -> Verdi
             f"{100 * LEVEL:.0f} % of the changes that change nothing (Holm's correction)"
         )
     worse = [name for name, verdict in verdicts.items() if verdict.word == "worse"]
-    payers = {name: _payers(pixels, classes, images, name) for name in worse}
-    return Verdicts(verdicts, payers, [*notes, *said])
+    most_affected = {name: _most_affected(pixels, classes, images, name) for name in worse}
+    return Verdicts(verdicts, most_affected, [*notes, *seed_notes])
 
 
 def label(metric: str) -> str:
     """Return a metric's name for people, such as `mean IoU` or `IoU of cat`."""
     kind, _, of_class = metric.removeprefix(PREFIX).partition(".")
-    return f"{'IoU' if kind == 'iou' else 'Dice'} of {of_class}" if of_class else LABELS[metric]
+    return f"{'IoU' if kind == 'iou' else 'Dice'} of {of_class}" if of_class else METRIC_NAMES[metric]
 
 
-def fingerprint(params: Mapping[str, Any]) -> str:
+def recipe_hash(params: Mapping[str, Any]) -> str:
     """Return a hash of the params, by dotted key, that decide how good a model is, without the seed."""
-    kept = {key: value for key, value in params.items() if not key.startswith(_NO_RECIPE)}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    recipe = {key: value for key, value in params.items() if not key.startswith(_NO_RECIPE)}
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _known(revision: Revision) -> Counts:
@@ -99,30 +104,33 @@ def _known(revision: Revision) -> Counts:
 
 
 def _shared(before: Counts, here: Counts) -> tuple[list[str], list[str], np.ndarray, list[str]]:
-    """Return classes, images, int64 [2, images, 3, classes] of both sides, and what to say of them."""
+    """Return classes, images, counts of both sides, int64 [2, images, 3, classes], and notes."""
     if before.classes != here.classes:
         raise CannotTell(
             f"the base scores the classes {', '.join(before.classes)}, this one "
             f"{', '.join(here.classes)}: no score is that of the same test"
         )
     rows = [{name: row for row, name in enumerate(side.images)} for side in (before, here)]
-    both = [name for name in here.images if name in rows[0]]
+    common = [name for name in here.images if name in rows[0]]
     pixels = np.stack(
-        [side.pixels[[of[name] for name in both]] for side, of in zip((before, here), rows, strict=True)]
+        [
+            side.pixels[[row_of[name] for name in common]]
+            for side, row_of in zip((before, here), rows, strict=True)
+        ]
     )
     truths = pixels[:, :, 1]
     rounding = (2.0**-before.bits + 2.0**-here.bits) * truths.max(0)
     same = (np.abs(truths[1] - truths[0]) <= rounding).all(-1)
-    images = [name for name, is_same in zip(both, same, strict=True) if is_same]
-    others = len(both) - len(images)
+    images = [name for name, is_same in zip(common, same, strict=True) if is_same]
     shared = (
         f"both sides share {len(images)} test images with equal masks (the base has "
-        f"{len(before.images)}, this has {len(here.images)}; the masks of {others} differ)"
+        f"{len(before.images)}, this has {len(here.images)}; the masks of {len(common) - len(images)} "
+        "differ)"
     )
     if len(images) < 2:
         raise CannotTell(f"too few test images to compare: {shared}")
-    all_of_them = len(before.images) == len(here.images) == len(images)
-    notes = [] if all_of_them else [f"{shared}; only these are compared"]
+    is_all = len(before.images) == len(here.images) == len(images)
+    notes = [] if is_all else [f"{shared}; only these are compared"]
     return here.classes, images, pixels[:, same], notes
 
 
@@ -135,7 +143,7 @@ def _present(pixels: np.ndarray, classes: Sequence[str], metric: str) -> bool:
 def _spreads(
     names: Sequence[str], before: Revision, here: Revision
 ) -> tuple[dict[str, Spread], list[str]]:
-    """Return the known spreads of seeds, by the names of `metrics.scores`, and what to say of them."""
+    """Return the known spreads of seeds, by the names of `metrics.scores`, and notes on them."""
     model = here.locked(MODEL)
     if model and model == before.locked(MODEL):
         return {}, ["both sides have the same model, so that seeds play no part"]
@@ -144,28 +152,30 @@ def _spreads(
         for side in (before, here)
     )
     known = [name for name in names if seeds and name in seeds.deviation]
-    said = []
+    notes = []
     if unknown := [label(name) for name in names if name not in known]:
-        said.append(
+        notes.append(
             f"only the images' chance was counted for {', '.join(unknown)}: {BASELINE} holds no spread "
             "of seeds, which `segpipe noise` measures"
         )
     if seeds is None:
-        return {}, said
-    said.append(f"the spread of {seeds.number} seeds is that of {BASELINE}")
-    if seeds.recipe not in {fingerprint(side.params()) for side in (before, here)}:
-        said.append("it is that of another recipe than either side's; `segpipe noise` measures it anew")
+        return {}, notes
+    notes.append(f"the spread of {seeds.number} seeds is that of {BASELINE}")
+    if seeds.recipe not in {recipe_hash(side.params()) for side in (before, here)}:
+        notes.append("it is that of another recipe than either side's; `segpipe noise` measures it anew")
     if then != seeds:
-        said.append("this change alters the spread of seeds")
-    return {n.removeprefix(PREFIX): Spread(seeds.deviation[n], seeds.number) for n in known}, said
+        notes.append("this change alters the spread of seeds")
+    return {n.removeprefix(PREFIX): Spread(seeds.deviation[n], seeds.number) for n in known}, notes
 
 
-def _payers(pixels: np.ndarray, classes: Sequence[str], images: Sequence[str], metric: str) -> str:
-    """Say in which classes and images a score fell."""
+def _most_affected(
+    pixels: np.ndarray, classes: Sequence[str], images: Sequence[str], metric: str
+) -> str:
+    """Name the classes and images that lowered a score most."""
     before, after = (metrics.scores(side.sum(0))["iou"] for side in pixels)
     fallen = sorted((d, name) for d, name in zip(after - before, classes, strict=True) if d < 0)
     of_classes = [f"{name} (IoU {signed(d)})" for d, name in fallen[:_MOST_CLASSES]]
     lost = losses(pixels[0], pixels[1], classes, metric.removeprefix(PREFIX))
     order = np.argsort(-lost, kind="stable")[:_MOST_IMAGES]
     of_images = [f"{shortened(images[n])} ({signed(-lost[n])})" for n in order if lost[n] > 0]
-    return f"classes that pay: {', '.join(of_classes)}; images: {', '.join(of_images)}"
+    return f"most affected classes: {', '.join(of_classes)}; images: {', '.join(of_images)}"

@@ -23,7 +23,7 @@ from segpipe.review import git
 
 CURVES = ("loss", "accuracy", "mean_iou", "val_loss", "val_accuracy", "val_mean_iou")
 HISTORY, SAMPLES = "results/train/history.csv", "results/samples.jpg"
-COUNTS, LABELS = "results/evaluate/counts.json", "results/fetch/labels.json"
+COUNTS, MASK_TALLY = "results/evaluate/counts.json", "results/fetch/labels.json"
 METRICS = ("results/evaluate/metrics.json", "results/train/summary.json")
 MINOR = re.compile(r"^network\.|\.interval\.|dice|^val_(loss|accuracy)$|^calibration\.")
 """Scores that follow from others, which a reviewer looks at last."""
@@ -80,8 +80,10 @@ class Revision:
         Raises CannotTell where a metrics file is not JSON, or holds NaN or infinity.
         """
         texts = {path: self.text(path) for path in METRICS}
-        found = [flat(self._json(path, text)) for path, text in texts.items() if text is not None]
-        return {name: score for scores in found for name, score in scores.items()}
+        scores: dict[str, Any] = {}
+        for path, text in texts.items():
+            scores |= flat(self._json(path, text)) if text is not None else {}
+        return scores
 
     def counts(self) -> Counts | None:
         """Read the counts of each test image; None if there is no file. Raises CannotTell if damaged."""
@@ -95,22 +97,22 @@ class Revision:
 
     def masks(self) -> tally.Tally | None:
         """Read the tally of all masks; None if there is no file. Raises CannotTell if it is damaged."""
-        if (text := self.text(LABELS)) is None:
+        if (text := self.text(MASK_TALLY)) is None:
             return None
         try:
             return tally.decode(text)
         except ValueError as error:
-            where = f"{LABELS} of {self.label}"
+            where = f"{MASK_TALLY} of {self.label}"
             raise CannotTell(f"{where}: no tally of masks ({brief(error)}); {self._mend()}") from None
 
     def locked(self, path: Path) -> str | None:
         """Return the hash that `dvc.lock` has of a file or folder; None if it has none."""
         stages = (yaml.safe_load(self.text("dvc.lock") or "") or {}).get("stages", {}).values()
-        entries = (one for stage in stages for one in (*stage.get("outs", []), *stage.get("deps", [])))
-        return next((one.get("md5") for one in entries if one["path"] == path.as_posix()), None)
+        files = (file for stage in stages for file in (*stage.get("outs", []), *stage.get("deps", [])))
+        return next((file.get("md5") for file in files if file["path"] == path.as_posix()), None)
 
     def left_behind(self) -> str | None:
-        """Return a stage on which the scores rest, and that ran with other params or data; else None.
+        """Return a stage that the scores depend on and that ran with other params or data; else None.
 
         `dvc exp run train` leaves the scores of the commit that it started from.
         """

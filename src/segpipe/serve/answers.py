@@ -1,4 +1,4 @@
-"""What a prediction is answered as: JSON, the mask as PNG, or an overlay as JPEG."""
+"""Answers to a prediction: JSON, the mask as PNG, or an overlay as JPEG."""
 
 import base64
 import functools
@@ -11,15 +11,18 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from segpipe.common.classes import ClassTable
 from segpipe.predict import outputs
-from segpipe.predict.raster import counted
 from segpipe.serve.model import Picture, Prediction
-from segpipe.serve.requests import Refused
 
-Format = Literal["json", "png", "overlay"]
-TYPES: dict[Format, str] = {"json": "application/json", "png": "image/png", "overlay": "image/jpeg"}
+AnswerFormat = Literal["json", "png", "overlay"]
+TYPES: dict[AnswerFormat, str] = {
+    "json": "application/json",
+    "png": "image/png",
+    "overlay": "image/jpeg",
+}
 _QUALITY = re.compile(r"q\s*=\s*([01](?:\.[0-9]{0,3})?)")  # a parameter of Accept
 
 
@@ -74,37 +77,41 @@ class Result(NamedTuple):
     prediction: Prediction
 
 
-def chosen(asked: Format | None, accept: str, count: int) -> Format:
+def chosen_format(asked: AnswerFormat | None, accept: str, count: int) -> AnswerFormat:
     """Return the format of an answer, by the query or else by the header Accept.
 
-    Raises Refused where it is none of ours, or cannot hold so many pictures.
+    Raises HTTPException 406 where Accept names no format of ours, or the format holds one picture only.
     """
     format_ = asked or _accepted(accept)
     if format_ != "json" and count > 1:
-        raise Refused(406, f"{count} pictures, and {TYPES[format_]} holds one; ask for application/json")
+        raise HTTPException(
+            406, f"{count} pictures, and {TYPES[format_]} holds one; ask for application/json"
+        )
     return format_
 
 
-def _accepted(accept: str) -> Format:
-    wanted = sorted((_range(part) for part in accept.split(",")), key=lambda one: -one[1])
+def _accepted(accept: str) -> AnswerFormat:
+    wanted = sorted(
+        (_range(part) for part in accept.split(",")), key=lambda media_range: -media_range[1]
+    )
     for name, quality in wanted:
         for format_, type_ in TYPES.items():
             if quality > 0 and name in (type_, f"{type_.partition('/')[0]}/*", "*/*", ""):
                 return format_
-    raise Refused(406, f"Accept names none of {', '.join(TYPES.values())}")
+    raise HTTPException(406, f"Accept names none of {', '.join(TYPES.values())}")
 
 
 def _range(part: str) -> tuple[str, float]:
     """Return a media range of Accept and its quality, 1 where none can be read."""
     name, *parameters = (word.strip().lower() for word in part.split(";"))
-    found = (_QUALITY.fullmatch(parameter) for parameter in parameters)
-    return name, next((float(one[1]) for one in found if one), 1.0)
+    matches = (_QUALITY.fullmatch(parameter) for parameter in parameters)
+    return name, next((float(match[1]) for match in matches if match), 1.0)
 
 
-def encoded(results: Iterator[Result], table: ClassTable, format_: Format, maps: bool) -> bytes:
+def encoded(results: Iterator[Result], table: ClassTable, format_: AnswerFormat, maps: bool) -> bytes:
     """Return the body of an answer; `maps` adds mask and confidence of each pixel to JSON.
 
-    Each result is dropped before the next one is taken, for a picture takes hundreds of megabytes.
+    Each result is dropped before the next one is taken, since a picture takes hundreds of megabytes.
     """
     if format_ == "json":
         one_by_one = functools.partial(described, table=table, maps=maps)
@@ -117,16 +124,16 @@ def encoded(results: Iterator[Result], table: ClassTable, format_: Format, maps:
 
 
 def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
-    """Return what JSON says of a picture."""
+    """Return the JSON of a picture."""
     picture, (mask, confidence) = result
-    pixels = counted(mask, picture.invalid, table)
+    pixels = outputs.valid_pixels_by_class(mask, picture.invalid, table)
     shares = pixels / max(pixels.sum(), 1)
     return OfPicture(
         name=picture.name, height=mask.shape[0], width=mask.shape[1], remark=picture.remark,
         classes=[
-            OfClass(name=one.name, value=value, colour=one.colour, share=round(float(share), 6),
+            OfClass(name=c.name, value=value, colour=c.colour, share=round(float(share), 6),
                     rle=_rle(mask == index))
-            for index, (one, value, share) in enumerate(
+            for index, (c, value, share) in enumerate(
                 zip(table.classes, table.file_values, shares, strict=True)
             )
         ],

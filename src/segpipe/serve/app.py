@@ -12,16 +12,17 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from segpipe.common import __version__
 from segpipe.common.errors import UserError, brief
 from segpipe.common.parallel import usable_cores
 from segpipe.serve import answers
-from segpipe.serve.callers import Callers
-from segpipe.serve.metrics import Counted, Metrics
+from segpipe.serve.callers import OriginCheck
+from segpipe.serve.metrics import CountRequests, Metrics
 from segpipe.serve.model import Served, load
-from segpipe.serve.requests import Desk, Refused, done, read, uploads
+from segpipe.serve.requests import BoundedQueue, read, result_within, uploads
 from segpipe.serve.settings import Settings, token
 
 _PAGE = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -69,10 +70,10 @@ def worker() -> FastAPI:
 def create_app(served: Served, settings: Settings, secret: str = "") -> FastAPI:
     """Return an app that serves a model; callers need the `secret`, unless it is empty."""
     metrics = Metrics()
-    desk = Desk(max(1, usable_cores() // settings.workers), settings.queue)
+    queue = BoundedQueue(max(1, usable_cores() // settings.workers), settings.queue)
     app = FastAPI(title="segpipe serve", version=__version__, docs_url=None, redoc_url=None)
-    app.add_middleware(Callers, settings=settings)
-    app.add_middleware(Counted, metrics=metrics, known=_PATHS)
+    app.add_middleware(OriginCheck, settings=settings)
+    app.add_middleware(CountRequests, metrics=metrics, known=_PATHS)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"],
@@ -81,19 +82,19 @@ def create_app(served: Served, settings: Settings, secret: str = "") -> FastAPI:
     _add_errors(app)
     _add_page(app)
     _add_reading(app, served, metrics, _guard(secret))
-    _add_predict(app, settings, served, metrics, desk, _guard(secret))
+    _add_predict(app, settings, served, metrics, queue, _guard(secret))
     return app
 
 
 def _guard(secret: str) -> list[Any]:
-    """Return what a route depends on so that only callers with the token get through."""
+    """Return the dependencies of a route for callers with the token; none where there is no token."""
     bearer = HTTPBearer(auto_error=False, description="where the server was started with a token")
 
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if given is None or not hmac.compare_digest(given.credentials.encode(), secret.encode()):
-            found = "no token" if given is None else "a wrong token"
+    def check(sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if sent is None or not hmac.compare_digest(sent.credentials.encode(), secret.encode()):
+            found = "no token" if sent is None else "a wrong token"
             sentence = f"{found}; expected the header Authorization: Bearer TOKEN"
-            raise Refused(401, sentence, {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, sentence, {"WWW-Authenticate": "Bearer"})
 
     return [Depends(check)] if secret else []
 
@@ -101,33 +102,29 @@ def _guard(secret: str) -> list[Any]:
 def _add_errors(app: FastAPI) -> None:
     """Answer every error with a sentence, and none with a traceback."""
 
-    def said(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse({"detail": sentence}, status, headers)
-
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return said(error.status, error.sentence, error.headers)
+    def answer(status: int, sentence: str) -> JSONResponse:
+        return JSONResponse({"detail": sentence}, status)
 
     @app.exception_handler(UserError)  # such as BadSampleError
     async def bad_picture(request: Request, error: UserError) -> Response:
-        return said(422, str(error))
+        return answer(422, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def bad_query(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return said(422, f"{first['loc'][-1]}: {brief(first['msg'])}")
+        return answer(422, f"{first['loc'][-1]}: {brief(first['msg'])}")
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return said(400, "the body ended before its end")
+        return answer(400, "the body ended before its end")
 
     @app.exception_handler(Exception)
     async def ours(request: Request, error: Exception) -> Response:
-        return said(500, "an error of the server; its log says more")
+        return answer(500, "an error of the server; its log says more")
 
 
 def _add_page(app: FastAPI) -> None:
-    """Add the page and its parts, which hold nothing of the model and so need no token."""
+    """Add the page and its parts, which need no token, since they hold nothing of the model."""
     for path, file in _PAGE.items():
         content = (Path(__file__).parent / "templates" / file).read_bytes()
         kind = f"{_KINDS[Path(file).suffix]}; charset=utf-8"
@@ -144,7 +141,7 @@ def _constant(answer: Any) -> Any:
 
 
 def _add_reading(app: FastAPI, served: Served, metrics: Metrics, guard: list[Any]) -> None:
-    """Add what can be read: health, the card, the metrics."""
+    """Add the routes to read from: health, the card, the metrics."""
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -163,7 +160,12 @@ def _add_reading(app: FastAPI, served: Served, metrics: Metrics, guard: list[Any
 
 
 def _add_predict(
-    app: FastAPI, settings: Settings, served: Served, metrics: Metrics, desk: Desk, guard: list[Any]
+    app: FastAPI,
+    settings: Settings,
+    served: Served,
+    metrics: Metrics,
+    queue: BoundedQueue,
+    guard: list[Any],
 ) -> None:
     """Add the prediction."""
 
@@ -173,12 +175,12 @@ def _add_predict(
         metrics.count(picture.remark)
         return answers.Result(picture, prediction)
 
-    def predicted(files: list[UploadFile], format_: answers.Format, maps: bool) -> bytes:
+    def predicted(files: list[UploadFile], format_: answers.AnswerFormat, maps: bool) -> bytes:
         return answers.encoded(map(result, files), served.classes, format_, maps)
 
     @app.post("/predict", dependencies=guard, openapi_extra=_BODY, responses=_responses())
     async def predict(
-        request: Request, format: answers.Format | None = None, maps: bool = False
+        request: Request, format: answers.AnswerFormat | None = None, maps: bool = False
     ) -> Response:
         """Predict on the files of a multipart form, whatever their fields are called.
 
@@ -186,18 +188,18 @@ def _add_predict(
         overlay (image/jpeg), by `format` or the header Accept. `maps` adds to JSON the mask and the
         confidence of each pixel.
         """
-        with desk.place() as submit:
+        with queue.place() as submit:
             async with uploads(request, settings) as files:
-                format_ = answers.chosen(format, request.headers.get("accept", ""), len(files))
+                format_ = answers.chosen_format(format, request.headers.get("accept", ""), len(files))
                 work = submit(functools.partial(predicted, files, format_, maps))
-                body = await done(work, settings.seconds)
+                body = await result_within(work, settings.seconds)
         return Response(body, media_type=answers.TYPES[format_])
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of the answers."""
+    """Return the description of the answers for OpenAPI."""
     pictures: dict[str, Any] = {"content": {"image/png": {}, "image/jpeg": {}}}
-    found: dict[int | str, dict[str, Any]] = {200: {"model": answers.Predictions, **pictures}}
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": answers.Predictions, **pictures}}
     for status, description in _REFUSALS.items():
-        found[status] = {"model": answers.Error, "description": description}
-    return found
+        responses[status] = {"model": answers.Error, "description": description}
+    return responses

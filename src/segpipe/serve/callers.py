@@ -1,4 +1,4 @@
-"""Whose requests are answered: those of programs, of the server's own page, and of allowed origins."""
+"""The origin of requests: programs, the server's own page and allowed origins are answered."""
 
 import re
 
@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from segpipe.serve.settings import LOOPBACK, Settings
 
 
-class Callers:
+class OriginCheck:
     """Refuses what pages of other origins send to an ASGI app.
 
     Browsers let any page send a form with pictures, and hide only the answer from it. From a page whose
@@ -22,8 +22,8 @@ class Callers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         app = self.app
-        if scope["type"] == "http" and (found := refusal(Headers(scope=scope), self.settings)):
-            app = JSONResponse({"detail": found}, 403)
+        if scope["type"] == "http" and (reason := refusal(Headers(scope=scope), self.settings)):
+            app = JSONResponse({"detail": reason}, 403)
         await app(scope, receive, send)
 
 

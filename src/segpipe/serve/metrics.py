@@ -1,4 +1,4 @@
-"""What Prometheus reads: requests, seconds, pictures, foreign pictures; of all workers together."""
+"""Prometheus metrics of all workers: requests, seconds, pictures, foreign pictures."""
 
 import os
 import time
@@ -30,12 +30,12 @@ class Metrics:
         """Return all numbers in Prometheus' text format."""
         if SHARED not in os.environ:
             return generate_latest(self._own)
-        every = CollectorRegistry()
-        multiprocess.MultiProcessCollector(every)
-        return generate_latest(every)
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)
+        return generate_latest(together)
 
 
-class Counted:
+class CountRequests:
     """Counts and times each request to an ASGI app; paths that are not `known` count as `other`."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, known: Collection[str]) -> None:
@@ -48,13 +48,13 @@ class Counted:
             return
         start, status = time.perf_counter(), 500  # an app that raises ends in a 500
 
-        async def noted(message: Message) -> None:
+        async def recorded(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, recorded)
         finally:
             path = scope["path"] if scope["path"] in self.known else "other"
             self.metrics.requests.labels(path, status).inc()

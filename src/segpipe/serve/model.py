@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from starlette.exceptions import HTTPException
 
 from segpipe.common.bands import numbers
 from segpipe.common.classes import ClassTable
@@ -15,19 +16,19 @@ from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.predict.images import Input
 from segpipe.preprocess.traits import traits_of
-from segpipe.serve.requests import Refused, Upload
+from segpipe.serve.requests import Upload
 
 Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
 
-_BANDS = 4  # that a picture of the most pixels may have; a model of more bands takes its own number
+_BANDS = 4  # of a picture of the most pixels, at most; a model of more bands takes its own number
 
 
 class Picture(NamedTuple):
     """A decoded picture."""
 
     name: str
-    given: np.ndarray  # [height, width, bands], as the file takes it
+    model_input: np.ndarray  # [height, width, bands], as the file takes it
     seen: np.ndarray  # uint8 [height, width, bands], as people see it
     invalid: np.ndarray | None  # bool [height, width]: pixels that hold nothing
     remark: str  # why the model may not know such pictures; empty if it should
@@ -53,18 +54,19 @@ class Served:
     def read(self, upload: Upload, most_pixels: int) -> Picture:
         """Decode a picture, after its header was checked.
 
-        Raises Refused for one of too many pixels, and BadSampleError for what the model cannot take.
+        Raises HTTPException 413 for one of too many pixels, BadSampleError for one that the model cannot
+        take.
         """
         self._check_size(upload, most_pixels)
         decoded = decode_picture(upload.data, upload.name, self.input.bands)
         self.input.target(decoded.size, upload.name)  # which raises where the file would fail
         pixels, invalid = decoded.pixels, decoded.invalid
-        given = self._given(pixels, invalid, upload.name)
+        model_input = self._model_input(pixels, invalid, upload.name)
         seen = self.input.levels.in_8_bits(pixels, invalid)
-        remark = "; ".join(filter(None, [self.input.remark(pixels, invalid), self.foreign(seen)]))
-        return Picture(upload.name, given, seen, invalid, remark)
+        remark = "; ".join(filter(None, [self.input.remark(pixels, invalid), self.foreign_remark(seen)]))
+        return Picture(upload.name, model_input, seen, invalid, remark)
 
-    def foreign(self, seen: np.ndarray) -> str:
+    def foreign_remark(self, seen: np.ndarray) -> str:
         """Say how far a picture lies from those that the model knows; empty if it does not.
 
         Only the picture's own traits are compared: the file gives no features of the network.
@@ -75,10 +77,10 @@ class Served:
         return describe(mark) if mark.foreign else ""
 
     def predict(self, picture: Picture) -> Prediction:
-        """Return the mask of a picture. Raises Refused where the model gives no number."""
-        (mask,), (confidence,) = self.run(picture.given[None])
+        """Predict a picture. Raises HTTPException 500 where the model predicts NaN or infinity."""
+        (mask,), (confidence,) = self.run(picture.model_input[None])
         if not np.isfinite(confidence).all():
-            raise Refused(500, f"{picture.name}: the model predicts NaN or infinity")
+            raise HTTPException(500, f"{picture.name}: the model predicts NaN or infinity")
         return Prediction(mask, confidence)
 
     def _check_size(self, upload: Upload, most: int) -> None:
@@ -87,13 +89,13 @@ class Served:
             (height, width), _ = stored_size(upload.data, upload.name)
             samples = height * width * bands_in(upload.data, upload.name)
         except TooLargeError as error:  # for any reader, whose limit is higher
-            raise Refused(413, f"{upload.name}: {error.problem.found}; {expected}") from None
+            raise HTTPException(413, f"{upload.name}: {error.problem.found}; {expected}") from None
         if height * width > most or samples > most * max(_BANDS, *numbers(self.input.bands)):
             found = f"{height * width / 1e6:.1f} million pixels with {samples / height / width:g} bands"
-            raise Refused(413, f"{upload.name}: {found}; {expected}")
+            raise HTTPException(413, f"{upload.name}: {found}; {expected}")
 
-    def _given(self, pixels: np.ndarray, invalid: np.ndarray | None, name: str) -> np.ndarray:
-        """Return a picture in the file's type. Raises BadSampleError where its type is another."""
+    def _model_input(self, pixels: np.ndarray, invalid: np.ndarray | None, name: str) -> np.ndarray:
+        """Return a picture in the file's type. Raises BadSampleError where the file takes another."""
         levels, depth = self.input.levels, pixels.dtype.name
         if self._type == "uint8" and levels.intensity is None:
             return levels.raw(levels.in_8_bits(pixels, invalid), invalid, self._type)
@@ -134,8 +136,8 @@ def _opened(path: Path, export: dict[str, Any]) -> Run:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a type of its own for each reason
         raise UserError(f"{path}: ONNX Runtime cannot open it ({brief(error)})") from None
-    image, mask, confidence = (export[what]["name"] for what in ("input", "output", "confidence"))
-    there = {one.name for one in session.get_inputs() + session.get_outputs()}
-    if missing := {image, mask, confidence} - there:
+    image, mask, confidence = (export[role]["name"] for role in ("input", "output", "confidence"))
+    names = {tensor.name for tensor in session.get_inputs() + session.get_outputs()}
+    if missing := {image, mask, confidence} - names:
         raise UserError(f"{path}: lacks {', '.join(sorted(missing))}, which its card names")
     return lambda images: session.run([mask, confidence], {image: images})

@@ -1,4 +1,4 @@
-"""What a request may ask for and bring: refusals, the bounded queue, the bounded body."""
+"""Limits on requests: the bounded queue, the bounded body."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
@@ -20,14 +21,6 @@ Submit = Callable[[Callable[[], Result]], "Future[Result]"]
 _LATER = {"Retry-After": "1"}
 
 
-class Refused(Exception):
-    """A request that is answered with a status and a sentence."""
-
-    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence, self.headers = status, sentence, headers
-
-
 class Upload(NamedTuple):
     """A file as it was sent."""
 
@@ -35,7 +28,7 @@ class Upload(NamedTuple):
     data: bytes
 
 
-class Desk:
+class BoundedQueue:
     """Takes a bounded number of requests; their work runs on a few threads.
 
     Pictures are not predicted in batches: on a CPU a batch takes no less time a picture, and pictures of
@@ -50,10 +43,10 @@ class Desk:
     def place(self) -> Iterator[Submit]:
         """Hold a place until the block and its work are done; yield the function that starts the work.
 
-        Raises Refused where all places are taken.
+        Raises HTTPException 429 where all places are taken.
         """
         if not self._places.acquire(blocking=False):
-            raise Refused(429, "too many requests are waiting; send it again in a second", _LATER)
+            raise HTTPException(429, "too many requests are waiting; send it again in a second", _LATER)
         started: list[Future] = []
 
         def submit(work: Callable[[], Result]) -> "Future[Result]":
@@ -69,12 +62,15 @@ class Desk:
                 self._places.release()
 
 
-async def done(work: "Future[Result]", seconds: float) -> Result:
-    """Wait for work. Raises Refused where it takes too long; if it has not begun, it never will."""
+async def result_within(work: "Future[Result]", seconds: float) -> Result:
+    """Return the result of work.
+
+    Raises HTTPException 503 where it takes longer; work that has not begun by then is cancelled.
+    """
     try:
         return await asyncio.wait_for(asyncio.wrap_future(work), seconds)
     except asyncio.TimeoutError:
-        raise Refused(
+        raise HTTPException(
             503,
             f"no answer within {seconds:g} seconds; send it again later, or smaller pictures",
             _LATER,
@@ -85,21 +81,23 @@ async def done(work: "Future[Result]", seconds: float) -> Result:
 async def uploads(request: Request, settings: Settings) -> AsyncIterator[list[UploadFile]]:
     """Receive the files of a multipart body; large ones wait on disk until `read`.
 
-    They are closed at the end, so that work which nobody waits for any more stops at the next one.
-    Raises Refused where it is none, too large or too slow.
+    They are closed at the end: work for which nobody waits any more then fails at its next file.
+    Raises HTTPException where the body holds no files (400, 415), is too slow (408) or too large (413).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         found = kind or "no content type"
-        raise Refused(415, f"{found}; expected multipart/form-data with pictures: curl -F picture=@FILE")
+        raise HTTPException(
+            415, f"{found}; expected multipart/form-data with pictures: curl -F picture=@FILE"
+        )
     if (declared := request.headers.get("content-length", "")).isdigit():
         _check_bytes(int(declared), settings)
     most = settings.pictures
-    whole = Request(request.scope, _bounded(request.receive, settings))
-    async with whole.form(max_files=most, max_fields=most) as form:
+    bounded = Request(request.scope, _bounded(request.receive, settings))
+    async with bounded.form(max_files=most, max_fields=most) as form:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         if not files:
-            raise Refused(400, "no file in the body; expected pictures: curl -F picture=@FILE")
+            raise HTTPException(400, "no file in the body; expected pictures: curl -F picture=@FILE")
         yield files
 
 
@@ -109,18 +107,18 @@ def read(file: UploadFile) -> Upload:
 
 
 def _bounded(receive: Receive, settings: Settings) -> Receive:
-    """Return a `receive` that raises Refused for a body which is too large or too slow."""
-    end, taken = time.monotonic() + settings.seconds, 0
+    """Return a `receive` that raises HTTPException 413 or 408 for a body too large or too slow."""
+    end, received = time.monotonic() + settings.seconds, 0
 
     async def bounded() -> Message:
-        nonlocal taken
+        nonlocal received
         try:
             message = await asyncio.wait_for(receive(), end - time.monotonic())
         except asyncio.TimeoutError:
             sentence = f"the body did not arrive within {settings.seconds:g} seconds"
-            raise Refused(408, sentence, {"Connection": "close"}) from None
-        taken += len(message.get("body", b""))
-        _check_bytes(taken, settings)
+            raise HTTPException(408, sentence, {"Connection": "close"}) from None
+        received += len(message.get("body", b""))
+        _check_bytes(received, settings)
         return message
 
     return bounded
@@ -128,7 +126,7 @@ def _bounded(receive: Receive, settings: Settings) -> Receive:
 
 def _check_bytes(count: int, settings: Settings) -> None:
     if count > settings.most_bytes:
-        raise Refused(
+        raise HTTPException(
             413, f"a body of more than {settings.megabytes:g} MB; send fewer or smaller pictures"
         )
 

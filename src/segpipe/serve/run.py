@@ -26,13 +26,13 @@ def run(settings: Settings, host: str, port: int) -> None:
             f"{error.name} is not installed; in the clone of segpipe, "
             "`pip install -e '.[serve]'` brings what the server needs"
         ) from None
-    load(settings.model)  # so that an error is told once, and not by each worker
+    load(settings.model)  # so that an error is printed once, not by each worker
     settings.to_environment()
     free = _free(host, port)
     address = f"[{host}]" if ":" in host else host
     print(f"serving {settings.model} at http://{address}:{free} (Ctrl-C stops)", flush=True)
     with contextlib.ExitStack() as stack:
-        if settings.workers > 1:  # one process ends by the signal itself, and cleans nothing
+        if settings.workers > 1:  # the signal ends a single process at once, without cleaning up
             os.environ[SHARED] = stack.enter_context(tempfile.TemporaryDirectory())
         uvicorn.run(
             "segpipe.serve.app:worker", factory=True, host=host, port=free, workers=settings.workers,
@@ -50,7 +50,7 @@ def _free(host: str, port: int) -> int:
     except UnicodeError:  # such as a part of more than 63 letters
         raise UserError(f"{host}: no name of a host; give an address such as 127.0.0.1") from None
     except (OSError, OverflowError) as error:
-        # An error that Python makes itself tells the address again.
+        # The text of an error that Python raises itself repeats the address.
         number = error.errno if isinstance(error, OSError) else None
         why = os.strerror(number) if number and number > 0 else error
         raise UserError(f"{host}:{port}: {why}; give another --port or --host") from None

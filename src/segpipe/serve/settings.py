@@ -1,4 +1,4 @@
-"""What a server is told: which model, how much it takes, for whom; workers read it again."""
+"""The settings of a server: model, limits, allowed origins; workers read them from the environment."""
 
 import math
 import os
@@ -60,7 +60,7 @@ class Settings(BaseModel, frozen=True):
 
 def token() -> str:
     """Return the bearer token, empty for none. Raises a UserError where no header can hold it."""
-    found = os.environ.get(TOKEN, "")
-    if not re.fullmatch("[!-~]*", found):
+    secret = os.environ.get(TOKEN, "")
+    if not re.fullmatch("[!-~]*", secret):
         raise UserError(f"{TOKEN}: expected ASCII letters without spaces, as HTTP headers hold them")
-    return found
+    return secret

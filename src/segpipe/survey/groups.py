@@ -1,8 +1,8 @@
-"""Proposing `data.folder.group`: which part of a name says that pictures belong together.
+"""Proposes `data.folder.group`: the part of a name that is equal for pictures that belong together.
 
-Frames of a video, slices of a patient and tiles of a scene have names of a common prefix and counters.
-So have others, such as `Abyssinian_12`. Counters that are called frame, slice or tile are believed. For
-the rest the pictures tell: frames next to each other are alike.
+Names of frames of a video, slices of a patient or tiles of a scene have a common prefix and counters.
+Other names do too, such as `Abyssinian_12`. Counters that are called frame, slice or tile are trusted.
+For the rest the pictures decide: frames next to each other are alike.
 """
 
 import random
@@ -14,15 +14,16 @@ from itertools import pairwise, takewhile
 
 import numpy as np
 
+from segpipe.common.duplicates import hash_distance
 from segpipe.fetch.layouts.matching import SPLIT_WORDS
 
-_CALLED = "frame|slice|tile|patch|crop|view|row|column|col|[xyzrc]"  # what such counters are called
-_COUNTER = re.compile(rf"(?:(?:^|[-_. /])(?:{_CALLED}))?[-_. ]*$", re.IGNORECASE)
+_COUNTER_WORDS = "frame|slice|tile|patch|crop|view|row|column|col|[xyzrc]"
+_COUNTER = re.compile(rf"(?:(?:^|[-_. /])(?:{_COUNTER_WORDS}))?[-_. ]*$", re.IGNORECASE)
 
 _FEWEST = 3  # groups: one for each split
-_MOST_COUNTERS = 3  # that are taken from a name
-_USUAL = 0.9  # share of the names that must be of one form
-_FEWEST_PAIRS = 10  # of neighbours, to judge by
+_MOST_COUNTERS = 3  # counters at the end of a name
+_USUAL = 0.9  # share of the names that must have one form
+_FEWEST_PAIRS = 10  # pairs of neighbours that a judgement needs
 _ALIKE = 0.25  # share of the neighbours that must be closer than all but 5 % of other pairs
 
 
@@ -36,11 +37,11 @@ class Grouping:
 
 @dataclass(frozen=True)
 class _Form:
-    """Names of one form: a regular expression, and the group and the counters of each name."""
+    """Names of one form."""
 
-    pattern: str
-    words: tuple[str, ...]  # before the counters that no group has
-    groups: Mapping[str, tuple[str, tuple[int, ...]]]
+    pattern: str  # a regular expression
+    words: tuple[str, ...]  # before the counters that are no part of a group
+    groups: Mapping[str, tuple[str, tuple[int, ...]]]  # group and counters of each name
 
 
 def propose_group(hashes: Mapping[str, str]) -> Grouping | None:
@@ -50,13 +51,13 @@ def propose_group(hashes: Mapping[str, str]) -> Grouping | None:
         together = sum(size for size in sizes.values() if size > 1)
         if len(sizes) < _FEWEST or 2 * together < len(hashes):
             continue
-        if reason := _called(form) or _alike(form, hashes):
+        if reason := _named_counters(form) or _alike(form, hashes):
             return Grouping(form.pattern, reason)
     return None
 
 
 def in_folders(names: Sequence[str]) -> str:
-    """Return what to do where each folder may be a patient, nothing where folders tell nothing."""
+    """Return a note where each folder may be a patient; empty where folders say nothing on groups."""
     sizes = Counter(name.rpartition("/")[0] for name in names)
     together = sum(size for folder, size in sizes.items() if folder and size > 1)
     if len(sizes) < _FEWEST or 2 * together < len(names):
@@ -69,19 +70,23 @@ def in_folders(names: Sequence[str]) -> str:
 
 
 def _forms(names: Sequence[str]) -> Iterator[_Form]:
-    """Yield forms that most names have, those of the largest groups first."""
+    """Yield the forms of most names, those with the largest groups first."""
     backwards = zip(*(name[::-1] for name in names), strict=False)
     same = takewhile(lambda letters: len({*letters}) == 1, backwards)
     # The number in `_leftImg8bit` is no counter.
     end = "".join(letters[0] for letters in same)[::-1].lstrip("0123456789")
     for count in range(_MOST_COUNTERS, 0, -1):
-        parted = {name: one for name in names if (one := _parted(name.removesuffix(end), count))}
-        texts, usual = _most([one[1] for one in parted.values()])
+        parts = {name: part for name in names if (part := _parted(name.removesuffix(end), count))}
+        texts, usual = _commonest([texts for _, texts, _ in parts.values()])
         if usual >= _USUAL * len(names):
-            found = {name: (one[0], one[2]) for name, one in parted.items() if one[1] == texts}
+            groups = {
+                name: (prefix, counters)
+                for name, (prefix, own_texts, counters) in parts.items()
+                if own_texts == texts
+            }
             pattern = r"\d+".join(map(re.escape, texts))
             words = tuple(text.strip("-_. /").lower() for text in texts[:-1])
-            yield _Form(f"^(.+){pattern}{re.escape(end)}$", words, found)
+            yield _Form(f"^(.+){pattern}{re.escape(end)}$", words, groups)
     for digits in range(3, 0, -1):  # one long video: runs of 1000, 100 or 10 frames
         runs = {n: m for n in names if (m := re.fullmatch(rf"(.*\d)(\d{{{digits}}})", n))}
         if len(runs) >= _USUAL * len(names) and len({len(name) for name in runs}) == 1:
@@ -90,7 +95,7 @@ def _forms(names: Sequence[str]) -> Iterator[_Form]:
 
 
 def _parted(name: str, count: int) -> tuple[str, tuple[str, ...], tuple[int, ...]] | None:
-    """Part a name into a prefix, the texts around its last counters, and these `count` counters."""
+    """Split a name into a prefix, the texts around its last counters, and these `count` counters."""
     tokens = re.split(r"(\d+)", name)
     if len(tokens) < 2 * count + 1:
         return None
@@ -104,18 +109,19 @@ def _parted(name: str, count: int) -> tuple[str, tuple[str, ...], tuple[int, ...
     return prefix, (text[start.start() :], *texts), tuple(map(int, counters))
 
 
-def _most(shapes: list[tuple[str, ...]]) -> tuple[tuple[str, ...], int]:
-    return Counter(shapes).most_common(1)[0] if shapes else ((), 0)
+def _commonest(texts: list[tuple[str, ...]]) -> tuple[tuple[str, ...], int]:
+    return Counter(texts).most_common(1)[0] if texts else ((), 0)
 
 
-def _called(form: _Form) -> str:
-    if form.words and all(re.fullmatch(_CALLED, word) for word in form.words):
+def _named_counters(form: _Form) -> str:
+    """Return the words before the counters, in a sentence, where all of them are known."""
+    if form.words and all(re.fullmatch(_COUNTER_WORDS, word) for word in form.words):
         return f"names have counters called {' and '.join(dict.fromkeys(form.words))}"
     return ""
 
 
 def _alike(form: _Form, hashes: Mapping[str, str]) -> str:
-    """Return how alike neighbours in a group are, where they are more so than other pictures."""
+    """Return how many neighbours in a group are alike, where these are more than among other pairs."""
     named = sorted((name for name in form.groups if hashes[name]), key=form.groups.__getitem__)
     shuffled = random.Random(0).sample(named, len(named))
     neighbours = [
@@ -135,4 +141,4 @@ def _alike(form: _Form, hashes: Mapping[str, str]) -> str:
 
 def _distances(pairs: Sequence[tuple[str, str]], hashes: Mapping[str, str]) -> np.ndarray:
     """Return in how many of 64 bits the hashes of each pair differ."""
-    return np.array([(int(hashes[a], 16) ^ int(hashes[b], 16)).bit_count() for a, b in pairs])
+    return np.array([hash_distance(hashes[a], hashes[b]) for a, b in pairs])

@@ -1,4 +1,4 @@
-"""Judging masks: whether they hold classes at all, as numbers or as colours, and what is no class."""
+"""Judges masks: whether they hold classes at all, as numbers or colours, and which values are void."""
 
 import re
 import statistics
@@ -23,41 +23,42 @@ _TINY, _MANY_TINY = 0.002, 6  # a mask of so many values below this share of its
 def by_colour(masks: Sequence[MaskStats]) -> bool:
     """Return whether to read masks by colour: their palettes disagree, or some have no numbers.
 
-    A few without numbers are bad samples, unless the others too are in RGB, and only happen to be grey.
+    A few masks without numbers are bad samples, unless all masks are RGB and the others happen to be
+    grey.
     """
-    only_colours = sum(one.numbers is None for one in masks)
-    in_rgb = all(one.colours and one.kind.lower().endswith("rgb") for one in masks)
-    pairs = {pair for one in masks for pair in one.palette.items()}
+    only_colours = sum(mask.numbers is None for mask in masks)
+    in_rgb = all(mask.colours and mask.kind.lower().endswith("rgb") for mask in masks)
+    pairs = {pair for mask in masks for pair in mask.palette.items()}
     many = only_colours > (0 if in_rgb else 0.1 * len(masks))
     return many or len(pairs) > len({number for number, _ in pairs})
 
 
 def palettes_differ(masks: Sequence[MaskStats]) -> str:
     """Return a note where palettes give one number several colours, and no colour several numbers."""
-    pairs = {pair for one in masks for pair in one.palette.items()}
+    pairs = {pair for mask in masks for pair in mask.palette.items()}
     numbers, colours = ({pair[side] for pair in pairs} for side in (0, 1))
     if len(colours) <= len(numbers):
         return ""
-    said = f"palettes give {len(numbers)} numbers {len(colours)} colours, and the colours count"
-    return f"{said}; if the numbers are the classes, save all masks with one palette"
+    count = f"palettes give {len(numbers)} numbers {len(colours)} colours, and the colours count"
+    return f"{count}; if the numbers are the classes, save all masks with one palette"
 
 
 def two_scales(counts: Sequence[Counts]) -> str:
-    """Return a note where masks that hold a high value share none but 0 with the others.
+    """Return a note where masks with the highest value share no value but 0 with the others.
 
     Some may hold classes as 0, 1, 2 and the others as 0, 127, 255, as tools stretch them for viewers.
     """
     held = [{int(value) for value in count} - {0} for count in counts]
-    values = {*(value for some in held for value in some)}
+    values = {value for of_mask in held for value in of_mask}
     top = max(values, default=0)
-    high = {value for some in held if top in some for value in some}
-    low = sorted({value for some in held if top not in some for value in some})
+    high = {value for of_mask in held if top in of_mask for value in of_mask}
+    low = sorted({value for of_mask in held if top not in of_mask for value in of_mask})
     if not low or high.intersection(low) or top <= 2 * len(values):
         return ""
-    number = sum(top in some for some in held)
+    number = sum(top in of_mask for of_mask in held)
     others = ", ".join(map(str, low[:5])) + " ..." * (len(low) > 5)
-    said = f"{number} masks hold {top}, and none of the other masks' {others}"
-    return f"{said}; if some values mean the same, put them into one row of data.classes"
+    holding = f"{number} masks hold {top}, and none of the other masks' {others}"
+    return f"{holding}; if some values mean the same, put them into one row of data.classes"
 
 
 def refuse_soft(
@@ -66,24 +67,24 @@ def refuse_soft(
     by_colour: bool,
     files: Sequence[str] = (),
 ) -> None:
-    """Raise UserError where masks hold so many values that these are no classes; name one of `files`."""
+    """Raise UserError where masks hold too many values to be classes; the error names one of `files`."""
     pixels, of_lossy = Counter[int | str](), set[int | str]()
     for mask, count in zip(masks, counts, strict=True):
         pixels.update(count or {})
         of_lossy |= {*(count or {})} if mask.lossy else set()
     many = statistics.median(10**6 if count is None else len(count) for count in counts) > _SOFT
     edges = statistics.median(map(_is_soft, counts)) > 0.5
-    lossy = sum(one.lossy for one in masks)
+    lossy = sum(mask.lossy for mask in masks)
     if not many and len(pixels) <= MOST_CLASSES and not edges and len(of_lossy) <= 2:
         return
     most = ", ".join(str(value) for value, _ in pixels.most_common(4))
-    what = "colours" if by_colour else "values"
-    hold = f"{len(pixels)} {what}, most often {most}" if most else f"more than {MANY} {what} each"
+    unit = "colours" if by_colour else "values"
+    hold = f"{len(pixels)} {unit}, most often {most}" if most else f"more than {MANY} {unit} each"
     sizes = [10**6 if count is None else len(count) for count in counts]
     worst = f" (as {files[sizes.index(max(sizes))]})" if files else ""
     failed = f"the masks cannot be read{worst}"
     if lossy:
-        kinds = " or ".join(sorted({one.kind.rpartition(" ")[0] for one in masks if one.lossy}))
+        kinds = " or ".join(sorted({mask.kind.rpartition(" ")[0] for mask in masks if mask.lossy}))
         raise UserError(
             f"{failed}: {lossy} of {len(masks)} are {kinds}, whose compression changes values ({hold}); "
             "save masks as PNG, after a threshold where they are noisy already"
@@ -97,7 +98,7 @@ def refuse_soft(
 def _is_soft(count: Counts | None) -> bool:
     """Return whether most values of a mask have next to no pixels, as those of soft edges do."""
     counts = [*(count or {}).values()]
-    tiny = sum(one < _TINY * sum(counts) for one in counts)
+    tiny = sum(pixels < _TINY * sum(counts) for pixels in counts)
     return tiny >= _MANY_TINY and tiny > len(counts) / 2
 
 
@@ -122,7 +123,7 @@ def is_mixed_binary(counts: Sequence[Counts]) -> bool:
 
 
 def is_void(value: MaskValue, values: Sequence[MaskValue], named: Mapping[MaskValue, str]) -> bool:
-    """Return whether a value means that nobody knows what is there."""
+    """Return whether a value means that the class is unknown."""
     if value in named:
         return bool(_VOID_NAMES.search(named[value]))
     if isinstance(value, str):
@@ -135,7 +136,7 @@ def is_void(value: MaskValue, values: Sequence[MaskValue], named: Mapping[MaskVa
 
 def shown_palette(masks: Sequence[MaskStats]) -> dict[int, str]:
     """Return the palette's colours if they are meant for eyes: a grey ramp of 0, 1, 2 is not."""
-    palette = {number: colour for one in masks for number, colour in one.palette.items()}
+    palette = {number: colour for mask in masks for number, colour in mask.palette.items()}
     rgb = [[*bytes.fromhex(colour[1:])] for colour in {*palette.values()}]
     apart = (sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in combinations(rgb, 2))
     return palette if min(apart, default=0) >= _DISTINCT else {}

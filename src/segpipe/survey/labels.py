@@ -1,4 +1,4 @@
-"""Proposing a class table for shapes with labels."""
+"""Proposes a class table for shapes with labels."""
 
 from collections.abc import Mapping
 

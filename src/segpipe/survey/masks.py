@@ -1,4 +1,4 @@
-"""Statistics of one mask: how often each value or colour is in it, from one decode."""
+"""Statistics of one mask: the pixels of each value and colour, from one decode."""
 
 import contextlib
 import dataclasses
@@ -19,8 +19,8 @@ _PNG_DEPTH = 24  # where a PNG says how many bits a sample has
 MANY = 1024  # masks of more colours get no class table, so these are not counted
 
 WHITE_AS_0 = " with white as 0"
-"""Ends the kind of such masks. Their numbers count as stored, for tifffile writes booleans so, with 1 as
-True; their colours count as seen."""
+"""Ends the kind of such masks. Their numbers count as stored, since tifffile writes booleans so, with
+True as 1; their colours count as seen."""
 
 Counts = Mapping[int | str, int]  # pixels by number, or by colour as `#rrggbb`
 
@@ -29,7 +29,7 @@ _MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB"
 
 @dataclass(frozen=True)
 class MaskStats:
-    """What one mask holds."""
+    """The values and colours of one mask."""
 
     size: tuple[int, int]  # height and width
     kind: str  # format and mode of the file
@@ -48,7 +48,7 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
     drawing = open_whole(mask, file)
     refuse_alpha(drawing, file)
     size, mode = (drawing.height, drawing.width), _MODES.get(drawing.mode, drawing.mode)
-    # A GIF's palette is renumbered by those who write it, so that its indices mean nothing.
+    # Programs that write a GIF renumber its palette, so that its indices mean nothing.
     by_index = mode in ("1 bit", "grey", "palette") and (drawing.format != "GIF" or mode == "grey")
     numbers, colours, palette = _of_one_channel(drawing) if by_index else _of_colours(drawing)
     depth = mask[_PNG_DEPTH] if drawing.format == "PNG" and mode == "grey" else 8
@@ -58,7 +58,7 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
 
 
 def _is_lossy_webp(data: bytes) -> bool:
-    """Return whether pixels are in a chunk `VP8 `; those in `VP8L` are as they were."""
+    """Return whether the pixels are in a chunk `VP8 `; `VP8L` is lossless."""
     place = 12
     while (chunk := data[place : place + 4]) not in (b"VP8 ", b"VP8L", b""):
         length = int.from_bytes(data[place + 4 : place + 8], "little")
@@ -78,17 +78,17 @@ def _counts_of(stored: Stored, mask: bytes, known: str, file: str) -> MaskStats:
     if not by_index:
         numbers, colours, _ = _of_colours(Image.fromarray(pixels))
         return MaskStats(stored.size, f"{known} {stored.colours}", numbers, colours)
-    found, kind = _counted(pixels), f"{known} {stored.colours}"
+    counts, kind = _counted(pixels), f"{known} {stored.colours}"
     if stored.palette is None and (stored.inverted or stored.bits < 8):  # numbers are not what is seen
         kind += WHITE_AS_0 if stored.inverted else ""
-        return MaskStats(stored.size, kind, found, _seen_colours(mask, file))
+        return MaskStats(stored.size, kind, counts, _seen_colours(mask, file))
     shown = stored.palette if stored.palette is not None else np.arange(256).repeat(3).reshape(-1, 3)
-    codes = {int(value): _code(shown[int(value)].tolist()) for value in found}
+    codes = {int(value): _code(shown[int(value)].tolist()) for value in counts}
     colours = Counter[int | str]()
-    for value, count in found.items():
+    for value, count in counts.items():
         colours[codes[int(value)]] += count
     palette = codes if stored.palette is not None else {}
-    return MaskStats(stored.size, kind, found, colours, palette)
+    return MaskStats(stored.size, kind, counts, colours, palette)
 
 
 def _counted(values: np.ndarray) -> dict[int | str, int]:
@@ -97,13 +97,13 @@ def _counted(values: np.ndarray) -> dict[int | str, int]:
 
 def _of_one_channel(drawing: Image.Image) -> tuple[Counts, Counts, dict[int, str]]:
     channel = drawing.getchannel(0)
-    found = {level: count for level, count in enumerate(channel.histogram()) if count}
+    counts = {level: count for level, count in enumerate(channel.histogram()) if count}
     every = channel.crop((0, 0, 256, 1))  # keeps the palette
     every.putdata(range(256))
     rgb = np.asarray(every.convert("RGB"))[0]
-    codes = {level: _code(rgb[level].tolist()) for level in found}
+    codes = {level: _code(rgb[level].tolist()) for level in counts}
     colours, numbers = Counter[int | str](), Counter[int | str]()
-    for level, count in found.items():
+    for level, count in counts.items():
         colours[codes[level]] += count
         numbers[int(level > 0) if drawing.mode == "1" else level] += count
     return numbers, colours, codes if drawing.mode == "P" else {}

@@ -1,4 +1,4 @@
-"""Names of classes in the files that data sets bring along."""
+"""Names of classes, from the files that data sets bring along."""
 
 import json
 import re
@@ -45,7 +45,7 @@ class Names:
     notes: list[str] = field(default_factory=list)  # on the file
 
     def of(self, values: list[int | str]) -> dict[int | str, str]:
-        """Return names of mask values: as given, else by position, else by rank if the counts agree."""
+        """Return names of mask values: by value, else by position, else by rank if the counts agree."""
         kinds = {type(value) for value in values}
         known = {value: name for value, name in self.by_value.items() if type(value) in kinds}
         if known or str in kinds:
@@ -77,10 +77,10 @@ def find_names(root: Path) -> Names:
     """Read the first file with names in a folder or right below it."""
     places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     files = (place / name for place in places for name in FILES)
-    # A larger one may be called like a list of names, but is none.
+    # A larger file of such a name is no list of names.
     small = (file for file in files if file.is_file() and file.stat().st_size <= _MOST)
-    found = map(read_names, small)
-    return next((names for names in found if names.by_value or names.in_order), Names())
+    lists = map(read_names, small)
+    return next((names for names in lists if names.by_value or names.in_order), Names())
 
 
 def read_names(file: Path) -> Names:
@@ -107,13 +107,13 @@ def read_names(file: Path) -> Names:
 
 
 def _text(file: Path) -> tuple[str, list[str]]:
-    """Return a file's text, and what there is to say about its encoding."""
+    """Return a file's text, and notes on its encoding."""
     data = texts.content(file)
     try:
         return data.decode(), []
     except UnicodeDecodeError:
-        said = f"{file.name} is not UTF-8: it is read as Latin-1; save it as UTF-8 if names are wrong"
-        return data.decode("latin-1"), [said]
+        note = f"{file.name} is not UTF-8: it is read as Latin-1; save it as UTF-8 if names are wrong"
+        return data.decode("latin-1"), [note]
 
 
 def _rows_of_lines(text: str) -> list[Row]:
@@ -141,15 +141,15 @@ def _rows_of_lines(text: str) -> list[Row]:
 
 
 def _table(lines: list[str]) -> list[list[str]]:
-    """Return the cells of lines, which the commas, semicolons or tabs of the first part."""
-    sign = next((one for one in ",;\t" if lines and one in lines[0]), "\n")
-    return [[cell.strip("\"' ") for cell in line.split(sign)] for line in lines]
+    """Return the cells of lines; the first line decides between commas, semicolons and tabs."""
+    separator = next((sign for sign in ",;\t" if lines and sign in lines[0]), "\n")
+    return [[cell.strip("\"' ") for cell in line.split(separator)] for line in lines]
 
 
 def _is_header(first: list[str], *rest: list[str]) -> bool:
-    """Return whether a table's first row has titles; one word alone may be a class: `red`.
+    """Return whether a table's first row holds titles; a single word may be a class: `red`.
 
-    It has where its words are usual titles, or where a column holds numbers in all rows but this one.
+    It does if its words are usual titles, or if a column holds numbers in all rows but this one.
     """
     words = " ".join(first).lower().split()
     usual = _HEADER | _HEADER_ALONE if len(words) > 1 else _HEADER_ALONE
@@ -173,7 +173,7 @@ def _words(line: str) -> list[str]:
 
 
 def _leading(words: list[str]) -> int:
-    """Return how many numbers stand first."""
+    """Return how many numbers the words begin with."""
     return next((n for n, word in enumerate(words) if not _NUMBER.fullmatch(word)), len(words))
 
 
@@ -192,20 +192,21 @@ def _rows_in(content: Any) -> list[Row]:
     inner = next((k for k in _KEYS if k in content), None) if isinstance(content, dict) else None
     content = content[inner] if inner else content
     if isinstance(content, list):
-        return [row for one in content for row in _listed(one)]
+        return [row for entry in content for row in _listed(entry)]
     if not isinstance(content, dict):
         return []
     rows = [row for item in content.items() for row in _pair(*item)]
-    # Without such a key, a dict of which some items are no names configures something else.
+    # Without such a key, a dict with items that are no names configures something else.
     return rows if inner or len(rows) == len(content) else []
 
 
-def _listed(one: Any) -> Iterator[Row]:
-    if isinstance(one, str):
-        yield one, None, None
-    elif isinstance(one, dict) and (key := next((k for k in _NAME_KEYS if k in one), None)):
-        value = next((one[k] for k in ("id", "value") if isinstance(one.get(k), int)), None)
-        yield str(one[key]), value, _colour(next((one[k] for k in ("color", "colour") if k in one), ""))
+def _listed(entry: Any) -> Iterator[Row]:
+    if isinstance(entry, str):
+        yield entry, None, None
+    elif isinstance(entry, dict) and (key := next((k for k in _NAME_KEYS if k in entry), None)):
+        value = next((entry[k] for k in ("id", "value") if isinstance(entry.get(k), int)), None)
+        colour = next((entry[k] for k in ("color", "colour") if k in entry), "")
+        yield str(entry[key]), value, _colour(colour)
 
 
 def _pair(key: Any, value: Any) -> Iterator[Row]:
@@ -218,13 +219,10 @@ def _pair(key: Any, value: Any) -> Iterator[Row]:
         yield str(key), grey, colour
 
 
-def _colour(found: str | Iterable[int]) -> str | None:
-    """Return `#rrggbb` of such a text, or of three numbers."""
-    if isinstance(found, str):
-        return found.lower() if _COLOUR.fullmatch(found) else None
-    rgb = list(found) if isinstance(found, list) else []
-    return (
-        "#" + bytes(rgb).hex()
-        if len(rgb) == 3 and all(type(v) is int and v in range(256) for v in rgb)
-        else None
-    )
+def _colour(value: str | Iterable[int]) -> str | None:
+    """Return `#rrggbb` from such a text, or from three numbers; None for anything else."""
+    if isinstance(value, str):
+        return value.lower() if _COLOUR.fullmatch(value) else None
+    rgb = list(value) if isinstance(value, list) else []
+    is_colour = len(rgb) == 3 and all(type(v) is int and v in range(256) for v in rgb)
+    return "#" + bytes(rgb).hex() if is_colour else None

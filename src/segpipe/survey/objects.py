@@ -1,4 +1,4 @@
-"""How thick the objects in a folder's masks are."""
+"""The thickness of the objects in a folder's masks."""
 
 from rich.progress import track
 
@@ -7,25 +7,25 @@ from segpipe.common.files import first_by_hash
 from segpipe.fetch.integrity import InColoursError, mask_pixels
 from segpipe.fetch.sample import Sample
 from segpipe.plan.objects import MASKS, Thickness
-from segpipe.survey import Survey
+from segpipe.survey.folder import Survey
 
 
-def thickness(found: Survey) -> dict[str, float]:
+def thickness(survey: Survey) -> dict[str, float]:
     """Return the typical thickness of each class in pixels, the thinnest first, from a few masks."""
-    samples = [one.sample for one in found.stats]
-    collected, names = Thickness(), found.proposal.table.names
-    few = first_by_hash(samples, MASKS, "plan", lambda sample: sample.name)
-    for sample in track(few, "Measuring objects"):
+    samples = [row.sample for row in survey.stats]
+    collected, names = Thickness(), survey.proposal.table.names
+    chosen = first_by_hash(samples, MASKS, "plan", lambda sample: sample.name)
+    for sample in track(chosen, "Measuring objects"):
         try:
-            _add(collected, sample, found)
+            _add(collected, sample, survey)
         except (UserError, OSError):
             continue  # listed as a bad sample already
     return {names[index]: width for index, width in collected.by_class().items()}
 
 
-def _add(collected: Thickness, sample: Sample, found: Survey) -> None:
+def _add(collected: Thickness, sample: Sample, survey: Survey) -> None:
     _, mask = sample.content.read()
-    table = found.proposal.table
+    table = survey.proposal.table
     if not isinstance(mask, bytes):  # drawn, as indices of the classes
         collected.add(mask)
         return

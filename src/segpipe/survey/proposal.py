@@ -1,4 +1,4 @@
-"""Proposing a class table for masks."""
+"""Proposes a class table for masks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ _MIXED = "no mask holds both 1 and 255: both are taken as one class"
 
 
 @dataclass(frozen=True)
-class Found:
-    """A mask value: its share of all pixels, and how many masks hold it."""
+class Occurrence:
+    """A mask value's share of all pixels, and how many masks hold it."""
 
     share: float
     masks: int
@@ -28,7 +28,7 @@ class Proposal:
 
     kind: str  # how the masks hold classes, for people
     table: ClassTable
-    found: dict[MaskValue, Found]
+    occurrences: dict[MaskValue, Occurrence]
     notes: tuple[str, ...] = ()  # what was merged or guessed, for people
 
 
@@ -42,16 +42,16 @@ def propose(
     table can be made of such masks.
     """
     by_colour = judging.by_colour(masks)
-    counts = [one.colours if by_colour else one.numbers for one in masks]
+    counts = [mask.colours if by_colour else mask.numbers for mask in masks]
     judging.refuse_soft(masks, counts, by_colour, files)
     known = [count for count in counts if count is not None]
-    found = _found(known)
-    values = sorted(found, key=str if by_colour else None)
+    occurrences = _occurrences(known)
+    values = sorted(occurrences, key=str if by_colour else None)
     kind = "colours" if by_colour else "two values" if len(values) == 2 else "class numbers"
-    kinds = " or ".join(kind for kind, _ in Counter(one.kind for one in masks).most_common(3))
+    kinds = " or ".join(kind for kind, _ in Counter(mask.kind for mask in masks).most_common(3))
     named = names.of(values) or public.names_by_file(files)
     if not all_seen:
-        values += [value for value in named if value not in found]
+        values += [value for value in named if value not in occurrences]
     table = public.recognised(named)
     mixed = judging.is_mixed_binary(known) and 255 not in named
     if mixed and 1 in named:
@@ -64,15 +64,14 @@ def propose(
     class_of = {value: _class_of(value, named, table, binary) for value in classes}
     rows = _rows(class_of, table, {} if by_colour or binary else judging.shown_palette(masks))
     judging.refuse_few(values, len(rows))
-    notes = [said] if (said := names.remark(values)) else []
-    said = (
+    on_values = (
         _MIXED if mixed else judging.palettes_differ(masks) if by_colour else judging.two_scales(known)
     )
-    notes += [said] if said else []
+    notes = [*filter(None, [names.remark(values), on_values])]
     if table:
         ignored += [v for v in named if v not in values and not table.class_of(named[v])]
-        notes.append(table.said)
-    return Proposal(f"{kind} ({kinds})", ClassTable(rows, tuple(ignored)), found, tuple(notes))
+        notes.append(table.note)
+    return Proposal(f"{kind} ({kinds})", ClassTable(rows, tuple(ignored)), occurrences, tuple(notes))
 
 
 def propose_drawn(masks: Sequence[MaskStats], table: ClassTable) -> Proposal:
@@ -81,18 +80,20 @@ def propose_drawn(masks: Sequence[MaskStats], table: ClassTable) -> Proposal:
     All pixels of a class count for its first value.
     """
     values = dict(enumerate(row.values[0] for row in table.classes)) | {IGNORED: IGNORED}
-    counts = [one.numbers for one in masks if one.numbers is not None]
-    found = _found([{values[int(index)]: n for index, n in one.items()} for one in counts])
-    return Proposal("shapes with labels, drawn where they are read", table, found)
+    counts = [mask.numbers for mask in masks if mask.numbers is not None]
+    occurrences = _occurrences(
+        [{values[int(index)]: n for index, n in count.items()} for count in counts]
+    )
+    return Proposal("shapes with labels, drawn where they are read", table, occurrences)
 
 
-def _found(counts: Sequence[Counts]) -> dict[MaskValue, Found]:
+def _occurrences(counts: Sequence[Counts]) -> dict[MaskValue, Occurrence]:
     pixels, masks = Counter[MaskValue](), Counter[MaskValue]()
     for count in counts:
         pixels.update(count)
         masks.update(count.keys())
     total = pixels.total()
-    return {value: Found(pixels[value] / total, masks[value]) for value in pixels}
+    return {value: Occurrence(pixels[value] / total, masks[value]) for value in pixels}
 
 
 def _is_ignored(
@@ -101,7 +102,7 @@ def _is_ignored(
     named: Mapping[MaskValue, str],
     table: public.PublicTable | None,
 ) -> bool:
-    """Return whether nobody knows, or nobody scores, what a value is."""
+    """Return whether a value's class is unknown, or is not scored."""
     if table and value in named:
         return not table.class_of(named[value])
     return judging.is_void(value, values, named)
@@ -134,9 +135,9 @@ def _rows(
     own |= table.colours if table else {}
     free, rows = free_colours(own.values()), list[SegmentationClass]()
     for name, of_class in values.items():
-        taken = {row.colour for row in rows}
-        grey = GREY if name.strip("_") == "background" and GREY not in taken else None
-        colour = own[name] if own[name] and own[name] not in taken else grey or next(free)
-        one_or_more = tuple(of_class) if len(of_class) > 1 else of_class[0]
-        rows.append(SegmentationClass(name, one_or_more, colour))
+        used = {row.colour for row in rows}
+        grey = GREY if name.strip("_") == "background" and GREY not in used else None
+        colour = own[name] if own[name] and own[name] not in used else grey or next(free)
+        value_or_values = tuple(of_class) if len(of_class) > 1 else of_class[0]
+        rows.append(SegmentationClass(name, value_or_values, colour))
     return tuple(rows)

@@ -1,6 +1,6 @@
-"""Public data sets whose labels are merged before training, as their own scores merge them.
+"""Public data sets whose labels are merged before training, as their official scores merge them.
 
-A label of one class in the table counts as that class; all others of the data set are ignored.
+A label in the table counts as its class; all other labels of the data set are ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ class PublicTable:
     classes: dict[str, tuple[str, ...]]  # labels by class
     ignored: tuple[str, ...]  # labels
     colours: dict[str, str]  # by class
-    said: str
+    note: str  # for people
 
     def class_of(self, label: str) -> str | None:
-        """Return the class of a label, empty where it is ignored, None where it is none of these."""
-        known = {class_name(one).lower(): c for c, labels in self.classes.items() for one in labels}
-        known |= {class_name(one).lower(): "" for one in self.ignored}
+        """Return the class of a label: empty where it is ignored, None where the table lacks it."""
+        known = {class_name(own).lower(): c for c, labels in self.classes.items() for own in labels}
+        known |= {class_name(own).lower(): "" for own in self.ignored}
         return known.get(class_name(label).lower())
 
 
@@ -72,7 +72,7 @@ CAMVID = PublicTable(
 
 
 def recognised(named: Mapping[MaskValue, str]) -> PublicTable | None:
-    """Return the data set whose labels the names of mask values are, if there is one."""
+    """Return the data set whose labels the names of mask values are, if it is known."""
     labels = {*named.values()}
     for table in (CITYSCAPES, CAMVID):
         classes = [table.class_of(label) for label in labels]
@@ -83,7 +83,7 @@ def recognised(named: Mapping[MaskValue, str]) -> PublicTable | None:
 
 
 def names_by_file(masks: Sequence[str]) -> dict[MaskValue, str]:
-    """Return the names of mask values that the names of the masks' files tell: those of Cityscapes."""
+    """Return the names of mask values where the masks' files are named as those of Cityscapes."""
     endings = {name.rpartition("_")[2] for name in masks}
     if endings == {"labelIds.png"}:
         return {**dict(enumerate(_IDS)), 255: "license_plate"}

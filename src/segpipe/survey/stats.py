@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from segpipe.common.words import width_by_height
 from segpipe.fetch import pictures, pillow
 from segpipe.fetch.duplicates import picture_hash
+from segpipe.fetch.params import MOST_BANDS
 from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.pillow import SWAPPING, orientation_of
 from segpipe.fetch.sample import BadSampleError, Picture, Problem, Sample, badly_named, unreadable
 from segpipe.fetch.stored import format_of, readable
 from segpipe.survey.masks import MaskStats, mask_stats
 
-MOST_BANDS = 16  # that segpipe takes
-_DRAFT = (64, 64)  # pixels of the reduced copy, at least, of which a photograph's hash is made
+_DRAFT = (64, 64)  # the least size of the reduced copy from which a photograph's hash is computed
 
 
 @dataclass(frozen=True)
@@ -26,39 +27,39 @@ class SampleStats:
     size: tuple[int, int]  # height and width of the image, upright
     bands: int  # in the image's file
     as_rgb: bool  # whether people see them as grey or RGB
-    remark: str  # what is odd about the image, if anything
+    remark: str  # on anything odd about the image
     hash: str  # `picture_hash` of the image
     digest: str  # SHA-256 of the image's file
     mask: MaskStats
 
 
 def sample_stats(sample: Sample) -> SampleStats | Problem:
-    """Look at one sample: the header of its image, a reduced copy of it, and its mask."""
+    """Read one sample: the header of its image, a reduced copy of it, and its mask."""
     if problem := badly_named(sample):
         return problem
     try:
         image, mask = sample.content.read()
         stored, turn, reduced, remark = _picture(image, sample.image)
-        found = mask_stats(mask, sample.mask)
+        of_mask = mask_stats(mask, sample.mask)
     except OSError as error:
         return unreadable(sample.image, error).problem
     except BadSampleError as error:
         return error.problem
     upright = stored[::-1] if turn in SWAPPING else stored
     fitting = {None: (stored, upright), True: (upright,), False: (stored,)}[sample.upright]
-    if found.size not in fitting:
-        expected = f"the image's size, {_extent(fitting[0])} ({sample.image})"
-        return Problem(sample.mask, f"size {_extent(found.size)}", expected)
+    if of_mask.size not in fitting:
+        expected = f"the image's size, {width_by_height(fitting[0])} ({sample.image})"
+        return Problem(sample.mask, f"size {width_by_height(of_mask.size)}", expected)
     return SampleStats(
         sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=remark,
-        hash=picture_hash(reduced), digest=_digest(image), mask=found,
+        hash=picture_hash(reduced), digest=_digest(image), mask=of_mask,
     )  # fmt: skip
 
 
 def _picture(image: Picture, file: str) -> tuple[tuple[int, int], int, Decoded, str]:
-    """Return an image's stored size, its EXIF orientation, its pixels, and what is odd about it.
+    """Return an image's stored size, its EXIF orientation, its pixels, and a remark.
 
-    The pixels are a reduced copy of a photograph, and all bands of what is neither grey nor RGB.
+    The pixels are a reduced copy of a photograph, or all bands of an image that is neither grey nor RGB.
     """
     if isinstance(image, bytes) and not format_of(image):
         with readable(file):
@@ -87,7 +88,3 @@ def _remark(stored: Image.Image) -> str:
     if "A" in stored.mode or "transparency" in stored.info:
         return "an alpha channel: it is dropped"
     return ""
-
-
-def _extent(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"

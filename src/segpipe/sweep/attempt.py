@@ -1,14 +1,13 @@
 """A trial of a sweep as a process: DVC runs its experiment in a clone of the repository.
 
-The clone has the commit that the sweep began with, so that people may go on working; the cache is the
-repository's own. It holds the checkpoints of a killed trial, and goes when the trial ends.
+The clone is at the commit that the sweep began with, so that people may go on working; it uses the
+repository's own cache. It keeps the checkpoints of a killed trial, and is removed when the trial ends.
 """
 
 import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +19,7 @@ import pandas as pd
 from dvc.cli import main
 from dvc.repo import Repo
 
-from segpipe.common import locks
+from segpipe.common import git, locks
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import read_json, replaces
 from segpipe.train.resume import Row, unfinished_runs
@@ -31,7 +30,7 @@ _GRACE = 60  # seconds for DVC to end in order
 
 @dataclass(frozen=True)
 class Attempt:
-    """A trial that runs."""
+    """The process of a trial, its clone and its log."""
 
     name: str  # of the experiment
     commit: str
@@ -45,7 +44,7 @@ class Attempt:
 
     @property
     def history(self) -> list[Row]:
-        """The epochs of the training that goes on; none before and after it."""
+        """The epochs of the running training; empty before and after it."""
         return next((run.history for run in unfinished_runs(self.folder)), [])
 
     @property
@@ -60,24 +59,25 @@ class Attempt:
 
     @property
     def error(self) -> str:
-        """The line that the log ends with."""
+        """The last error in the log, or its last line."""
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
-        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return said[-1] if said else next((line for line in reversed(lines) if line), "it said nothing")
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        written = [line for line in lines if line]
+        return next(reversed(errors or written), "it said nothing")
 
     def stop(self) -> None:
         """End DVC and its stage, as Ctrl-C does."""
-        for how in (signal.SIGINT, signal.SIGKILL):
+        for signal_number in (signal.SIGINT, signal.SIGKILL):
             try:
-                os.killpg(self.process.pid or 0, how)
-            except ProcessLookupError:  # it has ended, or its group does not begin yet
+                os.killpg(self.process.pid or 0, signal_number)
+            except ProcessLookupError:  # it has ended, or has no process group yet
                 self.process.terminate()
             self.process.join(_GRACE)
             if not self.process.is_alive():
                 return
 
     def keep(self) -> None:
-        """Make the experiment one of the repository. Raises UserError where DVC made none."""
+        """Copy the experiment into the repository. Raises UserError where DVC made none."""
         ref = _ref(self.name, self.commit)
         _git("fetch", "--quiet", str(self.folder), f"+{ref}:{ref}")
 
@@ -88,7 +88,7 @@ class Attempt:
 
 
 def clear(study: str, but: Collection[str]) -> None:
-    """Remove the clones of a study's trials that have ended, but for those of some experiments."""
+    """Remove the clones of a study's trials, except those of the experiments in `but`."""
     for folder in ROOT.glob(f"{study}-*/"):
         if folder.name not in but:
             shutil.rmtree(folder)
@@ -97,13 +97,13 @@ def clear(study: str, but: Collection[str]) -> None:
 def start(
     name: str, commit: str, overrides: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> Attempt:
-    """Start an experiment of a commit, or go on with a killed one."""
+    """Start an experiment of a commit, or resume a killed one."""
     folder = ROOT / name
     if not folder.is_dir():
         _clone(folder, commit)
     log.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["exp", "run", "--name", name]
-    arguments += [part for one in overrides for part in ("-S", one)]
+    arguments += [part for override in overrides for part in ("-S", override)]
     # Spawned, since a fork of a process with Ray's threads can hang.
     process = multiprocessing.get_context("spawn").Process(
         target=_run, args=(folder, _ref(name, commit), arguments, log.resolve(), dict(environment))
@@ -118,11 +118,11 @@ def _ref(name: str, commit: str) -> str:
 
 
 def _clone(folder: Path, commit: str) -> None:
-    """Clone the repository at a commit, with its identity of Git and its cache of DVC."""
+    """Clone the repository at a commit, with its Git identity and DVC settings."""
     settings = []
     for key in ("user.name", "user.email"):
-        found = subprocess.run(["git", "config", key], capture_output=True, text=True, check=False)
-        settings += ["-c", f"{key}={found.stdout.strip()}"] if found.stdout.strip() else []
+        value = (git.output("config", key) or "").strip()
+        settings += ["-c", f"{key}={value}"] if value else []
     with replaces(folder) as partial:
         _git("clone", "--quiet", "--shared", "--no-checkout", *settings, ".", str(partial))
         _git("-C", str(partial), "checkout", "--quiet", "--detach", commit)
@@ -131,7 +131,7 @@ def _clone(folder: Path, commit: str) -> None:
 
 
 def _git(*arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    done = git.run(*arguments)
     if done.returncode:
         raise UserError(f"`git {' '.join(arguments)}` failed ({brief(done.stderr)})")
 
@@ -152,8 +152,8 @@ def _run(
     os.chdir(folder)
     os.environ.update(environment)
     code = 0
-    known = subprocess.run(["git", "show-ref", "--verify", "--quiet", ref], check=False)
-    if known.returncode:  # else the sweep was killed just when the experiment was there
+    # The sweep may have been killed just when the experiment was there.
+    if git.run("show-ref", "--verify", "--quiet", ref).returncode:
         main(["cache", "dir", "--quiet", "--local", cache])
         main(["checkout", "--quiet", "--allow-missing"])
         code = main(arguments)

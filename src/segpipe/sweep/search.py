@@ -1,11 +1,10 @@
 """The search: Optuna proposes trials and prunes them by their validation curves, and keeps a journal.
 
-Only this process writes the journal. A killed sweep leaves its trials in it as running; the next one
-goes on with them.
+Only this process writes the journal. A killed sweep leaves its trials in it as running; the next sweep
+resumes them.
 """
 
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,8 +20,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from segpipe.common import cluster, locks
-from segpipe.common.errors import UserError
-from segpipe.report.words import score
+from segpipe.common.errors import DIVERGED, LOST_HOST, UserError
+from segpipe.common.words import score
 from segpipe.review import git
 from segpipe.sweep import attempt
 from segpipe.sweep.attempt import Attempt
@@ -31,9 +30,8 @@ from segpipe.train.hosts import TRAIN_ON
 from segpipe.train.resume import Row
 
 JOURNALS = Path("logs/sweeps")
-_BEAT = 1.0  # seconds between two looks at the trials
+_BEAT = 1.0  # seconds between two checks of the running trials
 _KNOWN = (TrialState.COMPLETE, TrialState.PRUNED)
-_DIVERGED = "the loss is "  # how the error of `train.callbacks.Diverged` begins
 _SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
 _REASONS = {
     "median": "below the median of the trials before",
@@ -42,17 +40,19 @@ _REASONS = {
 
 
 def search(plan: Plan) -> list[FrozenTrial]:
-    """Run the trials that are missing, and return all of the study in the order of their numbers.
+    """Run the missing trials, and return all trials of the study in the order of their numbers.
 
-    The attribute `reason` of a trial says why it was pruned or failed; `experiment` names the others.
+    The attribute `reason` of a trial says why it was pruned or failed; that of a finished trial,
+    `experiment`, names its experiment.
 
     Raises:
         UserError: another process runs the same sweep, or a trial failed before any has succeeded.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal = JOURNALS / f"{plan.name}.journal"
-    if (lock := locks.take(of := journal.with_suffix(".lock"))) is None:
-        raise UserError(f"the sweep {plan.name} runs already, by {locks.holder(of)}")
+    lock_file = journal.with_suffix(".lock")
+    if (lock := locks.take(lock_file)) is None:
+        raise UserError(f"the sweep {plan.name} runs already, by {locks.holder(lock_file)}")
     try:
         _drop_half_record(journal)
         sweep = _Sweep(plan, journal)
@@ -71,7 +71,7 @@ def _drop_half_record(journal: Path) -> None:
 
 @contextmanager
 def _places(plan: Plan) -> Iterator[Callable[[], list[str]]]:
-    """Yield what returns the places where a trial may run: this machine, or a cluster's hosts or GPUs.
+    """Yield a function that lists the places where a trial may run: this machine, or hosts or GPUs.
 
     A trial that trains on several hosts itself runs alone.
     """
@@ -85,7 +85,7 @@ def _places(plan: Plan) -> Iterator[Callable[[], list[str]]]:
 
 @dataclass
 class _Running:
-    """A trial that runs."""
+    """A running trial."""
 
     trial: Trial
     attempt: Attempt
@@ -93,7 +93,7 @@ class _Running:
 
 
 class _Sweep:
-    """A study, and those of its trials that run, by place."""
+    """A study, and its running trials by place."""
 
     def __init__(self, plan: Plan, journal: Path) -> None:
         self.plan, self.commit = plan, str(git.commit_of("HEAD"))
@@ -114,16 +114,20 @@ class _Sweep:
         """Run the missing trials, as many at once as there are places."""
         try:
             while True:
-                for place in [one for one in places() if one not in self.running]:
+                for place in [place for place in places() if place not in self.running]:
                     if trial := self._next():
                         self.running[place] = self._start(trial, place)
                 if not self.running:
                     break
                 time.sleep(_BEAT)
-                self.running = {k: one for k, one in self.running.items() if not self._has_ended(one)}
+                self.running = {
+                    place: running
+                    for place, running in self.running.items()
+                    if not self._has_ended(running)
+                }
         finally:
-            for one in self.running.values():
-                one.attempt.stop()
+            for running in self.running.values():
+                running.attempt.stop()
         if left := len(self.waiting) + self.to_ask:
             raise UserError(f"the cluster has no host left for {left} trials; the same command resumes")
 
@@ -134,15 +138,15 @@ class _Sweep:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _left_over(self) -> Iterator[Trial]:
-        """Yield the trials that a killed sweep left, but for one that was not proposed in full."""
-        for one in self._trials(TrialState.RUNNING):
-            if one.params.keys() == self.plan.ranges.keys():
-                yield Trial(self.study, one._trial_id)
+        """Yield the unfinished trials of a killed sweep; one without all its params is marked failed."""
+        for trial in self._trials(TrialState.RUNNING):
+            if trial.params.keys() == self.plan.ranges.keys():
+                yield Trial(self.study, trial._trial_id)
             else:
-                self.study.tell(one.number, state=TrialState.FAIL)
+                self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _next(self) -> Trial | None:
-        """Return the next trial. Chance depends on its number alone, so that a sweep goes on alike."""
+        """Return the next trial. Its seed depends on its number alone, so that a sweep can resume."""
         if self.waiting:
             return self.waiting.popleft()
         if not self.to_ask:
@@ -161,65 +165,68 @@ class _Sweep:
         started = attempt.start(name, self.commit, changes, log, {TRAIN_ON: place.partition("/")[0]})
         return _Running(trial, started, max(known, default=0))
 
-    def _has_ended(self, one: _Running) -> bool:
-        """Tell Optuna of a trial's new epochs; return whether it has ended, or was pruned."""
-        if one.attempt.process.is_alive():
-            return self._prunes(one)
-        if one.attempt.process.exitcode == 0:
-            self._complete(one)
-        elif (said := one.attempt.error).startswith(_DIVERGED):
-            self._give_up(one, TrialState.PRUNED, said.partition(";")[0])
-        elif re.match("the host .* was lost", said) and one.trial.number not in self.lost:
-            print(f"{one.attempt.name}: {said}", flush=True)
-            self.lost.add(one.trial.number)
-            self.waiting.append(one.trial)
+    def _has_ended(self, running: _Running) -> bool:
+        """Report a trial's new epochs to Optuna; return whether it has ended, or was pruned."""
+        if running.attempt.process.is_alive():
+            return self._prunes(running)
+        if running.attempt.process.exitcode == 0:
+            self._complete(running)
+        elif (error := running.attempt.error).startswith(DIVERGED):
+            self._give_up(running, TrialState.PRUNED, error.partition(";")[0])
+        elif error.startswith(LOST_HOST) and running.trial.number not in self.lost:
+            print(f"{running.attempt.name}: {error}", flush=True)
+            self.lost.add(running.trial.number)
+            self.waiting.append(running.trial)
         else:
-            self._give_up(one, TrialState.FAIL, said)
+            self._give_up(running, TrialState.FAIL, error)
             if not self._trials(*_KNOWN):
-                raise UserError(f"{one.attempt.name} failed: {said} (all of it: {one.attempt.log})")
+                raise UserError(
+                    f"{running.attempt.name} failed: {error} (all of it: {running.attempt.log})"
+                )
         return True
 
-    def _prunes(self, one: _Running) -> bool:
-        """Report the new epochs of a trial that trains; stop it where the pruner says so."""
-        for row in one.attempt.history:
-            if self._report(one, row) and one.trial.should_prune():
-                one.attempt.stop()
-                best = score(max(self._trials()[one.trial.number].intermediate_values.values()))
-                said = f"after epoch {one.epoch}, with a best validation mean IoU of {best}"
-                self._give_up(one, TrialState.PRUNED, f"{said}: {_REASONS[self.plan.pruner]}")
+    def _prunes(self, running: _Running) -> bool:
+        """Report the new epochs of a training trial; stop it if the pruner says so."""
+        for row in running.attempt.history:
+            if self._report(running, row) and running.trial.should_prune():
+                running.attempt.stop()
+                best = score(max(self._trials()[running.trial.number].intermediate_values.values()))
+                state = f"after epoch {running.epoch}, with a best validation mean IoU of {best}"
+                self._give_up(running, TrialState.PRUNED, f"{state}: {_REASONS[self.plan.pruner]}")
                 return True
         return False
 
-    def _report(self, one: _Running, row: Row) -> bool:
+    def _report(self, running: _Running, row: Row) -> bool:
         """Report an epoch; return whether it is new."""
         epoch = int(row["epoch"])
-        if epoch <= one.epoch:
+        if epoch <= running.epoch:
             return False
-        one.epoch = epoch
-        one.trial.report(row["val_mean_iou"], epoch)
+        running.epoch = epoch
+        running.trial.report(row["val_mean_iou"], epoch)
         return True
 
-    def _complete(self, one: _Running) -> None:
-        """Keep the experiment, before the journal says that it is there."""
-        for row in one.attempt.results:
-            self._report(one, row)
-        one.attempt.keep()
-        one.trial.set_user_attr("experiment", one.attempt.name)
-        self.study.tell(one.trial, value := one.attempt.score)
-        one.attempt.remove()
+    def _complete(self, running: _Running) -> None:
+        """Keep the experiment, then record it in the journal."""
+        for row in running.attempt.results:
+            self._report(running, row)
+        running.attempt.keep()
+        running.trial.set_user_attr("experiment", running.attempt.name)
+        value = running.attempt.score
+        self.study.tell(running.trial, value)
+        running.attempt.remove()
         best = score(self.study.best_value)
-        print(f"{one.attempt.name}: validation mean IoU {score(value)} (best {best})", flush=True)
+        print(f"{running.attempt.name}: validation mean IoU {score(value)} (best {best})", flush=True)
 
-    def _give_up(self, one: _Running, state: TrialState, reason: str) -> None:
-        one.trial.set_user_attr("reason", reason)
-        self.study.tell(one.trial, state=state)
-        one.attempt.remove()
-        done = "pruned" if state == TrialState.PRUNED else "failed"
-        print(f"{one.attempt.name}: {done}: {reason}", flush=True)
+    def _give_up(self, running: _Running, state: TrialState, reason: str) -> None:
+        running.trial.set_user_attr("reason", reason)
+        self.study.tell(running.trial, state=state)
+        running.attempt.remove()
+        outcome = "pruned" if state == TrialState.PRUNED else "failed"
+        print(f"{running.attempt.name}: {outcome}: {reason}", flush=True)
 
 
 def _pruner(plan: Plan) -> BasePruner:
-    """Return Optuna's pruner. None looks at a curve before the learning rate has warmed up."""
-    after = plan.params.train.warmup_epochs + 1
-    made = {"median": MedianPruner(n_warmup_steps=after), "halving": SuccessiveHalvingPruner(after)}
-    return made.get(plan.pruner, NopPruner())
+    """Return Optuna's pruner, which ignores the epochs in which the learning rate warms up."""
+    first = plan.params.train.warmup_epochs + 1
+    pruners = {"median": MedianPruner(n_warmup_steps=first), "halving": SuccessiveHalvingPruner(first)}
+    return pruners.get(plan.pruner, NopPruner())

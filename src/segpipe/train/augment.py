@@ -84,11 +84,12 @@ def _transforms(
     c, d = -sin / along, cos / along
     x, y = (width - 1) / 2, (height - 1) / 2
     if crop:
-        of_crop = crop[1] * ops.absolute(a) + crop[0] * ops.absolute(b)
-        along_crop = crop[1] * ops.absolute(c) + crop[0] * ops.absolute(d)
-        beyond = ops.maximum(1.0, ops.maximum(of_crop / width, along_crop / height))
-        a, b, c, d = a / beyond, b / beyond, c / beyond, d / beyond
-        spare_x, spare_y = width - of_crop / beyond, height - along_crop / beyond
+        # What the crop covers of the source, before it is kept from reaching beyond it.
+        source_width = crop[1] * ops.absolute(a) + crop[0] * ops.absolute(b)
+        source_height = crop[1] * ops.absolute(c) + crop[0] * ops.absolute(d)
+        overshoot = ops.maximum(1.0, ops.maximum(source_width / width, source_height / height))
+        a, b, c, d = a / overshoot, b / overshoot, c / overshoot, d / overshoot
+        spare_x, spare_y = width - source_width / overshoot, height - source_height / overshoot
         if not params.moves:  # between pixels it would blur
             middle_x = x - spare_x / 2 + ops.floor(right * (spare_x + 1))
             middle_y = y - spare_y / 2 + ops.floor(down * (spare_y + 1))
@@ -109,9 +110,9 @@ def _moved(
 ) -> tuple[Tensor, Tensor]:
     """Move images by bilinear interpolation, to float32, and masks by the nearest pixel; keep `size`."""
 
-    def transformed(pixels: Tensor, interpolation: str, beyond: str) -> Tensor:
+    def transformed(pixels: Tensor, interpolation: str, fill_mode: str) -> Tensor:
         return ops.image.affine_transform(
-            pixels, transforms, interpolation=interpolation, fill_mode=beyond,
+            pixels, transforms, interpolation=interpolation, fill_mode=fill_mode,
             fill_value=float(_OUTSIDE), data_format="channels_last",
         )[:, : size[0], : size[1]]  # fmt: skip
 
@@ -124,7 +125,7 @@ def _moved(
 
 
 def _recoloured(images: Tensor, columns: list[Tensor], params: AugmentParams, rgb: bool) -> Tensor:
-    """Change brightness and contrast, of RGB also saturation and hue; return float32."""
+    """Change brightness and contrast, and saturation and hue of RGB; return float32."""
     brightness, contrast, saturation, hue = columns
     brightness = 1 + params.brightness * (2 * brightness - 1)
     contrast = 1 + params.contrast * (2 * contrast - 1)
@@ -144,7 +145,7 @@ def _recoloured(images: Tensor, columns: list[Tensor], params: AugmentParams, rg
 
 
 def _means(pixels: Tensor) -> Tensor:
-    """Return the mean of each band of each image, float64 [batch, bands], in whatever order they sum."""
+    """Return the mean of each band of each image, float64 [batch, bands], exact in any order of sums."""
     rows = ops.cast(ops.sum(pixels, 2), "float64")  # whole numbers, which float32 holds exactly
     return ops.sum(rows, 1) / (pixels.shape[1] * pixels.shape[2])
 

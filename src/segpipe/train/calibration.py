@@ -15,7 +15,9 @@ from segpipe.train.samples import Samples
 
 LOWEST, HIGHEST = 0.25, 4.0
 MOST_LOGITS = 1 << 23
-"""Of more, some pixels are drawn: all of them would hardly change the temperature, and take memory."""
+"""Above this number, a random share of the pixels is used.
+
+More would hardly change the temperature and would take memory."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,17 @@ def calibrate(
     """Find the temperature to divide logits by, print it, and return it.
 
     The best one has the lowest cross-entropy (https://arxiv.org/abs/1706.04599, section 4.2). A few
-    dozen pictures tell it badly, however many pixels they have, so the one taken is the nearest to 1 in
-    its 95 % interval: a network is corrected only as far as it is proven wrong.
+    dozen pictures estimate it badly, however many pixels they have. So the temperature is the nearest to
+    1 in its 95 % interval: a network is corrected only as far as it is proven wrong.
 
-    Ignored pixels do not count. All temperatures stay from `LOWEST` to `HIGHEST`. Of more than
-    `MOST_LOGITS` logits, about as many are taken, of pixels drawn from all samples, the same every time.
+    Ignored pixels do not count. All temperatures stay from `LOWEST` to `HIGHEST`. Above `MOST_LOGITS`
+    logits, pixels are drawn from all samples, the same ones every time, until about that many logits are
+    left.
 
     Args:
         network: uint8 images [n, H, W, bands] to float32 logits [n, H, W, classes].
         samples: the validation split.
-        pictures: the name of the picture that each sample is of.
+        pictures: the name of each sample's picture.
         batch_size: images a forward pass.
     """
     pixels, counted = _predicted(network, samples, pictures, batch_size)
@@ -62,19 +65,21 @@ def calibrate(
         return Calibration(1.0, None, None, None, None, None)
     best = best_temperature(pixels)
     low, high = interval(pixels, best)
-    taken = round(min(max(1.0, low), high), 4)
-    found = Calibration(
-        taken, round(best, 4), round(low, 4), round(high, 4),
-        cross_entropy(pixels, 1.0), cross_entropy(pixels, taken),
+    temperature = round(min(max(1.0, low), high), 4)
+    calibration = Calibration(
+        temperature, round(best, 4), round(low, 4), round(high, 4),
+        cross_entropy(pixels, 1.0), cross_entropy(pixels, temperature),
     )  # fmt: skip
     drawn = f", {pixels.truth.size:,} of them drawn" if pixels.truth.size < counted else ""
     bound = {LOWEST: " (the lowest allowed)", HIGHEST: " (the highest allowed)"}.get(best, "")
+    pictures_used = len(np.unique(pixels.picture))
     print(
-        f"temperature {taken:g}: {len(np.unique(pixels.picture))} validation pictures ({counted:,} "
-        f"pixels{drawn}) fit {found.best:g} best{bound}, {found.low:g} to {found.high:g} at 95 %; "
-        f"cross-entropy {found.val_nll_before:.4f}, with it {found.val_nll:.4f}"
+        f"temperature {temperature:g}: {pictures_used} validation pictures ({counted:,} "
+        f"pixels{drawn}) fit {calibration.best:g} best{bound}, {calibration.low:g} to "
+        f"{calibration.high:g} at 95 %; cross-entropy {calibration.val_nll_before:.4f}, with it "
+        f"{calibration.val_nll:.4f}"
     )
-    return found
+    return calibration
 
 
 def best_temperature(pixels: Pixels) -> float:
@@ -147,16 +152,16 @@ def _predicted(
         images, masks = samples.take(within)
         masks[numbers > last] = IGNORE
         logits = network.predict_on_batch(images)
-        taken = masks != IGNORE
-        counted += int(taken.sum())
+        used = masks != IGNORE
+        counted += int(used.sum())
         if share < 1:
-            taken &= draws.random(masks.shape) < share
-        parts.append(_pixels(logits[taken], masks[taken], picture[within][np.nonzero(taken)[0]]))
-    return Pixels(*(np.concatenate(some, -1) for some in zip(*parts, strict=True))), counted
+            used &= draws.random(masks.shape) < share
+        parts.append(_pixels(logits[used], masks[used], picture[within][np.nonzero(used)[0]]))
+    return Pixels(*(np.concatenate(arrays, -1) for arrays in zip(*parts, strict=True))), counted
 
 
 def _pixels(logits: np.ndarray, truth: np.ndarray, picture: np.ndarray) -> Pixels:
-    """Take logits [pixels, classes], class indices and pictures' numbers [pixels]."""
+    """Return pixels from logits [pixels, classes], class indices and pictures' numbers [pixels]."""
     behind = logits.max(-1, keepdims=True) - logits
     of_truth = np.take_along_axis(behind, truth[:, None].astype(np.intp), -1)[:, 0]
     return Pixels(np.ascontiguousarray(behind.T), of_truth, picture.astype(np.int32))

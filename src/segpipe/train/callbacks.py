@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import rich.progress
 
-from segpipe.common.errors import UserError
+from segpipe.common.errors import DIVERGED, UserError
 from segpipe.common.words import duration
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import Preview
@@ -51,7 +51,7 @@ class FiniteLoss(keras.callbacks.Callback):
 
     def _check(self, loss: float, when: str) -> None:
         if not math.isfinite(loss):
-            raise Diverged(f"the loss is {loss} {when}")
+            raise Diverged(f"{DIVERGED}{loss} {when}")
 
 
 def stops_with_dvc() -> keras.callbacks.Callback:
@@ -71,8 +71,7 @@ def stops_with_dvc() -> keras.callbacks.Callback:
 class Recorder(keras.callbacks.Callback):
     """Keeps `progress` up to date: an epoch's row, its time, and the weights with the best validation.
 
-    The first of equals is the best. It must come before `AveragedWeights`, so that it sees the weights
-    that were validated.
+    The first of equals is the best.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -148,10 +147,10 @@ class Previews(keras.callbacks.Callback):
             for begin in range(0, len(self.images), self.batch_size)
         )
         logits = map(self.model.predict_on_batch, batches)
-        self.draw(epoch, np.concatenate([some.argmax(-1).astype(np.uint8) for some in logits]))
+        self.draw(epoch, np.concatenate([batch.argmax(-1).astype(np.uint8) for batch in logits]))
 
 
-class Watch(keras.callbacks.Callback):
+class ProgressDisplay(keras.callbacks.Callback):
     """Shows the progress: a bar on a terminal, else one line an epoch. A context manager."""
 
     def __init__(self, progress: Progress, params: TrainParams, steps: int) -> None:
@@ -166,7 +165,7 @@ class Watch(keras.callbacks.Callback):
             disable=not sys.stdout.isatty(), refresh_per_second=2,
         )  # fmt: skip
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "ProgressDisplay":
         """Show the bar on a terminal."""
         self.bar.start()
         self.task = self.bar.add_task(

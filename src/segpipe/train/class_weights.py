@@ -13,10 +13,10 @@ def class_weights(wanted: str | Mapping[str, float], manifest: Manifest) -> list
     Args:
         wanted: `none`; `balanced`: inverse to the class's share of the pixels
             (https://scikit-learn.org/stable/modules/generated/sklearn.utils.class_weight.compute_class_weight.html);
-            `median_frequency`: the median frequency over the class's, where a frequency is counted
-            in the images that hold the class (https://arxiv.org/abs/1411.4734, section 6.3.2); or
-            weights by name, 1 where a class is not named.
-        manifest: the records, of which only the training split counts.
+            `median_frequency`: the median frequency divided by the class's, which is counted in the
+            images that hold the class (https://arxiv.org/abs/1411.4734, section 6.3.2); or weights by
+            name, 1 where a class is not named.
+        manifest: the records; only the training split counts.
 
     Returns:
         Weights of mean 1 over the pixels for `balanced`; 0 for a class without a pixel.

@@ -6,6 +6,7 @@
 import abc
 import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
@@ -17,6 +18,17 @@ from segpipe.train.samples import Samples
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 """Keras' dtype policies by the values of `train.precision`."""
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How training batches are drawn from the samples; equal values give equal batches."""
+
+    batch_size: int
+    seed: int
+    augment: AugmentParams
+    crop: tuple[int, int] | None = None  # (height, width) of what is cut out of each sample
+    probabilities: np.ndarray | None = None  # of the samples in a draw, float64 [n]; None: each once
 
 
 class Engine(abc.ABC):
@@ -59,27 +71,17 @@ class Engine(abc.ABC):
         return contextlib.nullcontext()
 
     @abc.abstractmethod
-    def train_batches(
-        self,
-        samples: Samples,
-        batch_size: int,
-        steps: range,
-        seed: int,
-        params: AugmentParams,
-        crop: tuple[int, int] | None = None,
-        probabilities: np.ndarray | None = None,
-    ) -> Iterable[Any]:
+    def train_batches(self, samples: Samples, steps: range, batching: Batching) -> Iterable[Any]:
         """Return the batches of some steps, counted from 0 at the run's beginning.
 
         Each is a pair of images, uint8 [batch, H, W, bands], and masks, uint8 [batch, H, W], of the
-        samples' size or, where they are pieces with a margin, of the size `crop`. A run
-        passes over the samples again and again. Order and augmentation of a pass depend only on seed,
-        pass and sample, and not on the step that a process begins with. The last, smaller batch of a
-        pass is left out: every step then has one shape, and BatchNorm never sees a handful of images.
-        Each pass leaves out other samples.
+        samples' size or of that of a crop. A run passes over the samples again and again. Order and
+        augmentation of a pass depend only on seed, pass and sample, and not on the step that a process
+        begins with. The last, smaller batch of a pass is left out: every step then has one shape, and
+        BatchNorm never sees a handful of images. Each pass leaves out other samples.
 
-        With `probabilities` of the samples, a pass draws as many as there are, with replacement.
-        Augmentation then depends on the place in the pass: what is drawn twice is changed in two ways.
+        With `probabilities` a pass draws as many samples as there are, with replacement. Augmentation
+        then depends on the place in the pass: a sample drawn twice is changed in two ways.
         """
 
     @abc.abstractmethod

@@ -72,13 +72,13 @@ class Fused(layers.Layer):
 def _call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
     """Call a layer of the new network, or a `Fused` of it and of those before it."""
     if type(layer) in _CONVOLUTIONS and layer.activation is keras.activations.linear:
-        maker, given = _made_by(args[0])
+        maker, inputs = _made_by(args[0])
         splits = isinstance(maker, layers.Concatenate) and _takes_parts(layer)
-        return Fused(layer)(given if splits else [args[0]])
+        return Fused(layer)(inputs if splits else [args[0]])
     if type(layer) is layers.BatchNormalization:
-        maker, given = _made_by(args[0])
+        maker, inputs = _made_by(args[0])
         if isinstance(maker, Fused) and maker.norm is None:
-            return Fused(maker.convolution, layer)(given)
+            return Fused(maker.convolution, layer)(inputs)
         return Fused(norm=layer)([args[0]])
     return layer(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Several hosts train one model: Ray starts the others, and JAX computes over all as over one.
+"""Several hosts train one model: Ray starts the others, and JAX computes on all of them as on one.
 
 The first host is the stage's own process, and alone keeps checkpoints and writes results. The others
 get copies of its files. They need equal libraries, but neither a checkout nor a shared disk.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.common import cluster, locks
-from segpipe.common.errors import UserError, brief
+from segpipe.common.errors import LOST_HOST, UserError, brief
 from segpipe.common.files import replaces
 from segpipe.common.quiet import release
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # takes seconds, and another host compares its libraries firs
     from segpipe.train.job import Job, Trained
 
 _PATIENCE, _BEAT, _SILENCE, _GRACE = 60, 2, 30, 10
-"""Seconds: to find free hosts; between two questions to a host; until it is lost; to end in order."""
+"""Seconds: to find free hosts; between two questions to a host; of its silence until it is lost; to end
+in order."""
 TRAIN_ON = "SEGPIPE_TRAIN_ON"
 """The variable that names the one host on which to train; `segpipe sweep` sets it for its trials."""
 _AGAIN = "run the same command again to go on"
@@ -43,7 +44,7 @@ def train(job: "Job") -> "Trained":
     """
     if host := os.environ.get(TRAIN_ON):
         with _connected(f"a trial on {host}"):
-            return _away(job, host)
+            return _train_on_one_host(job, host)
     wanted, batch_size, devices = job.params.hosts, job.params.batch_size, job.params.devices
     if wanted == "auto" and "RAY_ADDRESS" not in os.environ:
         print("train.hosts = auto: RAY_ADDRESS is not set, so this host trains alone")
@@ -54,8 +55,11 @@ def train(job: "Job") -> "Trained":
             dividing = [n for n in range(1, alive + 1) if batch_size % (n * int(devices)) == 0]
             number = dividing[-1] if wanted == "auto" else wanted
             if number > 1:
-                return _together(job, number)
-            print(f"train.hosts = auto: none of {alive} hosts in the Ray cluster can train along")
+                return _train_on_several_hosts(job, number)
+            print(
+                "train.hosts = auto: this host trains alone, because no number above 1 of the hosts in "
+                f"the Ray cluster ({alive}) divides the batch"
+            )
     return job.train()
 
 
@@ -69,30 +73,30 @@ def _connected(asked: str) -> Iterator[None]:
         yield
 
 
-def _away(job: "Job", host: str) -> "Trained":
-    """Train on one host of the cluster, and keep the checkpoints here: a loss costs an epoch."""
+def _train_on_one_host(job: "Job", host: str) -> "Trained":
+    """Train on one host of the cluster; checkpoints come here, so losing it costs one epoch at most."""
     import ray
 
     gpus = cluster.gpus_each(job.params.devices) if _has_gpus() else 0
     there = {f"node:{host}": 0.001}
     actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=gpus, resources=there)(_Host)
-    other, lost = actor.remote(), f"the host {host} was lost"
+    other = actor.remote()
     try:
-        _equip([other], job, keeps=True)
+        _send_files([other], job, keeps=True)
         print(f"training on {host}", flush=True)
         running = other.train_alone.remote()
         while not ray.wait([running], timeout=_BEAT)[0]:
-            print(ray.get(other.beat.remote(), timeout=_SILENCE), end="", flush=True)
-            job.run.take(ray.get(other.news.remote(job.run.names), timeout=_SILENCE))
-        trained, model, news = ray.get(running)
-        print(ray.get(other.beat.remote(), timeout=_SILENCE), end="", flush=True)
+            print(ray.get(other.printed_since.remote(), timeout=_SILENCE), end="", flush=True)
+            job.run.take(ray.get(other.new_files.remote(job.run.names), timeout=_SILENCE))
+        trained, model, new_files = ray.get(running)
+        print(ray.get(other.printed_since.remote(), timeout=_SILENCE), end="", flush=True)
     except ray.exceptions.RayTaskError as error:
         raise UserError(brief(error.cause)) from None
     except ray.exceptions.GetTimeoutError:
-        raise UserError(f"{lost}, because it gave no sign of life for {_SILENCE} s; {_AGAIN}") from None
+        raise UserError(f"{_silent(host)}; {_AGAIN}") from None
     except ray.exceptions.RayError:
-        raise UserError(f"{lost}, because its process or its Ray has ended; {_AGAIN}") from None
-    job.run.take(news)
+        raise UserError(f"{_ended(host)}; {_AGAIN}") from None
+    job.run.take(new_files)
     with replaces(job.saved) as partial:
         partial.write_bytes(model)
     if job.run.previews.is_dir():
@@ -100,7 +104,7 @@ def _away(job: "Job", host: str) -> "Trained":
     return trained
 
 
-def _together(job: "Job", number: int) -> "Trained":
+def _train_on_several_hosts(job: "Job", number: int) -> "Trained":
     """Train on the first host, which is this one, and on `number - 1` others."""
     import jax
     import keras
@@ -109,7 +113,7 @@ def _together(job: "Job", number: int) -> "Trained":
     actors = _start(number, int(job.params.devices))
     here = ray.util.get_node_ip_address()
     try:
-        names = _equip(actors, job)
+        names = _send_files(actors, job)
         print(f"training on {number} hosts: {here} (this one), {', '.join(names)}", flush=True)
     except ray.exceptions.RayError as error:
         reason = brief(getattr(error, "cause", None) or error)
@@ -128,7 +132,7 @@ def _together(job: "Job", number: int) -> "Trained":
         keras.distribution.set_distribution(None)  # its devices left with the other hosts
     # They remove their copies, and their last lines are logged.
     ray.wait([other.task for other in others], num_returns=len(others), timeout=_GRACE)
-    _loss(others)
+    _lost_host(others)
     return trained
 
 
@@ -148,7 +152,7 @@ class _Other(NamedTuple):
                 file.write(printed)
 
 
-def _equip(others: Sequence[Any], job: "Job", keeps: bool = False) -> list[str]:
+def _send_files(others: Sequence[Any], job: "Job", keeps: bool = False) -> list[str]:
     """Give other hosts the job with copies of its files; return their names."""
     import ray
 
@@ -166,7 +170,7 @@ def _has_gpus() -> bool:
 
 
 def _start(number: int, devices: int) -> list[Any]:
-    """Start a process on each other host, once so many have room."""
+    """Start a process on each other host, as soon as enough hosts have room."""
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -176,11 +180,11 @@ def _start(number: int, devices: int) -> list[Any]:
     if not group.wait(_PATIENCE):
         room = " and ".join(f"{count} {kind}" for kind, count in need.items())
         raise UserError(
-            f"train.hosts = {number}, but of {len(cluster.hosts())} hosts in the Ray cluster not so "
-            f"many had {room} free within {_PATIENCE} s; add some (`ray start --address=...`), or lower "
-            "train.hosts"
+            f"train.hosts = {number} needs {room} free on {number} hosts, but fewer of the "
+            f"{len(cluster.hosts())} hosts in the Ray cluster had that within {_PATIENCE} s; add hosts "
+            "(`ray start --address=...`), or lower train.hosts"
         )
-    # Of two threads one trains, and one answers.
+    # One thread trains, the other one answers.
     actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=need.get("GPU", 0))(_Host)
     places = [PlacementGroupSchedulingStrategy(group, rank) for rank in range(1, number)]
     return [actor.options(scheduling_strategy=place).remote() for place in places]
@@ -195,8 +199,8 @@ class _Host:
 
         address = ray.util.get_node_ip_address()
         for name, expected in libraries.items():
-            if (found := version(name)) != expected:
-                raise UserError(f"{address} has {name} {found}, not {expected}; install that there")
+            if (installed := version(name)) != expected:
+                raise UserError(f"{address} has {name} {installed}, not {expected}; install that there")
         return address
 
     def receive(self, job: "Job", files: Mapping[str, Any], keeps: bool) -> None:
@@ -215,8 +219,8 @@ class _Host:
         for stream in self.printed:
             os.lseek(stream, 0, os.SEEK_END)
 
-    def beat(self) -> str:
-        """Return what this process has printed since it was asked last, as a sign of life."""
+    def printed_since(self) -> str:
+        """Return what this process has printed since the last call, as a sign of life."""
         self.heard = time.monotonic()
         return b"".join(os.read(stream, 1 << 20) for stream in self.printed).decode(errors="replace")
 
@@ -224,7 +228,7 @@ class _Host:
     def _working(self) -> Iterator[None]:
         """Remove the copies at the end. End this process if the first host falls silent.
 
-        Where the network was cut, nobody else can end it.
+        If the connection is cut, nobody else can end it.
         """
         self.heard = time.monotonic()
 
@@ -248,12 +252,12 @@ class _Host:
             self.job.train()
             jax.distributed.shutdown()
 
-    def news(self, known: Collection[str]) -> dict[str, bytes]:
+    def new_files(self, known: Collection[str]) -> dict[str, bytes]:
         """Return the run's new checkpoints and previews, as a sign of life too."""
         return self.job.run.content(known)
 
     def train_alone(self) -> "tuple[Trained, bytes, dict[str, bytes]]":
-        """Train, remove the copies, and return what came of it: the model and the previews too."""
+        """Train, remove the copies; return the results, the model's file, and new previews."""
         with self._working():
             trained = self.job.train()
             done = [path.name for path in self.job.run.checkpoints]
@@ -261,7 +265,7 @@ class _Host:
 
 
 def _join(coordinator: str, number: int, rank: int) -> None:
-    """Make this process one of JAX's, whose devices then belong together."""
+    """Make this process one of a group of JAX, which computes on the devices of all."""
     import jax
 
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
@@ -277,16 +281,16 @@ def _join(coordinator: str, number: int, rank: int) -> None:
 
 @contextlib.contextmanager
 def _watched(others: Sequence[_Other]) -> Iterator[None]:
-    """End training if another host is lost: a computation would wait for it, perhaps for ever."""
-    over, losses = threading.Event(), queue.SimpleQueue[str]()
+    """End training if another host is lost: a computation might wait for it for ever."""
+    over, reasons = threading.Event(), queue.SimpleQueue[str]()
 
     def watch() -> None:
         while not over.wait(_BEAT):
-            if loss := _loss(others):
-                losses.put(f"{loss}; {_AGAIN}")
+            if reason := _lost_host(others):
+                reasons.put(f"{reason}; {_AGAIN}")
                 if not over.wait(_GRACE):
                     release()
-                    print(f"error: {loss}; {_AGAIN}", file=sys.stderr)
+                    print(f"error: {reason}; {_AGAIN}", file=sys.stderr)
                     _leave()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -294,27 +298,30 @@ def _watched(others: Sequence[_Other]) -> Iterator[None]:
         yield
     except BaseException as error:
         atexit.register(_leave, error)
-        if isinstance(error, RuntimeError | ValueError):  # JAX's, most likely because of a loss
+        if isinstance(error, RuntimeError | ValueError):  # JAX's, most likely because a host was lost
             with contextlib.suppress(queue.Empty):
-                raise UserError(losses.get(timeout=_SILENCE + _GRACE)) from None
+                raise UserError(reasons.get(timeout=_SILENCE + _GRACE)) from None
         raise
     finally:
         over.set()
 
 
-def _loss(others: Sequence[_Other]) -> str | None:
-    """Return which host failed or is lost, in words; None where all train. Log what they printed."""
+def _lost_host(others: Sequence[_Other]) -> str | None:
+    """Return which host failed or was lost, in words; None where all train.
+
+    Appends what each has printed to its log.
+    """
     import ray
 
-    beats = [other.actor.beat.remote() for other in others]
-    ray.wait(beats, num_returns=len(beats), timeout=_SILENCE)
-    for other, beat in zip(others, beats, strict=True):
+    answers = [other.actor.printed_since.remote() for other in others]
+    ray.wait(answers, num_returns=len(answers), timeout=_SILENCE)
+    for other, answer in zip(others, answers, strict=True):
         try:
-            other.log(ray.get(beat, timeout=0))
+            other.log(ray.get(answer, timeout=0))
         except ray.exceptions.GetTimeoutError:
-            return f"the host {other.name} was lost, because it gave no sign of life for {_SILENCE} s"
+            return _silent(other.name)
         except ray.exceptions.RayError:
-            return f"the host {other.name} was lost, because its process or its Ray has ended"
+            return _ended(other.name)
     for other in others:
         with contextlib.suppress(ray.exceptions.GetTimeoutError):
             try:
@@ -322,6 +329,14 @@ def _loss(others: Sequence[_Other]) -> str | None:
             except ray.exceptions.RayTaskError as error:
                 return f"training failed on the host {other.name} ({brief(error.cause)})"
     return None
+
+
+def _silent(host: str) -> str:
+    return f"{LOST_HOST}{host}, because it gave no sign of life for {_SILENCE} s"
+
+
+def _ended(host: str) -> str:
+    return f"{LOST_HOST}{host}, because its process or its Ray has ended"
 
 
 def _leave(error: BaseException | None = None) -> None:

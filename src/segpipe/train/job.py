@@ -1,4 +1,4 @@
-"""A training run as a whole: what the stage does, and each other host of a cluster with it."""
+"""A whole training run, as the stage runs it and, with it, each other host of a cluster."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from segpipe.train.samples import Arrays, preview_samples, read_samples
 
 
 class Trained(NamedTuple):
-    """What came of a job, besides the model's file."""
+    """The results of a job, besides the model's file."""
 
     device: str  # in words
     progress: Progress
@@ -30,7 +30,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What a training run starts from, and where its files lie."""
+    """The inputs of a training run, and the places of its files."""
 
     seed: int
     model: ModelParams
@@ -84,7 +84,7 @@ class Job:
         """Train or resume, and save the model.
 
         Raises:
-            UserError: as `loop.prepare` and `loop.train`.
+            UserError: as `loop.build_model`, `loop.prepare` and `loop.train`.
         """
         engine = current_engine()
         take_gpus(engine.gpus(self.params), self.params.batch_size)
@@ -96,21 +96,22 @@ class Job:
         shown = choose(validation, self.params.previews.samples)
         draw = self._drawer(shown)
         network = loop.build_model(self.backbone, self.model, self.manifest, self.seed)
-        taken = loop.prepare(network, self.backbone, self.params, self.manifest, self.resolved["model"])
-        work = loop.Work(
-            self.identity, self.manifest, training, validation, self.params, self.seed, engine,
-            self.run, shown.images, draw, self.logs, taken,
+        start = loop.prepare(network, self.backbone, self.params, self.manifest, self.resolved["model"])
+        setup = loop.TrainingSetup(
+            identity=self.identity, manifest=self.manifest, params=self.params, seed=self.seed,
+            training=training, validation=validation, engine=engine, run=self.run,
+            previewed=shown.images, preview=draw, logs=self.logs, start=start,
         )  # fmt: skip
-        progress = loop.train(network, work)
-        return Trained(device, progress, loop.save_calibrated(network, work, progress, self.saved))
+        progress = loop.train(network, setup)
+        return Trained(device, progress, loop.save_calibrated(network, setup, progress, self.saved))
 
     def _drawer(self, shown: Arrays) -> Preview:
-        """Return what draws the previews; a host that keeps no checkpoints draws none."""
+        """Return a function that draws the previews; nothing on a host that keeps no checkpoints."""
         if not self.run.keeps:
             return _draw_nothing
         # DVC empties the results before it runs the stage, but not the run's folder.
-        drawn = mosaics.sheet if self.manifest.tiles else sheet
-        return drawer(shown, self.manifest.classes, self.run.previews, self.previews, drawn)
+        draws_sheet = mosaics.sheet if self.manifest.tiles else sheet
+        return drawer(shown, self.manifest.classes, self.run.previews, self.previews, draws_sheet)
 
 
 def _draw_nothing(epoch: int, predictions: np.ndarray) -> None:

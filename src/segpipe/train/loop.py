@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,10 +17,11 @@ from segpipe.model.decoders import HEAD
 from segpipe.model.params import Freeze, ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble, divide_logits, freeze
+from segpipe.model.warm_start import WarmStart
 from segpipe.train import callbacks, provenance, resume, sampling
 from segpipe.train.calibration import calibrate
 from segpipe.train.class_weights import class_weights
-from segpipe.train.engine import Engine
+from segpipe.train.engine import Batching, Engine
 from segpipe.train.losses import segmentation_loss
 from segpipe.train.optimizer import Phase, build_optimizer, phases
 from segpipe.train.params import TrainParams
@@ -31,8 +33,8 @@ from segpipe.train.scores import RunningScores
 
 
 @dataclass(frozen=True)
-class Work:
-    """Everything that a training run works with, besides the network."""
+class TrainingSetup:
+    """Everything that a training run needs, besides the network."""
 
     identity: dict  # everything that decides the run's result
     manifest: Manifest
@@ -45,7 +47,7 @@ class Work:
     previewed: np.ndarray  # images whose predictions `preview` draws, uint8 [n, H, W, bands]
     preview: Preview
     logs: Path  # folder of the live logs, which are no result
-    taken: warm_start.Taken | None = None  # of the model that training starts from
+    start: WarmStart | None = None  # what the network took of the model that training starts from
 
     @property
     def steps(self) -> int:
@@ -65,9 +67,11 @@ class Work:
         return steps
 
     @property
-    def crop(self) -> tuple[int, int] | None:
-        """The size of what training cuts out of pieces of pictures; None where samples are whole."""
-        return self.manifest.size if self.manifest.tiles else None
+    def batching(self) -> Batching:
+        """How training batches are drawn. Raises UserError as `probabilities`."""
+        # Pieces of pictures have a margin around the crop.
+        crop = self.manifest.size if self.manifest.tiles else None
+        return Batching(self.params.batch_size, self.seed, self.params.augment, crop, self.probabilities)
 
     @property
     def probabilities(self) -> np.ndarray | None:
@@ -83,32 +87,41 @@ class Work:
 
 
 def build_model(backbone: Backbone, params: ModelParams, manifest: Manifest, seed: int) -> keras.Model:
-    """Build the U-Net for some records on a backbone; weights not pretrained are drawn from `seed`."""
+    """Build the U-Net for some records on a backbone; weights not pretrained are drawn from `seed`.
+
+    Raises:
+        UserError: `model.encoder.layers` names a layer that does not fit.
+    """
     keras.utils.set_random_seed(seed)
     inner = backbone.build(manifest.size, manifest.channels)
     return assemble(backbone, inner, params, len(manifest.classes), manifest.channels)
 
 
 def prepare(
-    network: keras.Model, backbone: Backbone, params: TrainParams, manifest: Manifest, model: dict
-) -> warm_start.Taken | None:
+    network: keras.Model,
+    backbone: Backbone,
+    params: TrainParams,
+    manifest: Manifest,
+    model: dict[str, Any],
+) -> WarmStart | None:
     """Give a new network the weights of the model that training starts from, and freeze a part of it.
 
-    `model` is the section `model` of the resolved params. Return what was taken, after saying it.
+    `model` is the section `model` of `provenance.resolved`. Prints and returns what the network took;
+    None where training starts from no model.
 
     Raises:
         UserError: that model does not fit, or random weights would be frozen.
     """
-    taken = warm_start.take(network, backbone.init, manifest, model) if backbone.init else None
-    if taken:
-        print(taken.describe(), flush=True)
-        if random := _frozen_at_random(taken.others, params.freeze, bool(backbone.weights)):
+    start = warm_start.take(network, backbone.init, manifest, model) if backbone.init else None
+    if start:
+        print(start.describe(), flush=True)
+        if random := _frozen_at_random(start.others, params.freeze, bool(backbone.weights)):
             raise UserError(
-                f"train.freeze = {params.freeze} would keep random weights, because {taken.init.path} "
+                f"train.freeze = {params.freeze} would keep random weights, because {start.init.path} "
                 f"has none for {few(random, 6)}; set it to none"
             )
     freeze(network, params.freeze)
-    return taken
+    return start
 
 
 def _frozen_at_random(others: list[str], part: Freeze, has_weights: bool) -> list[str]:
@@ -116,21 +129,17 @@ def _frozen_at_random(others: list[str], part: Freeze, has_weights: bool) -> lis
 
     `others` are those without weights from another model; with `has_weights` the encoder has its own.
     """
-    of_encoder = [name for name in others if name.startswith("encoder/")]
-    of_decoder = [name for name in others if not name.startswith(("encoder/", HEAD))]
-    return {
-        "none": [],
-        "encoder": [] if has_weights else of_encoder,
-        "all_but_head": [*([] if has_weights else of_encoder), *of_decoder],
-    }[part]
+    encoder = [] if has_weights else [name for name in others if name.startswith("encoder/")]
+    decoder = [name for name in others if not name.startswith(("encoder/", HEAD))]
+    return {"none": [], "encoder": encoder, "all_but_head": [*encoder, *decoder]}[part]
 
 
-def train(network: keras.Model, work: Work) -> resume.Progress:
+def train(network: keras.Model, setup: TrainingSetup) -> resume.Progress:
     """Fit a network from the run's last checkpoint on, and give it the weights that validated best.
 
     Args:
         network: uint8 images to logits, with the initial weights.
-        work: data, params and places.
+        setup: data, params and folders.
 
     Returns:
         The history, which epoch was the best, and how long it took.
@@ -141,32 +150,28 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
             `train.deterministic` asks for what TensorFlow cannot do.
         Diverged: the loss became NaN or infinite. The best model so far is left with the run.
     """
-    params, encoder = work.params, network.get_layer("encoder")
-    probabilities = work.probabilities
-    learner = work.engine.fused(network)
+    params, encoder = setup.params, network.get_layer("encoder")
+    probabilities = setup.probabilities  # first: it may refuse the params
+    learner = setup.engine.fused(network)
     planned = phases(params, encoder.trainable)
 
     def compile_for(epoch: int) -> None:
-        compile_phase(learner, encoder, work, next(phase for phase in planned if epoch in phase.epochs))
+        compile_phase(learner, encoder, setup, next(phase for phase in planned if epoch in phase.epochs))
 
-    progress = resume.restore(work.run, learner, compile_for)
-    print(resume.describe_start(work.run, progress, params), flush=True)
+    progress = resume.restore(setup.run, learner, compile_for)
+    print(resume.describe_start(setup.run, progress, params), flush=True)
     if probabilities is not None:
-        names = work.manifest.classes.names
-        print(sampling.describe(probabilities, work.training.held, names), flush=True)
+        names = setup.manifest.classes.names
+        print(sampling.describe(probabilities, setup.training.held, names), flush=True)
     try:
-        for phase in planned:
-            if progress.epoch in phase.epochs and not progress.why_stop(params):
-                if progress.epoch == phase.epochs.start:
-                    compile_phase(learner, encoder, work, phase)
-                _fit(learner, work, progress, phase.epochs.stop)
+        _run_phases(learner, encoder, setup, planned, progress)
     except callbacks.Diverged as error:
         if progress.best_epoch:
             learner.set_weights(progress.best_weights)
-        kept = _keep_best(network, work, progress)
+        kept = _keep_best(network, setup, progress)
         mend = "lower train.learning_rate or set train.clip_norm"
         raise callbacks.Diverged(f"{error}; {kept}; {mend}") from None
-    except work.engine.unsupported as error:
+    except setup.engine.unsupported as error:
         if not params.deterministic:
             raise
         raise UserError(f"train.deterministic: {brief(error)}; set it to false") from None
@@ -176,102 +181,115 @@ def train(network: keras.Model, work: Work) -> resume.Progress:
     return progress
 
 
-def save_calibrated(network: keras.Model, work: Work, progress: resume.Progress, path: Path) -> dict:
+def _run_phases(
+    learner: keras.Model,
+    encoder: keras.Model,
+    setup: TrainingSetup,
+    planned: list[Phase],
+    progress: resume.Progress,
+) -> None:
+    """Train through the phases that are left."""
+    for phase in planned:
+        if progress.epoch in phase.epochs and not progress.why_stop(setup.params):
+            if progress.epoch == phase.epochs.start:
+                compile_phase(learner, encoder, setup, phase)
+            _fit(learner, setup, progress, phase.epochs.stop)
+
+
+def save_calibrated(
+    network: keras.Model, setup: TrainingSetup, progress: resume.Progress, path: Path
+) -> dict:
     """Divide a trained network's logits by the temperature that validation proves, and save it.
 
     Checkpoints hold the logits as they were trained. Returns the content of `summary.json`.
     """
-    names = work.validation.names
-    pictures = [name.rpartition("@")[0] for name in names] if work.manifest.tiles else names
-    calibration = calibrate(network, work.validation, pictures, work.params.batch_size)
+    names = setup.validation.names
+    pictures = [name.rpartition("@")[0] for name in names] if setup.manifest.tiles else names
+    calibration = calibrate(network, setup.validation, pictures, setup.params.batch_size)
     divide_logits(network, calibration.temperature)
-    summary = progress.summary(work.params) | {"calibration": asdict(calibration)}
-    known = profile(network, work.manifest, work.training, work.validation, work.params.batch_size)
+    summary = progress.summary(setup.params) | {"calibration": asdict(calibration)}
+    pictures_known = profile(
+        network, setup.manifest, setup.training, setup.validation, setup.params.batch_size
+    )
     card = provenance.card(
-        work.identity, work.manifest, summary, calibration.temperature, work.taken, known
+        setup.identity, setup.manifest, summary, calibration.temperature, setup.start, pictures_known
     )
     save_model(network, path, card)
     return summary
 
 
-def compile_phase(learner: keras.Model, encoder: keras.Model, work: Work, phase: Phase) -> None:
+def compile_phase(
+    learner: keras.Model, encoder: keras.Model, setup: TrainingSetup, phase: Phase
+) -> None:
     """Set up a phase, with a new optimizer."""
-    params = work.params
+    params = setup.params
     if encoder.trainable != phase.trains_encoder:
         set_trainable(encoder, phase.trains_encoder, pretrained=True)
     learner.compile(
-        build_optimizer(learner.trainable_variables, depths(encoder), params, phase, work.steps),
-        segmentation_loss(params.loss, class_weights(params.class_weights, work.manifest)),
-        metrics=[RunningScores(len(work.manifest.classes))],
+        build_optimizer(learner.trainable_variables, depths(encoder), params, phase, setup.steps),
+        segmentation_loss(params.loss, class_weights(params.class_weights, setup.manifest)),
+        metrics=[RunningScores(len(setup.manifest.classes))],
         steps_per_execution=params.steps_per_execution,
-        jit_compile=work.engine.jit_compile(params.jit),
+        jit_compile=setup.engine.jit_compile(params.jit),
     )
     # For float16 Keras has wrapped it in another optimizer, which has a state of its own.
     learner.optimizer.build(learner.trainable_variables)
 
 
-def _fit(learner: keras.Model, work: Work, progress: resume.Progress, end: int) -> None:
+def _fit(learner: keras.Model, setup: TrainingSetup, progress: resume.Progress, end: int) -> None:
     """Train from where `progress` is up to the epoch `end`."""
-    params, engine = work.params, work.engine
-    steps = range(progress.epoch * work.steps, end * work.steps)
-    save = resume.checkpoints(work.run, progress, params)
+    params, engine = setup.params, setup.engine
+    steps = range(progress.epoch * setup.steps, end * setup.steps)
+    save = resume.checkpoints(setup.run, progress, params)
     with (
         engine.raises_own_errors(),
-        _live_log(work, progress) as live,
-        callbacks.Watch(progress, params, work.steps) as watch,
+        _live_log(setup, progress) as live,
+        callbacks.ProgressDisplay(progress, params, setup.steps) as display,
     ):
         learner.fit(
-            engine.train_batches(
-                work.training,
-                params.batch_size,
-                steps,
-                work.seed,
-                params.augment,
-                work.crop,
-                work.probabilities,
-            ),
+            engine.train_batches(setup.training, steps, setup.batching),
             initial_epoch=progress.epoch,
             epochs=end,
-            steps_per_epoch=work.steps,
+            steps_per_epoch=setup.steps,
             shuffle=False,  # the data set has its own order
             verbose=0,
-            validation_data=engine.validation_batches(work.validation, params.batch_size),
-            callbacks=[*_callbacks(work, progress), *live, watch, save],
+            validation_data=engine.validation_batches(setup.validation, params.batch_size),
+            callbacks=[*_callbacks(setup, progress), *live, display, save],
         )
 
 
 def _live_log(
-    work: Work, progress: resume.Progress
+    setup: TrainingSetup, progress: resume.Progress
 ) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
-    """Return the live log; none on a host that another one trains along with."""
-    if not work.run.keeps:
+    """Return the live log; none on the other hosts of a run."""
+    if not setup.run.keeps:
         return contextlib.nullcontext([])
-    return callbacks.live_log(work.logs / "live", progress)
+    return callbacks.live_log(setup.logs / "live", progress)
 
 
-def _callbacks(work: Work, progress: resume.Progress) -> list[keras.callbacks.Callback]:
+def _callbacks(setup: TrainingSetup, progress: resume.Progress) -> list[keras.callbacks.Callback]:
     """Return the callbacks that check, record and draw, in the order in which they must run."""
-    previews, folder = work.params.previews, work.logs / "tensorboard" / work.run.fingerprint
-    drawing = callbacks.Previews(work.previewed, previews.samples, previews.every, work.preview)
+    previews, folder = setup.params.previews, setup.logs / "tensorboard" / setup.run.fingerprint
+    drawing = callbacks.Previews(setup.previewed, previews.samples, previews.every, setup.preview)
     return [
         callbacks.FiniteLoss(),
         keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: raise_lost_interrupt()),
         callbacks.stops_with_dvc(),
         callbacks.Recorder(progress),
         *([drawing] if previews.every else []),
-        # After those that need the averaged weights in place.
-        *([callbacks.AveragedWeights()] if work.params.ema else []),
-        *([keras.callbacks.TensorBoard(folder, write_graph=False)] if work.params.tensorboard else []),
+        # After `Recorder` and the previews, which need the averaged weights in place.
+        *([callbacks.AveragedWeights()] if setup.params.ema else []),
+        *([keras.callbacks.TensorBoard(folder, write_graph=False)] if setup.params.tensorboard else []),
     ]
 
 
-def _keep_best(network: keras.Model, work: Work, progress: resume.Progress) -> str:
+def _keep_best(network: keras.Model, setup: TrainingSetup, progress: resume.Progress) -> str:
     """Save the best model so far with the run's checkpoints; return what became of it, in words."""
     if not progress.best_epoch:
         return "no epoch was finished before"
-    path = work.run.folder / "best.keras"
+    path = setup.run.folder / "best.keras"
     try:
-        save_calibrated(network, work, progress, path)
+        save_calibrated(network, setup, progress, path)
     except (OSError, UserError) as error:
         return f"the best model so far could not be saved ({brief(error)})"
     return f"the best model so far, of epoch {progress.best_epoch}, is {path}"

@@ -1,4 +1,4 @@
-"""Previews of pictures that are cut into tiles: each as a whole, and the window where it fails."""
+"""Previews of pictures that are cut into tiles: the whole picture, and its window with most mistakes."""
 
 import math
 from collections.abc import Iterable
@@ -10,15 +10,16 @@ from PIL import Image, ImageDraw
 from segpipe.common.bands import displayed
 from segpipe.common.classes import IGNORE, ClassTable
 from segpipe.common.files import first_by_hash
-from segpipe.common.letters import drawable, font_for
+from segpipe.common.fonts import drawable, font_for
 from segpipe.common.shrink import LONGEST, factor_for, mean_of, rarest_first, rarest_of, shrunk
 from segpipe.common.tiling import own_ranges
 from segpipe.common.windows import Mistakes
 from segpipe.common.words import extent
-from segpipe.train.previews import GAP, HEADINGS, LINE, legend
-from segpipe.train.samples import Arrays, Samples
+from segpipe.train.previews import GAP, LINE, blank_sheet, legend
+from segpipe.train.samples import Arrays, Samples, in_memory
 
-MOST_TILES, _MOST_PIXELS = 64, 1 << 23  # of a picture's tiles; of a larger one the middle is shown
+MOST_TILES, _MOST_PIXELS = 64, 1 << 23
+"""Tiles and pixels of a picture, at most; a larger picture shows its middle."""
 
 Layer = list[np.ndarray]
 """Image, true and predicted mask of one place, as they are drawn: RGB uint8 [h, w, 3]."""
@@ -32,7 +33,7 @@ def tile_samples(validation: Samples, count: int) -> Arrays:
     chosen = []
     for name in first_by_hash(pictures, count):
         chosen += [pictures[name][place] for place in _middle(pictures[name], most)]
-    return Arrays(*validation.take(chosen), [validation.names[i] for i in chosen], validation.bands)
+    return in_memory(validation, chosen)
 
 
 def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str) -> Image.Image:
@@ -48,25 +49,20 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
     ranks = rarest_first(counts[: len(table)])
     font = font_for([*table.names, *shown.names], 12)
     rows: list[tuple[Layer, str]] = []
-    for one in _by_picture(shown.names).items():
-        rows += _drawn(_Mosaic(*one), shown, predictions, table, ranks)
+    for name, numbers in _by_picture(shown.names).items():
+        rows += _drawn(_Mosaic(name, numbers), shown, predictions, table, ranks)
     column = max(layer[0].shape[1] for layer, _ in rows) + GAP
     below = legend(table, [*shown.masks, *predictions], 3 * column, font)
     height = sum(layer[0].shape[0] + LINE + GAP for layer, _ in rows)
-    made = Image.new("RGB", (3 * column, 2 * LINE + height + below.height), "white")
-    pen = ImageDraw.Draw(made)
-    pen.text((GAP, 0), title, "black", font)
-    for number, heading in enumerate(HEADINGS):
-        pen.text((number * column + GAP, LINE), heading, "black", font)
+    picture, pen = blank_sheet(title, column, height, below, font)
     y = 2 * LINE
-    for layer, said in rows:
+    for layer, caption in rows:
         for number, pixels in enumerate(layer):
-            made.paste(Image.fromarray(pixels), (number * column, y))
+            picture.paste(Image.fromarray(pixels), (number * column, y))
         y += layer[0].shape[0]
-        pen.text((GAP, y), drawable(said, font), "black", font)
+        pen.text((GAP, y), drawable(caption, font), "black", font)
         y += LINE + GAP
-    made.paste(below, (0, y))
-    return made
+    return picture
 
 
 @dataclass(frozen=True)
@@ -84,17 +80,24 @@ class _Mosaic:
     def lefts(self) -> list[int]:
         return sorted({left for _, left in self.numbers})
 
+    @property
+    def is_part(self) -> bool:
+        """Whether only the middle of a large picture is here: then no tile is at 0, 0."""
+        return (0, 0) not in self.numbers
+
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Put together what each tile has of its own of all samples' values, [n, H, W, ...]."""
+        """Join the tiles' values to one array, each tile with its own range; `values` [n, H, W, ...]."""
         tile = values.shape[1:3]
         ys, xs = ([begin - begins[0] for begin in begins] for begins in (self.tops, self.lefts))
-        made = np.empty((ys[-1] + tile[0], xs[-1] + tile[1], *values.shape[3:]), values.dtype)
-        for y, top, (first, end) in zip(ys, self.tops, own_ranges(ys, tile[0], len(made)), strict=True):
-            across = own_ranges(xs, tile[1], made.shape[1])
+        joined = np.empty((ys[-1] + tile[0], xs[-1] + tile[1], *values.shape[3:]), values.dtype)
+        for y, top, (first, end) in zip(
+            ys, self.tops, own_ranges(ys, tile[0], len(joined)), strict=True
+        ):
+            across = own_ranges(xs, tile[1], joined.shape[1])
             for x, left, (start, stop) in zip(xs, self.lefts, across, strict=True):
                 of_tile = values[self.numbers[top, left]]
-                made[first:end, start:stop] = of_tile[first - y : end - y, start - x : stop - x]
-        return made
+                joined[first:end, start:stop] = of_tile[first - y : end - y, start - x : stop - x]
+        return joined
 
 
 def _by_picture(names: Iterable[str]) -> dict[str, dict[tuple[int, int], int]]:
@@ -108,7 +111,10 @@ def _by_picture(names: Iterable[str]) -> dict[str, dict[tuple[int, int], int]]:
 
 
 def _middle(places: Iterable[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """Return at most so many tiles, around the middle; of more, none begins at 0, 0."""
+    """Return at most `most` places around the middle.
+
+    If any is left out, the place (0, 0) is left out too: `_Mosaic.is_part` relies on it.
+    """
     tops, lefts = (sorted({*begins}) for begins in zip(*places, strict=True))
     rows = min(len(tops), max(math.isqrt(most), most // len(lefts)))
     columns = min(len(lefts), most // rows)
@@ -123,7 +129,7 @@ def _drawn(
     truth = mosaic.whole(shown.masks)
     box = _counted(truth)
     image, truth, prediction = (
-        whole[box] for whole in (mosaic.whole(shown.images), truth, mosaic.whole(predictions))
+        values[box] for values in (mosaic.whole(shown.images), truth, mosaic.whole(predictions))
     )
     size, tile = (truth.shape[0], truth.shape[1]), shown.size
     mistakes = Mistakes(size, tile)
@@ -134,7 +140,7 @@ def _drawn(
     window = (slice(top, top + mistakes.window[0]), slice(left, left + mistakes.window[1]))
     layers = displayed(image), table.palette[truth], table.palette[prediction]
     close = [_enlarged(layer[window]) for layer in layers]
-    part = f", the middle {extent(size)}" if mosaic.tops[0] or mosaic.lefts[0] else ""
+    part = f", the middle {extent(size)}" if mosaic.is_part else ""
     if mistakes.window == size:
         return [(close, mosaic.name + part)]
     factor = factor_for(size)
@@ -148,12 +154,12 @@ def _drawn(
 
 
 def _counted(truth: np.ndarray) -> tuple[slice, slice]:
-    """Return the part with counted pixels: around it is a tile's rest, or what the picture ignores."""
+    """Return the box of the counted pixels, without the tiles' padding and ignored borders."""
     counted = truth != IGNORE
-    found = [np.flatnonzero(counted.any(axis)) for axis in (1, 0)]
-    if not found[0].size:
+    indices = [np.flatnonzero(counted.any(axis)) for axis in (1, 0)]
+    if not indices[0].size:
         return slice(None), slice(None)
-    rows, columns = (slice(int(inside[0]), int(inside[-1]) + 1) for inside in found)
+    rows, columns = (slice(int(inside[0]), int(inside[-1]) + 1) for inside in indices)
     return rows, columns
 
 

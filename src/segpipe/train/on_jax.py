@@ -11,19 +11,19 @@ from jax.experimental import multihost_utils
 from segpipe.common import devices
 from segpipe.common.errors import UserError
 from segpipe.train.augment import DRAWS, augment
-from segpipe.train.engine import Engine
-from segpipe.train.params import AugmentParams, TrainParams
+from segpipe.train.engine import Batching, Engine
+from segpipe.train.params import TrainParams
 from segpipe.train.samples import Samples, steps_per_pass
 from segpipe.train.sampling import cumulative
 
 
 class JaxEngine(Engine):
-    """Training with JAX. A batch is shared out over the devices, and results are those of one device."""
+    """Training with JAX. Each batch is split among the devices; results equal those of one device."""
 
     unsupported = NotImplementedError
 
     def set_up(self, params: TrainParams) -> str:
-        """Share batches out over the devices; threads and determinism JAX reads from XLA_FLAGS."""
+        """Split batches among the devices. JAX reads threads and determinism from XLA_FLAGS."""
         if params.threads or params.deterministic:
             raise UserError(
                 "train.threads and train.deterministic need TensorFlow; set them to 0 and false"
@@ -39,27 +39,21 @@ class JaxEngine(Engine):
             multihost_utils.sync_global_devices("the hosts have met")
         of_hosts = f" of {hosts} hosts" if hosts > 1 else ""
         if used[0].platform != "gpu":
-            if devices.let_go() and len(used) > 1:
+            if devices.release_gpus() and len(used) > 1:
                 raise UserError(
                     f"train.devices = {params.devices}: this JAX computes on the CPU, not on the GPUs; "
                     "pip install 'jax[cuda13]', or set train.devices to 1"
                 )
-            return devices.on_cpu(len(used)) + of_hosts
+            return devices.cpu_sentence(len(used)) + of_hosts
         return f"running on {', '.join(device.device_kind for device in used)}{of_hosts}"
 
     def train_batches(
-        self,
-        samples: Samples,
-        batch_size: int,
-        steps: range,
-        seed: int,
-        params: AugmentParams,
-        crop: tuple[int, int] | None = None,
-        probabilities: np.ndarray | None = None,
+        self, samples: Samples, steps: range, batching: Batching
     ) -> Iterator[tuple[jax.Array, jax.Array]]:
         """Draw order and augmentation with NumPy's random numbers, and augment on the accelerator."""
+        batch_size = batching.batch_size
         a_pass = steps_per_pass(samples, batch_size)
-        rgb = samples.bands == "rgb"
+        rgb, params, crop = samples.bands == "rgb", batching.augment, batching.crop
         augmented = jax.jit(
             lambda images, masks, draws: augment(images, masks, draws, params, rgb, crop)
         )
@@ -67,12 +61,13 @@ class JaxEngine(Engine):
         for step in steps:
             if step // a_pass != number:
                 number = step // a_pass
-                order, draws = _of_pass(len(samples.names), seed, number, probabilities)
+                order, draws = _of_pass(len(samples.names), number, batching)
             first = step % a_pass * batch_size
-            some = _own_part(slice(first, first + batch_size), batch_size)
+            is_shared = _share_out(batch_size)  # in each step: a validation may have come in between
+            part = _own_part(slice(first, first + batch_size), is_shared)
             # Tensor cores would round coordinates to a tenth of a pixel.
             with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-                batch = augmented(*samples.take(order[some]), draws[some])
+                batch = augmented(*samples.take(order[part]), draws[part])
             yield batch
 
     def validation_batches(self, samples: Samples, batch_size: int) -> keras.utils.PyDataset:
@@ -83,7 +78,8 @@ class JaxEngine(Engine):
 class _Shared(keras.distribution.DataParallel):
     """Gives each device an equal share of a batch, or the whole batch where `shares` is False.
 
-    JAX does not check that hosts give equal batches where each gives the whole: `_own_part` decides.
+    JAX does not check that hosts give equal batches where each gives the whole: `_own_part` makes them
+    equal.
     """
 
     shares = True
@@ -95,32 +91,34 @@ class _Shared(keras.distribution.DataParallel):
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
 
-def _own_part(batch: slice, smallest: int) -> slice:
-    """Return the part of a batch that this host reads, and set how the devices share the pass.
+def _share_out(smallest: int) -> bool:
+    """Set whether the devices share the batches of a pass, and return it.
 
-    Each reads an equal share. If the devices do not divide the `smallest` batch of a pass, each host
-    reads all of every batch.
+    They do if they divide the `smallest` batch; otherwise each host reads all of every batch.
     """
     shared = keras.distribution.distribution()
     if shared is None:
-        return batch
+        return False
     shared.shares = smallest % shared.device_mesh.shape[0] == 0
-    if not shared.shares:
+    return shared.shares
+
+
+def _own_part(batch: slice, is_shared: bool) -> slice:
+    """Return the part of a batch that this host reads: an equal share, or all of it."""
+    if not is_shared:
         return batch
     size = (batch.stop - batch.start) // jax.process_count()
     begin = batch.start + jax.process_index() * size
     return slice(begin, begin + size)
 
 
-def _of_pass(
-    count: int, seed: int, number: int, probabilities: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the samples of a pass in their order, and the draws for each."""
-    random = np.random.Generator(np.random.Philox(key=[seed, number]))
-    if probabilities is None:
+def _of_pass(count: int, number: int, batching: Batching) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples of a pass, by its number, in their order, and the draws for each."""
+    random = np.random.Generator(np.random.Philox(key=[batching.seed, number]))
+    if batching.probabilities is None:
         order = random.permutation(count)
         return order, random.random((count, DRAWS), np.float32)[order]
-    order = np.searchsorted(cumulative(probabilities), random.random(count), side="right")
+    order = np.searchsorted(cumulative(batching.probabilities), random.random(count), side="right")
     return order, random.random((count, DRAWS), np.float32)
 
 
@@ -137,5 +135,5 @@ class _InOrder(keras.utils.PyDataset):
             index = len(self) - 1 - index
         count, begin = len(self.samples.names), index * self.batch_size
         batch = slice(begin, min(count, begin + self.batch_size))
-        some = _own_part(batch, (count - 1) % self.batch_size + 1)
-        return self.samples.take(range(count)[some])
+        part = _own_part(batch, _share_out((count - 1) % self.batch_size + 1))
+        return self.samples.take(range(count)[part])

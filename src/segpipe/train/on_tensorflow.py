@@ -11,8 +11,8 @@ from segpipe.common import devices
 from segpipe.common.errors import UserError
 from segpipe.train import fusion
 from segpipe.train.augment import DRAWS, augment
-from segpipe.train.engine import Engine
-from segpipe.train.params import AugmentParams, TrainParams
+from segpipe.train.engine import Batching, Engine
+from segpipe.train.params import NO_HOSTS, TrainParams
 from segpipe.train.samples import Samples, steps_per_pass
 from segpipe.train.sampling import cumulative
 
@@ -26,12 +26,10 @@ class TensorFlowEngine(Engine):
         self._raised: list[Exception] = []  # by reading samples
 
     def gpus(self, params: TrainParams) -> int:
-        """Return 1: several devices are JAX's, and several hosts."""
+        """Return 1: only JAX trains on several devices or hosts."""
         if params.hosts != 1:
             raise UserError(
-                f"train.hosts = {params.hosts} needs JAX, since TensorFlow's "
-                "MultiWorkerMirroredStrategy does not work with Keras 3; set train.backend to jax, or "
-                "train.hosts to 1"
+                f"train.hosts = {params.hosts} {NO_HOSTS}; set train.backend to jax, or train.hosts to 1"
             )
         if params.devices not in ("auto", 1):
             raise UserError(
@@ -53,8 +51,8 @@ class TensorFlowEngine(Engine):
         # Grappler lets the parts of large gradient sums add up in any order, even with op determinism:
         # bits would differ from run to run. Speed is the same without it.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        devices.let_go()  # there may be one that this TensorFlow lacks the libraries for
-        return devices.on_cpu(1)
+        devices.release_gpus()  # there may be one that this TensorFlow lacks the libraries for
+        return devices.cpu_sentence(1)
 
     def jit_compile(self, wanted: bool | str) -> bool | str:
         """Leave XLA off on a CPU, where it halves the speed."""
@@ -79,23 +77,15 @@ class TensorFlowEngine(Engine):
                 raise self._raised[0] from None
             raise
 
-    def train_batches(
-        self,
-        samples: Samples,
-        batch_size: int,
-        steps: range,
-        seed: int,
-        params: AugmentParams,
-        crop: tuple[int, int] | None = None,
-        probabilities: np.ndarray | None = None,
-    ) -> tf.data.Dataset:
+    def train_batches(self, samples: Samples, steps: range, batching: Batching) -> tf.data.Dataset:
         """Draw order and augmentation with TensorFlow's stateless random numbers."""
+        batch_size, probabilities = batching.batch_size, batching.probabilities
         count, a_pass = len(samples.names), steps_per_pass(samples, batch_size)
-        taken = self.taking(samples)
+        read, rgb = self.reader(samples), samples.bands == "rgb"
         bounds = None if probabilities is None else cumulative(probabilities)
 
         def of_pass(number: tf.Tensor) -> tf.data.Dataset:
-            key = tf.stack([tf.constant(seed, tf.int64), number])
+            key = tf.stack([tf.constant(batching.seed, tf.int64), number])
             order_key, draw_key = tf.unstack(tf.random.split(tf.cast(key, tf.int32), 2))
             draws = tf.random.stateless_uniform([count, DRAWS], draw_key)
             if bounds is None:
@@ -108,7 +98,7 @@ class TensorFlowEngine(Engine):
             return numbers.batch(batch_size, drop_remainder=True)
 
         def augmented(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return augment(*taken(chosen), draws, params, samples.bands == "rgb", crop)
+            return augment(*read(chosen), draws, batching.augment, rgb, batching.crop)
 
         passes = tf.data.Dataset.range(steps.start // a_pass, -(-steps.stop // a_pass))
         batches = passes.flat_map(of_pass).skip(steps.start % a_pass).take(len(steps))
@@ -117,10 +107,10 @@ class TensorFlowEngine(Engine):
     def validation_batches(self, samples: Samples, batch_size: int) -> tf.data.Dataset:
         """Take the samples in order."""
         batches = tf.data.Dataset.range(len(samples.names)).batch(batch_size)
-        taken = batches.map(self.taking(samples), num_parallel_calls=tf.data.AUTOTUNE)
-        return taken.prefetch(tf.data.AUTOTUNE)
+        batches = batches.map(self.reader(samples), num_parallel_calls=tf.data.AUTOTUNE)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
-    def taking(self, samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    def reader(self, samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """Return `samples.take` as a part of a data set: from numbers to images and masks.
 
         Held as tensors, the arrays would be four times in memory: themselves, twice in `tf.constant`,
@@ -134,9 +124,9 @@ class TensorFlowEngine(Engine):
                 self._raised.append(error)
                 raise
 
-        def taken(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def read(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, masks = tf.numpy_function(take, [chosen], [tf.uint8, tf.uint8], stateful=False)
-            of_images, of_masks = [*chosen.shape, *samples.shape], [*chosen.shape, *samples.size]
-            return tf.ensure_shape(images, of_images), tf.ensure_shape(masks, of_masks)
+            images = tf.ensure_shape(images, [*chosen.shape, *samples.shape])
+            return images, tf.ensure_shape(masks, [*chosen.shape, *samples.size])
 
-        return taken
+        return read

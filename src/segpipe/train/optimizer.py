@@ -35,9 +35,9 @@ def phases(params: TrainParams, trains_encoder: bool) -> list[Phase]:
 class _Extended:
     """Mixed into an optimizer: a learning rate and weight decay by variable, and a growing average.
 
-    Weight decay is ours, because Keras' knows only one learning rate. The moving average is at first
-    over fewer steps, a tenth of those taken: Keras' own keeps the first weights as long as later ones,
-    although they are the worst. Source: the `num_updates` of
+    Keras' own weight decay knows only one learning rate. The moving average first spans a tenth of the
+    steps so far: Keras' own keeps the first weights, the worst ones, as long as later ones. Source: the
+    `num_updates` of
     https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
     """
 

@@ -1,6 +1,7 @@
 """The params of `train`."""
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -11,6 +12,8 @@ from segpipe.model.params import Freeze
 
 WEIGHTINGS = ("none", "balanced", "median_frequency")
 """The values of `class_weights` besides weights by name."""
+NO_HOSTS = "needs JAX, since TensorFlow's MultiWorkerMirroredStrategy does not work with Keras 3"
+"""Why TensorFlow trains on one host."""
 SAMPLINGS = ("uniform", "balanced")
 """The values of `sampling` besides weights by name."""
 
@@ -162,6 +165,12 @@ class TrainParams(Section):
             return f"train.devices = {self.devices}"
         return f"train.hosts = {self.hosts}" if self.hosts != 1 else None
 
+    def backend_to_set(self, environment: Mapping[str, str]) -> str | None:
+        """Return the value to set KERAS_BACKEND to; None where the environment decides."""
+        if self.backend != "auto":
+            return self.backend
+        return "jax" if self.needs_jax and "KERAS_BACKEND" not in environment else None
+
     @property
     def total_epochs(self) -> int:
         """The epochs of all phases together."""
@@ -198,10 +207,7 @@ class TrainParams(Section):
             return self
         hosts = f"hosts = {self.hosts}"
         if self.backend == "tensorflow":
-            raise ValueError(
-                f"{hosts} needs JAX, since TensorFlow's MultiWorkerMirroredStrategy does not work with "
-                "Keras 3; set backend to jax, or hosts to 1"
-            )
+            raise ValueError(f"{hosts} {NO_HOSTS}; set backend to jax, or hosts to 1")
         if self.devices == "auto":
             raise ValueError(
                 f"{hosts} needs the same number of devices on each host; set devices to it, not to auto"

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from segpipe.common.bands import displayed
 from segpipe.common.classes import ClassTable
 from segpipe.common.files import replaces
-from segpipe.common.letters import Font, class_labels, drawable, font_for
+from segpipe.common.fonts import Font, class_labels, drawable, font_for
 from segpipe.train.samples import Arrays
 
 Preview = Callable[[int, np.ndarray], None]
@@ -19,7 +19,7 @@ Preview = Callable[[int, np.ndarray], None]
 Sheet = Callable[[Arrays, np.ndarray, ClassTable, str], Image.Image]
 """Draws samples with their predicted masks, under a heading."""
 
-HEADINGS = ("image", "truth", "prediction")
+_HEADINGS = ("image", "truth", "prediction")
 LINE, GAP, _LEAST = 18, 4, 128
 """Pixels: a line of text, a gap, and the shorter edge to which small pictures are enlarged."""
 
@@ -38,25 +38,37 @@ def sheet(shown: Arrays, predictions: np.ndarray, table: ClassTable, title: str)
     row, column = height * factor + LINE + GAP, width * factor + GAP
     font = font_for([*table.names, *shown.names], 12)
     below = legend(table, [*shown.masks, *predictions], 3 * column, font)
-    top = 2 * LINE
-    made = Image.new("RGB", (3 * column, top + row * len(shown.names) + below.height), "white")
-    pen = ImageDraw.Draw(made)
-    pen.text((GAP, 0), title, "black", font)
-    for number, heading in enumerate(HEADINGS):
-        pen.text((number * column + GAP, LINE), heading, "black", font)
+    picture, pen = blank_sheet(title, column, row * len(shown.names), below, font)
     samples = zip(shown.names, shown.images, shown.masks, predictions, strict=True)
     for number, (name, image, truth, prediction) in enumerate(samples):
-        y = top + number * row
-        pictures = displayed(image), table.palette[truth], table.palette[prediction]
-        for position, pixels in enumerate(pictures):
+        y = 2 * LINE + number * row
+        layers = displayed(image), table.palette[truth], table.palette[prediction]
+        for position, pixels in enumerate(layers):
             enlarged = pixels.repeat(factor, 0).repeat(factor, 1)
-            made.paste(Image.fromarray(enlarged), (position * column, y))
+            picture.paste(Image.fromarray(enlarged), (position * column, y))
         pen.text((GAP, y + height * factor), drawable(name, font), "black", font)
-    made.paste(below, (0, top + row * len(shown.names)))
-    return made
+    return picture
 
 
-def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sheet = sheet) -> Preview:
+def blank_sheet(
+    title: str, column: int, height: int, below: Image.Image, font: Font
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Return a sheet to draw on, and a pen: title and headings, `height` free pixels, the legend.
+
+    The free part begins `2 * LINE` pixels from the top; its three columns are `column` pixels wide.
+    """
+    picture = Image.new("RGB", (3 * column, 2 * LINE + height + below.height), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.text((GAP, 0), title, "black", font)
+    for number, heading in enumerate(_HEADINGS):
+        pen.text((number * column + GAP, LINE), heading, "black", font)
+    picture.paste(below, (0, 2 * LINE + height))
+    return picture, pen
+
+
+def drawer(
+    shown: Arrays, table: ClassTable, kept: Path, folder: Path, draws_sheet: Sheet = sheet
+) -> Preview:
     """Return a function that draws the predictions for some samples as `epoch-NNN.png`.
 
     Args:
@@ -64,7 +76,7 @@ def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sh
         table: names and colours of the classes.
         kept: a folder that survives a kill; its pictures of earlier epochs are copied to `folder`.
         folder: the results' folder.
-        drawn: draws a picture; by default a row for each sample.
+        draws_sheet: draws a picture; by default a row for each sample.
     """
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copytree(kept, folder, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
@@ -73,7 +85,7 @@ def drawer(shown: Arrays, table: ClassTable, kept: Path, folder: Path, drawn: Sh
         path = kept / f"epoch-{epoch:03d}.png"
         title = f"after epoch {epoch}" if epoch else "before training"
         with replaces(path) as partial:
-            drawn(shown, predictions, table, title).save(partial, "PNG")
+            draws_sheet(shown, predictions, table, title).save(partial, "PNG")
         shutil.copy2(path, folder)
 
     return draw
@@ -84,15 +96,15 @@ def legend(table: ClassTable, masks: Sequence[np.ndarray], width: int, font: Fon
     labels, x, y = class_labels(table.names, font), GAP, 0
     present = {*np.unique(masks).tolist()}
     places = []
-    for one in (c for index, c in enumerate(table.classes) if index in present):
-        length = int(font.getlength(labels[one.name])) + 2 * LINE
+    for row in (row for index, row in enumerate(table.classes) if index in present):
+        length = int(font.getlength(labels[row.name])) + 2 * LINE
         if x + length > width and x > GAP:
             x, y = GAP, y + LINE
-        places.append((one, x, y))
+        places.append((row, x, y))
         x += length
-    made = Image.new("RGB", (width, y + LINE), "white")
-    pen = ImageDraw.Draw(made)
-    for one, x, y in places:
-        pen.rectangle((x, y + 3, x + 11, y + 14), one.rgb, "#888888")
-        pen.text((x + 16, y), labels[one.name], "black", font)
-    return made
+    picture = Image.new("RGB", (width, y + LINE), "white")
+    pen = ImageDraw.Draw(picture)
+    for row, x, y in places:
+        pen.rectangle((x, y + 3, x + 11, y + 14), row.rgb, "#888888")
+        pen.text((x + 16, y), labels[row.name], "black", font)
+    return picture

@@ -12,7 +12,7 @@ from segpipe.common.profile import KEPT, Profile, Reference, limit, reference
 from segpipe.common.records import Manifest
 from segpipe.common.traits import read_traits
 from segpipe.common.words import percent
-from segpipe.model.observed import SHARE, Components, observed, said
+from segpipe.model.picture_traits import SHARE, Components, prediction_traits, with_features
 from segpipe.train.samples import Samples
 from segpipe.train.saving import in_float32
 
@@ -25,34 +25,38 @@ Traits = Sequence[Mapping[str, float]]  # of several pictures, all with the same
 def profile(
     network: keras.Model, manifest: Manifest, training: Samples, validation: Samples, batch_size: int
 ) -> Profile | None:
-    """Measure what pictures a trained network knows, print it, and return it.
+    """Measure the pictures that a trained network knows, print the profile, and return it.
 
-    What a picture shows of the camera is told by pictures of training. What the network says of it is
-    told by those of validation, since a network is surer of what it learned. Validation sets the limit.
-    A network that learned tiles never sees a picture as a whole, so that its own traits are left out.
-    Returns None where the records hold no traits.
+    Traits of the camera come from training pictures. Traits of the predictions come from validation
+    pictures, since a network is surer of what it learned. Validation pictures set the limit. A network
+    that learned tiles never sees a whole picture, so the traits of its predictions are left out. Returns
+    None where the records hold no traits.
     """
     if not manifest.traits:
         print("no profile of the pictures: the records hold none of their traits")
         return None
-    measured = {one.name: one.traits for one in read_traits(manifest.folder, manifest.traits)}
+    measured = {
+        picture.name: picture.traits for picture in read_traits(manifest.folder, manifest.traits)
+    }
     known, judged = (_kept(samples.names, manifest) for samples in (training, validation))
-    told: Traits = []
+    network_traits: Traits = []
     features: dict[str, Any] | None = None
     if not manifest.tiles:
         names = manifest.classes.names
-        components, told = _observed(network, names, (training, known), (validation, judged), batch_size)
+        components, network_traits = _observed(
+            network, names, (training, known), (validation, judged), batch_size
+        )
         features = components.to_json()
     references = _references([measured[name] for name in known])
-    distances = _distances(references, [measured[name] for name in judged], told)
+    distances = _distances(references, [measured[name] for name in judged], network_traits)
     most, beyond = limit(distances)
-    every = {**references, **_references(told)}
-    found = Profile(every, most, len(judged), beyond, features)
+    every = {**references, **_references(network_traits)}
+    learned = Profile(every, most, len(judged), beyond, features)
     print(
-        f"profile: {len(found.references)} traits of {len(known)} training and {len(judged)} validation "
-        f"pictures; of pictures like these {percent(found.rate)} will be called foreign"
+        f"profile: {len(learned.references)} traits of {len(known)} training and {len(judged)} "
+        f"validation pictures; {percent(learned.rate)} of pictures like these will be called foreign"
     )
-    return found
+    return learned
 
 
 def _kept(names: Sequence[str], manifest: Manifest) -> list[str]:
@@ -63,9 +67,8 @@ def _kept(names: Sequence[str], manifest: Manifest) -> list[str]:
 
 def _references(traits: Traits) -> dict[str, Reference]:
     """Return the values that pictures have, by trait."""
-    return {
-        name: reference(name, [one[name] for one in traits]) for name in (traits[0] if traits else ())
-    }
+    names = traits[0] if traits else ()
+    return {name: reference(name, [picture[name] for picture in traits]) for name in names}
 
 
 def _observed(
@@ -75,26 +78,27 @@ def _observed(
     validation: tuple[Samples, list[str]],
     batch_size: int,
 ) -> tuple[Components, Traits]:
-    """Return the components of training pictures, and what the network says of validation pictures."""
-    observer = observed(in_float32(network))
+    """Return the components of training pictures, and the network's traits of validation pictures."""
+    observer = with_features(in_float32(network))
     components = Components.of(
         np.concatenate([features for _, features in _passes(observer, *training, batch_size)])
     )
-    told = [
+    traits = [
         {**of_logits, **of_features}
         for logits, features in _passes(observer, *validation, batch_size)
         for of_logits, of_features in zip(
-            said(logits, classes), components.traits(features), strict=True
+            prediction_traits(logits, classes), components.traits(features), strict=True
         )
     ]
-    rare = _rare(told, classes)
-    return components, [{name: v for name, v in one.items() if name not in rare} for one in told]
+    rare = _rare(traits, classes)
+    kept = [{name: v for name, v in picture.items() if name not in rare} for picture in traits]
+    return components, kept
 
 
-def _rare(told: Traits, classes: Sequence[str]) -> set[str]:
+def _rare(traits: Traits, classes: Sequence[str]) -> set[str]:
     """Return the traits of the classes that are not among the commonest."""
-    shares = sorted((SHARE + name for name in classes), key=lambda name: -sum(one[name] for one in told))
-    return {*shares[CLASSES:]}
+    totals = {SHARE + name: sum(picture[SHARE + name] for picture in traits) for name in classes}
+    return {*sorted(totals, key=lambda name: -totals[name])[CLASSES:]}
 
 
 def _passes(
@@ -109,12 +113,14 @@ def _passes(
         yield tuple(output[: len(within)] for output in observer.predict_on_batch(images))
 
 
-def _distances(references: Mapping[str, Reference], measured: Traits, told: Traits) -> list[float]:
+def _distances(
+    references: Mapping[str, Reference], camera_traits: Traits, network_traits: Traits
+) -> list[float]:
     """Return how far each validation picture lies from the known ones, itself not among them."""
-    own, found = _references(told), []
-    for number, of_camera in enumerate(measured):
-        places = [references[name].distance(value) for name, value in of_camera.items()]
-        for name, value in told[number].items() if told else ():
-            places.append(own[name].without(value).distance(value))
-        found.append(max(places))
-    return found
+    own, distances = _references(network_traits), []
+    for number, of_camera in enumerate(camera_traits):
+        by_trait = [references[name].distance(value) for name, value in of_camera.items()]
+        for name, value in network_traits[number].items() if network_traits else ():
+            by_trait.append(own[name].without(value).distance(value))
+        distances.append(max(by_trait))
+    return distances

@@ -2,7 +2,6 @@
 
 import datetime
 import platform
-import subprocess
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,16 +10,16 @@ from typing import Any
 import keras
 import yaml
 
-from segpipe.common import __version__
+from segpipe.common import __version__, git
 from segpipe.common.files import sha256
 from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.common.profile import KEY, Profile
 from segpipe.common.records import MANIFEST, Manifest
-from segpipe.model import warm_start
 from segpipe.model.encoders import taps
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import is_trainable
+from segpipe.model.warm_start import WarmStart
 from segpipe.train.params import TrainParams
 from segpipe.train.resume import fingerprint
 
@@ -78,23 +77,27 @@ def resolved(seed: int, model: ModelParams, train: TrainParams, backbone: Backbo
 
 
 def card(
-    of: dict[str, Any],
+    identity: dict[str, Any],
     manifest: Manifest,
-    training: dict[str, Any],
+    summary: dict[str, Any],
     temperature: float,
-    taken: warm_start.Taken | None = None,
-    known: Profile | None = None,
+    start: WarmStart | None = None,
+    profile: Profile | None = None,
 ) -> dict[str, Any]:
     """Return what the saved model says about itself; equal for equal runs.
 
-    `of` is the run's identity, `manifest` its records, `training` the content of `summary.json`,
-    `temperature` what the logits are divided by already, `taken` what the network took of the model
-    that it started from, and `known` what pictures it knows.
+    Args:
+        identity: what decided the run's result.
+        manifest: the records.
+        summary: the content of `summary.json`.
+        temperature: what the logits are divided by already.
+        start: what the network took of the model that it started from.
+        profile: the pictures that it knows.
     """
     return {
         "format": CARD_FORMAT,
         "segpipe": __version__,
-        "fingerprint": fingerprint(of),
+        "fingerprint": fingerprint(identity),
         "image_size": list(manifest.size),
         "resize": manifest.resize,
         **({"tiles": {"scale": manifest.tiles.scale}} if manifest.tiles else {}),
@@ -103,19 +106,19 @@ def card(
         "depths": list(manifest.depths),
         **manifest.classes.to_json(),
         "temperature": temperature,
-        "training": training,
-        "params": of["params"],
+        "training": summary,
+        "params": identity["params"],
         "records": {
             "source": manifest.source,
             "train": manifest.count("train"),
             "val": manifest.count("val"),
-            "manifest_sha256": of["records"],
+            "manifest_sha256": identity["records"],
         },
-        "encoder_sha256": of["encoder"],
-        **({"init": taken.card} if taken else {}),
-        "libraries": of["libraries"],
-        "backend": of["backend"],
-        **({KEY: known.to_json()} if known else {}),
+        "encoder_sha256": identity["encoder"],
+        **({"init": start.card} if start else {}),
+        "libraries": identity["libraries"],
+        "backend": identity["backend"],
+        **({KEY: profile.to_json()} if profile else {}),
     }
 
 
@@ -127,17 +130,10 @@ def circumstances() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "git": {
-            "revision": _git("rev-parse", "HEAD"),
+            "revision": git.output("rev-parse", "HEAD"),
             # Other files change while the pipeline runs, such as dvc.lock and the metrics.
-            "dirty": bool(_git("status", "--porcelain", "src", "stages", "params.yaml", "dvc.yaml")),
+            "dirty": bool(
+                git.output("status", "--porcelain", "src", "stages", "params.yaml", "dvc.yaml")
+            ),
         },
     }
-
-
-def _git(*arguments: str) -> str | None:
-    """Return Git's output; None where there is no Git, no repository or no commit."""
-    try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()

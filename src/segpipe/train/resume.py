@@ -68,8 +68,8 @@ class Run:
     @property
     def names(self) -> list[str]:
         """The checkpoints and the previews, relative to the folder."""
-        found = [*self.checkpoints, *self.previews.glob("epoch-*.png")]
-        return [path.relative_to(self.folder).as_posix() for path in found]
+        paths = [*self.checkpoints, *self.previews.glob("epoch-*.png")]
+        return [path.relative_to(self.folder).as_posix() for path in paths]
 
     @property
     def epoch(self) -> int:
@@ -114,14 +114,14 @@ class Run:
 
     def content(self, known: Collection[str]) -> dict[str, bytes]:
         """Return the checkpoints and previews that are not known, by name."""
-        found = {}
+        content = {}
         for name in {*self.names} - {*known}:
             with contextlib.suppress(FileNotFoundError):  # a newer checkpoint has replaced it
-                found[name] = (self.folder / name).read_bytes()
-        return found
+                content[name] = (self.folder / name).read_bytes()
+        return content
 
     def take(self, content: Mapping[str, bytes]) -> None:
-        """Keep the checkpoints and previews of a process elsewhere that trains the run."""
+        """Keep the checkpoints and previews of a process elsewhere, which trains the run."""
         for name, data in content.items():
             with replaces(self.folder / name) as partial:
                 partial.write_bytes(data)
@@ -141,7 +141,7 @@ class Run:
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
-    """Return 16 hexadecimal digits that stand for all that decides a run's result."""
+    """Return a hash of everything that decides a run's result: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -156,8 +156,8 @@ def root(repository: Path | None = None) -> Path:
 
 def unfinished_runs(repository: Path | None = None) -> list[Run]:
     """Return all unfinished runs, the latest first."""
-    found = [p for p in root(repository).glob("*") if p.is_dir() and p.suffix != _GONE]
-    return sorted(map(Run, found), key=lambda run: run.age)
+    folders = [p for p in root(repository).glob("*") if p.is_dir() and p.suffix != _GONE]
+    return sorted(map(Run, folders), key=lambda run: run.age)
 
 
 @contextlib.contextmanager
@@ -289,17 +289,21 @@ def save(run: Run, progress: Progress, network: "keras.Model") -> None:
 def restore(run: Run, network: "keras.Model", compile_for: Callable[[int], None]) -> Progress:
     """Load the newest readable checkpoint into the network; without one, return a fresh start.
 
-    An unreadable one is set aside with a warning. A checkpoint holds the optimizer's variables too, so
-    `compile_for` must give the network the optimizer of an epoch, counted from 0.
+    One that is unreadable or does not fit is set aside with a warning. A checkpoint holds the
+    optimizer's variables too, so `compile_for` must give the network the optimizer of an epoch, counted
+    from 0.
     """
     for path in run.checkpoints:
         try:
             progress, values = _read(path)
-            compile_for(progress.epoch - 1)
-            _assign(network, values)
         except Exception as error:  # a flipped bit in an archive can raise nearly anything
-            path.replace(path.with_suffix(".unreadable"))
-            print(f"warning: {path} cannot be read ({brief(error)}): set aside")
+            _set_aside(path, error)
+            continue
+        compile_for(progress.epoch - 1)  # not guarded: a full GPU says nothing about the checkpoint
+        try:
+            _assign(network, values)
+        except ValueError as error:
+            _set_aside(path, error)
             continue
         return progress
     return Progress()
@@ -318,6 +322,11 @@ def describe_start(run: Run, progress: Progress, params: TrainParams) -> str:
 def _variables(network: "keras.Model") -> "list[keras.Variable]":
     """Return all that training changes: weights, statistics, random states, the optimizer's slots."""
     return [*network.variables, *network.optimizer.variables]
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    path.replace(path.with_suffix(".unreadable"))
+    print(f"warning: {path} cannot be read ({brief(error)}): set aside")
 
 
 def _assign(network: "keras.Model", values: list[np.ndarray]) -> None:

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-import psutil
 from rich.progress import track
 
 from segpipe.common import records
@@ -14,6 +12,7 @@ from segpipe.common.bands import Bands, numbers
 from segpipe.common.classes import IGNORE
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash
+from segpipe.common.memory import available_memory
 from segpipe.common.splits import Split
 from segpipe.train.params import TrainParams
 
@@ -48,7 +47,7 @@ class Arrays:
 
     def only(self, chosen: Sequence[int]) -> "Arrays":
         """Return some samples, by number, and no others."""
-        return Arrays(*self.take(chosen), [self.names[i] for i in chosen], self.bands)
+        return in_memory(self, chosen)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Shards:
     places: list[records.Place]
     size: tuple[int, int]
     names: list[str]
-    held: np.ndarray  # as of `Arrays`
+    held: np.ndarray  # as in `Arrays`
     bands: Bands = "rgb"
 
     @property
@@ -98,11 +97,17 @@ def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Sampl
         UserError: there are fewer training samples than `train.samples` asks for, or no pixel of these
             counts.
     """
-    in_memory = keeps_in_memory(params.in_memory, manifest, available_memory())
-    where = "in memory" if in_memory else "read from the shards when a step needs them"
-    print(f"{bytes_needed(manifest) / 1e6:,.0f} MB of samples, {where}")
-    read = load if in_memory else locate
+    needed = bytes_needed(manifest)
+    keeps = keeps_in_memory(params.in_memory, needed, available_memory())
+    where = "in memory" if keeps else "read from the shards when a step needs them"
+    print(f"{needed / 1e6:,.0f} MB of samples, {where}")
+    read = load if keeps else locate
     return subset(read(manifest, "train"), params.samples), read(manifest, "val")
+
+
+def in_memory(samples: Samples, chosen: Sequence[int]) -> Arrays:
+    """Read some samples, by number, into memory."""
+    return Arrays(*samples.take(chosen), [samples.names[i] for i in chosen], samples.bands)
 
 
 def load(manifest: records.Manifest, split: Split) -> Arrays:
@@ -144,7 +149,7 @@ def _stacked(held: list[np.ndarray]) -> np.ndarray:
 
 
 def subset(samples: Samples, count: int) -> Samples:
-    """Return `count` samples of a split (0: all) in its order, such that a higher count only adds some.
+    """Return `count` samples of a split (0: all) in its order; a higher count only adds samples.
 
     Raises:
         UserError: there are fewer, or no pixel of them counts.
@@ -156,17 +161,16 @@ def subset(samples: Samples, count: int) -> Samples:
         raise UserError(
             f"train.samples = {count}, but the training split has {len(names)} samples; 0 takes all"
         )
-    found = samples.only(sorted(first_by_hash(range(len(names)), count, "subset", names.__getitem__)))
-    if not found.held.any():
+    chosen = samples.only(sorted(first_by_hash(range(len(names)), count, "subset", names.__getitem__)))
+    if not chosen.held.any():
         raise UserError(f"train.samples = {count}, but their masks hold ignored values alone; raise it")
-    return found
+    return chosen
 
 
 def preview_samples(validation: Samples, count: int) -> Arrays:
     """Return the samples that previews draw, the same few every time: the first by hash of the name."""
     names = validation.names
-    first = first_by_hash(range(len(names)), count, name=names.__getitem__)
-    return Arrays(*validation.take(first), [names[i] for i in first], validation.bands)
+    return in_memory(validation, first_by_hash(range(len(names)), count, name=names.__getitem__))
 
 
 def steps_per_pass(samples: Samples, batch_size: int) -> int:
@@ -194,26 +198,6 @@ def _bytes(shape: tuple[int, int, int]) -> int:
     return (channels + 1) * height * width
 
 
-def keeps_in_memory(wanted: bool | str, manifest: records.Manifest, available: int) -> bool:
-    """Resolve `train.in_memory`: `auto` is true where the samples take at most half of the memory."""
-    return 2 * bytes_needed(manifest) <= available if wanted == "auto" else bool(wanted)
-
-
-def available_memory() -> int:
-    """Return the free bytes of this machine, or a container's limit where that is lower."""
-    return min([psutil.virtual_memory().available, *memory_limits(_control_group())])
-
-
-def memory_limits(group: Path) -> list[int]:
-    """Return the limits, in bytes, of a control group (version 2) and of the groups around it."""
-    files = [folder / "memory.max" for folder in (group, *group.parents)]
-    texts = [file.read_text().strip() for file in files if file.is_file()]
-    return [int(text) for text in texts if text != "max"]
-
-
-def _control_group() -> Path:
-    """Return the folder of this process's control group, which may not exist; Linux alone has them."""
-    listed = Path("/proc/self/cgroup")
-    lines = listed.read_text().splitlines() if listed.is_file() else []
-    path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    return Path("/sys/fs/cgroup", path)
+def keeps_in_memory(wanted: bool | str, needed: int, available: float) -> bool:
+    """Resolve `train.in_memory`: `auto` is true where they need at most half of the memory."""
+    return 2 * needed <= available if wanted == "auto" else bool(wanted)

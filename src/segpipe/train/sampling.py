@@ -43,7 +43,7 @@ def probabilities(
 
 
 def cumulative(probabilities: np.ndarray) -> np.ndarray:
-    """Return the upper bounds of the samples' parts of 0..1, the last of which is 1.
+    """Return the upper bound of each sample's part of 0..1; the last one is 1.
 
     A value in [0, 1) draws the first sample whose bound is above it.
     """
@@ -57,6 +57,6 @@ def describe(probabilities: np.ndarray, held: np.ndarray, names: Sequence[str]) 
     draws, samples = 100 * (probabilities @ held), 100 * held.mean(0)
     shares = sorted(zip(samples, draws, names, strict=True))
     (rare, drawn, first), *others = [share for share in shares if share[0] > 0][:_MOST]
-    said = f"{first} is in {drawn:.3g} % of the draws, in {rare:.3g} % of the samples"
+    beginning = f"{first} is in {drawn:.3g} % of the draws, in {rare:.3g} % of the samples"
     more = [f"{name} in {drawn:.3g} %, in {rare:.3g} %" for rare, drawn, name in others]
-    return f"sampling: {'; '.join([said, *more])}"
+    return f"sampling: {'; '.join([beginning, *more])}"

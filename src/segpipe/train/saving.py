@@ -28,7 +28,7 @@ def save_model(model: keras.Model, path: Path, card: dict[str, Any]) -> None:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a model without optimizer whose layers compute in float32: the model's own if these do."""
+    """Return a model without optimizer whose layers compute in float32; the same layers if they do."""
     model = keras.Model(model.inputs, model.outputs, name=model.name)
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
@@ -44,11 +44,11 @@ def in_float32(model: keras.Model) -> keras.Model:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # for the models themselves, which have no config
     try:
-        same: keras.Model = plain(model)
+        converted: keras.Model = plain(model)
     finally:
         keras.config.set_dtype_policy(policy)
-    same.set_weights(model.get_weights())
-    return same
+    converted.set_weights(model.get_weights())
+    return converted
 
 
 def _rewrite(source: Path, target: Path, card: dict[str, Any]) -> None:

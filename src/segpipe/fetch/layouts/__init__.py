@@ -52,33 +52,33 @@ def samples(
 
 
 def read(layout: str, root: Path, table: ClassTable) -> list[Sample | Problem | Note]:
-    """Return what a layout finds in a folder, with the view that each mask was drawn on."""
+    """Return the samples, problems and notes of a folder, with the view that each mask was drawn on."""
     if fault := not_a_folder(root):
         raise UserError(f"data.folder.path: {fault}; set it to your data's folder")
-    from segpipe.fetch import views  # reads pictures, which those who only read params need not
+    from segpipe.fetch import views  # reads pictures, which callers that only read params do not need
 
     found = list(versions.grouped(open_layout(layout).samples(root, table)))
-    of_folder, notes = views.decided([one for one in found if isinstance(one, Sample)])
-    return [*(one for one in found if not isinstance(one, Sample)), *notes, *of_folder]
+    of_folder, notes = views.decided([item for item in found if isinstance(item, Sample)])
+    return [*(item for item in found if not isinstance(item, Sample)), *notes, *of_folder]
 
 
 def parted(
     found: Sequence[Sample | Problem | Note], root: Path, test_share: float, group: Any
 ) -> Samples:
-    """Yield what `read` found as `samples` does."""
+    """Yield the result of `read` as `samples` does."""
     from segpipe.fetch import groups
 
-    of_folder, notes = groups.assigned([one for one in found if isinstance(one, Sample)], group, root)
-    yield from (one for one in found if isinstance(one, Note))
+    of_folder, notes = groups.assigned([item for item in found if isinstance(item, Sample)], group, root)
+    yield from (item for item in found if isinstance(item, Note))
     yield from notes
-    yield from (one for one in found if isinstance(one, Problem))
+    yield from (item for item in found if isinstance(item, Problem))
     split = [dataclasses.replace(s, split=s.split or split_by_hash(s, test_share)) for s in of_folder]
     split.sort(key=lambda s: (SPLITS.index(s.split or "train"), s.name))
     yield from groups.unparted(split)
 
 
 def not_a_folder(root: Path) -> str | None:
-    """Return what is wrong with a path that should be a folder."""
+    """Return, in words, why a path is no folder; None where it is one."""
     if root.is_dir():
         return None
     if not root.exists():

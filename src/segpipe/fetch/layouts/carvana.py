@@ -19,8 +19,8 @@ _VIEW = re.compile(r"(?P<car>[0-9a-f]{12})_(0[1-9]|1[0-6])")
 
 def seen(root: Path) -> str | None:
     """Look for pairs of `NAME` and `NAME_mask`."""
-    word, found = _found(root)
-    masks, pairs_there = found[word].masks, found[word].names
+    word, parts = _found(root)
+    masks, pairs_there = parts[word].masks, parts[word].names
     names = [name for name in pairs_there if masks[name][0].stem.lower().endswith("_mask")]
     if not names:
         return None
@@ -28,7 +28,7 @@ def seen(root: Path) -> str | None:
         return None  # `pairs` reads these
     cars = {car for name in names if (car := _car(name))}
     views = f", views of {len(cars)} cars, each car in one split" if cars else ""
-    return f"{pairs.evidence(root, {word: found[word]})}{views}"
+    return f"{pairs.evidence(root, {word: parts[word]})}{views}"
 
 
 def samples(root: Path, table: ClassTable) -> Samples:

@@ -22,6 +22,7 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
+from segpipe.common.fields import first_error
 from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.layouts.coco_objects import Annotated, box_of, is_empty
 from segpipe.fetch.sample import Note, Problem, Samples, Split
@@ -74,8 +75,9 @@ def samples(root: Path, table: ClassTable) -> Samples:
     yield from notes
     named = Named(set)
     for file, (part, split) in splits.items():
-        items = ((split, f"{part}{stem}", one) for stem, one in _contents(root, file, table, named))
-        yield from polygons.drawn(root, items)
+        contents = _contents(root, file, table, named)
+        named_contents = ((split, f"{part}{stem}", content) for stem, content in contents)
+        yield from polygons.drawn(root, named_contents)
         yield from read_dataset(root, file).notes
     yield from _unnamed(root, named)
 
@@ -103,7 +105,7 @@ def read_dataset(root: Path, file: Path) -> Dataset:
 
 @functools.lru_cache(maxsize=8)
 def _read(root: Path, file: Path, size: int, modified: int) -> Dataset:
-    dataset, called = Dataset(), matching.relative(root, file)
+    dataset, name = Dataset(), matching.relative(root, file)
     counted = Counter[str]()
     try:
         for key, value, text in streams.elements(file, _KEYS):
@@ -112,16 +114,16 @@ def _read(root: Path, file: Path, size: int, modified: int) -> Dataset:
             elif key == "categories":
                 _take_category(dataset, value)
             else:
-                _take_picture(dataset, value, called)
+                _take_picture(dataset, value, name)
     except streams.MalformedError as error:
         raise UserError(f"{file}: not COCO's annotations ({error})") from None
     known = {str(picture.id) for picture in dataset.pictures}
-    orphans = sum(len(some) for image, some in dataset.annotations.items() if image not in known)
+    orphans = sum(len(shapes) for image, shapes in dataset.annotations.items() if image not in known)
     if orphans and orphans == sum(map(len, dataset.annotations.values())) and known:
         raise UserError(
             f"{file}: none of its {orphans} annotations is of one of its {len(known)} images"
         )
-    dataset.notes += [Note(f"{called}: {said}") for said in _remarks(dataset, orphans, counted)]
+    dataset.notes += [Note(f"{name}: {remark}") for remark in _remarks(dataset, orphans, counted)]
     return dataset
 
 
@@ -147,25 +149,25 @@ def _take_category(dataset: Dataset, value: Any) -> None:
     try:
         category = Category.model_validate(value)
     except pydantic.ValidationError as error:
-        raise streams.MalformedError(f"categories: {texts.first_error(error)}") from None
+        raise streams.MalformedError(f"categories: {first_error(error)}") from None
     if str(category.id) in dataset.categories:
         raise streams.MalformedError(f"two categories of id {category.id}")
     dataset.categories[str(category.id)] = category
 
 
-def _take_picture(dataset: Dataset, value: Any, called: str) -> None:
+def _take_picture(dataset: Dataset, value: Any, file: str) -> None:
     try:
         picture = Picture.model_validate(value)
     except pydantic.ValidationError as error:
         number = len(dataset.pictures) + len(dataset.problems) + 1
-        found = f"no image of COCO's ({texts.first_error(error)})"
-        dataset.problems.append(Problem(f"{called} (`images`, {number})", found, "id and file_name"))
+        found = f"no image of COCO's ({first_error(error)})"
+        dataset.problems.append(Problem(f"{file} (`images`, {number})", found, "id and file_name"))
     else:
         dataset.pictures.append(picture)
 
 
 def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[str]:
-    """Yield what is left out, guessed or merged."""
+    """Yield remarks on what is left out, guessed or merged."""
     if bare := sum(str(picture.id) not in dataset.annotations for picture in dataset.pictures):
         yield f"{bare} of {len(dataset.pictures)} images have no annotation: nothing is on them"
     if orphans:
@@ -179,8 +181,8 @@ def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[
         yield f"{count} annotations are of categories that `categories` lacks ({ids}); they are ignored"
     names = Counter(category.name for category in dataset.categories.values())
     for name in (name for name, count in names.items() if count > 1):
-        numbers = ", ".join(n for n, one in dataset.categories.items() if one.name == name)
-        yield f"the categories {numbers} are all called {name!r}: they are one class"
+        same = (n for n, category in dataset.categories.items() if category.name == name)
+        yield f"the categories {', '.join(same)} are all called {name!r}: they are one class"
 
 
 def _outside(dataset: Dataset, picture: Picture) -> int:
@@ -191,15 +193,15 @@ def _outside(dataset: Dataset, picture: Picture) -> int:
 
 def _files(root: Path) -> list[Path]:
     """Return the JSON files with objects; files beside `instances_*` are of the same images."""
-    found = [*filter(is_coco, _json_files(root))]
-    return [file for file in found if _of_instances(file)] or found
+    files = [*filter(is_coco, _json_files(root))]
+    return [file for file in files if _of_instances(file)] or files
 
 
 def _json_files(root: Path) -> list[Path]:
     known = ("annotations", *matching.SPLIT_WORDS)
     below = sorted(path for path in root.iterdir() if path.name.lower() in known and path.is_dir())
     listed = (file for folder in (root, *below) for file in sorted(folder.iterdir()))
-    return [one for one in listed if one.suffix.lower() == ".json" and not one.name.startswith(".")]
+    return [file for file in listed if file.suffix.lower() == ".json" and not file.name.startswith(".")]
 
 
 def _of_instances(file: Path) -> bool:
@@ -222,14 +224,14 @@ def is_coco(file: Path) -> bool:
 
 
 def _splits(root: Path) -> tuple[dict[Path, tuple[str, Split | None]], list[Note]]:
-    """Return the prefix of sample names and the split of each file, and what is left out."""
-    found = _files(root)
-    if not found:
+    """Return the prefix of sample names and the split of each file, and notes on files left out."""
+    candidates = _files(root)
+    if not candidates:
         places = "here, in annotations/ or in the folder of a split"
         raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
-    _refuse_lost(root, found)
-    files = _annotated(root, found)
-    unused = [matching.relative(root, file) for file in found if file not in files]
+    _refuse_lost(root, candidates)
+    files = _annotated(root, candidates)
+    unused = [matching.relative(root, file) for file in candidates if file not in files]
     notes = [Note(f"{file}: not used, as none of its images has an annotation") for file in unused]
     if len(files) == 1:
         return {files[0]: ("", None)}, notes
@@ -250,8 +252,8 @@ def _word(root: Path, file: Path) -> str:
 
 
 def _annotated(root: Path, files: list[Path]) -> list[Path]:
-    """Return the files without those of splits that have no annotation, and would be background."""
-    bare = [one for one in files if _word(root, one) and not read_dataset(root, one).annotations]
+    """Return the files without splits that have no annotation: their pictures would be background."""
+    bare = {file for file in files if _word(root, file) and not read_dataset(root, file).annotations}
     return [file for file in files if file not in bare] or files
 
 
@@ -259,14 +261,14 @@ def _refuse_lost(root: Path, files: list[Path]) -> None:
     """Raise UserError where the file of a split is damaged: its pictures would vanish with it."""
     for file in _json_files(root):
         beside = _of_instances(file) or not _of_instances(files[0])
-        if file not in files and beside and _word(root, file) and (found := streams.lost(file)):
-            raise UserError(f"{file}: {found}")
+        if file not in files and beside and _word(root, file) and (reason := streams.lost(file)):
+            raise UserError(f"{file}: {reason}")
 
 
 def _contents(
     root: Path, file: Path, table: ClassTable, named: Named
 ) -> Iterator[tuple[str, Annotated | Problem]]:
-    """Yield each image of a JSON file by its path without suffix; enter those that are there."""
+    """Yield each image of a JSON file by its path without suffix; add those that exist to `named`."""
     dataset, called = read_dataset(root, file), matching.relative(root, file)
     categories = {number: category.name for number, category in dataset.categories.items()}
     part = file.stem.removeprefix("instances").strip("_")  # such as train2017
@@ -277,29 +279,29 @@ def _contents(
     for picture in dataset.pictures:
         name = texts.local(picture.file_name).as_posix()
         stem, number = posixpath.splitext(name)[0], str(picture.id)
-        said = f"{called} (image {number})"
-        image = next((path for folder in folders if (path := _found(folder, name))), None)
+        where = f"{called} (image {number})"
+        image = next((path for folder in folders if (path := _existing(folder, name))), None)
         if image:
             named[image.parent].add(image.name)
         item: Annotated | Problem
         if number in ids:
-            item = Problem(f"{said}: {name}", "the id of another image too", "an id for each image")
+            item = Problem(f"{where}: {name}", "the id of another image too", "an id for each image")
         elif stem in stems:
-            item = Problem(f"{said}: {name}", f"a duplicate name, as {stems[stem]}", "every name once")
+            item = Problem(f"{where}: {name}", f"a duplicate name, as {stems[stem]}", "every name once")
         elif image:
             shapes = tuple(dataset.annotations.get(number, ()))
             item = Annotated(
-                image.resolve(), picture.height, picture.width, shapes, categories, table, said
+                image.resolve(), picture.height, picture.width, shapes, categories, table, where
             )
         else:
             expected = f"it beside the JSON file, in {root} or in its images/"
-            item = Problem(f"{said}: {picture.file_name}", "no such image", expected)
+            item = Problem(f"{where}: {picture.file_name}", "no such image", expected)
         ids.add(number)
         stems.setdefault(stem, name)
         yield stem, item
 
 
-def _found(folder: Path, name: str) -> Path | None:
+def _existing(folder: Path, name: str) -> Path | None:
     """Return a file whose name the disk may hold in another Unicode form, as macOS writes it."""
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
     return next((path for form in forms if os.path.isfile(path := folder / form)), None)  # noqa: PTH113

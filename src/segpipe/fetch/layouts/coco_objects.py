@@ -11,7 +11,9 @@ import pydantic
 from pycocotools import mask
 
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts import polygons, texts
+from segpipe.common.fields import first_error
+from segpipe.common.words import width_by_height
+from segpipe.fetch.layouts import polygons
 from segpipe.fetch.sample import BadSampleError, Mask
 
 _LEAST = 6  # numbers of a polygon: three points; fewer cover nothing
@@ -122,19 +124,19 @@ class Annotated:
         if size is None:
             return image, b""
         contents = [json.loads(text) for text in self.annotations]
-        found = [self._drawn(content, size) for content in contents]
-        shapes = [one.get("segmentation") for one in contents]
+        drawn = [self._drawn(content, size) for content in contents]
+        shapes = [content.get("segmentation") for content in contents]
         lists = [shape for shape in shapes if isinstance(shape, list)]
         parts = [part for shape in lists for part in shape if len(part) >= _LEAST]
         polygons.refuse_parts([*map(polygons.near, parts)], self.file)
-        labels = [label for label, _ in found]
+        labels = [label for label, _ in drawn]
 
         def over(n: int) -> tuple[bool, int]:
-            return labels[n] != polygons.IGNORE_LABEL, -int(found[n][1][1::2].sum())
+            return labels[n] != polygons.IGNORE_LABEL, -int(drawn[n][1][1::2].sum())
 
         columns = np.zeros(size[0] * size[1], np.int32)  # run lengths go down the columns
-        for n in sorted(range(len(found)), key=over):
-            ends = np.cumsum(found[n][1]).tolist()
+        for n in sorted(range(len(drawn)), key=over):
+            ends = np.cumsum(drawn[n][1]).tolist()
             for start, end in zip(ends[::2], ends[1::2], strict=False):
                 columns[start:end] = n + 1
         drawing = np.ascontiguousarray(columns.reshape(size[::-1]).T)
@@ -143,23 +145,25 @@ class Annotated:
     def _drawn(self, content: dict[str, Any], size: tuple[int, int]) -> tuple[str, np.ndarray]:
         """Return the label of an annotation, and its run lengths (see `Runs`)."""
         try:
-            one = Annotation.model_validate(content)
+            annotation = Annotation.model_validate(content)
         except pydantic.ValidationError as error:
             number = content.get("id", "?") if isinstance(content, dict) else "?"
-            found = f"annotation {number} is not COCO's ({texts.first_error(error)})"
+            found = f"annotation {number} is not COCO's ({first_error(error)})"
             expected = "category_id and segmentation"
             raise BadSampleError(self.file, found, expected) from None
         # Nobody knows the class of a category that `categories` lacks.
-        known = not one.iscrowd and str(one.category_id) in self.categories
-        label = self.categories[str(one.category_id)] if known else polygons.IGNORE_LABEL
+        known = not annotation.iscrowd and str(annotation.category_id) in self.categories
+        label = self.categories[str(annotation.category_id)] if known else polygons.IGNORE_LABEL
         if is_box(content):
             expected = "polygons or run lengths, not a box alone"
-            raise BadSampleError(self.file, f"annotation {one.id} has no segmentation", expected)
+            raise BadSampleError(self.file, f"annotation {annotation.id} has no segmentation", expected)
         try:
-            return label, self._lengths(one.segmentation or [], size)
+            return label, self._lengths(annotation.segmentation or [], size)
         except ValueError as error:
-            expected = f"pairs of numbers x and y, or run lengths, of a picture of {size[1]}x{size[0]}"
-            raise BadSampleError(self.file, f"annotation {one.id} has {error}", expected) from None
+            picture = f"a picture of {width_by_height(size)}"
+            expected = f"pairs of numbers x and y, or run lengths, of {picture}"
+            found = f"annotation {annotation.id} has {error}"
+            raise BadSampleError(self.file, found, expected) from None
 
     def _lengths(self, shape: list[list[float]] | Runs, size: tuple[int, int]) -> np.ndarray:
         if isinstance(shape, Runs):

@@ -27,19 +27,19 @@ class Shape:
     """One shape, with the attributes that the file gives it."""
 
     kind: str
-    has: dict[str, str]
+    attributes: dict[str, str]
 
     @property
     def label(self) -> str:
         """The name of its label."""
-        return self.has.get("label", "")
+        return self.attributes.get("label", "")
 
     def draw(self, drawing: np.ndarray, number: int) -> None:
         """Set its pixels to `number` (see `regions.Region`)."""
         if self.kind == "mask":
             self._stamp(drawing, number)
         elif self.kind == "polygon":
-            pairs = (pair.split(",") for pair in self.has["points"].split(";"))
+            pairs = (pair.split(",") for pair in self.attributes["points"].split(";"))
             regions.fill(drawing, [(float(x), float(y)) for x, y in pairs], number)
         else:
             regions.fill(drawing, self._turned(), number)
@@ -53,19 +53,21 @@ class Shape:
         else:
             x, y, across, down = self._numbers("cx", "cy", "rx", "ry")
             points = regions.ellipse(x, y, across, down)
-        return regions.turned(points, float(self.has.get("rotation", 0)), x, y)
+        return regions.turned(points, float(self.attributes.get("rotation", 0)), x, y)
 
     def _numbers(self, *keys: str) -> list[float]:
-        return [float(self.has[key]) for key in keys]
+        return [float(self.attributes[key]) for key in keys]
 
     def _stamp(self, drawing: np.ndarray, number: int) -> None:
         """Set the pixels of a mask: runs of 0 and of 1 in turn along the rows of its box."""
-        left, top, width, height = (int(self.has[key]) for key in ("left", "top", "width", "height"))
+        left, top, width, height = (
+            int(self.attributes[key]) for key in ("left", "top", "width", "height")
+        )
         box = f"{width}x{height} pixels at {left}, {top}"
         fits = left + width <= drawing.shape[1] and top + height <= drawing.shape[0]
         if not fits or min(left, top) < 0 or min(width, height) < 1:
             raise ValueError(f"a mask of {box}, beyond the picture")
-        text = self.has["rle"]
+        text = self.attributes["rle"]
         if not text.strip() or text.count(",") > width * height:  # a run has a pixel; the first may not
             raise ValueError(f"{text.count(',')} runs in {box}")
         runs = np.loadtxt([text], np.int64, delimiter=",", ndmin=1, comments=None)
@@ -77,7 +79,7 @@ class Shape:
 
 @dataclass
 class _Export:
-    """What a file holds: labels in their order, and pictures, each with its attributes and shapes."""
+    """The content of a file: labels in their order, and pictures with their attributes and shapes."""
 
     labels: list[str] = field(default_factory=list)
     pictures: list[tuple[dict[str, str], list[Shape]]] = field(default_factory=list)
@@ -122,19 +124,20 @@ def samples(root: Path, table: ClassTable) -> Samples:
     Raises UserError where no XML file is CVAT's, or one is damaged or of a video.
     """
     pictures, not_drawn, empty = regions.Pictures(root), Counter[str](), 0
-    found: list[regions.Found] = []
+    contents: list[regions.Content] = []
     for file in _checked(root):
         export = _read(file)
         not_drawn += export.not_drawn
         empty += sum(not shapes for _, shapes in export.pictures)
-        found += [_content(file, one, shapes, pictures, table) for one, shapes in export.pictures]
+        contents += [_content(file, *picture, pictures, table) for picture in export.pictures]
     if not_drawn:
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(not_drawn.items()))
         yield Note(f"not drawn: {counted}; only {', '.join(_DRAWN)} cover pixels")
     if empty:
-        yield Note(f"{empty} of {len(found)} pictures have no shape that is drawn: nothing is on them")
+        share = f"{empty} of {len(contents)} pictures"
+        yield Note(f"{share} have no shape that is drawn: nothing is on them")
     yield from pictures.unused("XML file of CVAT's")
-    yield from regions.samples(root, found)
+    yield from regions.samples(root, contents)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -164,8 +167,8 @@ def _checked(root: Path) -> list[Path]:
             f"{root}: no XML file of CVAT's; export as `CVAT for images 1.1` and unpack it here"
         )
     for file in filter(_is_annotations, texts.visible(root, "*.xml")):
-        if found := texts.lost(file):
-            raise UserError(f"{file}: {found}")
+        if reason := texts.lost(file):
+            raise UserError(f"{file}: {reason}")
     return files
 
 
@@ -191,9 +194,10 @@ def _read(file: Path) -> _Export:
 
 
 def _content(
-    file: Path, has: dict[str, str], shapes: list[Shape], pictures: regions.Pictures, table: ClassTable
-) -> regions.Found:
-    name, subset = texts.local(has.get("name", "")), has.get("subset", "")
+    file: Path, attributes: dict[str, str], shapes: list[Shape], pictures: regions.Pictures,
+    table: ClassTable,
+) -> regions.Content:  # fmt: skip
+    name, subset = texts.local(attributes.get("name", "")), attributes.get("subset", "")
     place = matching.relative(pictures.root, file)
     called = f"{place} (image {name})"
     word = matching.split_word(subset) or matching.split_word(place, *name.parent.parts)
@@ -202,8 +206,10 @@ def _content(
         return word, called, image
     stem = matching.without_suffix(pictures.root, image)
     try:
-        height, width = (int(has[key]) if key in has else None for key in ("height", "width"))
-        shapes.sort(key=lambda shape: int(shape.has.get("z_order", 0)))
+        height, width = (
+            int(attributes[key]) if key in attributes else None for key in ("height", "width")
+        )
+        shapes.sort(key=lambda shape: int(shape.attributes.get("z_order", 0)))
     except ValueError as error:
         expected = "whole numbers for height, width and z_order"
         return word, stem, Problem(called, str(error), expected)

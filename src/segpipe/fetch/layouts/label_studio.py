@@ -1,8 +1,8 @@
 """Label Studio's export as JSON or JSON_MIN, with the pictures in the folder (https://labelstud.io).
 
-Regions are drawn in the order of the results, later over earlier, as Label Studio lists them. Of several
-annotations of a task the ground truth counts, else the latest; cancelled ones, drafts and predictions do
-not. An annotation without regions says that nothing is there; a task without annotation is left out.
+Regions are drawn in the order of the results, later over earlier, as Label Studio lists them. If a task
+has several annotations, the ground truth counts, else the latest; cancelled ones, drafts and predictions
+do not. An annotation without regions says that nothing is there; a task without annotation is left out.
 Pictures are found by their names, with or without the prefix of an upload. The split is the word
 `train`, `val` or `test` in the name of the JSON file or of the picture's folder.
 """
@@ -19,6 +19,7 @@ import pydantic
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
+from segpipe.common.fields import first_error
 from segpipe.fetch.layouts import matching, regions, streams, texts
 from segpipe.fetch.layouts.brush import Region
 from segpipe.fetch.sample import Note, Problem, Samples
@@ -28,7 +29,7 @@ _KEYS = ('"completed_by"', '"was_cancelled"', '"annotator"', '"annotation_id"', 
 _USUAL = "image"  # the key of a picture, where nothing else tells it
 _BETWEEN = re.compile(r"[\s,]*")
 
-_SAID = {
+_NOTES = {
     "unlabelled": "tasks without an annotation, left out (predictions and drafts are none): {}",
     "several": "tasks with several annotations, of which the ground truth or the latest counts: {}",
     "empty": "annotations without a region, so nothing is on their pictures: {}",
@@ -50,7 +51,7 @@ class Result(pydantic.BaseModel):
 
 
 class Annotation(pydantic.BaseModel):
-    """What one person drew."""
+    """The regions that one person drew."""
 
     result: list[Result] | None = None
     was_cancelled: bool | None = False
@@ -62,8 +63,8 @@ class Annotation(pydantic.BaseModel):
     @property
     def size(self) -> tuple[int | None, int | None]:
         """The height and width of the picture that was drawn on."""
-        sized = [one for result in self.result or () for one in (result, result.value)]
-        sizes = [(one.original_height, one.original_width) for one in sized if one.original_width]
+        sized = [part for result in self.result or () for part in (result, result.value)]
+        sizes = [(part.original_height, part.original_width) for part in sized if part.original_width]
         return sizes[0] if sizes else (None, None)
 
 
@@ -76,7 +77,7 @@ class Task(pydantic.BaseModel):
 
     def chosen(self) -> Annotation | None:
         """Return the annotation that counts."""
-        kept = [one for one in self.annotations if not (one.was_cancelled or one.skipped)]
+        kept = [drawn for drawn in self.annotations if not (drawn.was_cancelled or drawn.skipped)]
 
         def order(n: int) -> tuple[bool, str, int]:
             return bool(kept[n].ground_truth), str(kept[n].updated_at or kept[n].created_at), n
@@ -92,19 +93,19 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no JSON file is Label Studio's, or one is damaged."""
-    pictures, said = regions.Pictures(root), Counter[str]()
-    found: list[regions.Found] = []
+    pictures, counts = regions.Pictures(root), Counter[str]()
+    contents: list[regions.Content] = []
     for file, task in _tasks(root):
         if isinstance(task, Problem):
-            found.append(("", task.file, task))
+            contents.append(("", task.file, task))
         elif annotation := task.chosen():
-            said["several"] += len(task.annotations) > 1
-            found.append(_content(file, task, annotation, said, pictures, table))
+            counts["several"] += len(task.annotations) > 1
+            contents.append(_content(file, task, annotation, counts, pictures, table))
         else:
-            said["unlabelled"] += 1
-    yield from (Note(text.format(said[what])) for what, text in _SAID.items() if said[what])
+            counts["unlabelled"] += 1
+    yield from (Note(text.format(counts[kind])) for kind, text in _NOTES.items() if counts[kind])
     yield from pictures.unused("task of Label Studio's")
-    yield from regions.samples(root, found)
+    yield from regions.samples(root, contents)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -130,22 +131,20 @@ def _tasks(root: Path) -> Iterator[tuple[Path, Task | Problem]]:
         raise UserError(f"{root}: no JSON of Label Studio's; export the project as JSON to this folder")
     folders = {file.parent for file in files}
     for file in texts.visible(root, "*.json"):
-        if file.parent in folders and file not in files and (lost := streams.lost(file)):
-            raise UserError(f"{file}: {lost}")
+        if file.parent in folders and file not in files and (reason := streams.lost(file)):
+            raise UserError(f"{file}: {reason}")
     for file in files:
         rows: dict[str, Task] = {}  # of JSON_MIN, which has one for each annotation of a task
         for number, entry in enumerate(_entries(file)):
-            whole = isinstance(entry.get("data"), dict)
+            is_task = isinstance(entry.get("data"), dict)
             try:
-                task = Task.model_validate(_whole(entry) if whole else _of_row(entry))
+                task = Task.model_validate(_of_json(entry) if is_task else _of_row(entry))
             except pydantic.ValidationError as error:
                 called = f"{matching.relative(root, file)} (task {entry.get('id')})"
-                yield (
-                    file,
-                    Problem(called, texts.first_error(error), "a task as Label Studio exports it"),
-                )
+                expected = "a task as Label Studio exports it"
+                yield file, Problem(called, first_error(error), expected)
                 continue
-            if whole:
+            if is_task:
                 yield file, task
             else:
                 key = f"row {number}" if task.id is None else str(task.id)
@@ -173,11 +172,11 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
 
 def _next(text: str, position: int) -> int:
     """Return the position of the next entry, behind spaces and commas."""
-    found = _BETWEEN.match(text, position)
-    return found.end() if found else position
+    match = _BETWEEN.match(text, position)
+    return match.end() if match else position
 
 
-def _whole(entry: dict[str, Any]) -> dict[str, Any]:
+def _of_json(entry: dict[str, Any]) -> dict[str, Any]:
     """Return a task of the JSON export in the form of `Task`; old versions say `completions`."""
     annotations = entry.get("annotations", entry.get("completions")) or []
     return {"id": entry.get("id"), "data": _texts(entry["data"]), "annotations": annotations}
@@ -185,11 +184,12 @@ def _whole(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _of_row(entry: dict[str, Any]) -> dict[str, Any]:
     """Return a row of JSON_MIN, which has regions in lists beside the task's data, likewise."""
-    values = [one for many in entry.values() if isinstance(many, list) for one in many]
+    lists = [value for value in entry.values() if isinstance(value, list)]
+    values = [element for elements in lists for element in elements]
     result = [{"value": value} for value in values if isinstance(value, dict)]
     times = {key: entry.get(key) for key in ("created_at", "updated_at")}
-    made = entry.get("annotation_id", "") is not None
-    annotations = [{"result": result, **times}] if made else []
+    is_annotated = entry.get("annotation_id", "") is not None
+    annotations = [{"result": result, **times}] if is_annotated else []
     return {"id": entry.get("id"), "data": _texts(entry), "annotations": annotations}
 
 
@@ -197,22 +197,22 @@ def _texts(data: dict[str, Any]) -> dict[str, str]:
     return {key: value for key, value in data.items() if isinstance(value, str)}
 
 
-def _areas(annotation: Annotation, said: Counter[str]) -> list[Region]:
-    """Return the regions that are drawn, in their order, and count what is worth a note."""
+def _areas(annotation: Annotation, counts: Counter[str]) -> list[Region]:
+    """Return the regions that are drawn, in their order, and count what the notes tell."""
     results = annotation.result or []
     labelled = {result.id for result in results if result.value.labels} - {None}
     areas = []
     for result in results:
         region = result.value
         if not region.labels:  # `Labels` beside `Brush` repeat a region, with its id and the label
-            said["nameless"] += region.is_area and result.id not in labelled
+            counts["nameless"] += region.is_area and result.id not in labelled
         elif not region.is_area:
-            said["points"] += 1
+            counts["points"] += 1
         else:
-            said["labels"] += len(region.labels) > 1
-            said["open"] += region.points is not None and region.closed is False
+            counts["labels"] += len(region.labels) > 1
+            counts["open"] += region.points is not None and region.closed is False
             areas.append(region)
-    said["empty"] += not areas
+    counts["empty"] += not areas
     return areas
 
 
@@ -220,12 +220,12 @@ def _content(
     file: Path,
     task: Task,
     annotation: Annotation,
-    said: Counter[str],
+    counts: Counter[str],
     pictures: regions.Pictures,
     table: ClassTable,
-) -> regions.Found:
+) -> regions.Content:
     called = f"{matching.relative(pictures.root, file)} (task {task.id})"
-    areas, (height, width) = _areas(annotation, said), annotation.size
+    areas, (height, width) = _areas(annotation, counts), annotation.size
     named = {key: _path(text) for key, text in task.data.items()}
     paths = {key: path for key, path in named.items() if matching.is_image(Path(path.name))}
     places = {key: pictures.one(path, file.parent, called) for key, path in paths.items()}
@@ -265,7 +265,7 @@ def _path(text: str) -> PurePosixPath:
     """Return the path in an address: `/data/upload/1/...`, `/data/local-files/?d=...`, `s3://...`."""
     try:
         address = urllib.parse.urlsplit(text)
-        given = urllib.parse.parse_qs(address.query).get("d", [])
+        paths = urllib.parse.parse_qs(address.query).get("d", [])
     except ValueError:  # no address after all
         return texts.local(text)
-    return texts.local(given[0] if given else urllib.parse.unquote(address.path))
+    return texts.local(paths[0] if paths else urllib.parse.unquote(address.path))

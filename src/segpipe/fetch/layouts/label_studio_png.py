@@ -30,7 +30,7 @@ class Stencil:
 
     path: Path
     label: str
-    number: int  # among those of its label
+    number: int  # among the regions of its label
 
     def draw(self, drawing: np.ndarray, number: int) -> None:
         """Set its pixels to `number` (see `regions.Region`)."""
@@ -59,24 +59,26 @@ def samples(root: Path, table: ClassTable) -> Samples:
         yield Note(f"tasks with several annotations, of which the latest counts: {several}")
     if other := len(pictures) - sum(len(images[task]) for task in masks):
         yield Note(f"pictures of tasks without a mask, left out: {other}")
-    found: list[regions.Found] = []
+    contents: list[regions.Content] = []
     for task, annotations in masks.items():
-        stencils = sorted(annotations[max(annotations)], key=lambda one: (one.label, one.number))
+        latest = annotations[max(annotations)]
+        stencils = sorted(latest, key=lambda stencil: (stencil.label, stencil.number))
         called = matching.relative(root.resolve(), stencils[0].path)
         if len(images[task]) != 1:
             there = " and ".join(matching.relative(root, path) for path in images[task])
-            found.append(("", called, Problem(called, there or "no picture", f"one picture; {_MEND}")))
+            problem = Problem(called, there or "no picture", f"one picture; {_MEND}")
+            contents.append(("", called, problem))
             continue
         name = matching.without_suffix(root, images[task][0])
         content = regions.Annotated(images[task][0].resolve(), None, None, stencils, table, called)
-        found.append((matching.split_word(*name.split("/")[:-1]), name, content))
-    yield from regions.samples(root, found)
+        contents.append((matching.split_word(*name.split("/")[:-1]), name, content))
+    yield from regions.samples(root, contents)
 
 
 def labels(root: Path) -> dict[str, int]:
     """Return the labels, in alphabetical order (see `segpipe.fetch.layouts`)."""
     annotations = [task[max(task)] for task in _masks(root).values()]
-    return dict.fromkeys(sorted({one.label for stencils in annotations for one in stencils}), 0)
+    return dict.fromkeys(sorted({stencil.label for stencils in annotations for stencil in stencils}), 0)
 
 
 def _masks(root: Path) -> dict[int, dict[int, list[Stencil]]]:

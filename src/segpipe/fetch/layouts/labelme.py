@@ -24,9 +24,10 @@ from rich.progress import track
 
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError
-from segpipe.fetch.integrity import readable
+from segpipe.common.fields import first_error
 from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
+from segpipe.fetch.stored import readable
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5
 _LARGEST = 100_000  # pixels: Pillow takes half a minute for a circle of a million
@@ -76,19 +77,20 @@ class Labelled:
         drawn.
         """
         image = self.image.read_bytes()
-        one = read_annotation(self.annotation, self.file)
-        size = polygons.canvas_size(image, one.imageHeight, one.imageWidth, self.file, upright=True)
+        annotation = read_annotation(self.annotation, self.file)
+        height, width = annotation.imageHeight, annotation.imageWidth
+        size = polygons.canvas_size(image, height, width, self.file, upright=True)
         if size is None:
             return image, b""
         canvas = Image.new("I", size[::-1])
-        for number, shape in enumerate(one.shapes, 1):
+        for number, shape in enumerate(annotation.shapes, 1):
             try:
                 _draw(canvas, shape, number, f"{self.file}, shape {number}")
             except ValueError as error:
-                what = f"{shape.shape_type} of {len(shape.points)} points"
-                raise BadSampleError(self.file, f"shape {number}, a {what}", str(error)) from None
-        polygons.refuse_parts(_outlines(one), self.file)
-        labels = [shape.label for shape in one.shapes]
+                kind = f"{shape.shape_type} of {len(shape.points)} points"
+                raise BadSampleError(self.file, f"shape {number}, a {kind}", str(error)) from None
+        polygons.refuse_parts(_outlines(annotation), self.file)
+        labels = [shape.label for shape in annotation.shapes]
         return image, polygons.indices(np.asarray(canvas), labels, self.table, self.file)
 
 
@@ -108,7 +110,7 @@ def read_annotation(path: Path, file: str) -> Annotation:
         return Annotation.model_validate(content)
     except pydantic.ValidationError as error:
         inside = f"shapes.{len(content['shapes'])}." if error.title == Shape.__name__ else ""
-        found = f"not Labelme's JSON ({inside}{texts.first_error(error)})"
+        found = f"not Labelme's JSON ({inside}{first_error(error)})"
     except streams.MalformedError as error:
         found = f"not Labelme's JSON ({error})"
     raise BadSampleError(file, found, "shapes with label, points and shape_type")
@@ -122,23 +124,23 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where there is no JSON file of Labelme's."""
-    found = dict(_contents(root, table))
-    splits, others = _splits(found)
+    contents = dict(_contents(root, table))
+    splits, others = _splits(contents)
     if others:
         folders = ", ".join(
             f"{count} {f'in {word}/' if word else 'without a folder'}" for word, count in others.items()
         )
         yield Note(f"left out, as they are in none of the splits {', '.join(splits)}: {folders}")
-    kept = {name: item for name, item in found.items() if not splits or _folder(name) in splits}
+    kept = {name: item for name, item in contents.items() if not splits or _folder(name) in splits}
     yield from polygons.drawn(
         root, ((splits.get(_folder(name)), name, item) for name, item in kept.items()), upright=True
     )
     facts = [_facts_of(item.annotation) for item in kept.values() if isinstance(item, Labelled)]
-    if empty := sum(one.empty for one in facts):
-        files = sum(one.empty > 0 for one in facts)
+    if empty := sum(fact.empty for fact in facts):
+        files = sum(fact.empty > 0 for fact in facts)
         yield Note(f"{empty} shapes in {files} files cover nothing (a polygon needs three points)")
-    if outside := sum(one.outside for one in facts):
-        files = sum(one.outside > 0 for one in facts)
+    if outside := sum(fact.outside for fact in facts):
+        files = sum(fact.outside > 0 for fact in facts)
         yield Note(
             f"{outside} shapes in {files} files lie outside of their pictures: they cover nothing"
         )
@@ -146,7 +148,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
 
 def labels(root: Path) -> dict[str, int]:
     """Return all labels in alphabetical order, without ids (see `segpipe.fetch.layouts`)."""
-    kept = [one.content for one in samples(root, ClassTable(())) if isinstance(one, Sample)]
+    kept = [item.content for item in samples(root, ClassTable(())) if isinstance(item, Sample)]
     files = [content.annotation for content in kept if isinstance(content, Labelled)]
     found = {label for file in files for label in _facts_of(file).labels}
     return dict.fromkeys(sorted(label for label in found if label.strip()), 0)
@@ -167,10 +169,8 @@ def _contents(root: Path, table: ClassTable) -> Iterator[tuple[str, Labelled | P
         if image and os.path.isfile(image):  # noqa: PTH113  other than Path, it bears any name
             yield name, Labelled(image.resolve(), path.resolve(), table, file)
         else:
-            yield (
-                name,
-                Problem(file, "no image for its partner", "the image beside it, of the same stem"),
-            )
+            expected = "the image beside it, of the same stem"
+            yield name, Problem(file, "no image for its partner", expected)
         for same in images.values() if image and image not in beside else [beside]:
             if image in same:
                 same.remove(image)
@@ -197,7 +197,7 @@ def _folder(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a folder's survey needs of one file."""
+    """The facts of one file that the notes on a whole folder need."""
 
     labels: frozenset[str] = frozenset()
     image: str = ""
@@ -214,23 +214,25 @@ def _facts_of(path: Path) -> _Facts:
 def _facts(path: Path, size: int, modified: int) -> _Facts:
     """Read a file, once for each state of it; a damaged one is an error where its sample is read."""
     try:
-        one = read_annotation(path, path.name)
+        annotation = read_annotation(path, path.name)
     except UserError:
         return _Facts()
-    labels = frozenset(shape.label for shape in one.shapes)
-    return _Facts(labels, one.imagePath or "", sum(map(_is_empty, one.shapes)), _outside(one))
+    labels = frozenset(shape.label for shape in annotation.shapes)
+    empty = sum(map(_is_empty, annotation.shapes))
+    return _Facts(labels, annotation.imagePath or "", empty, _outside(annotation))
 
 
-def _outside(one: Annotation) -> int:
+def _outside(annotation: Annotation) -> int:
     """Count the polygons and rectangles that lie wholly outside of the picture."""
-    boxes = [np.concatenate([some.min(0), some.max(0)]) for some in _outlines(one)]
-    return polygons.outside(np.array(boxes).reshape(-1, 4), one.imageHeight, one.imageWidth)
+    corners = [np.concatenate([points.min(0), points.max(0)]) for points in _outlines(annotation)]
+    boxes = np.array(corners).reshape(-1, 4)
+    return polygons.outside(boxes, annotation.imageHeight, annotation.imageWidth)
 
 
-def _outlines(one: Annotation) -> list[np.ndarray]:
+def _outlines(annotation: Annotation) -> list[np.ndarray]:
     """Return the corners of the polygons and rectangles."""
     kinds = ("polygon", "rectangle", None)
-    drawn = [shape for shape in one.shapes if shape.shape_type in kinds and not _is_empty(shape)]
+    drawn = [shape for shape in annotation.shapes if shape.shape_type in kinds and not _is_empty(shape)]
     return [np.array(shape.points) for shape in drawn]
 
 
@@ -273,9 +275,8 @@ def _draw(canvas: Image.Image, shape: Shape, number: int, file: str) -> None:
     elif kind == "point" and len(points) == 1:
         pen.circle(points[0], _POINT_RADIUS, fill=number, outline=number)
     elif kind == "mask" and len(points) == 2 and shape.mask:
-        canvas.paste(
-            number, (round(points[0][0]), round(points[0][1])), _stencil(shape.mask, canvas, file)
-        )
+        left, top = points[0]
+        canvas.paste(number, (round(left), round(top)), _stencil(shape.mask, canvas, file))
     else:
         raise ValueError(_KINDS)
 
@@ -286,7 +287,6 @@ def _stencil(mask: str, canvas: Image.Image, file: str) -> Image.Image:
     with readable(file):
         stencil = Image.open(io.BytesIO(data), formats=("PNG",))
         if stencil.width > canvas.width or stencil.height > canvas.height:
-            raise BadSampleError(
-                file, f"a mask of {stencil.width}x{stencil.height}", "one within the image"
-            )
+            found = f"a mask of {stencil.width}x{stencil.height}"
+            raise BadSampleError(file, found, "one within the image")
         return Image.fromarray(np.asarray(stencil.convert("L")) > 0)  # Labelme writes 0 and 1

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from segpipe.common.classes import ClassTable, class_name
+from segpipe.common.words import width_by_height
 from segpipe.fetch.layouts import lists, looks, matching, pairs, partners, polygons, texts
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
 from segpipe.fetch.layouts.partners import Matched
@@ -52,15 +53,15 @@ class Layers:
 
     def read(self) -> tuple[bytes, Mask]:
         """Return the image's bytes, and the mask. Raises BadSampleError where masks do not fit."""
-        masks = sorted(self.masks, key=lambda one: (self.table.index_of(one[0]) or 0, *one))
+        masks = sorted(self.masks, key=lambda mask: (self.table.index_of(mask[0]) or 0, *mask))
         drawing = np.zeros((0, 0), np.int32)
         for number, (_, path) in enumerate(masks, 1):
             file = f"{self.file}: {path.parent.name}/{path.name}"
             covered = _covered(path, file)
             drawing = drawing if drawing.size else np.zeros(covered.shape, np.int32)
             if covered.shape != drawing.shape:
-                expected = f"that of the others, {drawing.shape[1]}x{drawing.shape[0]}"
-                size = f"size {covered.shape[1]}x{covered.shape[0]}"
+                expected = f"that of the others, {width_by_height(drawing.shape)}"
+                size = f"size {width_by_height(covered.shape)}"
                 raise BadSampleError(file, size, expected)
             drawing[covered] = number
         labels = [label for label, _ in masks]
@@ -73,12 +74,12 @@ class Layers:
 
 
 def _covered(path: Path, file: str) -> np.ndarray:
-    """Return what a binary mask covers. Raises BadSampleError, which calls it `file`, for any other."""
+    """Return the covered pixels of a binary mask. Raises BadSampleError, naming `file`, for others."""
     values = looks.values_of(path, file)
-    found = np.unique(values)
-    if np.count_nonzero(found) > 1:
-        some = ", ".join(map(str, found[:4]))
-        raise BadSampleError(file, f"{len(found)} values ({some})", "0 and one other value")
+    present = np.unique(values)
+    if np.count_nonzero(present) > 1:
+        shown = ", ".join(map(str, present[:4]))
+        raise BadSampleError(file, f"{len(present)} values ({shown})", "0 and one other value")
     return values > 0
 
 
@@ -87,8 +88,8 @@ def seen(root: Path) -> str | None:
 
     One mask is read: a folder of masks of several values is no class, whatever it is called.
     """
-    found, label_of = _found(root)
-    if not any(part.names for part in found.values()):
+    parts, label_of = _matched(root)
+    if not any(part.names for part in parts.values()):
         return None
     with contextlib.suppress(BadSampleError, OSError):  # reading its sample reports that
         if np.count_nonzero(np.unique(looks.values_of(next(iter(label_of)), "a mask"))) > 1:
@@ -101,9 +102,9 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples."""
-    found, label_of = _found(root)
+    parts, label_of = _matched(root)
 
-    def made(
+    def to_sample(
         root: Path, name: str, split: Split | None, image: list[Path], masks: list[Path]
     ) -> Sample | Problem:
         if problem := pairs.incomplete(root, name, image, masks[:1]):
@@ -115,42 +116,42 @@ def samples(root: Path, table: ClassTable) -> Samples:
 
     if len({*label_of.values()}) > 1:
         yield Note(CLASS_ORDER)
-    yield from pairs.of_parts(root, found, lists.lists_in(root), made)
+    yield from pairs.of_parts(root, parts, lists.lists_in(root), to_sample)
 
 
 def labels(root: Path) -> dict[str, int]:
     """Return the labels in alphabetical order, without ids (see `segpipe.fetch.layouts`)."""
-    found, label_of = _found(root)
-    used = {label_of[mask] for part in found.values() for masks in part.masks.values() for mask in masks}
+    parts, label_of = _matched(root)
+    used = {label_of[mask] for part in parts.values() for masks in part.masks.values() for mask in masks}
     return dict.fromkeys(sorted(used), 0)
 
 
-def _found(root: Path) -> tuple[Mapping[str, Matched], dict[Path, str]]:
+def _matched(root: Path) -> tuple[Mapping[str, Matched], dict[Path, str]]:
     """Return the pictures with all their masks by part, and the label of each mask."""
-    parts: dict[str, list[File]] = {}
+    of_part: dict[str, list[File]] = {}
     files = matching.all_parsed(root, [*filter(matching.is_image, texts.visible(root))])
     for file in files:
-        parts.setdefault(file.part, []).append(file)
+        of_part.setdefault(file.part, []).append(file)
     labelled = _labelled(root, files)
     label_of: dict[Path, str] = {}
-    found = {}
-    for word, some in parts.items():
-        objects = _objects(some)
-        found[word] = objects if objects.names else _classes(some, labelled, label_of)
+    parts = {}
+    for word, files_there in of_part.items():
+        objects = _objects(files_there)
+        parts[word] = objects if objects.names else _classes(files_there, labelled, label_of)
         label_of |= {path: OBJECT for masks in objects.masks.values() for path in masks}
-    sides = [side for part in found.values() for side in (part.images, part.masks)]
+    sides = [side for part in parts.values() for side in (part.images, part.masks)]
     used = {path for side in sides for paths in side.values() for path in paths}
-    for word, some in parts.items():
-        found[word].unused += Counter(partners.elsewhere(f) for f in some if f.path not in used)
-    return found, label_of
+    for word, files_there in of_part.items():
+        parts[word].unused += Counter(partners.elsewhere(f) for f in files_there if f.path not in used)
+    return parts, label_of
 
 
 def _labelled(root: Path, files: list[File]) -> list[tuple[str, File]]:
     """Return each file in the folder of a class with its label, as if it lay outside that folder."""
     folders = {file.path.parent for file in files} - {root}
-    outside = {one.path: one for one in matching.all_parsed(root, sorted(folders))}
-    found = [_inside(file, outside.get(file.path.parent)) for file in files]
-    inside = [one for one in found if one]
+    outside = {folder.path: folder for folder in matching.all_parsed(root, sorted(folders))}
+    candidates = [_inside(file, outside.get(file.path.parent)) for file in files]
+    inside = [labelled for labelled in candidates if labelled]
     beside: dict[tuple[str, str], set[str]] = {}
     for label, file in inside:
         beside.setdefault((file.part, file.place), set()).add(label)
@@ -181,18 +182,18 @@ def _inside(file: File, outside: File | None) -> tuple[str, File] | None:
 
 def _objects(files: list[File]) -> Matched:
     """Return the pictures that are alone in their folder, by its name, with all masks that are there."""
-    found = Matched()
+    matched = Matched()
     for file in files:
         name = file.place.rstrip("/")
         if file.word in IMAGE_WORDS:
-            found.images.setdefault(name, []).append(file.path)
+            matched.images.setdefault(name, []).append(file.path)
         elif file.word in MASK_WORDS:
-            found.masks.setdefault(name, []).append(file.path)
-    several = any(len(found.masks[name]) > 1 for name in found.names)
-    if "" in found.names or not several or any(len(some) > 1 for some in found.images.values()):
+            matched.masks.setdefault(name, []).append(file.path)
+    several = any(len(matched.masks[name]) > 1 for name in matched.names)
+    if "" in matched.names or not several or any(len(paths) > 1 for paths in matched.images.values()):
         return Matched()
-    found.images = {name: some for name, some in found.images.items() if name in found.masks}
-    return found
+    matched.images = {name: paths for name, paths in matched.images.items() if name in matched.masks}
+    return matched
 
 
 def _classes(files: list[File], labelled: list[tuple[str, File]], label_of: dict[Path, str]) -> Matched:
@@ -206,12 +207,12 @@ def _classes(files: list[File], labelled: list[tuple[str, File]], label_of: dict
     for label, file in labelled:
         if (file.part, file.place) in places:
             folders.setdefault(label, []).append(file)
-    found = Matched()
-    for label, some in sorted(folders.items()):
-        matched = partners.match([*images, *some])
-        label_of |= {mask: label for masks in matched.masks.values() for mask in masks}
-        found.rivals += matched.rivals
-        found.images |= matched.images
-        for name, masks in matched.masks.items():
-            found.masks.setdefault(name, []).extend(masks)
-    return found
+    matched = Matched()
+    for label, masks_of_class in sorted(folders.items()):
+        of_class = partners.match([*images, *masks_of_class])
+        label_of |= {mask: label for masks in of_class.masks.values() for mask in masks}
+        matched.rivals += of_class.rivals
+        matched.images |= of_class.images
+        for name, masks in of_class.masks.items():
+            matched.masks.setdefault(name, []).extend(masks)
+    return matched

@@ -56,16 +56,16 @@ def splits_of(root: Path, lists: Lists) -> dict[str, Split]:
 
 def unread(root: Path) -> list[str]:
     """Return the files that seem to say which picture is in which split, if no list is read."""
-    found = []
+    sources = []
     for path in texts.visible(root):
         name, suffix = matching.relative(root, path), path.suffix.lower()
         if suffix in _OTHERS and matching.holds_out(path.stem):
-            found.append(name)
+            sources.append(name)
         elif suffix in (".csv", ".tsv"):
             titles = next(texts.table(texts.head(path).lower()), [])
             if "split" in map(str.strip, titles):
-                found.append(f"the column split of {name}")
-    return found
+                sources.append(f"the column split of {name}")
+    return sources
 
 
 class Paths:

@@ -1,4 +1,4 @@
-"""What the names of folders and files tell: which files are data, what holds masks, what is a split."""
+"""Roles, splits and names that the paths of files tell."""
 
 import functools
 import re
@@ -48,8 +48,8 @@ Called = tuple[tuple[str, str], ...]  # names with their split words, as `split_
 
 
 def _folder_pattern() -> re.Pattern[str]:
-    some = (SPLIT_WORDS, (*IMAGE_WORDS, *MASK_WORDS))
-    splits, words = ("|".join(sorted(each, key=len, reverse=True)) for each in some)
+    both = (SPLIT_WORDS, (*IMAGE_WORDS, *MASK_WORDS))
+    splits, words = ("|".join(sorted(each, key=len, reverse=True)) for each in both)
     after = f"[_-](?:(?P<after>{splits})|trainval(?:test)?)"  # as Cityscapes' archives are called
     return re.compile(
         f"(?:.*?[ _-])??(?P<split>{splits})?[_-]?(?P<word>{words})(?:{after}|_(?:png|jpe?g|tiff?))?"
@@ -95,8 +95,8 @@ def normal(text: str) -> str:
 
 
 def parsed(root: Path, path: Path, called: Called = ()) -> File:
-    """Return what a path below `root` tells; `called` are names of folders with their split words."""
-    return File(path, *_told(normal(relative(root, path.parent)), called), normal(path.stem))
+    """Parse a path below `root`; `called` are names of folders with their split words."""
+    return File(path, *_parse_folders(normal(relative(root, path.parent)), called), normal(path.stem))
 
 
 def tells_role(folder: str) -> bool:
@@ -105,7 +105,7 @@ def tells_role(folder: str) -> bool:
 
 
 def all_parsed(root: Path, paths: Sequence[Path]) -> list[File]:
-    """Return what paths tell, each in view of the others."""
+    """Parse paths; together they tell which folders are splits."""
     folders = {relative(root, path.parent) for path in paths}
     names = {name for folder in folders for name in PurePosixPath(folder).parts}
     called = tuple(split_words(map(normal, names)).items())
@@ -113,15 +113,15 @@ def all_parsed(root: Path, paths: Sequence[Path]) -> list[File]:
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def _told(folders: str, called: Called) -> tuple[str, str, str]:
+def _parse_folders(folders: str, called: Called) -> tuple[str, str, str]:
     """Return the word, the part and the place that folders tell."""
     word = part = place = ""
     words = {name: name for name in SPLIT_WORDS} | dict(called)
     for folder in reversed(PurePosixPath(folders).parts):  # the innermost word tells the role
         kept = folder
-        if found := _FOLDER.fullmatch(folder.lower()):
-            word = word or found["word"]
-            kept = found["split"] or found["after"] or words.get(folder.lower(), "")
+        if match := _FOLDER.fullmatch(folder.lower()):
+            word = word or match["word"]
+            kept = match["split"] or match["after"] or words.get(folder.lower(), "")
         part = words.get(kept.lower(), part)
         place = f"{kept}/{place}" if kept else place
     return word, part, place
@@ -132,12 +132,12 @@ def by_name(base: Path) -> ByName:
     if not base.is_dir():
         mend = "`segpipe init-data` with your folder says which layout fits"
         raise UserError(f"{base}: no such folder; data.folder.layout needs it; {mend}")
-    found: ByName = {}
+    named: ByName = {}
     for path in filter(is_image, texts.visible(base)):
-        found.setdefault(without_suffix(base, path), []).append(path)
-    if not found:
+        named.setdefault(without_suffix(base, path), []).append(path)
+    if not named:
         raise UserError(f"{base}: holds no image ({', '.join(sorted(SUFFIXES))})")
-    return found
+    return named
 
 
 def split_words(names: Iterable[str]) -> dict[str, str]:
@@ -148,14 +148,14 @@ def split_words(names: Iterable[str]) -> dict[str, str]:
     """
     alike: dict[str, dict[str, str]] = {}
     for name in sorted({name.lower() for name in names}):
-        for found in _WITHIN.finditer(name):
-            around = re.sub(r"[\W\d_]", "", name[: found.start()] + " " + name[found.end() :])
-            if found[0] in SPLIT_WORDS or around:
-                alike.setdefault(around, {})[name] = _SHORT.get(found[0], found[0])
-    words = {name: name for some in alike.values() for name in some if name in SPLIT_WORDS}
-    for some in alike.values():
-        splits = {SPLIT_WORDS[word] for word in some.values()}
-        words |= some if "train" in splits and len(splits) > 1 else {}
+        for match in _WITHIN.finditer(name):
+            around = re.sub(r"[\W\d_]", "", name[: match.start()] + " " + name[match.end() :])
+            if match[0] in SPLIT_WORDS or around:
+                alike.setdefault(around, {})[name] = _SHORT.get(match[0], match[0])
+    words = {name: name for members in alike.values() for name in members if name in SPLIT_WORDS}
+    for members in alike.values():
+        splits = {SPLIT_WORDS[word] for word in members.values()}
+        words |= members if "train" in splits and len(splits) > 1 else {}
     return words
 
 

@@ -2,7 +2,7 @@
 
 The format of https://github.com/MIC-DKFZ/nnUNet, versions 1 and 2. A single `NAME_0000.png` may be an
 RGB picture. `imagesTs` with `labelsTs` is the test split; without labels it is not used. `dataset.json`
-names the values. Of regions that overlap (`[1, 2, 3]` and `[2, 3]`), a pixel is of the smallest that
+names the values. Where regions overlap (`[1, 2, 3]` and `[2, 3]`), a pixel belongs to the smallest that
 holds it, which is how nnU-Net itself writes regions into one mask.
 """
 
@@ -79,7 +79,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
             count = sum(1 for _ in texts.visible(root / f"images{part}"))
             yield Note(f"images{part}/: {count} files are not used, as there is no labels{part}/")
     cases = {part: _cases(root / f"images{part}") for part in labelled}
-    usual = Counter(tuple(sorted(case)) for some in cases.values() for case in some.values())
+    usual = Counter(tuple(sorted(case)) for of_part in cases.values() for case in of_part.values())
     if not usual:
         raise UserError(f"{root / 'imagesTr'}: no picture called NAME_0000.png or the like")
     channels = usual.most_common(1)[0][0]
@@ -96,11 +96,11 @@ def samples(root: Path, table: ClassTable) -> Samples:
 
 def names(root: Path) -> dict[int, str]:
     """Return the names of the mask values, `__ignore__` for those to ignore."""
-    found: dict[int, str] = {}
+    name_of: dict[int, str] = {}
     values = _values(root)
     for name in sorted(values, key=lambda name: -len(values[name])):  # the smallest regions last
-        found |= dict.fromkeys(values[name], IGNORE_LABEL if name == "ignore" else name)
-    return {value: found[value] for value in sorted(found) if 0 <= value <= 255}
+        name_of |= dict.fromkeys(values[name], IGNORE_LABEL if name == "ignore" else name)
+    return {value: name_of[value] for value in sorted(name_of) if 0 <= value <= 255}
 
 
 def _values(root: Path) -> dict[str, list[int]]:
@@ -116,7 +116,7 @@ def _values(root: Path) -> dict[str, list[int]]:
 
 
 def _remarks(root: Path, channels: Sequence[int]) -> Iterator[str]:
-    """Yield what there is to say about `dataset.json`."""
+    """Yield remarks on `dataset.json`."""
     file = root / "dataset.json"
     if not file.is_file():
         yield "there is no dataset.json: the classes have no names"
@@ -131,12 +131,12 @@ def _remarks(root: Path, channels: Sequence[int]) -> Iterator[str]:
 
 def _cases(folder: Path) -> dict[str, Channels]:
     """Return the files of each case by channel, -1 for one without a number."""
-    found: dict[str, Channels] = {}
+    cases: dict[str, Channels] = {}
     for name, path in _by_name(folder).items():
         match = _CHANNEL.fullmatch(name)
         case, channel = (match["case"], int(match["channel"])) if match else (name, -1)
-        found.setdefault(case, {})[channel] = path
-    return found
+        cases.setdefault(case, {})[channel] = path
+    return cases
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -166,7 +166,7 @@ def _sample(
     if not mask:
         return Problem(file, "no mask for its partner", f"labels{part}/{name}{first.suffix}")
     if tuple(sorted(files)) != tuple(channels):
-        have, usual = (", ".join(f"{n:04d}" for n in some) for some in (sorted(files), channels))
+        have, usual = (", ".join(f"{n:04d}" for n in numbers) for numbers in (sorted(files), channels))
         found = "no channel in its name" if -1 in files else f"channels {have}"
         return Problem(file, found, f"{usual}, as most pictures have")
     image, *others = (files[channel].resolve() for channel in channels)

@@ -62,7 +62,7 @@ def _parts(root: Path, paths: tuple[Path, ...]) -> Parts:
             dummies += 1
         else:
             (files.setdefault(file.part, []) if matching.is_image(file.path) else others).append(file)
-    found = {word: partners.match(some) for word, some in sorted(files.items())}
+    found = {word: partners.match(members) for word, members in sorted(files.items())}
     for file in others:
         if (file.word or file.place) and file.path.suffix.lower() not in _TEXTS and file.part in found:
             kind = f"{file.path.suffix or 'files without suffix'} in {file.path.parent.name}/"
@@ -73,51 +73,52 @@ def _parts(root: Path, paths: tuple[Path, ...]) -> Parts:
     return found
 
 
-def evidence(root: Path, found: Parts) -> str | None:
-    """Return a pair, and the parts that have some, those for training first."""
-    words = sorted(word for word, part in found.items() if part.names)
+def evidence(root: Path, matched: Parts) -> str | None:
+    """Return a pair, and the parts that have pairs, parts for training first; None without a pair."""
+    words = sorted(word for word, part in matched.items() if part.names)
     words.sort(key=lambda word: not word.startswith("train"))
     if not words:
         return None
-    part, name = found[words[0]], min(found[words[0]].names)
+    part, name = matched[words[0]], min(matched[words[0]].names)
     image, mask = (relative(root, side[name][0]) for side in (part.images, part.masks))
     more = ", ".join(f"{word}/" for word in words)
     return f"{image} with {mask}" + (f", in {more}" if len(words) > 1 else "")
 
 
 def of_parts(
-    root: Path, found: Parts, listed: lists.Lists, made: Callable[..., Sample | Problem] | None = None
-) -> Samples:
-    """Yield the samples of matched files, by `made` or `pair`: those in lists; without lists, all."""
-    if rivals := next((part.rivals for part in found.values() if part.rivals), None):
+    root: Path, matched: Parts, listed: lists.Lists,
+    to_sample: Callable[..., Sample | Problem] | None = None,
+) -> Samples:  # fmt: skip
+    """Yield the samples of matched files, by `to_sample` or `pair`: all, or those in lists."""
+    if rivals := next((part.rivals for part in matched.values() if part.rivals), None):
         raise UserError(unmatched.several(root, rivals))
-    if not any(part.names for part in found.values()):
+    if not any(part.names for part in matched.values()):
         raise UserError(unmatched.reason(root))
-    images: ByName = {name: files for part in found.values() for name, files in part.images.items()}
-    masks: ByName = {name: files for part in found.values() for name, files in part.masks.items()}
+    images: ByName = {name: files for part in matched.values() for name, files in part.images.items()}
+    masks: ByName = {name: files for part in matched.values() for name, files in part.masks.items()}
     splits: dict[str, Split | None] = {}
     if listed:
         yield from _by_list(lists.splits_of(root, listed), listed, images, splits)
     else:
-        for word, split in _by_folder(root, found).items():
-            splits |= dict.fromkeys((*found[word].images, *found[word].masks), split)
-    unused = sum((part.unused for part in found.values()), Counter())
+        for word, split in _by_folder(root, matched).items():
+            splits |= dict.fromkeys((*matched[word].images, *matched[word].masks), split)
+    unused = sum((part.unused for part in matched.values()), Counter())
     kind = "pictures in no list" if listed else "pictures in no folder of a split"
     unused[kind] += len(images.keys() - splits.keys())
     if splits and not any(splits.values()):
         yield from _unread_splits(root, splits)
-    if said := ", ".join(f"{kind} ({count})" for kind, count in unused.items() if count):
-        yield Note(f"not used: {said}")
+    if text := ", ".join(f"{kind} ({count})" for kind, count in unused.items() if count):
+        yield Note(f"not used: {text}")
     for name, split in splits.items():
-        yield (made or pair)(root, name, split, images.get(name, []), masks.get(name, []))
+        yield (to_sample or pair)(root, name, split, images.get(name, []), masks.get(name, []))
 
 
-def _by_folder(root: Path, found: Parts) -> dict[str, Split | None]:
+def _by_folder(root: Path, matched: Parts) -> dict[str, Split | None]:
     """Return the split of each part with pairs; None where `layouts` is to decide."""
     splits: dict[str, Split | None] = {}
-    splits |= matching.splits_of(word for word, part in found.items() if word and part.names)
+    splits |= matching.splits_of(word for word, part in matched.items() if word and part.names)
     if "train" not in splits.values():
-        if "" not in found or not found[""].names:
+        if "" not in matched or not matched[""].names:
             mend = "expected train/ with images/ and masks/, or images/train/ and masks/train/"
             raise UserError(f"{root}: no folders for training, but {', '.join(splits)}/; {mend}")
         splits[""] = "train"
@@ -127,16 +128,17 @@ def _by_folder(root: Path, found: Parts) -> dict[str, Split | None]:
 def _unread_splits(root: Path, names: Iterable[str]) -> Iterator[Note]:
     """Name the files and folders that seem to say the splits of `names`, though they do not."""
     folders = {name.rpartition("/")[0] for name in names}
-    telling = [*lists.unread(root), *(f"{one}/" for one in sorted(folders) if matching.holds_out(one))]
+    held_out = [f"{folder}/" for folder in sorted(folders) if matching.holds_out(folder)]
+    telling = [*lists.unread(root), *held_out]
     if telling:
-        some = ", ".join(telling[:3]) + " ..." * (len(telling) > 3)
-        yield Note(f"pictures are split by a hash of their names; not read as splits: {some}")
+        shown = ", ".join(telling[:3]) + " ..." * (len(telling) > 3)
+        yield Note(f"pictures are split by a hash of their names; not read as splits: {shown}")
 
 
 def _by_list(
     words: Mapping[str, Split], listed: lists.Lists, images: ByName, splits: dict[str, Split | None]
 ) -> Iterator[Problem]:
-    """Put the names of lists into `splits`, test first, and yield those that stand there twice."""
+    """Put the names of lists into `splits`, test first, and yield problems of duplicate names."""
     of_stem: dict[str, list[str]] = {}
     for name in images:
         of_stem.setdefault(name.rpartition("/")[2], []).append(name)
@@ -161,7 +163,7 @@ def pair(
 
 
 def incomplete(root: Path, name: str, image: list[Path], mask: list[Path]) -> Problem | None:
-    """Return what is missing, or there twice."""
+    """Return the problem of a picture or mask that is missing or there twice."""
     for what, other, found in (("image", mask, image), ("mask", image, mask)):
         if len(found) > 1:
             files = " and ".join(sorted(relative(root, path) for path in found))

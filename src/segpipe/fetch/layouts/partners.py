@@ -1,4 +1,4 @@
-"""Which picture has which mask.
+"""Pairs of pictures and masks, by their paths.
 
 A path tells three things: the *role* of a file, by a folder such as `images` or `masks`; its *part*, by
 a folder such as `train` or `val`; and its *key*, which is all else. A picture and a mask of equal keys
@@ -32,7 +32,7 @@ _RANKS = (
     (re.compile("classaug$", re.IGNORECASE), 2),  # more of Pascal VOC's masks
     (re.compile("colou?r|instance|panoptic|preview|overlay|vis|depth", re.IGNORECASE), 0),
 )
-"""How well a file with such an ending serves as a mask; any other is a 1."""
+"""Rank of a file as a mask, by its ending: higher is better, other endings have 1."""
 
 _BESIDE = re.compile("object|edge|contour|boundar|human|coarse", re.IGNORECASE)
 """Names of what often lies beside better masks, and looks like masks too."""
@@ -63,10 +63,10 @@ def match(files: Sequence[File]) -> Matched:
     """Match the pictures with the masks of one part."""
     sides = _sides(files)
     fits = [_usual(*side) for side in sides]
-    if not any(fit.found and fit.found >= _MOST * len(fit.images) for fit in fits):
+    if not any(fit.matched and fit.matched >= _MOST * len(fit.images) for fit in fits):
         fits += [fit for side in sides if side[0] is not side[1] for fit in _unusual(*side)]
     best = max(fits, key=_Fit.order, default=None)
-    if not best or not best.found:
+    if not best or not best.matched:
         return Matched(unused=Counter(elsewhere(file) for file in files))
     rivals = [fit for fit in fits if fit.rank == best.rank and best.mask_affix != USUAL != fit.mask_affix
               and fit.affix == best.affix and fit.masks is best.masks]  # fmt: skip
@@ -80,7 +80,7 @@ def match(files: Sequence[File]) -> Matched:
 
 
 def _sides(files: Sequence[File]) -> list[tuple[list[File], list[File]]]:
-    """Return what may be the pictures and their masks, by the words of folders."""
+    """Return files that may be pictures, with those that may be their masks, by words of folders."""
     words: dict[str, list[File]] = {}
     for file in files:
         words.setdefault(file.word, []).append(file)
@@ -102,7 +102,7 @@ class _Fit(NamedTuple):
     image_of: dict[File, File]  # by its mask
     affix: Affix
     mask_affix: Affix
-    found: int  # how many pictures have a mask
+    matched: int  # how many pictures have a mask
 
     @property
     def rank(self) -> int:
@@ -110,11 +110,11 @@ class _Fit(NamedTuple):
         return _rank("".join(self.mask_affix))
 
     def order(self) -> tuple:
-        """Return what is higher for a better fit."""
+        """Return a sort key, which is higher for a better fit."""
         image, mask = (side[0].word if side else "" for side in (self.images, self.masks))
         places = (*IMAGE_WORDS, "").index(image) + (*MASK_WORDS, "").index(mask)
         letters = len("".join(self.affix + self.mask_affix))
-        return self.rank > 0, self.found, self.rank, -letters, -places
+        return self.rank > 0, self.matched, self.rank, -letters, -places
 
 
 def _rank(text: str) -> int:
@@ -136,12 +136,12 @@ def _unusual(images: list[File], masks: list[File]) -> Iterator[_Fit]:
     """Yield the fits by affixes that the files themselves show."""
     known = {affix: _known(images, affix) for affix in _common(images, _MOST)}
     carried = {affix: _carried(masks, affix) for affix in _common(masks, _MANY)}
-    for (affix, some), (mask_affix, carriers) in product(known.items(), carried.items()):
-        image_of = _lookup(some, carriers)
-        found = len({*image_of.values()})
+    for (affix, named), (mask_affix, carriers) in product(known.items(), carried.items()):
+        image_of = _lookup(named, carriers)
+        matched = len({*image_of.values()})
         needed = 2 if mask_affix == USUAL else max(2, _MOST * len(carriers))
-        if (affix, mask_affix) != (USUAL, USUAL) and found >= needed:
-            yield _Fit(images, masks, image_of, affix, mask_affix, found)
+        if (affix, mask_affix) != (USUAL, USUAL) and matched >= needed:
+            yield _Fit(images, masks, image_of, affix, mask_affix, matched)
 
 
 def _known(images: list[File], affix: Affix) -> dict[str, File]:
@@ -156,7 +156,7 @@ def _known(images: list[File], affix: Affix) -> dict[str, File]:
 def _carried(masks: list[File], affix: Affix) -> dict[File, list[str]]:
     """Return the masks that have an affix, with their keys without it."""
     keys = ((mask, [*_keys(mask, affix, MASK_ENDINGS)]) for mask in masks)
-    return {mask: some for mask, some in keys if some}
+    return {mask: own for mask, own in keys if own}
 
 
 def _lookup(known: dict[str, File], carried: dict[File, list[str]]) -> dict[File, File]:
@@ -170,7 +170,7 @@ def _lookup(known: dict[str, File], carried: dict[File, list[str]]) -> dict[File
 
 
 def _keys(file: File, affix: Affix, endings: tuple[str, ...]) -> Iterator[str]:
-    """Yield what a stem is without the affix, each with its place, the likeliest first."""
+    """Yield a file's place with its stem without the affix, the likeliest first."""
     place, stem = file.place.lower(), file.stem
     if affix == USUAL:
         yield place + stem
@@ -188,35 +188,37 @@ def _common(files: Sequence[File], share: float) -> list[Affix]:
 
 def _affixes(stem: str) -> Iterator[Affix]:
     """Yield the first word of a stem, and its endings of up to three words; numbers are names."""
-    starts = [found.start() for found in re.finditer(r"[_\-. ]", stem)][-3:]
+    starts = [separator.start() for separator in re.finditer(r"[_\-. ]", stem)][-3:]
     yield from (("", stem[n:]) for n in starts if n and re.search(r"[^\W\d_]", stem[n:]))
-    if found := re.match(r"[^\W\d_]+[_\-. ]?(?=.)", stem):
-        yield found[0], ""
+    if word := re.match(r"[^\W\d_]+[_\-. ]?(?=.)", stem):
+        yield word[0], ""
 
 
 def _with_rest(files: Sequence[File], fit: _Fit) -> _Fit:
-    """Add the pairs that all other files are, as those of another site that has other words."""
+    """Add the pairs among all other files, such as those of a site that uses other words."""
     used, names = {*fit.image_of, *fit.image_of.values()}, {f.name for f in fit.image_of.values()}
     rest = [file for file in files if file.word and file not in used and file.name not in names]
     more = max((_usual(*side) for side in _sides(rest)), key=_Fit.order, default=fit)
-    if more is fit or not more.found or 2 * more.found < len(more.images):
+    if more is fit or not more.matched or 2 * more.matched < len(more.images):
         return fit
     images, masks = (
         [*dict.fromkeys((*a, *b))] for a, b in ((fit.images, more.images), (fit.masks, more.masks))
     )
     image_of = fit.image_of | more.image_of
-    found = fit.found + more.found
-    return _with_rest(files, fit._replace(images=images, masks=masks, image_of=image_of, found=found))
+    matched = fit.matched + more.matched
+    return _with_rest(
+        files, fit._replace(images=images, masks=masks, image_of=image_of, matched=matched)
+    )
 
 
 def _several(fit: _Fit, spare: Sequence[File]) -> list[str]:
-    """Return the masks of one picture where files that are not used look like masks too."""
+    """Return two masks of one picture where unused files look like masks too; else nothing."""
     own = _rank(f"{fit.masks[0].word}{''.join(fit.mask_affix)}")
     for kind, mask_of in sorted(_other_kinds(fit, spare).items()):
-        if _rank(kind) < max(own, 1) or _BESIDE.search(kind) or len(mask_of) < _MANY * fit.found:
+        if _rank(kind) < max(own, 1) or _BESIDE.search(kind) or len(mask_of) < _MANY * fit.matched:
             continue
-        looked = sorted(mask_of)[:: max(1, len(mask_of) // _LOOKED_AT)]
-        pairs = [(mask_of[file].path, file.path) for file in looked]
+        shown = sorted(mask_of)[:: max(1, len(mask_of) // _LOOKED_AT)]
+        pairs = [(mask_of[file].path, file.path) for file in shown]
         if all(looks.like_mask(other) for _, other in pairs) and not looks.tell_the_same(pairs):
             above = os.path.commonpath(pairs[0])
             return [path.relative_to(above).as_posix() for path in pairs[0]]
@@ -224,9 +226,9 @@ def _several(fit: _Fit, spare: Sequence[File]) -> list[str]:
 
 
 def _other_kinds(fit: _Fit, spare: Sequence[File]) -> dict[str, dict[File, File]]:
-    """Return the files of each other kind with the masks that are used for their pictures.
+    """Return the unused files by kind, each with the mask that is used for its picture.
 
-    They are called like a picture or its mask, with another ending or in another folder.
+    Their names are those of a picture or its mask, with another ending or in another folder.
     """
     shared = [affix[1] for affix in _common([*fit.image_of.values()], _MOST)]
     mask_of = {mask.name.lower(): mask for mask in fit.image_of}
@@ -235,19 +237,19 @@ def _other_kinds(fit: _Fit, spare: Sequence[File]) -> dict[str, dict[File, File]
             mask_of.setdefault(key.lower(), mask)
     kinds: dict[str, dict[File, File]] = {}
     for file in (file for file in spare if file.word not in IMAGE_WORDS):
-        named = ((kind, name.lower()) for kind, name in _kinds(file))
-        if found := next(((kind, name) for kind, name in named if name in mask_of), None):
-            kinds.setdefault(f"{file.word} {found[0]}".strip(), {})[file] = mask_of[found[1]]
+        candidates = ((kind, name.lower()) for kind, name in _kinds(file))
+        if match := next(((kind, name) for kind, name in candidates if name in mask_of), None):
+            kinds.setdefault(f"{file.word} {match[0]}".strip(), {})[file] = mask_of[match[1]]
     return kinds
 
 
 def _kinds(file: File) -> Iterator[tuple[str, str]]:
-    """Yield what tells a file from those of other kinds, and its name without that."""
+    """Yield a folder and an ending that may tell a file's kind, and its name without these."""
     folders = file.place.split("/")[:-1]
     places = [("", file.place)]
-    places += [
-        (f, "".join(f"{o}/" for o in folders[:n] + folders[n + 1 :])) for n, f in enumerate(folders)
-    ]
+    for n, folder in enumerate(folders):
+        others = folders[:n] + folders[n + 1 :]
+        places.append((folder, "".join(f"{other}/" for other in others)))
     ends = ["", *(end for _, end in _affixes(file.stem) if end)]
     for (folder, place), end in product(places, ends):
         yield f"{folder}{end}", place + file.stem.removesuffix(end)
@@ -282,5 +284,5 @@ def _sorted_out(files: Sequence[File], fit: _Fit) -> tuple[Matched, list[File]]:
 
 
 def elsewhere(file: File) -> str:
-    """Return what kind of unused file it is, for people."""
+    """Return the kind of an unused file, for people."""
     return f"pictures in {file.path.parent.name}/"

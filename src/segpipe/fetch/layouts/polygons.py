@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from segpipe.common.classes import BACKGROUND, IGNORE, ClassTable, class_name
-from segpipe.common.words import did_you_mean
+from segpipe.common.words import did_you_mean, width_by_height
 from segpipe.fetch.layouts.matching import relative
 from segpipe.fetch.pictures import stored_size
 from segpipe.fetch.pillow import SWAPPING
@@ -159,8 +159,8 @@ def canvas_size(
     if not height or not width:
         return stored
     if (height, width) not in (stored, stored if upright else stored[::-1]):
-        expected = f"the image's size, {stored[1]}x{stored[0]}"
-        raise BadSampleError(file, f"drawn on a picture of {width}x{height}", expected)
+        expected = f"the image's size, {width_by_height(stored)}"
+        raise BadSampleError(file, f"drawn on a picture of {width_by_height((height, width))}", expected)
     return height, width
 
 

@@ -40,7 +40,7 @@ class Region(Protocol):
 
 @dataclass(frozen=True)
 class Annotated:
-    """Content whose mask is drawn where it is read: each region over those before it."""
+    """Content whose mask is drawn where it is read: each region over the regions before it."""
 
     image: Path
     height: int | None  # of the picture, as annotated
@@ -110,7 +110,7 @@ def turned(points: np.ndarray, degrees: float, x: float, y: float) -> np.ndarray
     return (points - (x, y)) @ turn + (x, y)
 
 
-Found = tuple[str, str, Annotated | Problem]  # the word for a split, the sample's name, its content
+Content = tuple[str, str, Annotated | Problem]  # the word for a split, the sample's name, its content
 
 
 class Pictures:
@@ -134,24 +134,25 @@ class Pictures:
         uploaded = _plain(path.name)
         names = (path.name, uploaded, _UPLOADED.sub("", uploaded, count=1))
         keys = [key for name in names for key in (f"{path.parent.name}/{name}", name)]
-        found = next((self._by_name[key] for key in keys if key in self._by_name), [])
+        candidates = next((self._by_name[key] for key in keys if key in self._by_name), [])
         there = (near / path, near / "images" / path)  # a.jpg is not sub/a.jpg
         scores = [
-            (self._equal_folders(one, path), one.is_relative_to(near), one in there) for one in found
+            (self._equal_folders(candidate, path), candidate.is_relative_to(near), candidate in there)
+            for candidate in candidates
         ]
         best = max(scores, default=(0, False, False))
         if best[0] < folders:
             return []
-        equal = [one for one, score in zip(found, scores, strict=True) if score == best]
+        equal = [candidate for candidate, score in zip(candidates, scores, strict=True) if score == best]
         self._used |= {*equal}
         return equal
 
     def one(self, path: PurePosixPath, near: Path, called: str, folders: int = 0) -> Path | Problem:
         """Return the picture that `find` finds, or the problem of the annotation called `called`."""
-        found = self.find(path, near, folders)
-        if len(found) == 1:
-            return found[0]
-        several = " and ".join(matching.relative(self.root, one) for one in found[:3])
+        matches = self.find(path, near, folders)
+        if len(matches) == 1:
+            return matches[0]
+        several = " and ".join(matching.relative(self.root, picture) for picture in matches[:3])
         expected = f"one picture {path.name or 'with a name'} in {self.root}"
         return Problem(called, several or f"no picture {path}", expected)
 
@@ -163,8 +164,8 @@ class Pictures:
         first = matching.relative(self.root, rest[0])
         return [Note(f"{len(rest)} pictures are in no {annotations} and left out, as {first}")]
 
-    def _equal_folders(self, one: Path, path: PurePosixPath) -> int:
-        ours = texts.local(matching.relative(self.root, one)).parent.parts[::-1]
+    def _equal_folders(self, picture: Path, path: PurePosixPath) -> int:
+        ours = texts.local(matching.relative(self.root, picture)).parent.parts[::-1]
         pairs = zip(ours, path.parent.parts[::-1], strict=False)
         return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -181,16 +182,16 @@ def pictures_in(root: Path) -> Iterator[Path]:
     return (path for path in images if not _OF_REGION.match(path.name))
 
 
-def samples(root: Path, found: Iterable[Found]) -> Samples:
+def samples(root: Path, contents: Iterable[Content]) -> Samples:
     """Yield the samples of contents, each with its word for a split and its name.
 
     Words part the pictures where there are several; one alone parts nothing.
     """
-    listed = list(found)
+    listed = list(contents)
     words = {word for word, _, _ in listed if word}
     splits = matching.splits_of(words) if len(words) > 1 else {}
     apart = sum(not word and isinstance(item, Annotated) for word, _, item in listed) if splits else 0
     if apart:
         yield Note(f"{apart} pictures are in none of {', '.join(sorted(words))}: split by their names")
-    parted = ((splits.get(word), name, item) for word, name, item in listed)
-    yield from polygons.drawn(root, parted, upright=True)
+    split_items = ((splits.get(word), name, item) for word, name, item in listed)
+    yield from polygons.drawn(root, split_items, upright=True)

@@ -9,7 +9,7 @@ Pictures that no row names are not used.
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class RunLengths:
     rows: tuple[Row, ...]
     table: ClassTable
     file: str
-    size: Size | None = None  # that the file gives the picture
+    size: Size | None = None  # of the picture, as the CSV file says
 
     def mask_size(self) -> Size | None:
         """Return the height and width that the file gives the picture, if it does."""
@@ -90,7 +90,7 @@ class RunLengths:
 
 @dataclass
 class _Picture:
-    """What the rows of one picture say."""
+    """The rows of one picture."""
 
     file: str
     rows: list[Row] = field(default_factory=list)
@@ -108,48 +108,57 @@ def samples(root: Path, table: ClassTable) -> Samples:
     if not (files := _files(root)):
         raise UserError(f"{root}: no CSV file with the columns ImageId and EncodedPixels, or the like")
     pictures = _pictures(root)
-    found, rows = dict[str, Matched](), dict[Path, _Picture]()
-    missing, placed = dict[str, Path](), dict[str, matching.File]()
-    for path in files:
-        for picture, row, size in _rows(path, pictures):
-            if not (images := _called(pictures, picture)):
-                missing.setdefault(picture, path)
-                continue
-            if (file := placed.get(picture)) is None:
-                file = placed[picture] = matching.parsed(root, images[0])
-            part = found.setdefault(file.part, Matched())
-            for side, files_there in ((part.images, images), (part.masks, [path])):
-                known = side.setdefault(file.name, [])
-                known += [one for one in files_there if one not in known]
-            own = rows.setdefault(images[0], _Picture(f"{relative(root, path)} ({picture})"))
-            own.rows.append(row)
-            own.sizes.add(size)
-    if not found:
+    parts, drawn, missing = _matched(root, files, pictures)
+    if not parts:
         raise UserError(f"{root}: holds none of the {len(missing)} pictures that {files[0].name} names")
     for picture, path in missing.items():
         yield Problem(f"{relative(root, path)} ({picture})", "no such picture", f"it below {root.name}/")
-    unused = {path for images in pictures.values() for path in images} - rows.keys()
-    next(iter(found.values())).unused["pictures that no row names"] = len(unused)
-    labels_used = _numbers(label for own in rows.values() for label, runs in own.rows if runs)
+    unused = {path for images in pictures.values() for path in images} - drawn.keys()
+    next(iter(parts.values())).unused["pictures that no row names"] = len(unused)
+    labels_used = _numbers(label for picture in drawn.values() for label, runs in picture.rows if runs)
     numbers = labels_used if polygons.ids_fit(labels_used.values()) else {}
 
-    def made(
+    def to_sample(
         root: Path, name: str, split: Split | None, image: list[Path], masks: list[Path]
     ) -> Sample | Problem:
         if problem := pairs.incomplete(root, name, image, masks):
             return problem
-        own = rows[image[0]]
-        if len(sizes := own.sizes - {None}) > 1:
-            return Problem(own.file, f"rows of {len(sizes)} sizes", "one Height and Width for a picture")
+        picture = drawn[image[0]]
+        if len(sizes := picture.sizes - {None}) > 1:
+            expected = "one Height and Width for a picture"
+            return Problem(picture.file, f"rows of {len(sizes)} sizes", expected)
         labelled = tuple(
-            (label_in(table, label, numbers.get(label)), runs) for label, runs in own.rows if runs
+            (label_in(table, label, numbers.get(label)), runs) for label, runs in picture.rows if runs
         )
-        content = RunLengths(image[0].resolve(), labelled, table, own.file, next(iter(sizes), None))
-        return Sample(name, split, relative(root, image[0]), own.file, content)
+        content = RunLengths(image[0].resolve(), labelled, table, picture.file, next(iter(sizes), None))
+        return Sample(name, split, relative(root, image[0]), picture.file, content)
 
     if len(labels_used) > 1:
         yield Note(CLASS_ORDER)
-    yield from pairs.of_parts(root, found, lists.lists_in(root), made)
+    yield from pairs.of_parts(root, parts, lists.lists_in(root), to_sample)
+
+
+def _matched(
+    root: Path, files: Sequence[Path], pictures: Mapping[str, list[Path]]
+) -> tuple[dict[str, Matched], dict[Path, _Picture], dict[str, Path]]:
+    """Return the pictures with rows by part, the rows of each, and the CSV file of each missing one."""
+    parts, drawn = dict[str, Matched](), dict[Path, _Picture]()
+    missing, parsed = dict[str, Path](), dict[str, matching.File]()
+    for path in files:
+        for name, row, size in _rows(path, pictures):
+            if not (images := _called(pictures, name)):
+                missing.setdefault(name, path)
+                continue
+            if (file := parsed.get(name)) is None:
+                file = parsed[name] = matching.parsed(root, images[0])
+            part = parts.setdefault(file.part, Matched())
+            for side, paths in ((part.images, images), (part.masks, [path])):
+                known = side.setdefault(file.name, [])
+                known += [other for other in paths if other not in known]
+            picture = drawn.setdefault(images[0], _Picture(f"{relative(root, path)} ({name})"))
+            picture.rows.append(row)
+            picture.sizes.add(size)
+    return parts, drawn, missing
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -160,18 +169,18 @@ def labels(root: Path) -> dict[str, int]:
 
 
 def _numbers(labels: Iterable[str]) -> dict[str, int]:
-    """Return the number of each label's class in alphabetical order; a word has 0."""
-    found = {label: re.fullmatch(r"class_(\d{1,9})", label) for label in sorted({*labels})}
-    return {label: int(number[1]) if number else 0 for label, number in found.items()}
+    """Return the labels in alphabetical order, with the n of `class_n`; other labels have 0."""
+    matches = {label: re.fullmatch(r"class_(\d{1,9})", label) for label in sorted({*labels})}
+    return {label: int(match[1]) if match else 0 for label, match in matches.items()}
 
 
 def _pictures(root: Path) -> dict[str, list[Path]]:
-    """Return the pictures by what rows may call them: with folders, with suffix and without."""
+    """Return the pictures by each name that a row may use: with folders, with suffix and without."""
     pictures: dict[str, list[Path]] = {}
     for path in filter(matching.is_image, texts.visible(root)):
         if matching.parsed(root, path).word not in matching.MASK_WORDS:
-            for called in {relative(root, path), path.name, path.stem}:
-                pictures.setdefault(matching.normal(called), []).append(path)
+            for name in {relative(root, path), path.name, path.stem}:
+                pictures.setdefault(matching.normal(name), []).append(path)
     return pictures
 
 
@@ -184,19 +193,20 @@ def _called(pictures: Mapping[str, list[Path]], name: str) -> list[Path]:
 
 
 def _files(root: Path) -> list[Path]:
-    """Return the CSV files with the columns; a submission holds none that are true."""
-    found = (path for path in texts.visible(root, "*.csv") if "submission" not in path.name.lower())
-    return [path for path in found if _columns(next(texts.table(texts.head(path)), []))]
+    """Return the CSV files with the columns, without submissions, whose run lengths are not true."""
+    tables = (path for path in texts.visible(root, "*.csv") if "submission" not in path.name.lower())
+    return [path for path in tables if _columns(next(texts.table(texts.head(path)), []))]
 
 
 def _columns(header: list[str]) -> dict[str, int]:
     """Return the positions of the columns in a table; nothing where some are missing."""
     words = [word.strip().lower() for word in header]
-    firsts = {
-        what: [words.index(name) for name in names if name in words] for what, names in _COLUMNS.items()
+    positions = {
+        column: [words.index(name) for name in names if name in words]
+        for column, names in _COLUMNS.items()
     }
-    found = {what: places[0] for what, places in firsts.items() if places}
-    return found if "runs" in found and ("image" in found or "both" in found) else {}
+    columns = {column: places[0] for column, places in positions.items() if places}
+    return columns if "runs" in columns and ("image" in columns or "both" in columns) else {}
 
 
 def _rows(path: Path, pictures: Mapping[str, list[Path]]) -> Iterator[tuple[str, Row, Size | None]]:
@@ -205,21 +215,21 @@ def _rows(path: Path, pictures: Mapping[str, list[Path]]) -> Iterator[tuple[str,
         rows = texts.table(texts.read(path))
         columns = _columns(next(rows, []))
         for row in filter(any, rows):
-            cells = {what: row[n].strip() for what, n in columns.items() if n < len(row)}
+            cells = {column: row[n].strip() for column, n in columns.items() if n < len(row)}
             picture, label = cells.get("image", ""), cells.get("label", "")
             if "both" in cells:
-                picture, label = _parted(cells["both"], pictures)
+                picture, label = _split(cells["both"], pictures)
             runs = cells.get("runs", "")
-            called = f"class_{label}" if label.isdecimal() else label or OBJECT
+            label = f"class_{label}" if label.isdecimal() else label or OBJECT
             size = _length(cells.get("height", "")), _length(cells.get("width", ""))
-            row_of_class = called, "" if runs in ("-1", "nan") else runs
-            yield matching.normal(picture), row_of_class, size if all(size) else None
+            row_of_label = label, "" if runs in ("-1", "nan") else runs
+            yield matching.normal(picture), row_of_label, size if all(size) else None
     except csv.Error as error:
         raise UserError(f"{path}: not a CSV file ({error})") from None
 
 
-def _parted(both: str, pictures: Mapping[str, list[Path]]) -> tuple[str, str]:
-    """Part `x.jpg_Sugar_cane` behind the name of a picture: both sides may hold the sign between."""
+def _split(both: str, pictures: Mapping[str, list[Path]]) -> tuple[str, str]:
+    """Split `x.jpg_Sugar_cane` into picture and label, both of which may hold `_` too."""
     places = [place for place, letter in enumerate(both) if letter == "_"]
 
     def likely(place: int) -> tuple[bool, bool, int]:
@@ -232,5 +242,5 @@ def _parted(both: str, pictures: Mapping[str, list[Path]]) -> tuple[str, str]:
 
 def _length(text: str) -> int:
     """Return a height or width, 0 where there is none; pandas writes `600.0` beside empty cells."""
-    found = re.fullmatch(r"(\d{1,6})(\.0*)?", text, re.ASCII)
-    return int(found[1]) if found else 0
+    match = re.fullmatch(r"(\d{1,6})(\.0*)?", text, re.ASCII)
+    return int(match[1]) if match else 0

@@ -49,11 +49,8 @@ def names(root: Path) -> dict[int, str]:
 
 
 def _files(root: Path) -> list[Path]:
-    places = [
-        root,
-        *sorted(path for path in root.iterdir() if path.name.lower() in matching.SPLIT_WORDS),
-    ]
-    return [place / _CLASSES for place in places if (place / _CLASSES).is_file()]
+    parts = sorted(path for path in root.iterdir() if path.name.lower() in matching.SPLIT_WORDS)
+    return [folder / _CLASSES for folder in (root, *parts) if (folder / _CLASSES).is_file()]
 
 
 def _rows(file: Path) -> list[list[str]]:

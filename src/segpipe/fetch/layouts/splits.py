@@ -17,7 +17,7 @@ __all__ = ["samples", "seen"]
 
 def seen(root: Path) -> str | None:
     """Look for pairs in the folders of splits."""
-    found = {word: part for word, part in pairs.parts(root).items() if part.names}
-    words = [word for word in found if word]
-    trains = "train" in matching.splits_of(words).values() or "" not in found
-    return pairs.evidence(root, {word: found[word] for word in words}) if trains else None
+    matched = {word: part for word, part in pairs.parts(root).items() if part.names}
+    words = [word for word in matched if word]
+    trains = "train" in matching.splits_of(words).values() or "" not in matched
+    return pairs.evidence(root, {word: matched[word] for word in words}) if trains else None

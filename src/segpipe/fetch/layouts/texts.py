@@ -7,11 +7,12 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pydantic
 
 from segpipe.common.errors import UserError
+from segpipe.common.fields import first_error
 from segpipe.common.files import UNFETCHED
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -51,7 +52,7 @@ def head(path: Path) -> str:
 
 
 def lost(path: Path) -> str | None:
-    """Return what a file holds if its content never came, in words for an error; None for any other."""
+    """Return, in words for an error, why a file has no content; None where it has some."""
     start = head(path).lstrip()
     if start.startswith(UNFETCHED.decode()):
         return POINTER
@@ -67,18 +68,11 @@ def read(path: Path, most: int = _MOST) -> str:
 
 
 def model(path: Path, kind: type[Model]) -> Model:
-    """Return what a JSON file holds. Raises UserError where it is not of that kind."""
+    """Return the content of a JSON file. Raises UserError where it is not of that kind."""
     try:
         return kind.model_validate_json(content(path, _MOST_LIST))
     except pydantic.ValidationError as error:
         raise UserError(f"{path}: not as expected ({first_error(error)})") from None
-
-
-def first_error(error: pydantic.ValidationError) -> str:
-    """Return the first error in a JSON file, with its place, in a few words."""
-    first: Any = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def lines(path: Path) -> list[str]:

@@ -40,19 +40,20 @@ def _rivals(images: list[File]) -> list[str]:
     parts: dict[str, list[File]] = {}
     for file in images:
         parts.setdefault(file.part, []).append(file)
-    return next((found for some in parts.values() if (found := partners.match(some).rivals)), [])
+    matches = (partners.match(members) for members in parts.values())
+    return next((matched.rivals for matched in matches if matched.rivals), [])
 
 
 def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
-    """Yield what was seen, the most telling first."""
+    """Yield possible reasons, the most telling first."""
     for name in (file.path.name for file in files):
         if name.lower().endswith(_VOLUMES):
             yield f"{name} is a volume, and segpipe takes single pictures: save its slices"
         elif Path(name).suffix.lower() in matching.ARCHIVES:
             yield f"{name} is an archive: unpack it"
     for file in (file for file in files if file.path.suffix.lower() in _LABELS):
-        if found := texts.lost(file.path):
-            yield f"{matching.relative(root, file.path)} is {found}"
+        if reason := texts.lost(file.path):
+            yield f"{matching.relative(root, file.path)} is {reason}"
     for word in MASK_WORDS:
         inside = [file for file in files if file.word == word]
         if inside and not any(is_image(file.path) for file in inside):
@@ -60,17 +61,17 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
     folders: dict[str, dict[str, File]] = {}
     for file in images:
         folders.setdefault(_folder(root, file), {})[file.stem.casefold()] = file
-    for (one, ones), (other, others) in (
+    for (folder, own), (beside, others) in (
         (a, b) for a in folders.items() for b in folders.items() if a < b
     ):
-        if shared := sorted(ones.keys() & others.keys()):
-            both = (ones[shared[0]], others[shared[0]])
-            yield from _of_one_name(f"{one}/", f"{other}/", both, len(shared))
+        if shared := sorted(own.keys() & others.keys()):
+            both = (own[shared[0]], others[shared[0]])
+            yield from _of_one_name(f"{folder}/", f"{beside}/", both, len(shared))
     masks = {file.stem: file for file in images if file.word in MASK_WORDS}
     others = {file.stem: file for file in images if file.word not in MASK_WORDS}
     if masks and others:
         pair = (
-            f"{_folder(root, some[min(some)])}/{some[min(some)].path.name}" for some in (others, masks)
+            f"{_folder(root, side[min(side)])}/{side[min(side)].path.name}" for side in (others, masks)
         )
         yield f"no name of a mask is that of a picture ({', '.join(pair)})"
     first = {file.path.parent: file.path for file in reversed(files) if file.path.suffix == ".json"}
@@ -82,17 +83,17 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
         yield f"{where} holds {_suffixes(labels)} of a kind that is not read"
 
 
-def _of_one_name(one: str, other: str, pair: tuple[File, File], count: int) -> Iterator[str]:
+def _of_one_name(folder: str, beside: str, pair: tuple[File, File], count: int) -> Iterator[str]:
     """Yield why two folders that share names are no pairs; photographs in both may be batches."""
     first, second = (file.path.name for file in pair)
     roles = sorted(file.word in MASK_WORDS for file in pair if file.word)
     if Path(first).stem != Path(second).stem:
-        yield f"names differ in letter case ({first} in {one}, {second} in {other})"
+        yield f"names differ in letter case ({first} in {folder}, {second} in {beside})"
     if roles == [False, True]:
         mend = "give pictures and masks the same sub-folders"
-        yield f"{one} and {other} share {count} names, but lie in different sub-folders: {mend}"
+        yield f"{folder} and {beside} share {count} names, but lie in different sub-folders: {mend}"
     elif not all(looks.like_mask(file.path) is False for file in pair):
-        yield f"{one} and {other} share {count} names: call them images/ and masks/"
+        yield f"{folder} and {beside} share {count} names: call them images/ and masks/"
 
 
 def _suffixes(files: list[File]) -> str:

@@ -9,14 +9,14 @@ _VERSION = re.compile(r"\.rf\.\w+$")  # photo_jpg.rf.3f0c
 
 
 def grouped(found: Samples) -> Samples:
-    """Yield what is found, samples without a group with that of their name."""
-    for one in found:
-        if isinstance(one, Sample) and not one.group:
-            yield dataclasses.replace(one, group=group_of(one.name))
+    """Yield all items; a sample without a group gets that of its name."""
+    for item in found:
+        if isinstance(item, Sample) and not item.group:
+            yield dataclasses.replace(item, group=group_of(item.name))
         else:
-            yield one
+            yield item
 
 
 def group_of(name: str) -> str:
-    """Return what the versions of one photograph share, nothing for any other name."""
+    """Return the part of a name that all versions of a photograph share; nothing for other names."""
     return _VERSION.sub("", name) if _VERSION.search(name) else ""

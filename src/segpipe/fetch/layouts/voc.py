@@ -24,8 +24,10 @@ def seen(root: Path) -> str | None:
 
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples of the lists."""
-    found, listed = pairs.parts(root), lists.lists_in(root)
-    return pairs.of_parts(root, found if listed else {w: _masked(p) for w, p in found.items()}, listed)
+    matched, listed = pairs.parts(root), lists.lists_in(root)
+    return pairs.of_parts(
+        root, matched if listed else {w: _masked(p) for w, p in matched.items()}, listed
+    )
 
 
 def _masked(part: Matched) -> Matched:

@@ -120,25 +120,25 @@ def seen(root: Path) -> str | None:
 def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no picture has labels, or `data.yaml` is malformed."""
     config, files = yolotexts.read_config(root), Files(root)
-    found, notes = splits(files, config)
-    labels = {p: files.texts.get(label_of(p)) for some in found.values() for p in some}
+    pictures, notes = splits(files, config)
+    labels = {p: files.texts.get(label_of(p)) for names in pictures.values() for p in names}
     if not any(labels.values()):
         places = "train/images and train/labels, or images/train and labels/train"
         raise UserError(f"{root}: no picture with a label file; this layout looks for {places}")
     yield from map(Note, notes)
     yield from map(Note, _remarks(config, labels))
     yield from _orphans(files, labels)
-    words = matching.splits_of(filter(None, found))
-    taken = set[str]()
-    for word in sorted(found, key=["test", "val", "train", ""].index):
-        for picture in sorted(found[word] & taken):
+    words = matching.splits_of(filter(None, pictures))
+    used = set[str]()
+    for word in sorted(pictures, key=["test", "val", "train", ""].index):
+        for picture in sorted(pictures[word] & used):
             yield Problem(picture, f"listed for {word} and for another split", "it in one of them")
-        for picture in sorted(found[word] - taken):
+        for picture in sorted(pictures[word] - used):
             file, name = label_of(picture), _name(picture)
             content = Outlined(files.pictures[picture].resolve(), labels[picture], config, table, file)
             split = words.get(word) if len(words) > 1 else None
             yield Sample(name, split, picture, file, content, upright=True)
-        taken |= found[word]
+        used |= pictures[word]
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -147,8 +147,8 @@ def labels(root: Path) -> dict[str, int]:
     Raises UserError where all labels are boxes.
     """
     config, files = yolotexts.read_config(root), Files(root)
-    found, _ = splits(files, config)
-    paths = {files.texts.get(label_of(picture)) for some in found.values() for picture in some}
+    pictures, _ = splits(files, config)
+    paths = {files.texts.get(label_of(picture)) for names in pictures.values() for picture in names}
     contents = [yolotexts.classes_in(path) for path in paths if path]
     if not any(outlined for _, outlined in contents) and any(classes for classes, _ in contents):
         raise UserError(

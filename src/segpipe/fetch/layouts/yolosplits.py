@@ -45,8 +45,8 @@ class Files:
     def resolve(self, entry: str, known: Container[str]) -> str | None:
         """Return the longest end of another machine's path that is `known` here."""
         parts = [part for part in texts.local(entry).parts if part not in ("..", ".", "/")]
-        # What lies in the folder of a split is not looked for in any other folder. A folder above
-        # the set may bear such a name too; that of a split lies beside `images`, or is the last.
+        # A path in the folder of a split never matches one in another folder. A folder above the
+        # set may bear such a name too; that of a split lies beside `images`, or is the last.
         splits = [
             number
             for number, part in enumerate(parts)
@@ -60,13 +60,13 @@ class Files:
 
 
 def splits(files: Files, config: Config) -> tuple[Found, list[str]]:
-    """Return the pictures of each split, "" where nothing tells it, and what there is to say.
+    """Return the pictures of each split, "" where nothing tells it, and notes.
 
     `data.yaml` decides; for the splits that it does not name, and without it, the names of folders do.
     """
     found, notes = _of_entries(files, config)
     named = config.file.name if config.file else "data.yaml"
-    by_word = _of_folders(files, {name for some in found.values() for name in some})
+    by_word = _of_folders(files, {name for names in found.values() for name in names})
     free = {word for word in by_word if word not in found and (word or not found)}
     unused = Counter(_folder(name) for word in by_word.keys() - free for name in by_word[word])
     for folder, count in sorted(unused.items()):
@@ -80,13 +80,13 @@ def splits(files: Files, config: Config) -> tuple[Found, list[str]]:
                 f"{named}: {word} has the pictures of {other}; they are taken for {other} alone"
             )
             del found[word]
-    return {word: some for word, some in found.items() if some}, notes
+    return {word: names for word, names in found.items() if names}, notes
 
 
-def _of_folders(files: Files, taken: set[str]) -> Found:
+def _of_folders(files: Files, used: set[str]) -> Found:
     """Return the other pictures in folders called `images`, by the split that a folder's name tells."""
     found: Found = {}
-    for name in files.pictures.keys() - taken:
+    for name in files.pictures.keys() - used:
         if "images" in folders_of(name):
             words = (_SPLIT.fullmatch(folder) for folder in folders_of(name))
             found.setdefault(
@@ -98,7 +98,7 @@ def _of_folders(files: Files, taken: set[str]) -> Found:
 def _of_entries(files: Files, config: Config) -> tuple[Found, list[str]]:
     """Return the pictures of the folders and lists in `data.yaml`."""
     found, notes = Found(), []
-    for word, entry in ((word, entry) for word, some in config.entries.items() for entry in some):
+    for word, entry in ((word, entry) for word, entries in config.entries.items() for entry in entries):
         if folder := files.resolve(entry, files.folders):
             found.setdefault(word, set()).update(files.below(folder))
         elif listed := files.resolve(entry, files.texts):
@@ -115,10 +115,10 @@ def _of_entries(files: Files, config: Config) -> tuple[Found, list[str]]:
 def _unlabelled(files: Files, found: Found) -> Counter[str]:
     """Take the pictures out for whose labels there is no folder, and count them by folder."""
     counts = Counter[str]()
-    for some in found.values():
-        for name in [name for name in some if not _has_labels(files, name)]:
+    for names in found.values():
+        for name in [name for name in names if not _has_labels(files, name)]:
             counts[_folder(name)] += 1
-            some.remove(name)
+            names.remove(name)
     return counts
 
 

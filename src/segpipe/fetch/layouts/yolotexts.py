@@ -22,7 +22,7 @@ _POLYGON = "lines of a class and three corners or more (7, 9, 11 ... numbers)"
 
 @dataclass(frozen=True)
 class Config:
-    """What `data.yaml` says; all of it may be missing."""
+    """The content of `data.yaml`; all of it may be missing."""
 
     file: Path | None = None
     names: dict[int, str] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Config:
     entries: dict[str, list[str]] = field(default_factory=dict)  # folders and lists by split
 
     def name(self, number: int) -> str | None:
-        """Return the name of a class, as Ultralytics names those without; None beyond the classes."""
+        """Return the name of a class, Ultralytics' default if it has none; None beyond the classes."""
         if self.names:
             return self.names.get(number)
         return f"class_{number}" if number < self.count else None
@@ -61,7 +61,7 @@ def _yaml_files(root: Path) -> list[Path]:
 
 
 def _content(file: Path) -> Any:
-    """Return what a YAML file holds: texts, lists and mappings. YAML would read `no` as false."""
+    """Return the content of a YAML file, all scalars as text: YAML would read `no` as false."""
     if file.stat().st_size > _MOST_YAML * 10**6:
         size = f"{file.stat().st_size / 1e6:.1f} MB"
         raise UserError(f"{file}: {size}; names and folders take {_MOST_YAML} MB at most")

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from segpipe.common.classes import ClassTable
     from segpipe.predict.labels.tool import Tool
 
-Format = Literal["coco", "yolo", "labelme", "label-studio", "cvat"]
+LabelFormat = Literal["coco", "yolo", "labelme", "label-studio", "cvat"]
 
 
 @contextmanager
-def labels_in(folder: Path, tool: Format | Literal["images"], table: "ClassTable") -> Iterator["Tool"]:
-    """Yield what writes pictures with their labels; the folder appears once the block succeeds.
+def labels_in(folder: Path, tool: LabelFormat | None, table: "ClassTable") -> Iterator["Tool"]:
+    """Yield a writer of pictures with their labels; the folder appears once the block succeeds.
 
-    `images` writes pictures alone.
+    None writes the pictures alone.
     """
-    module = import_module(f"{__name__}.{tool.replace('-', '_')}")
+    module = import_module(f"{__name__}.{tool.replace('-', '_') if tool else 'tool'}")
     with replaces(folder) as partial:
-        labels = module.Labels(partial, table)
+        labels = (module.Labels if tool else module.Tool)(partial, table)
         try:
             yield labels
             labels.finish()

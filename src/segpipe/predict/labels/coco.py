@@ -34,16 +34,16 @@ class Labels(Tool):
 
     def encoded(self, mask: np.ndarray) -> list[dict[str, Any]]:
         """Return the annotations of a mask, without ids."""
-        found = []
+        annotations = []
         for index, covered in self.present(mask):
             packed = runs.encode(np.asfortranarray(covered.view(np.uint8)))
             ignored = index == IGNORE
-            found.append({
+            annotations.append({
                 "category_id": 1 if ignored else index + 1, "iscrowd": int(ignored),
                 "area": int(covered.sum()), "bbox": runs.toBbox(packed).tolist(),
                 "segmentation": {"size": [*mask.shape], "counts": packed["counts"].decode()},
             })  # fmt: skip
-        return found
+        return annotations
 
     def remark(self, picture: Path) -> str:
         """Say where EXIF turns a picture and leaves its size: sizes do not tell the view then."""

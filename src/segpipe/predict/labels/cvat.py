@@ -10,10 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from segpipe.common.classes import ClassTable, SegmentationClass
-from segpipe.fetch.layouts.polygons import IGNORE_LABEL
 from segpipe.predict.labels.tool import Entry, Tool
-
-_WHITE = "#ffffff"  # of ignored pixels
 
 
 class Labels(Tool):
@@ -21,7 +18,7 @@ class Labels(Tool):
 
     def __init__(self, folder: Path, table: ClassTable) -> None:
         super().__init__(folder, table)
-        self._count, self._ignored = 0, False
+        self._count = 0
         self._file = self.open("annotations.xml")
         self._file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         self._file.write("<version>1.1</version>\n<meta><task><labels>\n")
@@ -30,13 +27,12 @@ class Labels(Tool):
 
     def encoded(self, mask: np.ndarray) -> str:
         """Return the elements of a mask."""
-        found = (_element(self.label(index), covered) for index, covered in self.present(mask))
-        return "".join(found)
+        elements = (_element(self.label(index), covered) for index, covered in self.present(mask))
+        return "".join(elements)
 
     def add(self, entry: Entry) -> None:
         """Write the element of a picture."""
         height, width = entry.size
-        self._ignored |= f"label={quoteattr(IGNORE_LABEL)}" in entry.labels
         self._file.write(
             f'<image id="{self._count}" name={quoteattr(entry.name)} width="{width}" '
             f'height="{height}">\n{entry.labels}</image>\n'
@@ -46,10 +42,9 @@ class Labels(Tool):
     def finish(self) -> None:
         """Write the end, and the labels for a new task."""
         self._file.write("</annotations>\n")
-        colours = self.table.colours | ({IGNORE_LABEL: _WHITE} if self._ignored else {})
         rows = [
             {"name": name, "color": colour, "type": "any", "attributes": []}
-            for name, colour in colours.items()
+            for name, colour in self.colours.items()
         ]
         text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
         self.write(self.folder / "labels.json", text)

@@ -13,11 +13,9 @@ import numpy as np
 
 from segpipe.common import __version__
 from segpipe.common.classes import ClassTable
-from segpipe.fetch.layouts.polygons import IGNORE_LABEL
 from segpipe.predict.labels.tool import Entry, Tool
 
 _FROM, _TO = "label", "image"  # the names of the brush and of the picture in the labelling interface
-_WHITE = "#ffffff"  # of ignored pixels
 _SIZES = (3, 4, 8, 16)  # bits that hold the length of a run
 
 
@@ -26,7 +24,7 @@ class Labels(Tool):
 
     def __init__(self, folder: Path, table: ClassTable) -> None:
         super().__init__(folder, table)
-        self._count, self._ignored = 0, False
+        self._count = 0
         self._file = self.open("tasks.json")
         self._file.write("[")
 
@@ -38,7 +36,6 @@ class Labels(Tool):
         """Write the task of a picture."""
         place = urllib.parse.quote(f"{self.pictures}/{entry.name}")
         data = json.dumps({_TO: f"/data/local-files/?d={place}"})
-        self._ignored |= json.dumps(IGNORE_LABEL) in entry.labels
         self._file.write(",\n" if self._count else "\n")
         self._file.write(f'{{"data": {data}, "predictions": [{{"model_version": "segpipe {__version__}"')
         self._file.write(f', "result": {entry.labels}}}]}}')
@@ -47,9 +44,9 @@ class Labels(Tool):
     def finish(self) -> None:
         """Write the end, and the labelling interface."""
         self._file.write("\n]\n")
-        colours = self.table.colours | ({IGNORE_LABEL: _WHITE} if self._ignored else {})
         labels = (
-            f'    <Label value={quoteattr(name)} background="{c}"/>\n' for name, c in colours.items()
+            f'    <Label value={quoteattr(name)} background="{colour}"/>\n'
+            for name, colour in self.colours.items()
         )
         self.write(
             self.folder / "label_config.xml",
@@ -85,11 +82,11 @@ def packed(covered: np.ndarray) -> bytes:
 
 
 def _run(value: str, length: int) -> list[str]:
-    """Return the bits of a run: a 1, which of the sizes its length has, the length less 1, the value."""
-    found = []
+    """Return the bits of a run: a 1, the number of its length's size, the length less 1, the value."""
+    runs = []
     while length:
         size = next((n for n, bits in enumerate(_SIZES) if length <= 1 << bits), len(_SIZES) - 1)
         part = min(length, 1 << _SIZES[size])
-        found.append(f"1{size:02b}{part - 1:0{_SIZES[size]}b}{value}")
+        runs.append(f"1{size:02b}{part - 1:0{_SIZES[size]}b}{value}")
         length -= part
-    return found
+    return runs

@@ -34,9 +34,9 @@ class Labels(Tool):
     def add(self, entry: Entry) -> None:
         """Write the file of a picture."""
         shapes = [
-            {"label": self.label(one.index), "points": one.corners.tolist(), "group_id": None,
+            {"label": self.label(outline.index), "points": outline.corners.tolist(), "group_id": None,
              "description": "", "shape_type": "polygon", "flags": {}, "mask": None}
-            for one in entry.labels
+            for outline in entry.labels
         ]  # fmt: skip
         picture = self.folder / entry.name
         content: dict[str, Any] = {

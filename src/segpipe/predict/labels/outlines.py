@@ -1,6 +1,6 @@
 """A mask as polygons that lie over each other: those below first, which are the larger ones.
 
-A polygon fills the holes of its part; what lies in a hole is a polygon above it. Corners are the middles
+A polygon fills the holes of its part; parts in a hole are polygons above it. Corners are the middles
 of pixels of the border, so that drawing a polygon with its outline covers these pixels.
 """
 
@@ -11,10 +11,10 @@ import numpy as np
 from scipy import ndimage
 
 LEAST = 0.99
-"""The IoU of each class, as drawn, with what it was."""
+"""The IoU of each class, as drawn, with the mask, at least."""
 _TRIES = ((8, 1.0), (8, 0.75), (8, 0.5), (8, 0.0), (4, 0.0))
-"""Which neighbours make one part, and how many pixels a polygon may leave the border: the fewest corners
-first. Parts of four neighbours never cross each other, so that the last of these is exact."""
+"""How many neighbours connect a part, and by how many pixels a polygon may leave its border: the fewest
+corners first. Parts that four neighbours connect never cross each other, so the last try is exact."""
 _STEPS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))  # row, column; clockwise
 
 Draw = Callable[[list[np.ndarray]], np.ndarray]
@@ -30,7 +30,7 @@ class Outline:
 
 
 def outlines(mask: np.ndarray, uncovered: int | None, classes: int, draw: Draw) -> list[Outline]:
-    """Return polygons that `draw` makes a mask of whose classes each have an IoU of `LEAST` or more.
+    """Return polygons from which `draw` makes the mask again, each class with an IoU of `LEAST` or more.
 
     `mask` holds class indices, uint8 [height, width], 255 for ignored pixels. Pixels without a polygon
     are of the class `uncovered`; where there is none, the first polygon covers the whole picture.
@@ -39,15 +39,15 @@ def outlines(mask: np.ndarray, uncovered: int | None, classes: int, draw: Draw) 
     base = int(counts.argmax()) if uncovered is None else uncovered
     ground = [Outline(base, _whole(mask.shape))] if uncovered is None else []
     parts: list[_Part] = []
-    made = 0
+    connected = 0  # by how many neighbours `parts` are
     for neighbours, tolerance in _TRIES:
-        if neighbours != made:
-            parts, made = [*_needed(_parts(mask, neighbours), base, mask.shape)], neighbours
-        found = [*ground, *(Outline(one.index, one.corners(tolerance)) for one in parts)]
-        lookup = np.array([base, *(one.index for one in found)], np.uint8)
-        if _least_iou(mask, lookup[draw([one.corners for one in found])]) >= LEAST:
+        if neighbours != connected:
+            parts, connected = [*_needed(_parts(mask, neighbours), base, mask.shape)], neighbours
+        polygons = [*ground, *(Outline(part.index, part.corners(tolerance)) for part in parts)]
+        lookup = np.array([base, *(polygon.index for polygon in polygons)], np.uint8)
+        if _least_iou(mask, lookup[draw([polygon.corners for polygon in polygons])]) >= LEAST:
             break
-    return found
+    return polygons
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ class _Part:
 
 def _parts(mask: np.ndarray, neighbours: int) -> list[_Part]:
     """Return the connected parts of all classes, those that fill most pixels first."""
-    found = []
+    parts = []
     structure = ndimage.generate_binary_structure(2, 1 if neighbours == 4 else 2)
     for index in np.unique(mask).tolist():
         numbers, _ = ndimage.label(mask == index, structure)
         for number, place in enumerate(ndimage.find_objects(numbers), 1):
             inside = numbers[place] == number
             origin = place[0].start, place[1].start
-            found.append(_Part(index, place, inside, _filled(inside), border(inside) + origin))
-    return sorted(found, key=lambda one: -int(one.filled.sum()))
+            parts.append(_Part(index, place, inside, _filled(inside), border(inside) + origin))
+    return sorted(parts, key=lambda part: -int(part.filled.sum()))
 
 
 def _filled(inside: np.ndarray) -> np.ndarray:
@@ -87,13 +87,13 @@ def _filled(inside: np.ndarray) -> np.ndarray:
 
 
 def _needed(parts: list[_Part], base: int, size: tuple[int, ...]) -> Iterator[_Part]:
-    """Yield the parts that are not there yet once those before them are drawn."""
+    """Yield the parts that still lack pixels once those before them are drawn."""
     canvas = np.full(size, base, np.uint8)
-    for one in parts:
-        window = canvas[one.place]
-        if (window[one.inside] != one.index).any():
-            window[one.filled] = one.index
-            yield one
+    for part in parts:
+        window = canvas[part.place]
+        if (window[part.inside] != part.index).any():
+            window[part.filled] = part.index
+            yield part
 
 
 def border(inside: np.ndarray) -> np.ndarray:
@@ -106,17 +106,17 @@ def border(inside: np.ndarray) -> np.ndarray:
     cells, width = padded.tobytes(), padded.shape[1]
     steps = [row * width + column for row, column in _STEPS]
     at = start = int(padded.argmax())  # the first from above: nothing lies above it, or left of it
-    direction, first, found = 0, -1, [start]
+    direction, first, path = 0, -1, [start]
     while True:
         turns = ((direction + turn) % 8 for turn in range(6, 14))
-        direction = next((one for one in turns if cells[at + steps[one]]), -1)
+        direction = next((turn for turn in turns if cells[at + steps[turn]]), -1)
         if direction < 0 or (at == start and direction == first):
             break
         first = direction if first < 0 else first
         at += steps[direction]
-        found.append(at)
-    every = found[:-1] if len(found) > 1 else found
-    return np.stack(np.divmod(np.array(every), width), axis=1) - 1
+        path.append(at)
+    pixels = path[:-1] if len(path) > 1 else path
+    return np.stack(np.divmod(np.array(pixels), width), axis=1) - 1
 
 
 def simplified(points: np.ndarray, tolerance: float) -> np.ndarray:

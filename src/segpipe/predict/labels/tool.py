@@ -1,4 +1,4 @@
-"""What the writers of labels have in common: pictures are copied, labels are made and then added."""
+"""The base of all writers of labels: pictures are copied, labels are made, then added."""
 
 import contextlib
 import shutil
@@ -26,13 +26,15 @@ class Entry(NamedTuple):
     name: str  # the path of the picture
     size: tuple[int, int]  # height and width, as EXIF turns it
     labels: Any
-    remark: str = ""  # on what a tool may take otherwise
+    remark: str = ""  # on labels that a tool may read in another way
+    ignores: bool = False  # whether some of its pixels are ignored
 
 
 class Tool:
     """Writes the labels of pictures to a folder; this one writes the pictures alone."""
 
     pictures = "images"  # their folder
+    ignores = False  # whether a picture that was entered has ignored pixels
 
     def __init__(self, folder: Path, table: ClassTable) -> None:
         self.folder, self.table = folder, table
@@ -40,14 +42,15 @@ class Tool:
         folder.mkdir(parents=True)
 
     def of(self, picture: Path, name: str, mask: np.ndarray) -> Entry:
-        """Copy a picture, and make its labels; from any thread.
+        """Copy a picture, and make its labels; callable from any thread.
 
         `name` is the picture's without suffix, `mask` holds class indices, uint8 [height, width] of the
         upright picture, 255 for ignored pixels. Raises BadSampleError where no tool's file holds the
         name.
         """
         size, labels, remark = (mask.shape[0], mask.shape[1]), self.encoded(mask), self.remark(picture)
-        return Entry(self.copy(picture, name), size, labels, remark)
+        ignores = bool((mask == IGNORE).any())
+        return Entry(self.copy(picture, name), size, labels, remark, ignores)
 
     def copy(self, picture: Path, name: str) -> str:
         """Copy a picture; return its path in the folder of pictures. Raises as `of`."""
@@ -60,17 +63,18 @@ class Tool:
         return f"{name}{suffix}"
 
     def remark(self, picture: Path) -> str:
-        """Say what a tool may take otherwise; empty if there is nothing."""
+        """Say which labels a tool may read in another way; empty if there are none."""
         return ""
 
     def encoded(self, mask: np.ndarray) -> Any:
         """Return the labels of a mask."""
 
     def add(self, entry: Entry) -> None:
-        """Write the labels of a picture; from one thread, in the order in which they shall stand."""
+        """Write the labels of a picture; called from one thread, in the order of the pictures."""
 
     def enter(self, entry: Entry) -> None:
         """Add the labels of a picture; remove its copy if they cannot be: alone it means background."""
+        self.ignores |= entry.ignores
         try:
             self.add(entry)
         except OSError:
@@ -96,19 +100,24 @@ class Tool:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
 
+    @property
+    def colours(self) -> dict[str, str]:
+        """Colours as `#rrggbb` by label; white for ignored pixels, where there are some."""
+        return self.table.colours | ({IGNORE_LABEL: "#ffffff"} if self.ignores else {})
+
     def label(self, index: int) -> str:
         """Return the label of a class index."""
         return IGNORE_LABEL if index == IGNORE else self.table.names[index]
 
     def present(self, mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the index and the pixels, bool, of each class that stands for more than no label."""
+        """Yield the index and the pixels, bool, of each class but that of pixels without a label."""
         for index in np.unique(mask).tolist():
             if index != self.table.uncovered:
                 yield index, mask == index
 
 
 def _suffix(picture: Path) -> str:
-    """Return a picture's suffix; that of its content where tools would not know it for a picture."""
+    """Return a picture's suffix; that of its format where tools would not know the suffix."""
     if picture.suffix.lower() in SUFFIXES:
         return picture.suffix
     data = picture.read_bytes()

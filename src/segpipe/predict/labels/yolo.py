@@ -1,6 +1,6 @@
 """YOLO's polygons as Ultralytics has them: a text file a picture, a line an object, `data.yaml`.
 
-Small objects lie over large ones, so that what lies in a hole is an object of its own.
+Small objects lie over large ones, so an object in a hole stays visible.
 """
 
 import functools
@@ -18,28 +18,25 @@ from segpipe.predict.labels.tool import Entry, Tool
 class Labels(Tool):
     """Writes `labels/NAME.txt` for `images/NAME.jpg`, and `data.yaml`."""
 
-    _ignored = False
-
     def encoded(self, mask: np.ndarray) -> list[str]:
         """Return the lines of a mask: the number of a class, corners as parts of width and height."""
         scale = np.array(mask.shape[::-1], np.float64)
-        found = outlines(
+        polygons = outlines(
             mask, self.table.uncovered, len(self.table), functools.partial(_draw, mask.shape)
         )
         return [
-            " ".join([str(min(one.index, len(self.table))), *_texts(one.corners / scale)])
-            for one in found
+            " ".join([str(min(polygon.index, len(self.table))), *_texts(polygon.corners / scale)])
+            for polygon in polygons
         ]
 
     def add(self, entry: Entry) -> None:
         """Write the file of a picture."""
-        self._ignored |= any(line.startswith(f"{len(self.table)} ") for line in entry.labels)
         path = self.folder / label_of(f"{self.pictures}/{entry.name}")
         self.write(path, "".join(f"{line}\n" for line in entry.labels))
 
     def finish(self) -> None:
         """Write the names of the classes."""
-        names = [*self.table.names, *([IGNORE_LABEL] if self._ignored else [])]
+        names = [*self.table.names, *([IGNORE_LABEL] if self.ignores else [])]
         content = {"path": ".", "train": self.pictures, "names": dict(enumerate(names))}
         self.write(
             self.folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,7 @@
-"""Which letters a picture's font has. Figures are outs, so fonts of one machine alone are not used."""
+"""Fonts for pictures, and the letters that they have.
+
+Figures are outs, so fonts that only one machine has are not used.
+"""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -35,14 +38,18 @@ def drawable(text: str, font: Font) -> str:
 
 
 def class_labels(names: Sequence[str], font: Font) -> dict[str, str]:
-    """Return what to write for each class: its name, or `class N`, from 0, where letters are missing."""
-    return {n: n if drawable(n, font) == n else f"class {index}" for index, n in enumerate(names)}
+    """Return the label of each class: its name, or `class N` (from 0) where the font lacks letters."""
+    return {
+        name: name if drawable(name, font) == name else f"class {index}"
+        for index, name in enumerate(names)
+    }
 
 
 def unnamed(names: Sequence[str], font: Font) -> str:
     """Return a sentence about the classes that figures call by number; empty if there are none."""
-    called = [f"{name} {label}" for name, label in class_labels(names, font).items() if name != label]
-    return f"Figures lack the letters of some classes; they call {', '.join(called)}." if called else ""
+    labels = class_labels(names, font).items()
+    numbered = ", ".join(f"{name} {label}" for name, label in labels if name != label)
+    return f"Figures lack the letters of some classes; they call {numbered}." if numbered else ""
 
 
 @functools.lru_cache(maxsize=1 << 16)

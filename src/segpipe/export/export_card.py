@@ -6,27 +6,24 @@ from segpipe.common import __version__
 from segpipe.common.bands import in_words
 from segpipe.common.records import Manifest
 from segpipe.evaluate.metrics import MEANS
-from segpipe.export.runtimes import Format
+from segpipe.export.runtimes import FORMATS, Format
 from segpipe.export.signature import CONFIDENCE, IMAGE, LOGITS, MASK
 from segpipe.export.whole import picture_type
 from segpipe.preprocess.intensity import Levels
 
 
-def described(
-    card: dict[str, Any],
-    manifest: Manifest,
-    original: dict[str, Any],
-    name: str,
-    made: Format,
-    whole: bool,
+def export_card(
+    card: dict[str, Any], manifest: Manifest, original: dict[str, Any], name: str, whole: bool
 ) -> dict[str, Any]:
-    """Return the card of an export in a format called `name`; `original` are the model's scores.
+    """Return the card of an export in a format called `name`.
 
-    Raises a UserError as `picture_type`.
+    `card` is the model's, `original` holds its scores at original size. Raises a UserError as
+    `picture_type` does.
     """
+    format_ = FORMATS[name]
     seen = in_words(manifest.bands, manifest.intensity)
     count = manifest.pictures("train")
-    interface = _of_whole(card, manifest, made) if whole else _of_network(manifest, made)
+    interface = _of_whole(card, manifest, format_) if whole else _of_network(manifest, format_)
     export = {
         "format": name,
         "segpipe": __version__,
@@ -38,19 +35,19 @@ def described(
     return {**card, "export": export}
 
 
-def _of_network(manifest: Manifest, made: Format) -> dict[str, Any]:
-    shape = [made.batch or "any", *manifest.size]
+def _of_network(manifest: Manifest, format_: Format) -> dict[str, Any]:
+    shape = [format_.batch or "any", *manifest.size]
     seen = f"{in_words(manifest.bands, manifest.intensity)}, 0 to 255; scaling is inside the network"
     largest = "the largest of a pixel is its class, in the order of classes"
     return {
         "input": _tensor(IMAGE, "uint8", [*shape, manifest.channels], seen),
-        "output": _tensor(LOGITS, made.logits, [*shape, len(manifest.classes)], largest),
+        "output": _tensor(LOGITS, format_.logits, [*shape, len(manifest.classes)], largest),
     }
 
 
-def _of_whole(card: dict[str, Any], manifest: Manifest, made: Format) -> dict[str, Any]:
-    assert made.whole
-    shape, type_ = [made.whole.batch or "any", "any", "any"], picture_type(Levels.of_card(card))
+def _of_whole(card: dict[str, Any], manifest: Manifest, format_: Format) -> dict[str, Any]:
+    assert format_.whole
+    shape, type_ = [format_.whole.batch or "any", "any", "any"], picture_type(Levels.of_card(card))
     seen = f"{in_words(manifest.bands, manifest.intensity)}, as in the files, of any size"
     return {
         "input": _tensor(IMAGE, type_, [*shape, manifest.channels], seen),

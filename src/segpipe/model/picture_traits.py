@@ -1,7 +1,7 @@
-"""What a network says of a picture as a whole: traits that change when the pictures do.
+"""Traits of a picture as the network sees it; they change when the pictures do.
 
-The encoder's features are told by their principal components over training pictures, as statistical
-process control does: the first of them, and how much of a picture lies outside of them.
+The encoder's features are projected on their principal components over training pictures, as in
+statistical process control: the traits are the first components, and the distance from all of them.
 """
 
 import base64
@@ -19,29 +19,29 @@ MOST = 4
 _NOTHING = 1e-4  # of the first component's share: those below it are rounding
 
 
-def observed(network: keras.Model) -> keras.Model:
-    """Return a U-Net of the same layers with two outputs.
+def with_features(network: keras.Model) -> keras.Model:
+    """Return a U-Net of the same layers with two outputs: its logits, and the encoder's features.
 
-    They are its logits, and the encoder's coarsest output averaged over the picture, [n, channels].
+    The features are the encoder's coarsest output averaged over the picture, [n, channels].
     """
     coarsest = network.get_layer("encoder")._inbound_nodes[-1].output_tensors[-1]
     pooling = keras.layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32")
     return keras.Model(network.inputs, [*network.outputs, pooling(coarsest)])
 
 
-def said(logits: np.ndarray, classes: Sequence[str]) -> list[dict[str, float]]:
-    """Return what logits [n, height, width, classes] say of each picture.
+def prediction_traits(logits: np.ndarray, classes: Sequence[str]) -> list[dict[str, float]]:
+    """Return the traits of each picture's prediction; logits are [n, height, width, classes].
 
-    It is the `confidence`, the mean probability of the most probable class, and the share of the pixels
-    that each class has, as `share of NAME`.
+    They are the `confidence`, the mean probability of the most probable class, and the share of the
+    pixels that each class has, as `share of NAME`.
     """
-    told = []
-    for of_one in logits:
-        confidence = 1 / np.exp(of_one - of_one.max(-1, keepdims=True)).sum(-1)
-        shares = np.bincount(of_one.argmax(-1).ravel(), minlength=len(classes)) / confidence.size
+    traits = []
+    for of_picture in logits:
+        confidence = 1 / np.exp(of_picture - of_picture.max(-1, keepdims=True)).sum(-1)
+        shares = np.bincount(of_picture.argmax(-1).ravel(), minlength=len(classes)) / confidence.size
         named = {SHARE + name: share for name, share in zip(classes, shares.tolist(), strict=True)}
-        told.append({"confidence": float(confidence.mean(dtype=np.float64)), **named})
-    return told
+        traits.append({"confidence": float(confidence.mean(dtype=np.float64)), **named})
+    return traits
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,21 @@ class Components:
         _, shares, axes = np.linalg.svd(features - centre, full_matrices=False)
         axes = axes[:MOST][shares[:MOST] > _NOTHING * max(shares[0], _NOTHING)]
         largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
-        found = cls(centre, np.round(127 * axes / largest).astype(np.int8), np.ones(len(axes)), 1.0)
-        along, rest = found._parts(features)
+        unscaled = cls(centre, np.round(127 * axes / largest).astype(np.int8), np.ones(len(axes)), 1.0)
+        along, rest = unscaled._project(features)
         # One picture, or pictures that are all alike, differ by nothing, or by rounding.
         least = float(np.finfo(np.float32).eps) * max(1.0, float(np.linalg.norm(centre)))
-        return cls(centre, found.axes, np.maximum(along.std(0), least), max(float(rest.mean()), least))
+        return cls(
+            centre, unscaled.axes, np.maximum(along.std(0), least), max(float(rest.mean()), least)
+        )
 
     def traits(self, features: np.ndarray) -> list[dict[str, float]]:
         """Return each picture's place on the components, in deviations, and its `novelty`.
 
-        The novelty is its distance from what they span, over that of training pictures. `features` are
-        float32 [n, channels].
+        The novelty is the distance from their span, relative to the mean of training pictures.
+        `features` are float32 [n, channels].
         """
-        along, rest = self._parts(features)
+        along, rest = self._project(features)
         along, rest = along / self.deviations, rest / self.rest
         names = [f"features {number}" for number in range(1, along.shape[1] + 1)]
         return [
@@ -80,7 +82,7 @@ class Components:
             for places, novelty in zip(along.tolist(), rest.tolist(), strict=True)
         ]
 
-    def _parts(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _project(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the places on the axes [n, components], and the distances from their span [n]."""
         unit = self.axes / np.linalg.norm(self.axes.astype(np.float32), axis=1, keepdims=True)
         moved = features - self.centre

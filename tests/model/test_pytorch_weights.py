@@ -102,7 +102,7 @@ def test_weights_of_another_width_are_refused_in_one_line(give):
         ("efficientnet_lite0", GIVEN["mobilenet_v2"], "blocks.2.0.conv_dw.weight has the shape"),
         ("mobilenet_v2", GIVEN["efficientnet_lite0"], "blocks.2.0.conv_dw.weight has the shape"),
         ("resnet50_v2", GIVEN["mobilenet_v2"],
-         "(PyTorch's are read for mobilenet_v2, efficientnet_lite0)"),
+         "(weights of PyTorch can be read for mobilenet_v2, efficientnet_lite0 only)"),
         ("mobilenet_v2", {"features.0.0.weight": np.zeros(3, np.float32)},
          "named neither as by timm nor as by efficientnet_pytorch"),
         ("mobilenet_v2", {**GIVEN["mobilenet_v2"], "blocks.1.0.se.weight": np.zeros(3, np.float32)},

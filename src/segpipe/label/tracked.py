@@ -1,4 +1,4 @@
-"""Whether DVC keeps a folder as it is, so that what is replaced in it can be had back."""
+"""Whether DVC tracks a folder as it is, so that masks that are replaced in it can be restored."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ from dvc.repo import Repo
 from segpipe.common.errors import UserError, brief
 
 
-def require_kept(folder: Path) -> Path:
-    """Return what was given to `dvc add`: the folder, or one above it.
+def require_tracked(folder: Path) -> Path:
+    """Return the path that `dvc add` tracks: the folder, or one above it.
 
-    Raises UserError where nothing was, or it changed since.
+    Raises UserError where none is tracked, or it changed since.
     """
     here = Path(os.path.relpath(folder))
     added = [path for path in (here, *here.parents) if path.name and Path(f"{path}.dvc").is_file()]

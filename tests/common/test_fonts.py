@@ -7,7 +7,7 @@ import pytest
 from PIL import ImageFont
 
 from segpipe.common.classes import ClassTable, SegmentationClass
-from segpipe.common.letters import class_labels, dejavu, drawable, font_for, unnamed
+from segpipe.common.fonts import class_labels, dejavu, drawable, font_for, unnamed
 from segpipe.report import grids
 
 NAMES = ["ground", "斑马线", "Straße", "кот", "कुत्ता"]

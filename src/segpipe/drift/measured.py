@@ -11,16 +11,16 @@ from rich.progress import track
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.profile import Mark
 from segpipe.fetch.sample import BadSampleError, Problem
+from segpipe.predict.foreign import ForeignCheck
 from segpipe.predict.inputs import Source
 from segpipe.predict.predictor import Predictor
-from segpipe.predict.watch import Watch
 from segpipe.preprocess.traits import traits_of
 
 Traits = Mapping[str, float]
 
 
-class Looked(NamedTuple):
-    """A picture that was looked at."""
+class Measured(NamedTuple):
+    """A picture with its traits, and how foreign it is."""
 
     source: Source
     traits: Traits
@@ -33,30 +33,31 @@ class _Read(NamedTuple):
     fitted: np.ndarray  # uint8 [height, width, bands], of the network's size
 
 
-def look(
-    predictor: Predictor, watch: Watch, sources: Sequence[Source]
-) -> tuple[list[Looked], list[Problem]]:
+def measure(
+    predictor: Predictor, check: ForeignCheck, sources: Sequence[Source]
+) -> tuple[list[Measured], list[Problem]]:
     """Measure pictures; return them in order, and why others could not be read."""
-    looked: list[Looked] = []
+    measured: list[Measured] = []
     problems: list[Problem] = []
     network = predictor.with_views(False, (1.0,))
     with ThreadPoolExecutor(usable_cores()) as pool:
         ahead = 2 * predictor.batch_size
-        read = in_order(lambda one: pool.submit(_read, predictor, one), sources, ahead)
+        read = in_order(lambda source: pool.submit(_read, predictor, source), sources, ahead)
         stream = iter(track(read, "Looking", total=len(sources)))
         while batch := list(islice(stream, predictor.batch_size)):
-            good = [one for one in batch if isinstance(one, _Read)]
-            problems += (one for one in batch if isinstance(one, Problem))
-            told_of = watch.told([one.fitted for one in good], network) if good else []
-            for one, told in zip(good, told_of, strict=True):
-                traits = {**one.traits, **told}
-                looked.append(Looked(one.source, traits, watch.profile.mark(traits)))
-    return looked, problems
+            pictures = [picture for picture in batch if isinstance(picture, _Read)]
+            problems += (picture for picture in batch if isinstance(picture, Problem))
+            images = [picture.fitted for picture in pictures]
+            network_traits = check.network_traits(images, network) if images else []
+            for picture, more in zip(pictures, network_traits, strict=True):
+                traits = {**picture.traits, **more}
+                measured.append(Measured(picture.source, traits, check.profile.mark(traits)))
+    return measured, problems
 
 
 def _read(predictor: Predictor, source: Source) -> _Read | Problem:
     try:
-        traits = traits_of(predictor.input.whole(source.path).pixels)
+        traits = traits_of(predictor.input.at_own_size(source.path).pixels)
         fitted = predictor.input.fitted(source.path).pixels
     except BadSampleError as error:
         return error.problem

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
 from segpipe.common.index import Entry
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.splitting import SplitRule
 
 FAR = ["0" * 16, "f" * 16, "00ff" * 4, "ff00" * 4]
 """Hashes that differ in 32 bits at least."""
@@ -18,7 +18,7 @@ def training(*names, group="", hashes=("",)):
 
 
 def held_out(index, **folds):
-    splits = Cut(0.5, **folds).of(index).splits
+    splits = SplitRule(0.5, **folds).assign(index).splits
     return {name for name, split in splits.items() if split == "val"}
 
 
@@ -43,7 +43,7 @@ def test_every_sample_is_validated_in_one_fold_and_no_group_is_parted(index, fol
 
 @given(indices, st.floats(0.01, 0.99))
 def test_a_share_parts_no_group(index, share):
-    splits = Cut(share).of(index).splits
+    splits = SplitRule(share).assign(index).splits
     for key in {entry.key for entry in index}:
         assert len({splits[entry.name] for entry in index if entry.key == key}) == 1
 
@@ -66,7 +66,7 @@ def test_a_large_group_has_a_fold_almost_for_itself():
 def test_the_test_split_is_in_no_fold():
     index = [Entry("t", "test", "", ""), *training("a", "b")]
     for fold in range(2):
-        assert Cut(0.5, 2, fold).of(index).splits["t"] == "test"
+        assert SplitRule(0.5, 2, fold).assign(index).splits["t"] == "test"
 
 
 def test_a_share_is_cut_by_the_hash_of_the_name_as_ever():
@@ -77,7 +77,7 @@ def test_a_share_is_cut_by_the_hash_of_the_name_as_ever():
 
 def test_a_validation_split_that_the_data_name_is_used_and_nothing_is_cut():
     index = [Entry("t", "test", "", ""), Entry("v", "val", "", ""), *training(*"abcdefghij")]
-    found = Cut(0.5).of(index)
+    found = SplitRule(0.5).assign(index)
     assert found.splits == {"t": "test", "v": "val", **dict.fromkeys("abcdefghij", "train")}
     assert (found.given, found.validation) == (
         True,
@@ -86,20 +86,20 @@ def test_a_validation_split_that_the_data_name_is_used_and_nothing_is_cut():
     with pytest.raises(
         UserError, match=r"^data\.folds = 2: the data name a validation split of their own"
     ):
-        Cut(0.5, folds=2).of(index)
+        SplitRule(0.5, folds=2).assign(index)
 
 
 def test_near_duplicates_of_validation_are_listed_left_out_or_an_error():
     near = f"{3:016x}"  # two bits from the first
     index = training("a", "b", "c", hashes=["0" * 16, near, FAR[1]])
     (fold,) = (n for n in range(3) if held_out(index, folds=3, fold=n) == {"a"})
-    found = Cut(0.5, 3, fold).of(index)
+    found = SplitRule(0.5, 3, fold).assign(index)
     assert [str(one) for one in found.near] == ["b (train) looks like a (val), 2 of 64 bits differ"]
     assert found.splits == {"a": "val", "b": "train", "c": "train"}
-    skipped = Cut(0.5, 3, fold, "skip").of(index)
+    skipped = SplitRule(0.5, 3, fold, "skip").assign(index)
     assert skipped.splits == {"a": "val", "c": "train"}
     assert [one.left_out()["file"] for one in skipped.left_out] == ["b"]
     with pytest.raises(
         UserError, match=r"^1 near duplicates in different splits .*\n  b \(train\) looks"
     ):
-        Cut(0.5, 3, fold, "error").of(index)
+        SplitRule(0.5, 3, fold, "error").assign(index)

@@ -1,4 +1,4 @@
-"""A look at some training pictures of `data/raw`."""
+"""Some training pictures of `data/raw`, read and measured for a plan."""
 
 import bisect
 from collections import Counter
@@ -18,16 +18,16 @@ from segpipe.common.records import SUMMARY
 from segpipe.common.splits import Split
 from segpipe.plan.objects import Thickness
 from segpipe.plan.shape import Size
-from segpipe.preprocess.cut import Cut
 from segpipe.preprocess.intensity import Levels
+from segpipe.preprocess.splitting import SplitRule
 
-_PICTURES, _SHARDS = 200, 8  # to look at, at most, in so many shards
-_BYTES = 1 << 28  # of encoded pictures that are kept, at most; each shard has an equal part
+_PICTURES, _SHARDS = 200, 8  # the most pictures to read, and shards to read them from
+_BYTES = 1 << 28  # the most bytes of encoded pictures to keep; each shard has an equal part
 
 
 @dataclass(frozen=True)
-class Look:
-    """What some training pictures hold, and how many there are in all."""
+class SampledPictures:
+    """Some training pictures, their statistics, and how many there are in all."""
 
     samples: list[tfrecord.Features]  # encoded pictures and masks, by hash of the name
     sizes: list[Size]
@@ -42,8 +42,13 @@ class Look:
         """The class with the most pixels."""
         return max(self.pixels, key=self.pixels.__getitem__)
 
+    @property
+    def largest(self) -> int:
+        """The pixels of the largest picture."""
+        return max(height * width for height, width in self.sizes)
 
-def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
+
+def sample_pictures(raw: Path, rule: SplitRule, names: Sequence[str]) -> SampledPictures:
     """Read about 200 training pictures, chosen by hash, and measure their objects.
 
     `names` are the classes by index. Raises UserError where fetch has written none, or wrote them for
@@ -52,7 +57,7 @@ def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
     if not (raw / SUMMARY).is_file():
         raise UserError(f"{raw}: no pictures yet; `dvc repro fetch` writes them, then plan again")
     summary = read_json(raw / SUMMARY, "fetch")
-    assignment = cut.of(read_index(raw))
+    assignment = rule.assign(read_index(raw))
     training = {name for name, split in assignment.splits.items() if split == "train"}
     shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
     if not (samples := sorted(_chosen(shards, training), key=_hash)):
@@ -70,41 +75,36 @@ def look(raw: Path, cut: Cut, names: Sequence[str]) -> Look:
         )
     depths = tuple(summary["splits"]["train"]["depths"])
     counts = Counter(assignment.splits.values())
-    return Look(
+    return SampledPictures(
         samples, sizes, {names[n]: t for n, t in thickness.by_class().items()}, thickness.pixels,
         dict(counts), Levels(len(numbers(summary["bands"])), None, depths), {*depths} != {"uint8"},
     )  # fmt: skip
 
 
 def _chosen(shards: Sequence[Path], training: set[str]) -> Iterator[tfrecord.Features]:
-    """Yield training samples of a few shards, spread evenly over all; those with the lowest hash."""
+    """Yield the training samples of lowest hash in a few shards, which are spread evenly over all."""
     step = -(-len(shards) // _SHARDS)
-    kept = shards[::step]
-    most = _PICTURES * len(shards) / max(len(kept) * len(training), 1)  # the share of them to take
-    for path in track(kept, "Reading data/raw"):
-        named = (one for one in tfrecord.read_shard(path) if one["name"].decode() in training)
-        yield from _lowest((one for one in named if _hash(one) < most), _BYTES // len(kept))
+    read = shards[::step]
+    share = _PICTURES * len(shards) / max(len(read) * len(training), 1)  # of their training samples
+    for path in track(read, "Reading data/raw"):
+        samples = (s for s in tfrecord.read_shard(path) if s["name"].decode() in training)
+        yield from _lowest((s for s in samples if _hash(s) < share), _BYTES // len(read))
 
 
 def _lowest(samples: Iterable[tfrecord.Features], most: int) -> list[tfrecord.Features]:
-    """Return the samples with the lowest hash that take at most so many bytes, one at least."""
-    kept, held = list[tfrecord.Features](), 0
+    """Return the samples of lowest hash that take at most `most` bytes together, but at least one."""
+    lowest, kept = list[tfrecord.Features](), 0  # bytes
     for sample in samples:
-        bisect.insort(kept, sample, key=_hash)
-        held += _bytes(sample)
-        while held > most and len(kept) > 1:
-            held -= _bytes(kept.pop())
-    return kept
+        bisect.insort(lowest, sample, key=_hash)
+        kept += _encoded_bytes(sample)
+        while kept > most and len(lowest) > 1:
+            kept -= _encoded_bytes(lowest.pop())
+    return lowest
 
 
 def _hash(sample: tfrecord.Features) -> float:
     return name_hash(sample["name"].decode(), "plan")
 
 
-def _bytes(sample: tfrecord.Features) -> int:
+def _encoded_bytes(sample: tfrecord.Features) -> int:
     return len(sample["image"]) + len(sample["mask"])
-
-
-def largest(look: Look) -> int:
-    """Return the pixels of the largest picture that was looked at."""
-    return max(height * width for height, width in look.sizes)

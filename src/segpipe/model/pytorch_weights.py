@@ -39,17 +39,17 @@ _EFFICIENTNET_PYTORCH = _Names(
 )
 
 
-def assign(
+def load_state_dict(
     network: keras.Model, scaling: Scaling, torch: Torch, tensors: Mapping[str, np.ndarray]
 ) -> list[str]:
-    """Give a network a state dict's weights, as named by timm or efficientnet_pytorch.
+    """Give a network the weights of a state dict, named as by timm or efficientnet_pytorch.
 
-    Inference becomes that of PyTorch, but for two things at borders. Padding of a convolution with
-    stride 2 lies where the network has it. And where the weights were trained on another scaling, the
-    first convolution takes it on, to which padding is then the network's 0, not theirs.
+    Inference equals PyTorch's except at the borders, for two reasons. Convolutions of stride 2 pad where
+    this network pads. If the weights were trained with another input scaling, it is folded into the
+    first convolution and its BatchNorm, and padding stays 0 in the network's scaling.
 
     Returns:
-        The names of what an encoder does not need, which are the classifier's.
+        The names of the classifier's tensors, which an encoder does not need.
 
     Raises:
         ValueError: they are another network's; the message names the first tensor that does not fit.
@@ -64,7 +64,7 @@ def assign(
             layer.set_weights(_norm(layer, name, left, torch.epsilon))
         else:
             layer.set_weights([_kernel(layer, name, left)])
-    _take_on_scaling(weighted[0], weighted[1], scaling, torch.scaling)
+    _fold_scaling(weighted[0], weighted[1], scaling, torch.scaling)
     unneeded = [name for name in left if name.startswith(names.classifier)]
     others = [n for n in left if n not in unneeded and not n.endswith(".num_batches_tracked")]
     if others:
@@ -103,14 +103,17 @@ def _kernel(layer: Any, name: str, left: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _norm(layer: Any, name: str, left: dict[str, np.ndarray], epsilon: float) -> list[np.ndarray]:
-    """Return BatchNorm's weights, of which gamma makes up for a different epsilon."""
+    """Return BatchNorm's weights; gamma makes up for a different epsilon."""
     parts = ("weight", "bias", "running_mean", "running_var")
     gamma, beta, mean, variance = (_take(left, f"{name}.{part}", layer.gamma.shape) for part in parts)
     return [gamma * np.sqrt((variance + layer.epsilon) / (variance + epsilon)), beta, mean, variance]
 
 
-def _take_on_scaling(convolution: Any, norm: Any, ours: Scaling, theirs: Scaling) -> None:
-    """Have a convolution of inputs scaled as `ours` compute what it does of those scaled as `theirs`."""
+def _fold_scaling(convolution: Any, norm: Any, ours: Scaling, theirs: Scaling) -> None:
+    """Change a convolution for inputs scaled as `theirs` into the same one for inputs scaled as `ours`.
+
+    The offset goes into the mean of its BatchNorm.
+    """
     if ours == theirs:
         return
     scale = np.broadcast_to(np.divide(theirs.scale, ours.scale), 3)

@@ -15,10 +15,11 @@ from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Sample
-from segpipe.plan.look import look
 from segpipe.plan.pieces import cut
+from segpipe.plan.sampled import sample_pictures
 from segpipe.plan.shape import Input
-from segpipe.preprocess.cut import Cut
+from segpipe.preprocess.record_maker import RecordFormat
+from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 from segpipe.survey.remarks import on_objects
 
@@ -36,10 +37,10 @@ def raw(tmp_path_factory):
 
 
 def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(raw):
-    seen = look(raw, Cut(0.3), NAMES)
+    seen = sample_pictures(raw, SplitRule(0.3), NAMES)
     numbers = sorted(int(sample["name"].decode()[-6:]) for sample in seen.samples)
     assert numbers[0] < 8 and numbers[-1] > 20
-    splits = Cut(0.3).of(read_index(raw)).splits
+    splits = SplitRule(0.3).assign(read_index(raw)).splits
     assert {splits[sample["name"].decode()] for sample in seen.samples} == {"train"}
     assert seen.pictures["train"] + seen.pictures["val"] == 30 and seen.pictures["test"] == 5
     assert next(iter(seen.thickness)) == "border" and set(seen.thickness) == set(NAMES)
@@ -47,14 +48,20 @@ def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(
 
 def test_where_pictures_are_large_each_shard_gives_those_with_the_lowest_hash(raw, monkeypatch):
     """Room for one picture a shard: those that come first in the names are as likely as others."""
-    names = [sample["name"].decode() for sample in look(raw, Cut(0.3), NAMES).samples]
-    assert names == sorted(names, key=lambda name: name_hash(name, "plan"))
-    monkeypatch.setattr("segpipe.plan.look._BYTES", 1)
-    few = {sample["name"].decode() for sample in look(raw, Cut(0.3), NAMES).samples}
+
+    def hashed(name):
+        return name_hash(name, "plan")
+
+    def sampled_names():
+        return [s["name"].decode() for s in sample_pictures(raw, SplitRule(0.3), NAMES).samples]
+
+    names = sampled_names()
+    assert names == sorted(names, key=hashed)
+    monkeypatch.setattr("segpipe.plan.sampled._BYTES", 1)
     shards = sorted(raw.glob("train-*"))
-    kept = shards[:: -(-len(shards) // 8)]
-    held = [{one["name"].decode() for one in read_shard(path)}.intersection(names) for path in kept]
-    assert few == {min(of, key=lambda name: name_hash(name, "plan")) for of in held if of}
+    read = shards[:: -(-len(shards) // 8)]
+    by_shard = [{s["name"].decode() for s in read_shard(path)}.intersection(names) for path in read]
+    assert {*sampled_names()} == {min(held, key=hashed) for held in by_shard if held}
 
 
 def drawn(number):
@@ -84,16 +91,16 @@ def test_pieces_are_counted_by_the_sizes_of_all_pictures_and_not_of_the_first(
 ):
     """At 32 px a picture of 160 px has 5 x 5 pieces, of 40 px 2 x 2; at most 3 large ones are cut."""
     monkeypatch.setattr("segpipe.plan.pieces._PIXELS", 3 * 160 * 160)
-    tiles, seen = Tiles(1.0, 0.0, keep_empty), look(uneven, Cut(0.1), NAMES)
-    pieces = cut(seen, Input("tiles", (32, 32), 1.0), tiles, "rgb", 3, 4)
-    splits = Cut(0.1).of(read_index(uneven)).splits
+    rule, tiles = SplitRule(0.1), Tiles(1.0, 0.0, keep_empty)
+    sampled = sample_pictures(uneven, rule, NAMES)
+    pieces = cut(sampled, Input("tiles", (32, 32), 1.0), tiles, "rgb", 3, 4)
+    splits = rule.assign(read_index(uneven)).splits
     training = [name for name, split in splits.items() if split == "train"]
     large = sum(name < "p06" for name in training)
     if keep_empty:
         assert pieces.count["train"] == large * 25 + (len(training) - large) * 4
-    manifest = write_records(
-        uneven, PETS, (32, 32), "tiles", Cut(0.1), 1, tmp_path / "records", 1, tiles=tiles
-    )
+    format_ = RecordFormat((32, 32), "tiles", tiles=tiles)
+    manifest = write_records(uneven, PETS, format_, rule, 1, tmp_path / "records", 1)
     # Without empty pieces, those that were cut tell how many are kept.
     room = 0 if keep_empty else 0.5
     assert pieces.count["train"] == pytest.approx(manifest["splits"]["train"]["samples"], rel=room)
@@ -102,14 +109,14 @@ def test_pieces_are_counted_by_the_sizes_of_all_pictures_and_not_of_the_first(
 
 def test_without_data_raw_the_line_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(UserError, match="no pictures yet; `dvc repro fetch` writes them"):
-        look(tmp_path / "raw", Cut(0.3), NAMES)
+        sample_pictures(tmp_path / "raw", SplitRule(0.3), NAMES)
 
 
 def test_classes_that_the_params_no_longer_have_are_refused(raw):
     with pytest.raises(
         UserError, match=r"holds class number 2, but data.classes has 2: .*dvc repro fetch"
     ):
-        look(raw, Cut(0.3), NAMES[:2])
+        sample_pictures(raw, SplitRule(0.3), NAMES[:2])
 
 
 @pytest.mark.parametrize(
@@ -119,10 +126,9 @@ def test_classes_that_the_params_no_longer_have_are_refused(raw):
 )
 def test_the_counts_and_sizes_are_those_of_the_records(raw, tmp_path, chosen):
     tiles = Tiles(chosen.scale, 0.25) if chosen.resize == "tiles" else None
-    manifest = write_records(
-        raw, PETS, chosen.size, chosen.resize, Cut(0.3), 1, tmp_path / "records", 1, tiles=tiles
-    )
-    pieces = cut(look(raw, Cut(0.3), NAMES), chosen, tiles, "rgb", 3, 4)
+    format_ = RecordFormat(chosen.size, chosen.resize, tiles=tiles)
+    manifest = write_records(raw, PETS, format_, SplitRule(0.3), 1, tmp_path / "records", 1)
+    pieces = cut(sample_pictures(raw, SplitRule(0.3), NAMES), chosen, tiles, "rgb", 3, 4)
     for split in ("train", "val"):
         assert pieces.count[split] == pytest.approx(manifest["splits"][split]["samples"], rel=0.3)
     assert pieces.validation.size == chosen.size
@@ -131,7 +137,8 @@ def test_the_counts_and_sizes_are_those_of_the_records(raw, tmp_path, chosen):
 
 
 def test_there_is_a_batch_to_measure_even_of_few_pictures(raw):
-    pieces = cut(look(raw, Cut(0.3), NAMES), Input("stretch", (32, 32)), None, "rgb", 3, 100)
+    sampled = sample_pictures(raw, SplitRule(0.3), NAMES)
+    pieces = cut(sampled, Input("stretch", (32, 32)), None, "rgb", 3, 100)
     assert len(pieces.training.names) == 100
 
 
@@ -196,7 +203,7 @@ def test_init_data_says_the_scale_that_fits_where_tiles_are_much_too_fine():
 
 
 def test_init_data_measures_the_masks_of_a_folder(tmp_path):
-    from segpipe.survey import survey
+    from segpipe.survey.folder import Request, survey
     from segpipe.survey.remarks import remarks
 
     for part in ("images", "masks"):
@@ -207,6 +214,6 @@ def test_init_data_measures_the_masks_of_a_folder(tmp_path):
         Image.fromarray(mask).save(tmp_path / f"masks/{number}.png")
         noise = np.random.default_rng(number).integers(0, 256, (400, 400, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"images/{number}.png")
-    found = survey(tmp_path, 0.3, 0.2)
+    found = survey(tmp_path, Request(0.3, 0.2))
     said = [*remarks(found, 1, Input("stretch", (128, 128)))]
     assert any(line.startswith("foreground is 3 px thick, and 0.96 px where") for line in said), said

@@ -1,4 +1,4 @@
-"""Which layouts a folder may have, and why it has none."""
+"""The layouts that a folder may have, and why it has none."""
 
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from segpipe.fetch.sample import Sample
 
 
 def layouts_in(root: Path, asked: str | None = None, likely: str | None = None) -> dict[str, str]:
-    """Return the layouts that a folder may have with the evidence, the one asked for or likeliest first.
+    """Return the layouts that a folder may have, each with its evidence.
 
-    `likely` is the likeliest if it is one of them.
-
-    Where there are several, the evidence has the number of samples. Raises UserError where there is no
-    such folder, or nothing in it that any layout has.
+    The one `asked` for is first, else the `likely` one if it is among them, else the likeliest. Where
+    there are several, the evidence has the number of samples. Raises UserError where there is no such
+    folder, or no layout fits it.
     """
     if fault := layouts.not_a_folder(root):
         raise UserError(f"{fault}; give the folder that holds your data")
@@ -25,16 +24,16 @@ def layouts_in(root: Path, asked: str | None = None, likely: str | None = None) 
         raise UserError(
             f"--layout {asked}: no layout of this name{hint} (there are {', '.join(layouts.LAYOUTS)})"
         )
-    found = layouts.layouts_of(root)
-    if likely in found:
-        found = {likely: found[likely]} | found
+    evidence = layouts.layouts_of(root)
+    if likely in evidence:
+        evidence = {likely: evidence[likely]} | evidence
     if asked:
-        found = {asked: found.get(asked, "as asked")} | found
-    if not found:
+        evidence = {asked: evidence.get(asked, "as asked")} | evidence
+    if not evidence:
         raise UserError(unmatched.reason(root))
-    if len(found) == 1:
-        return found
-    return {name: f"{evidence}: {_count(name, root)}" for name, evidence in found.items()}
+    if len(evidence) == 1:
+        return evidence
+    return {name: f"{words}: {_count(name, root)}" for name, words in evidence.items()}
 
 
 def refuse_place(root: Path, repository: Path) -> None:
@@ -51,7 +50,7 @@ def refuse_place(root: Path, repository: Path) -> None:
 
 def _count(layout: str, root: Path) -> str:
     try:
-        found = layouts.open_layout(layout).samples(root, ClassTable(()))
-        return f"{sum(isinstance(one, Sample) for one in found)} samples"
+        entries = layouts.open_layout(layout).samples(root, ClassTable(()))
+        return f"{sum(isinstance(entry, Sample) for entry in entries)} samples"
     except UserError as error:
         return f"no sample, as {error}"

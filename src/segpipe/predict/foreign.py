@@ -1,4 +1,4 @@
-"""Whether a model knows a picture: its traits beside the profile in the model's card."""
+"""Whether a picture is foreign to a model: its traits beside the profile in the model's card."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,64 +10,65 @@ from segpipe.common.classes import ClassTable
 from segpipe.common.profile import Mark, Profile, describe
 from segpipe.common.words import percent
 from segpipe.evaluate.masks import Predict
-from segpipe.model.observed import Components, observed, said
+from segpipe.model.picture_traits import Components, prediction_traits, with_features
 from segpipe.preprocess.traits import traits_of
 
 NO_PROFILE = (
     "the model has no profile of its training pictures, since an older segpipe saved it; train it again"
 )
-"""Why a model of an older card cannot tell."""
+"""Why a model with an older card cannot tell which pictures are foreign."""
 
 
-class Watch:
-    """Judges pictures by the profile of a network."""
+class ForeignCheck:
+    """Tells which pictures are foreign to a network, by its profile of training pictures."""
 
     def __init__(self, network: keras.Model, profile: Profile, classes: Sequence[str]) -> None:
         self.profile, self.classes = profile, classes
         self._encoder = self._components = None
         if profile.features:
             # Its logits differ from the network's own in the last bits, which scores must not.
-            both = observed(network)
+            both = with_features(network)
             self._encoder = keras.Model(both.inputs, both.outputs[-1])
             self._components = Components.from_json(profile.features)
 
     @classmethod
-    def of_card(cls, network: keras.Model, card: dict[str, Any]) -> "Watch | None":
-        """Return the watch of a model; None where its card holds no profile."""
+    def of_card(cls, network: keras.Model, card: dict[str, Any]) -> "ForeignCheck | None":
+        """Return the check of a model; None where its card holds no profile."""
         profile = Profile.of_card(card)
         return cls(network, profile, ClassTable.from_json(card).names) if profile else None
 
-    def told(self, images: Sequence[np.ndarray], logits: Predict) -> list[dict[str, float]]:
-        """Return what the network says of each picture; nothing where the profile does not ask it.
+    def network_traits(self, images: Sequence[np.ndarray], logits: Predict) -> list[dict[str, float]]:
+        """Return the traits of each picture as the network sees it; none where the profile has none.
 
         Images are uint8 [height, width, bands] of the network's size. `logits` is the network alone,
-        without other views; a network that learned tiles is never asked.
+        without other views. Profiles of networks that learned tiles have no such traits.
         """
         if self._encoder is None or self._components is None:
             return [{}] * len(images)
         batch = np.stack(images)
         features = self._components.traits(self._encoder.predict_on_batch(batch))
-        of_logits = said(logits(batch), self.classes)
-        return [{**one, **more} for one, more in zip(of_logits, features, strict=True)]
+        predictions = prediction_traits(logits(batch), self.classes)
+        return [{**prediction, **more} for prediction, more in zip(predictions, features, strict=True)]
 
-    def mark(self, pixels: np.ndarray, told: Mapping[str, float]) -> Mark:
-        """Judge a picture, uint8 [height, width, bands] at its own size, and what is `told` of it."""
-        return self.profile.mark({**traits_of(pixels), **told})
+    def mark(self, pixels: np.ndarray, network_traits: Mapping[str, float]) -> Mark:
+        """Judge a picture, uint8 [height, width, bands] at its own size, with its `network_traits`."""
+        return self.profile.mark({**traits_of(pixels), **network_traits})
 
 
 def summary(marks: Iterable[tuple[str, Mark]], rate: float) -> str:
-    """Say how many pictures are foreign, by which traits, and which is the farthest; empty if none is.
+    """Say how many pictures are foreign, by which traits, and which lies farthest; empty if none is.
 
     Marks come with the names of their pictures; `rate` is the share that would be foreign by chance.
     """
-    every = [*marks]
-    foreign = [(name, mark) for name, mark in every if mark.foreign]
+    judged = [*marks]
+    foreign = [(name, mark) for name, mark in judged if mark.foreign]
     if not foreign:
         return ""
     by_trait = {trait: sum(mark.trait == trait for _, mark in foreign) for _, (_, trait, *_) in foreign}
-    counts = ", ".join(f"{trait} {n}" for trait, n in sorted(by_trait.items(), key=lambda one: -one[1]))
-    name, farthest = max(foreign, key=lambda one: one[1].score)
+    by_count = sorted(by_trait.items(), key=lambda item: -item[1])
+    counts = ", ".join(f"{trait} {count}" for trait, count in by_count)
+    name, farthest = max(foreign, key=lambda item: item[1].score)
     return (
-        f"{len(foreign)} of {len(every)} pictures are foreign to the model, by {counts} "
+        f"{len(foreign)} of {len(judged)} pictures are foreign to the model, by {counts} "
         f"({percent(rate)} of known pictures would be); the farthest is {name}, {describe(farthest)}"
     )

@@ -1,5 +1,0 @@
-"""Pictures without labels."""
-
-from segpipe.predict.labels.tool import Tool
-
-Labels = Tool

@@ -61,7 +61,7 @@ def test_a_planned_run_takes_about_the_time_that_it_was_given(project):
     shown = run("segpipe", "plan", "--minutes", "1", cwd=project)
     assert shown.returncode == 0, shown.stderr
     assert (project / "params.yaml").read_bytes() == before
-    for stage in ("preprocess", "train", "evaluate"):
+    for stage in ("fetch", "preprocess", "train", "evaluate"):
         assert re.search(rf"memory of {stage}: \d\.\d GB \(", shown.stdout)
     assert "to put this into params.yaml: segpipe plan --minutes 1 --write" in shown.stdout
     written = run("segpipe", "plan", "--minutes", "1", "--write", cwd=project)

@@ -18,7 +18,11 @@ LOSS = plain_params().train.loss
             ("balanced", "sign is in 25 % of the sam"),
         ),
         ("balanced", {"road": 1.0}, ("uniform", "every class")),
-        ("uniform", {"road": 1.0, "unseen": 0.0}, ("uniform", "every class")),
+        (
+            "uniform",
+            {"road": 1.0, "wire": 0.0},
+            ("balanced", "wire is in none of the samples that were"),
+        ),
         ({"sign": 5.0}, {"road": 0.9, "sign": 0.02}, ({"sign": 5.0}, "your own weights")),
     ],
 )

@@ -5,12 +5,16 @@ import pytest
 from helpers import PETS
 from PIL import Image
 
+from segpipe.common.codec import encode_png
 from segpipe.common.errors import UserError
+from segpipe.common.files import name_hash
 from segpipe.common.index import read_index
 from segpipe.common.records import Tiles
+from segpipe.common.tfrecord import read_shard
 from segpipe.fetch import synthetic
 from segpipe.fetch.params import SyntheticParams
 from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import Encoded, Sample
 from segpipe.plan.pieces import cut
 from segpipe.plan.sampled import sample_pictures
 from segpipe.plan.shape import Input
@@ -40,6 +44,67 @@ def test_pictures_come_from_shards_all_over_the_split_and_never_from_validation(
     assert {splits[sample["name"].decode()] for sample in seen.samples} == {"train"}
     assert seen.pictures["train"] + seen.pictures["val"] == 30 and seen.pictures["test"] == 5
     assert next(iter(seen.thickness)) == "border" and set(seen.thickness) == set(NAMES)
+
+
+def test_where_pictures_are_large_each_shard_gives_those_with_the_lowest_hash(raw, monkeypatch):
+    """Room for one picture a shard: those that come first in the names are as likely as others."""
+
+    def hashed(name):
+        return name_hash(name, "plan")
+
+    def sampled_names():
+        return [s["name"].decode() for s in sample_pictures(raw, SplitRule(0.3), NAMES).samples]
+
+    names = sampled_names()
+    assert names == sorted(names, key=hashed)
+    monkeypatch.setattr("segpipe.plan.sampled._BYTES", 1)
+    shards = sorted(raw.glob("train-*"))
+    read = shards[:: -(-len(shards) // 8)]
+    by_shard = [{s["name"].decode() for s in read_shard(path)}.intersection(names) for path in read]
+    assert {*sampled_names()} == {min(held, key=hashed) for held in by_shard if held}
+
+
+def drawn(number):
+    """Six pictures of 160 px without a border, and after them 18 of 40 px with one."""
+    edge, fresh = (160, number) if number < 6 else (40, number * 7)
+    mask = np.full((edge, edge), 2, np.uint8)
+    mask[2:20, 2:20] = 1
+    mask[30:36, 30:36] = 2 if number < 6 else 3
+    image = np.random.default_rng(fresh).integers(0, 256, (edge, edge, 3), np.uint8)
+    return Sample(
+        f"p{number:02}", "test" if number == 24 else "train", "p", "p",
+        Encoded(encode_png(image), encode_png(mask)),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uneven") / "raw"
+    numbers = [24, *range(24)]  # test comes before train
+    write_raw("a test", map(drawn, numbers), PETS, False, 100, folder, 1)
+    return folder
+
+
+@pytest.mark.parametrize("keep_empty", [1.0, 0.0])
+def test_pieces_are_counted_by_the_sizes_of_all_pictures_and_not_of_the_first(
+    uneven, tmp_path, monkeypatch, keep_empty
+):
+    """At 32 px a picture of 160 px has 5 x 5 pieces, of 40 px 2 x 2; at most 3 large ones are cut."""
+    monkeypatch.setattr("segpipe.plan.pieces._PIXELS", 3 * 160 * 160)
+    rule, tiles = SplitRule(0.1), Tiles(1.0, 0.0, keep_empty)
+    sampled = sample_pictures(uneven, rule, NAMES)
+    pieces = cut(sampled, Input("tiles", (32, 32), 1.0), tiles, "rgb", 3, 4)
+    splits = rule.assign(read_index(uneven)).splits
+    training = [name for name, split in splits.items() if split == "train"]
+    large = sum(name < "p06" for name in training)
+    if keep_empty:
+        assert pieces.count["train"] == large * 25 + (len(training) - large) * 4
+    format_ = RecordFormat((32, 32), "tiles", tiles=tiles)
+    manifest = write_records(uneven, PETS, format_, rule, 1, tmp_path / "records", 1)
+    # Without empty pieces, those that were cut tell how many are kept.
+    room = 0 if keep_empty else 0.5
+    assert pieces.count["train"] == pytest.approx(manifest["splits"]["train"]["samples"], rel=room)
+    assert pieces.held[NAMES.index("border")] > 0.05, "all pieces of the small pictures hold it"
 
 
 def test_without_data_raw_the_line_names_the_command_that_writes_it(tmp_path):
@@ -86,6 +151,55 @@ def test_init_data_remarks_on_a_class_that_the_input_loses():
     (line,) = on_objects({"lesion": 8.0}, [(600, 900)], now)
     assert "; data.image_size: [256, 384] would show it" in line
     assert [*on_objects({"pet": 90.0}, [(600, 900)], now)] == []
+
+
+def test_init_data_remarks_on_every_line_of_1_to_2_px():
+    now = Input("stretch", (256, 256))
+    for hundredths in range(100, 200):
+        (line,) = on_objects({"wire": hundredths / 100, "ground": 400.0}, [(1000, 1000)], now)
+        assert "; data.resize: tiles, data.tiles.scale: " in line and " would show it (" in line
+
+
+def test_init_data_says_the_best_there_is_where_nothing_shows_a_class():
+    """1 px in 190: the pictures' own resolution leaves it 192 / 190 = 1.01 px, and 128 px 0.67."""
+    thick = {"wire": 1.0, "ground": 90.0}
+    (line,) = on_objects(thick, [(190, 190)], Input("stretch", (128, 128)))
+    assert line == (
+        "wire is 1 px thick, and 0.67 px where data.resize: stretch makes pictures 128 x 128 px; "
+        "data.image_size: 192 would leave it 1 px (`segpipe plan` says more)"
+    )
+    (line,) = on_objects(thick, [(190, 190)], Input("stretch", (224, 224)))
+    assert line == (
+        "wire is 1 px thick, and 1.2 px where data.resize: stretch makes pictures 224 x 224 px; no "
+        "input that `segpipe plan` knows shows more of it: draw it thicker, or take larger pictures"
+    )
+
+
+def test_init_data_remarks_on_tiles_by_their_scale():
+    (line,) = on_objects({"wire": 8.0}, [(2000, 2000)], Input("tiles", (128, 128), 0.1))
+    assert line == (
+        "wire is 8 px thick, and 0.8 px at data.tiles.scale: 0.1; data.tiles.scale: 0.4 would "
+        "show it (`segpipe plan` says more)"
+    )
+    (line,) = on_objects({"wire": 8.0}, [(300, 300)], Input("tiles", (128, 128), 0.1))
+    assert "; data.resize: stretch, data.image_size: 128 would show it" in line
+
+
+def test_init_data_says_the_scale_that_fits_where_tiles_are_much_too_fine():
+    """3 px of 100 would be a scale of 0.03; the least that params allow makes cells 10 px thick."""
+    cells = {"cell": 100.0, "ground": 2000.0}
+    assert [*on_objects(cells, [(4000, 4000)], Input("tiles", (128, 128), 1.0))] == [
+        "typical objects are 100 px thick at data.tiles.scale: 1, more than a quarter of a tile of "
+        "128 x 128 px; at data.tiles.scale: 0.1 they would be 10 px (`segpipe plan` says more)"
+    ]
+    fitting = [(0.3, 128), (1.0, 512)]  # 30 px of 128, and 100 of 512, are less than a quarter
+    for scale, edge in fitting:
+        assert not [*on_objects(cells, [(4000, 4000)], Input("tiles", (edge, edge), scale))]
+    small = {"cell": 6.0, "nest": 100.0, "hill": 150.0, "ground": 2000.0}
+    (line,) = on_objects(small, [(4000, 4000)], Input("tiles", (128, 128), 1.0))
+    assert "; at data.tiles.scale: 0.5, data.image_size: 256 they would be 50 px" in line
+    large = {"wall": 5.0, "roof": 100.0, "court": 110.0, "ground": 2000.0}
+    assert not [*on_objects(large, [(4000, 4000)], Input("tiles", (128, 128), 1.0))], "walls need 0.6"
 
 
 def test_init_data_measures_the_masks_of_a_folder(tmp_path):

@@ -42,6 +42,15 @@ def test_only_lines_below_2_px_are_enlarged():
     assert of({"crack": 2.0}, (1500, 1500)).scale == 1.0
 
 
+def test_enlarged_lines_have_2_px_at_least():
+    """20 steps a unit of scale: 2 / 1.236 is 1.618, which rounded down to 1.6 leaves 1.98 px."""
+    assert of({"wire": 1.236, "ground": 400.0}, (1000, 1000)).scale == 1.65
+    for hundredths in range(100, 200):
+        thin = hundredths / 100
+        chosen = of({"wire": thin, "ground": 400.0}, (1000, 1000))
+        assert LEAST <= thin * chosen.scale < LEAST + 0.05 * thin + 1e-9, thin
+
+
 def test_a_tile_is_8_typical_objects_wide_and_large_regions_count_for_none():
     large = {"nucleus": 3.0, "gland": 20.0, "vessel": 24.0, "tissue": 900.0}
     assert of(large, (3000, 3000)) == Input("tiles", (192, 192), 1.0)

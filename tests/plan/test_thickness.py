@@ -1,5 +1,7 @@
 """How thick drawn objects are: worked out by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,26 @@ def test_the_window_holds_the_class_wherever_it_is():
         inside = np.zeros((900, 2000), bool)
         inside[corner] = True
         assert around(inside).sum() == 1 and around(inside).shape == (512, 512)
+
+
+def test_the_window_lies_round_the_middle_one_of_all_pixels():
+    """The fifth of 3 + 5 + 1 pixels is the second of the second row, at x = 1200."""
+    inside = np.zeros((2000, 2000), bool)
+    inside[100, :3] = inside[1000, 1199:1204] = inside[1900, 5] = True
+    assert around(inside).sum() == 5 and np.argwhere(around(inside))[0].tolist() == [256, 255]
+
+
+def test_measuring_a_mask_takes_less_than_4_bytes_a_pixel(rng):
+    """One is the comparison with a class; an index of each pixel would be 8."""
+    mask = rng.integers(0, 2, (4096, 4096), np.uint8)
+    collected = Thickness()
+    collected.add(mask[:600])  # loads SciPy
+    tracemalloc.start()
+    collected.add(mask)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * mask.size
+    assert collected.pixels.total() == (600 + 4096) * 4096
 
 
 def test_a_large_part_of_a_class_outweighs_its_thin_ones():

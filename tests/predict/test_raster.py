@@ -1,5 +1,7 @@
 """Georeferenced rasters: masks that lie where their picture lies, by window as in memory."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import rasterio
@@ -10,7 +12,7 @@ from test_predict_folder import files, rows
 
 from segpipe import load_model
 from segpipe.common.classes import ClassTable
-from segpipe.predict import raster
+from segpipe.predict import outputs, raster
 
 PLACE = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_200_000, 0.5, 0.5)}
 
@@ -164,3 +166,16 @@ def test_an_overlay_has_every_nth_pixel_of_a_large_raster(predict, scene, tmp_pa
     predict(scene, "-o", tmp_path / "out", "--tile")
     with rasterio.open(tmp_path / "out/overlays/scene.jpg") as overlay:
         assert (overlay.height, overlay.width) == (30, 42)  # of 90 x 126, every third
+
+
+@pytest.mark.parametrize("partly", [False, True], ids=["whole", "partly invalid"])
+def test_counting_classes_takes_less_than_4_bytes_a_pixel(partly):
+    """A third of 3000 rows each; 1500 columns are valid of 3000, or all."""
+    mask = np.repeat(np.arange(3, dtype=np.uint8), 1000)[:, None].repeat(3000, 1)
+    invalid = np.arange(3000)[None].repeat(3000, 0) >= 1500 if partly else None
+    tracemalloc.start()
+    counts = outputs.valid_pixels_by_class(mask, invalid, PETS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * mask.size
+    assert counts.tolist() == [1000 * (1500 if partly else 3000)] * 3

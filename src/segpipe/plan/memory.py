@@ -14,6 +14,7 @@ from segpipe.train.samples import keeps_in_memory
 LIBRARIES = 0.9e9  # bytes of Python, TensorFlow and Keras, measured on a CPU
 _WORKSPACE = 0.3e9  # more in training: buffers of the libraries, measured on a CPU
 _PYTHON = 0.15e9  # bytes of a stage without them
+_CHECKED = 10  # bytes a pixel more while fetch checks a sample, measured: it counts the mask's classes
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,24 @@ def needs(
     sampled: SampledPictures, chosen: Input, pieces: Pieces, network: Memory,
     batch: int, params: Params, available: float,
 ) -> list[Need]:  # fmt: skip
-    """Return the memory of preprocess, train and evaluate, with batches of `batch` in training.
+    """Return the memory of fetch, preprocess, train and evaluate, with batches of `batch` in training.
 
     `train.in_memory: auto` depends on the bytes that are `available`.
     """
     return [
+        _fetch(sampled),
         _preprocess(sampled, chosen),
         _train(pieces, network, batch, params.train.in_memory, available),
         _evaluate(sampled, chosen, network, params.evaluate.batch_size, len(params.data.classes)),
     ]
+
+
+def _fetch(sampled: SampledPictures) -> Need:
+    """Count a picture in each worker, and Python there and in the process that writes."""
+    count = min(usable_cores(), sum(sampled.pictures.values()))
+    own = sampled.levels.bands * (2 if sampled.deep else 1) + 1
+    needed = (count + 1) * _PYTHON + count * sampled.largest * (own + _CHECKED)
+    return Need("fetch", needed, f"{count} pictures at once, of {sampled.largest / 1e6:.3g} Mpx")
 
 
 def _preprocess(sampled: SampledPictures, chosen: Input) -> Need:
@@ -50,7 +60,7 @@ def _preprocess(sampled: SampledPictures, chosen: Input) -> Need:
     scaled = (bands + 1) * min(chosen.factor(typical_size(sampled.sizes)), 2) ** 2
     own = bands * (3 if sampled.deep else 1) + 1  # 16 bits, and their 8
     needed = count * pixels * (own + scaled)
-    return Need("preprocess", _PYTHON + needed, f"{count} pictures under way, of {pixels / 1e6:.2g} Mpx")
+    return Need("preprocess", _PYTHON + needed, f"{count} pictures under way, of {pixels / 1e6:.3g} Mpx")
 
 
 def _train(pieces: Pieces, network: Memory, batch: int, in_memory: bool | str, available: float) -> Need:

@@ -8,6 +8,7 @@ from segpipe.common.classes import IGNORE
 
 MASKS = 16  # masks in which a class is measured; more change little
 _WINDOW = 512  # edge of the part of a mask that is measured, pixels
+_STRIP = 64  # rows
 _RARE = 1e-5  # a class with a smaller share of the pixels may be a slip of the pen
 
 
@@ -20,7 +21,9 @@ class Thickness:
 
     def add(self, mask: np.ndarray) -> None:
         """Measure the classes of a mask, indices as uint8 [height, width]."""
-        counts = np.bincount(mask.ravel(), minlength=256)
+        counts = np.zeros(256, np.int64)
+        for top in range(0, len(mask), _STRIP):  # bincount takes 8 bytes a pixel
+            counts += np.bincount(mask[top : top + _STRIP].ravel(), minlength=256)
         for index in np.flatnonzero(counts[:IGNORE]).tolist():
             self.pixels[index] += int(counts[index])
             if len(self._widths[index]) < MASKS:
@@ -38,11 +41,13 @@ class Thickness:
 
 def around(inside: np.ndarray) -> np.ndarray:
     """Return a window of a class's pixels, bool [height, width], around the middle one of them."""
-    places = np.flatnonzero(inside)
-    middle = np.unravel_index(places[len(places) // 2], inside.shape)
+    ends = np.cumsum(inside.sum(1))  # pixels up to the end of each row
+    number = ends[-1] // 2
+    row = int(np.searchsorted(ends, number, "right"))
+    column = np.flatnonzero(inside[row])[number - ends[row]]  # counted from the row's end
     begins = [
         int(np.clip(at - _WINDOW // 2, 0, max(edge - _WINDOW, 0)))
-        for at, edge in zip(middle, inside.shape, strict=True)
+        for at, edge in zip((row, column), inside.shape, strict=True)
     ]
     return inside[begins[0] : begins[0] + _WINDOW, begins[1] : begins[1] + _WINDOW]
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from math import prod
+from statistics import fmean
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from segpipe.common.records import Tiles
 from segpipe.plan.sampled import SampledPictures
 from segpipe.plan.shape import Input, Size
 from segpipe.preprocess.record_maker import resize_sample
-from segpipe.preprocess.tiles import Cutter, Record, starts
+from segpipe.preprocess.tiles import Cutter, Record, piece_starts, starts
 from segpipe.train.samples import Arrays
 
 _PIXELS = 1 << 26  # of the pictures that are cut, in all
@@ -32,7 +34,10 @@ class Pieces:
 def cut(
     sampled: SampledPictures, chosen: Input, tiles: Tiles | None, bands: Bands, classes: int, batch: int
 ) -> Pieces:
-    """Make samples as preprocess would, a batch at least; `tiles` None leaves pictures whole."""
+    """Make samples as preprocess would, a batch at least; `tiles` None leaves pictures whole.
+
+    Only the first of the sampled pictures are cut; the sizes of all tell how many pieces there will be.
+    """
     cutter = Cutter(chosen.size, tiles, sampled.levels, None) if tiles else None
     if cutter and tiles and tiles.keep_empty < 1:
         cutter.empty = sampled.commonest
@@ -55,9 +60,11 @@ def cut(
             "no training piece is left of the pictures that were looked at: they hold nothing but "
             "ignored pixels or the commonest class; raise data.tiles.keep_empty"
         )
+    left_out = cutter.left_out.total() if cutter else 0
+    pieces_each = _pieces_a_picture(sampled.sizes, chosen, tiles) * total / (total + left_out)
     tiles_each = _tiles_a_picture(sampled.sizes, chosen)
     count = {
-        "train": max(round(sampled.pictures["train"] * (total / pictures)), 1),
+        "train": max(round(sampled.pictures["train"] * pieces_each), 1),
         "val": max(round(sampled.pictures.get("val", 0) * tiles_each), 1),
     }
     training = [*islice(cycle(training), max(len(training), batch))]
@@ -77,6 +84,15 @@ def _records(
         return
     record = resize_sample(sample, chosen.size, chosen.resize, False, sampled.levels)
     yield record, np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
+
+
+def _pieces_a_picture(sizes: Sequence[Size], chosen: Input, tiles: Tiles | None) -> float:
+    """Return the mean number of training pieces of a picture; 1 where pictures are not cut."""
+    if not tiles:
+        return 1
+    piece = tiles.piece(chosen.size)
+    edges = (zip(tiles.scaled(size), chosen.size, piece, strict=True) for size in sizes)
+    return fmean(prod(len(piece_starts(*edge)) for edge in picture) for picture in edges)
 
 
 def _tiles_a_picture(sizes: Sequence[Size], chosen: Input) -> float:

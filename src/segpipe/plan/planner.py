@@ -97,7 +97,7 @@ def plan(sampled: SampledPictures, params: Params, minutes: float, importing: fl
     schedule = fitting(minutes, draft.timing, validated, train.steps_per_execution, train.warmup_epochs)
     rows = [
         *_input_rows(now, draft.proposal),
-        _sampling_row(params, draft.pieces),
+        _sampling_row(params, draft.pieces, sampled),
         loss,
         _batch_row(params, draft),
         *_schedule_rows(params, schedule, draft),
@@ -105,7 +105,7 @@ def plan(sampled: SampledPictures, params: Params, minutes: float, importing: fl
     ]
     chosen, before = draft.proposal.input, importing + draft.timing.build
     needed = needs(sampled, chosen, draft.pieces, draft.network, draft.batch, params, available_memory())
-    return Plan([row for row in rows if row], needed, schedule, before, device)
+    return Plan(rows, needed, schedule, before, device)
 
 
 def _refined(
@@ -156,9 +156,22 @@ def _count(params: Params, pieces: Pieces) -> int:
 
 
 def _batch(params: Params, pieces: Pieces) -> int:
-    """Return the user's batch, or a smaller one where there are fewer samples."""
-    own, count = params.train.batch_size, _count(params, pieces)
-    return own if own <= count else 1 << (max(count // 4, 1).bit_length() - 1)
+    """Return the user's batch, or a smaller one where there are fewer samples.
+
+    Raises UserError where there are fewer samples than devices. A number of devices that is auto adapts
+    to the batch.
+    """
+    train, count = params.train, _count(params, pieces)
+    if train.batch_size <= count:
+        return train.batch_size
+    devices = math.prod(number for number in (train.devices, train.hosts) if number != "auto")
+    if devices > count:
+        raise UserError(
+            f"there are {count} training samples for {devices} devices (train.devices = "
+            f"{train.devices}, train.hosts = {train.hosts}), and each takes one of a batch at least; "
+            "lower them, or add pictures"
+        )
+    return devices << (max(count // 4 // devices, 1).bit_length() - 1)
 
 
 def _require_views(chosen: shape.Input, params: Params) -> None:
@@ -219,9 +232,9 @@ def _lovasz_row(params: Params, sampled: SampledPictures) -> Row:
     return Row("train.loss.lovasz", now.lovasz, *rare.lovasz(now, covered))
 
 
-def _sampling_row(params: Params, pieces: Pieces) -> Row:
-    names = [row.name for row in params.data.classes]
-    now, held = params.train.sampling, dict(zip(names, pieces.held, strict=True))
+def _sampling_row(params: Params, pieces: Pieces, sampled: SampledPictures) -> Row:
+    names, now = enumerate(row.name for row in params.data.classes), params.train.sampling
+    held = {name: pieces.held[n] for n, name in names if n in sampled.pixels}
     return Row("train.sampling", now, *rare.sampling(now, held))
 
 
@@ -238,7 +251,11 @@ def _schedule_rows(params: Params, schedule: Schedule, draft: _Draft) -> list[Ro
     count, validation = _count(params, draft.pieces), draft.pieces.count["val"]
     seconds = draft.timing.sample * validation
     if schedule.epochs < EPOCHS:
-        why = f"a validation takes {seconds:.2g} s; more of them, over {100 * VALIDATING:.0f} %"
+        after_each = schedule.validating / schedule.epochs
+        why = (
+            f"validation, previews and checkpoint take {after_each:.2g} s an epoch; those of more "
+            f"epochs, over {100 * VALIDATING:.0f} % of the time"
+        )
     else:
         why = f"a validation of {validation} samples takes {seconds:.2g} s"
     passes = schedule.passes(draft.batch, count)
@@ -254,15 +271,20 @@ def _schedule_rows(params: Params, schedule: Schedule, draft: _Draft) -> list[Ro
     return rows
 
 
-def _encoder(params: Params) -> Row | None:
-    """Propose the encoder whose weights are at hand; say nothing where they must be fetched first."""
+def _encoder(params: Params) -> Row:
+    """Keep the encoder, and say where its weights are."""
     encoder = params.model.encoder
+    fetched = read_json(_ENCODER, "fetch_encoder") if _ENCODER.is_file() else {}
+    wanted = {"name": encoder.name, "alpha": encoder.alpha, "pretrained": True}
     if encoder.weights == "none":
-        reason = "its weights start from random (model.encoder.weights)"
-    elif Path(encoder.weights).is_file():
-        reason = f"its weights are {encoder.weights}"
-    elif _ENCODER.is_file() and read_json(_ENCODER, "fetch_encoder")["name"] == encoder.name:
-        reason = "its weights are in data/encoder"
+        where = "its weights start from random (model.encoder.weights)"
+    elif encoder.weights != "imagenet":
+        where = f"its weights are {encoder.weights}"
+        if not Path(encoder.weights).is_file():
+            where = f"there is no file {encoder.weights} (model.encoder.weights)"
+    elif fetched.items() >= wanted.items():
+        where = "its weights are in data/encoder"
     else:
-        return None
+        where = "`dvc repro fetch_encoder` fetches its weights"
+    reason = f"your own, since encoders are not compared; {where}"
     return Row("model.encoder.name", encoder.name, encoder.name, reason)

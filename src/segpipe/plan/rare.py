@@ -9,13 +9,18 @@ _SMALL = 0.01  # a mean over pixels hardly sees a class with a smaller share of 
 
 
 def sampling(now: Sampling, held: Mapping[str, float]) -> tuple[Sampling, str]:
-    """Return `train.sampling` and the reason; `held` is the share of samples with each class."""
+    """Return `train.sampling` and the reason.
+
+    `held` is the share of samples with each class, for the classes that pictures hold.
+    """
     if not isinstance(now, str):
         return now, "your own weights"
-    seldom = {name: share for name, share in held.items() if 0 < share < _SELDOM}
+    seldom = {name: share for name, share in held.items() if share < _SELDOM}
     if not seldom:
         return "uniform", "every class is in a third of the samples or more"
     rarest = min(seldom, key=seldom.__getitem__)
+    if not seldom[rarest]:
+        return "balanced", f"{rarest} is in none of the samples that were cut, though pictures hold it"
     return "balanced", f"{rarest} is in {100 * seldom[rarest]:.2g} % of the samples"
 
 

@@ -1,8 +1,8 @@
 """Some training pictures of `data/raw`, read and measured for a plan."""
 
-import itertools
+import bisect
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,14 @@ from segpipe.preprocess.intensity import Levels
 from segpipe.preprocess.splitting import SplitRule
 
 _PICTURES, _SHARDS = 200, 8  # the most pictures to read, and shards to read them from
-_BYTES = 1 << 28  # the most bytes of encoded pictures to keep
+_BYTES = 1 << 28  # the most bytes of encoded pictures to keep; each shard has an equal part
 
 
 @dataclass(frozen=True)
 class SampledPictures:
     """Some training pictures, their statistics, and how many there are in all."""
 
-    samples: list[tfrecord.Features]  # encoded pictures and masks
+    samples: list[tfrecord.Features]  # encoded pictures and masks, by hash of the name
     sizes: list[Size]
     thickness: dict[str, float]  # pixels, by class, the thinnest first
     pixels: dict[int, int]  # by index of the class
@@ -60,7 +60,7 @@ def sample_pictures(raw: Path, rule: SplitRule, names: Sequence[str]) -> Sampled
     assignment = rule.assign(read_index(raw))
     training = {name for name, split in assignment.splits.items() if split == "train"}
     shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
-    if not (samples := [*_chosen(shards, training)]):
+    if not (samples := sorted(_chosen(shards, training), key=_hash)):
         raise UserError(f"{raw}: no training picture; lower data.validation_share, or add pictures")
     thickness = Thickness()
     sizes = list[Size]()
@@ -86,10 +86,25 @@ def _chosen(shards: Sequence[Path], training: set[str]) -> Iterator[tfrecord.Fea
     step = -(-len(shards) // _SHARDS)
     read = shards[::step]
     share = _PICTURES * len(shards) / max(len(read) * len(training), 1)  # of their training samples
-    streams = (tfrecord.read_shard(path) for path in track(read, "Reading data/raw"))
-    kept = 0  # bytes
-    for sample in itertools.chain.from_iterable(streams):
-        name = sample["name"].decode()
-        if name in training and name_hash(name, "plan") < share and kept < _BYTES:
-            kept += len(sample["image"]) + len(sample["mask"])
-            yield sample
+    for path in track(read, "Reading data/raw"):
+        samples = (s for s in tfrecord.read_shard(path) if s["name"].decode() in training)
+        yield from _lowest((s for s in samples if _hash(s) < share), _BYTES // len(read))
+
+
+def _lowest(samples: Iterable[tfrecord.Features], most: int) -> list[tfrecord.Features]:
+    """Return the samples of lowest hash that take at most `most` bytes together, but at least one."""
+    lowest, kept = list[tfrecord.Features](), 0  # bytes
+    for sample in samples:
+        bisect.insort(lowest, sample, key=_hash)
+        kept += _encoded_bytes(sample)
+        while kept > most and len(lowest) > 1:
+            kept -= _encoded_bytes(lowest.pop())
+    return lowest
+
+
+def _hash(sample: tfrecord.Features) -> float:
+    return name_hash(sample["name"].decode(), "plan")
+
+
+def _encoded_bytes(sample: tfrecord.Features) -> int:
+    return len(sample["image"]) + len(sample["mask"])

@@ -1,6 +1,7 @@
 """The network's input that keeps the thinnest class visible."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -15,6 +16,7 @@ _EDGES = (128, 192, 256, 320)  # shorter edges of a stretched picture, pixels
 _LONGEST = 4096  # pixels: the longest edge that `data.image_size` may have
 _TILES = (128, 192, 256)  # edges of a tile
 _OBJECTS = 8  # a tile's edge is at least so many times the thickness of typical objects
+_FEWEST_OBJECTS = 4  # a tile that is narrower than so many shows parts of objects
 _SQUARE = 1.25  # pictures up to this ratio of their edges are stretched to a square
 
 Size = tuple[int, int]  # height and width, pixels
@@ -87,11 +89,26 @@ def propose(thickness: Mapping[str, float], picture: Size, now: Input) -> Propos
 
 def _tiles(thickness: Mapping[str, float], picture: Size, thin: float) -> tuple[Input, str]:
     """Return tiles that show the thinnest class, and why they have their size."""
-    scale = min(1.0, WANTED / thin) if thin >= LEAST else min(2.0, LEAST / thin)
-    scale = max(0.1, round(20 * scale) / 20)
+    if thin >= LEAST:
+        scale = max(0.1, round(20 * min(1.0, WANTED / thin)) / 20)
+    else:
+        scale = min(2.0, math.ceil(20 * LEAST / thin - 1e-9) / 20)  # rounded down, it would be too thin
     needed = _OBJECTS * _typical_object(thickness, picture) * scale
     edge = next((edge for edge in _TILES if edge >= needed), _TILES[-1])
     return Input("tiles", (edge, edge), scale), _of_objects(thickness, picture, scale)
+
+
+def coarser(thickness: Mapping[str, float], picture: Size, now: Input) -> tuple[float, Input] | None:
+    """Return the thickness of typical objects at the network, and tiles that fit, if tiles are too fine.
+
+    Tiles are too fine if they are less than 4 such objects wide, and half their scale is enough.
+    """
+    if now.resize != "tiles" or not thickness:
+        return None
+    thick = _typical_object(thickness, picture) * now.scale
+    tiles, _ = _tiles(thickness, picture, min(thickness.values()))
+    too_fine = min(now.size) < _FEWEST_OBJECTS * thick and tiles.scale <= now.scale / 2
+    return (thick, tiles) if too_fine else None
 
 
 def finer(

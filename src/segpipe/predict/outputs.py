@@ -22,7 +22,7 @@ ProbabilityFormat = Literal["npz", "png"]
 
 # With zlib's run-length strategy: twice as fast on masks as its default, and smaller.
 PNG_OF_MASKS = {"compress_level": 1, "compress_type": 3}
-_STRIP = 1024
+_STRIP = 512  # rows
 _MOST_JPEG = 65_500  # pixels: the longest edge that libjpeg writes
 
 
@@ -115,7 +115,12 @@ def valid_pixels_by_class(mask: np.ndarray, invalid: np.ndarray | None, table: C
 
     `mask` holds class indices, uint8 [height, width]; `invalid` is bool of that shape, or None.
     """
-    return np.bincount((mask if invalid is None else mask[~invalid]).ravel(), minlength=len(table))
+    counts = np.zeros(len(table), np.int64)
+    for top in range(0, len(mask), _STRIP):  # bincount takes 8 bytes a pixel
+        rows = mask[top : top + _STRIP]
+        valid = rows if invalid is None else rows[~invalid[top : top + _STRIP]]
+        counts += np.bincount(valid.ravel(), minlength=len(table))
+    return counts
 
 
 WRITERS = {"npz": write_npz, "png": write_pngs}

@@ -28,22 +28,45 @@ def remarks(survey: Survey, batch_size: int, now: shape.Input | None = None) -> 
 def on_objects(
     thick: Mapping[str, float], sizes: Sequence[shape.Size], now: shape.Input
 ) -> Iterator[str]:
-    """Yield a line where the network would see too little of the thinnest class."""
+    """Yield a line where the network would see too little of the thinnest class, or parts of objects."""
     picture = shape.typical_size(sizes)
+    hint = "(`segpipe plan` says more)"
     if thin := shape.too_thin(thick, picture, now):
         name, here = thin
         better = shape.propose(thick, picture, now).input
-        if shape.too_thin(thick, picture, better):
-            return
-        if better.resize == "tiles":
-            params = f"data.resize: tiles, data.tiles.scale: {better.scale:g}"
+        there, params = thick[name] * better.factor(picture), _changed_params(better, now)
+        if there <= here:
+            remedy = (
+                "no input that `segpipe plan` knows shows more of it: draw it thicker, or take larger "
+                "pictures"
+            )
+        elif there < shape.LEAST:
+            remedy = f"{params} would leave it {there:.2g} px {hint}"
         else:
-            size = better.size[0] if better.size[0] == better.size[1] else [*better.size]
-            params = f"data.image_size: {size}"
+            remedy = f"{params} would show it {hint}"
+        where = f"where data.resize: {now.resize} makes pictures {extent(now.size)}"
+        if now.resize == "tiles":
+            where = f"at data.tiles.scale: {now.scale:g}"
+        yield f"{name} is {thick[name]:.2g} px thick, and {here:.2g} px {where}; {remedy}"
+    elif too_fine := shape.coarser(thick, picture, now):
+        here, better = too_fine
+        there = here * better.scale / now.scale
         yield (
-            f"{name} is {thick[name]:.2g} px thick, and {here:.2g} px where data.resize: {now.resize} "
-            f"makes pictures {extent(now.size)}; {params} would show it (`segpipe plan` says more)"
+            f"typical objects are {here:.3g} px thick at data.tiles.scale: {now.scale:g}, more than a "
+            f"quarter of a tile of {extent(now.size)}; at {_changed_params(better, now)} they would be "
+            f"{there:.3g} px {hint}"
         )
+
+
+def _changed_params(better: shape.Input, now: shape.Input) -> str:
+    """Return the params of an input that differ from those of now."""
+    size = better.size[0] if better.size[0] == better.size[1] else [*better.size]
+    changed = [f"data.resize: {better.resize}"] * (better.resize != now.resize)
+    if better.resize == "tiles":
+        changed.append(f"data.tiles.scale: {better.scale:g}")
+    if better.resize != "tiles" or (now.resize == "tiles" and min(better.size) > min(now.size)):
+        changed.append(f"data.image_size: {size}")
+    return ", ".join(changed)
 
 
 def _on_samples(survey: Survey, batch_size: int) -> Iterator[str]:

@@ -15,6 +15,7 @@ from segpipe.common.classes import IGNORE
 from segpipe.common.codec import encode_png
 from segpipe.common.errors import UserError
 from segpipe.common.records import Tiles
+from segpipe.common.traits import FILE as TRAITS
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Sample
 from segpipe.preprocess import tiles
@@ -61,6 +62,20 @@ def pixels_of(number, split, *size):
     one = picture(number, *size, split)
     image, mask = (np.asarray(Image.open(io.BytesIO(data))) for data in one.content.read())
     return image, mask - 1
+
+
+def test_pictures_at_their_own_size_are_decoded_once_and_have_the_traits_of_others(cut, monkeypatch):
+    """At half their size a second decoding is what the traits are measured on."""
+    sizes = [(50, 70), (90, 40)]
+    twice = cut(*sizes, threads=1, scale=0.5)
+
+    def never(_):
+        raise AssertionError("decoded for the traits alone")
+
+    monkeypatch.setattr("segpipe.preprocess.record_maker.decode_image", never)
+    once = cut(*sizes, threads=2)
+    traits = [(manifest.folder / TRAITS).read_bytes() for manifest in (once, twice)]
+    assert traits[0] == traits[1] and traits[0].count(b"\n") == 5
 
 
 @given(EDGES, TILE, st.sampled_from([0, 0.25, 0.5, 1]))

@@ -48,13 +48,14 @@ class RecordMaker:
         The traits are None for a test sample.
         """
         split, features = sample
-        traits = None if split == "test" else self._measured(features, split)
         if self.cutter:
-            return split, self.cutter.decoded(features, split), traits
+            scaled = self.cutter.decoded(features, split)
+            at_own_size = scaled.image if scaled.mask is scaled.original else None
+            return split, scaled, self._measured(features, split, at_own_size)
         size, resize = self.format.size, self.format.resize
         record = resize_sample(features, size, resize, split == "test", self.levels)
         counts = np.bincount(np.frombuffer(record["mask"], np.uint8), minlength=256)
-        return split, (record, counts), traits
+        return split, (record, counts), self._measured(features, split)
 
     def records_of(self, decoded: Record | Scaled) -> Iterable[Record]:
         """Return the records of a decoded sample; one process alone must, since a cutter counts."""
@@ -73,9 +74,14 @@ class RecordMaker:
             return self.pixels(sample) * (self.levels.bands + 2)
         return len(sample[1]["image"]) + len(sample[1]["mask"])
 
-    def _measured(self, features: dict, split: Split) -> Measured:
-        """Measure a raw sample's picture at its own size."""
-        pixels = self.levels.in_8_bits(*decode_image(features["image"]))
+    def _measured(
+        self, features: dict, split: Split, pixels: np.ndarray | None = None
+    ) -> Measured | None:
+        """Measure a raw sample at its own size, of which `pixels` are given if it is decoded already."""
+        if split == "test":
+            return None
+        if pixels is None:
+            pixels = self.levels.in_8_bits(*decode_image(features["image"]))
         return Measured(features["name"].decode(), split, traits_of(pixels))
 
 

@@ -31,7 +31,12 @@ from segpipe.train.samples import Arrays, load
 
 EPOCHS = 20
 SEEDS = range(3)
-IN_FIFTHS = {"train.epochs": 50, "train.steps_per_epoch": 10, "train.warmup_epochs": 5}
+IN_FIFTHS = {
+    "data.image_size": 128,
+    "train.epochs": 50,
+    "train.steps_per_epoch": 12,
+    "train.warmup_epochs": 5,
+}
 SAID = re.compile(r"epoch .*validation mean IoU (?P<score>\S+) .* (?P<rate>\d+) images/s")
 FIGURE = _bench.RESULTS / "quality.png"
 

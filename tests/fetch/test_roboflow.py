@@ -1,7 +1,5 @@
 """Roboflow's masks: pairs in the folders of splits, the names of values, versions of a photograph."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -113,9 +111,7 @@ def test_folders_whose_values_differ_are_refused(export):
 @given(text=st.one_of(st.text(max_size=80), st.lists(st.text("0123, \"'\n", max_size=9)).map("\n".join)))
 def test_any_text_gives_names_or_an_error_of_one_line(tmp_path, text):
     (tmp_path / "_classes.csv").write_text(text, encoding="utf-8", errors="surrogatepass")
-    start = time.monotonic()
     try:
         assert all(0 <= value <= 255 for value in roboflow.names(tmp_path))
     except UserError as error:
         assert "\n" not in str(error)
-    assert time.monotonic() - start < 1

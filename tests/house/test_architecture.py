@@ -43,7 +43,7 @@ def test_a_folder_is_on_the_floor_that_the_import_rule_gives_it(folder):
 
 
 def test_the_way_of_the_data_names_each_stage_and_its_outs():
-    diagram = re.search(r"```\n(params.yaml.*?)```", PAGE, re.DOTALL).group(1)
+    diagram = re.search(r"```text\n(params.yaml.*?)```", PAGE, re.DOTALL).group(1)
     assert re.findall(r"[├└]─ (\w+)", diagram) == [*STAGES]
     for name, line in zip(STAGES, diagram.splitlines()[2:], strict=True):
         written = re.findall(r"(?:data|models|results)/[\w./]+", line.split("─►")[1])
@@ -74,7 +74,7 @@ def test_where_is_answers_what_people_ask_most():
 def test_the_paths_beside_the_library_exist():
     rows_beside = PAGE.split("Beside `src/segpipe`:")[1].split("##")[0]
     paths = re.findall(r"(?m)^\| `([^`]+)`", rows_beside)
-    assert len(paths) == 7
+    assert len(paths) == 11
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 

@@ -46,14 +46,14 @@ def leftovers(project):
     return [path for path in project.rglob(".*.partial*") if ".dvc" not in path.parts]
 
 
-def test_an_unknown_source(project):
+def test_an_unknown_source_exits_with_2_and_lists_the_sources(project):
     set_params(project, {"data.source": "imagenet"})
     result = run_stage("fetch", project)
     assert result.returncode == 2
     assert "data.source = 'imagenet': input should be 'oxford_iiit_pet', 'tfds'" in error_line(result)
 
 
-def test_an_image_size_of_100(project):
+def test_an_image_size_of_100_exits_with_2_and_the_records_stay(project):
     set_params(project, {"data.image_size": 100})
     result = run_stage("preprocess", project)
     assert result.returncode == 2
@@ -71,7 +71,9 @@ def test_an_image_size_of_100(project):
         ({"data.folder.group": r"(seq\d+)_"}, "it gives no picture a group"),
     ],
 )
-def test_bands_and_groups_that_do_not_fit(folder_project, params, words):
+def test_bands_and_groups_that_do_not_fit_are_refused_and_nothing_is_written(
+    folder_project, params, words
+):
     set_params(folder_project, params)
     assert words in error_line(run_stage("fetch", folder_project))
     assert not (folder_project / "data/raw").exists()
@@ -92,13 +94,13 @@ def test_bands_and_groups_that_do_not_fit(folder_project, params, words):
         ({"data.ignore": [2]}, "the value 2 stands twice in classes and ignore"),
     ],
 )
-def test_ranges_folds_and_values_that_cannot_be(folder_project, params, words):
+def test_ranges_folds_and_values_that_cannot_be_are_refused_by_key(folder_project, params, words):
     set_params(folder_project, params)
     with pytest.raises(ParamsError, match=re.escape(words)):
         load_params(folder_project / "params.yaml")
 
 
-def test_tiffs_that_are_cut_short_or_hold_nothing_or_other_bands(folder_project, pairs):
+def test_tiffs_that_are_cut_short_or_hold_nothing_or_other_bands_are_each_named(folder_project, pairs):
     first, second, third, *_ = sorted((pairs / "images").iterdir())
     for path, bands, value in ((first, 3, 1.0), (second, 3, np.nan), (third, 4, 1.0)):
         path.unlink()
@@ -116,7 +118,7 @@ def test_tiffs_that_are_cut_short_or_hold_nothing_or_other_bands(folder_project,
     assert said.count("photo") == 4, "of the other pictures nothing but the one that has other bands"
 
 
-def test_a_zip_in_place_of_a_folder(folder_project, pairs, tmp_path):
+def test_a_zip_in_place_of_a_folder_is_to_be_unpacked(folder_project, pairs, tmp_path):
     shutil.make_archive(str(tmp_path / "packed"), "zip", pairs)
     set_params(folder_project, {"data.folder.path": str(tmp_path / "packed.zip")})
     for ended in (
@@ -126,7 +128,7 @@ def test_a_zip_in_place_of_a_folder(folder_project, pairs, tmp_path):
         assert "packed.zip is an archive, which you unpack first" in error_line(ended)
 
 
-def test_a_missing_folder(folder_project, pairs):
+def test_a_missing_folder_is_named_by_the_stage_and_by_dvc(folder_project, pairs):
     shutil.rmtree(pairs)
     assert f"there is no folder {pairs}" in error_line(run_stage("fetch", folder_project))
     result = run("dvc", "repro", cwd=folder_project)
@@ -134,14 +136,16 @@ def test_a_missing_folder(folder_project, pairs):
     assert str(pairs) in result.stderr, "DVC itself names the missing folder"
 
 
-def test_an_empty_folder(folder_project, pairs):
+def test_an_empty_folder_is_named_and_nothing_is_written(folder_project, pairs):
     for path in pairs.iterdir():
         shutil.rmtree(path)
     assert f"{pairs}: holds no image; expected some (" in error_line(run_stage("fetch", folder_project))
     assert not (folder_project / "data/raw").exists()
 
 
-def test_a_mask_value_outside_the_table(folder_project, pairs):
+def test_a_mask_value_outside_the_table_is_named_with_its_pixels_and_nothing_is_written(
+    folder_project, pairs
+):
     Image.new("L", (40, 30), 9).save(pairs / "masks/photo 03.png")
     message = error_line(run_stage("fetch", folder_project))
     assert "1 bad samples; mend them, or set data.on_bad to skip to leave them out:" in message
@@ -179,7 +183,7 @@ def test_a_bad_sample_left_out_is_named_in_summary_manifest_and_report(pairs, tm
         assert "images/photo 03.jpg: an empty file" in text, path
 
 
-def test_all_samples_bad(folder_project, pairs):
+def test_where_all_samples_are_bad_the_split_without_any_is_named(folder_project, pairs):
     for path in (pairs / "masks").iterdir():
         path.write_bytes(b"")
     set_params(folder_project, {"data.on_bad": "skip"})
@@ -187,7 +191,7 @@ def test_all_samples_bad(folder_project, pairs):
     assert message.startswith("error: no good sample is left in the test split. 12 bad samples")
 
 
-def test_a_batch_larger_than_the_training_split(project):
+def test_a_batch_larger_than_the_training_split_is_refused_and_the_model_stays(project):
     before = (project / "models/model.keras").read_bytes()
     set_params(project, {"train.batch_size": 64})
     message = error_line(run_stage("train", project))
@@ -195,13 +199,13 @@ def test_a_batch_larger_than_the_training_split(project):
     assert (project / "models/model.keras").read_bytes() == before
 
 
-def test_a_missing_weights_file(project):
+def test_a_missing_weights_file_is_named_with_what_else_is_allowed(project):
     set_params(project, {"model.encoder.weights": "no/such.h5"})
     message = error_line(run_stage("fetch_encoder", project))
     assert "model.encoder.weights: there is no file no/such.h5; set it to imagenet, none" in message
 
 
-def test_weights_that_do_not_fit(project):
+def test_weights_that_do_not_fit_are_named_with_the_encoder(project):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save_weights(project / "my.weights.h5")
     set_params(project, {"model.encoder.weights": "my.weights.h5"})
     message = error_line(run_stage("fetch_encoder", project))
@@ -212,7 +216,7 @@ def test_weights_that_do_not_fit(project):
 @pytest.mark.parametrize(
     ("damage", "words"), [slow("cut in half", "too short"), ("a flipped byte", "corrupt")]
 )
-def test_a_damaged_record_shard(project, stage, damage, words):
+def test_a_damaged_record_shard_is_named_with_the_mend(project, stage, damage, words):
     path = project / "data/records/test-00000.tfrecord"
     content = bytearray(path.read_bytes())
     if damage == "cut in half":
@@ -230,7 +234,7 @@ def test_a_damaged_record_shard(project, stage, damage, words):
                                             slow("data/records/manifest.json", "evaluate"),
                                             slow("data/encoder/encoder.json", "train")])  # fmt: skip
 @pytest.mark.parametrize("content", [slow(""), "{}", slow('{"splits": ')])
-def test_a_damaged_description(project, file, stage, content):
+def test_a_damaged_description_is_named_with_the_command_that_writes_it(project, file, stage, content):
     (project / file).unlink()
     (project / file).write_text(content)
     assert re.search(
@@ -280,7 +284,7 @@ def test_dvc_mends_a_damaged_shard_from_its_cache(project):
     "kind",
     [slow("text"), slow("another zip"), "another network", slow("of equal shape"), slow("unbuilt")],
 )
-def test_a_model_that_is_not_ours(project, kind):
+def test_a_model_that_is_not_ours_is_refused_and_the_scores_stay(project, kind):
     path = project / "models/model.keras"
     path.unlink()
     if kind == "text":
@@ -302,7 +306,7 @@ def test_a_model_that_is_not_ours(project, kind):
     assert (project / "results/evaluate/metrics.json").read_text() == scores
 
 
-def test_a_model_for_another_image_size(project):
+def test_a_model_for_another_image_size_is_refused_and_both_sizes_are_named(project):
     records = project / "data/records/manifest.json"
     text = records.read_text()
     records.unlink()
@@ -312,7 +316,7 @@ def test_a_model_for_another_image_size(project):
     assert "3 = border at 64 x 32 px (stretch); train it on these records" in message
 
 
-def test_a_stage_run_from_another_folder(project, tmp_path):
+def test_a_stage_run_from_another_folder_says_where_to_run_it(project, tmp_path):
     result = run("python", str(project / "stages/fetch.py"), cwd=tmp_path)
     assert "run stages from the root of the repository" in error_line(result)
 
@@ -328,7 +332,7 @@ def test_a_stage_run_from_another_folder(project, tmp_path):
         slow("report", "results/report"),
     ],
 )
-def test_a_full_disk(finished_project, small_disk, stage, out):
+def test_a_full_disk_is_one_line_and_the_earlier_out_stays(finished_project, small_disk, stage, out):
     """Whatever the stage would replace is still there; nothing half-written is."""
     disk = small_disk("12m")
     project = disk / "project"
@@ -365,8 +369,14 @@ BUSY_WHEN = {
 
 
 @pytest.mark.parametrize("stage", ["fetch", slow("preprocess"), "train", slow("evaluate")])
-def test_ctrl_c_at_work(project, stage):
+def test_ctrl_c_at_work_is_one_line_and_leaves_nothing_half_written(project, stage):
     set_params(project, {"data.synthetic.train": 5000, "train.epochs": 5000})
+    out_of = {
+        "fetch": "data/raw", "preprocess": "data/records", "train": "models/model.keras",
+        "evaluate": "results/evaluate/predictions",
+    }  # fmt: skip
+    before = contents(project / out_of[stage])
+    assert before
     sign = project / BUSY_WHEN[stage]
     if sign.is_file():
         shutil.rmtree(sign.parent)
@@ -377,10 +387,11 @@ def test_ctrl_c_at_work(project, stage):
     assert "Exception ignored" not in err, err
     assert "Traceback" not in err
     assert leftovers(project) == []
+    assert contents(project / out_of[stage]) == before
 
 
 @pytest.mark.parametrize("stage", ["fetch_encoder", "train", "report"])
-def test_ctrl_c_during_the_imports(project, stage):
+def test_ctrl_c_during_the_imports_is_one_line(project, stage):
     def numpy_is_loaded(pid: int) -> bool:
         return "numpy" in Path(f"/proc/{pid}/maps").read_text()
 

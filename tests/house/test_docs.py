@@ -5,14 +5,22 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import botocore
 import dvc
+import dvc_data
+import dvc_objects
+import dvc_studio_client
 import hydra
 import numpy as np
 import pytest
 import scmrepo
+import typer
+import yaml
 from helpers import ROOT, commit, environment, git, set_params, with_venv
 from markdown_it import MarkdownIt
 from own_folders import FOLDERS
+
+from segpipe.cli import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = ("# Needs a network.", "# Needs a GPU.")
@@ -56,18 +64,67 @@ def test_the_commands_run(clone, block):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_every_fence_says_its_language_and_every_page_is_linked():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_says_its_language_and_can_be_parsed(page):
+    for fence in (t for t in MarkdownIt().parse(page.read_text()) if t.type == "fence"):
+        assert fence.info in {"sh", "yaml", "python", "js", "text"}, fence.content
+        if fence.info == "python":
+            compile(fence.content, page.name, "exec")
+        elif fence.info == "sh":
+            assert subprocess.run(["bash", "-n", "-c", fence.content], check=False).returncode == 0
+        elif fence.info == "yaml":
+            assert yaml.safe_load(fence.content)
+
+
+def test_the_readme_links_every_page():
     readme = PAGES[0].read_text()
-    for page in PAGES:
-        infos = {t.info for t in MarkdownIt().parse(page.read_text()) if t.type == "fence"}
-        assert infos <= {"sh", "yaml", ""}, page
-        assert page.name == "README.md" or f"docs/{page.name}" in readme
+    assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in readme] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_files_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_headings_lead_to_one(page):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", page.read_text())
+    targets = [(page.parent / file if file else page, anchor) for file, anchor in links]
+    pages = [(target, anchor) for target, anchor in targets if target.suffix == ".md"]
+    assert [anchor for target, anchor in pages if anchor not in anchors(target)] == []
+
+
+def anchors(page):
+    """The anchors that GitHub gives the headings of a page."""
+    tokens = MarkdownIt().parse(page.read_text())
+    heads = [tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "heading_open"]
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", head) for head in heads]
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in plain}
+
+
+OPTIONS = [
+    (name, option)
+    for name, command in typer.main.get_command(app).commands.items()
+    for param in command.params
+    for option in param.opts
+    if option.startswith("-")
+]
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS)
+def test_every_option_stands_on_a_page_that_names_its_command(command, option):
+    pages = [text for page in PAGES if f"segpipe {command}" in (text := page.read_text())]
+    assert any(re.search(rf"(?<![\w-]){option}(?![\w-])", text) for text in pages)
+
+
+def test_the_table_of_params_has_all_that_a_stage_reads():
+    page = (ROOT / "docs/getting-started.md").read_text()
+    rows = "".join(re.findall(r"(?m)^\|.*\|$", page)).replace("`.", "`model.encoder.")
+    named = [name.rstrip(".") for name in re.findall(r"`([a-z_.]+)(?:\*)?`", rows)]
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    read = {param for stage in stages for param in stage.get("do", stage)["params"]}
+    assert [key for key in read if not any(f"{key}.".startswith(f"{name}.") for name in named)] == []
 
 
 def test_quoted_errors_are_those_of_the_code():
@@ -78,6 +135,32 @@ def test_quoted_errors_are_those_of_the_code():
     quoted = re.findall(r"`([^`]+)`", " ".join(rows))
     assert len(quoted) > 20
     assert [message for message in quoted if message not in code] == []
+
+
+OF_REMOTES = (
+    "no remote specified",
+    "No remote provided and no default remote set",
+    "Checkout failed for following targets",
+    "Unable to locate credentials",
+    "Could not connect to the endpoint URL",
+    "is supported, but requires",
+    "Some of the cache files do not exist neither locally nor on remote",
+    "Unable to find artifact",
+    "No studio config",
+)
+"""Parts of messages on the page of remotes, which DVC and its libraries print."""
+
+
+@pytest.fixture(scope="module")
+def code_of_remotes():
+    places = _packages(dvc, dvc_data, dvc_objects, dvc_studio_client, botocore)
+    return "".join(_joined(path) for place in places for path in _files(place))
+
+
+@pytest.mark.parametrize("message", OF_REMOTES)
+def test_messages_on_the_page_of_remotes_are_those_of_its_libraries(message, code_of_remotes):
+    assert message in (ROOT / "docs/remotes.md").read_text()
+    assert message in code_of_remotes
 
 
 def _packages(*packages):

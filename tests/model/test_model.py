@@ -36,7 +36,7 @@ def test_uint8_images_of_any_multiple_of_32_become_float32_logits_of_their_size(
     assert logits.dtype == np.float32
 
 
-def test_the_committed_params_make_the_tutorials_network():
+def test_the_recipe_tutorial_makes_the_tutorials_network():
     encoder = tap(mobilenet((128, 128), 1.0), LAYERS)
     assert [output.shape[1:] for output in encoder.outputs] == [
         (64, 64, 96), (32, 32, 144), (16, 16, 192), (8, 8, 576), (4, 4, 320),

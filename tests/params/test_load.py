@@ -24,7 +24,7 @@ def params_with(tmp_path):
     return load
 
 
-def test_committed_params_are_the_tutorials_data_and_encoder():
+def test_the_committed_params_are_the_pets_at_256_px_with_imagenets_mobilenet():
     params = load_params(ROOT / "params.yaml")
     assert params.data.source == "oxford_iiit_pet"
     assert params.data.image_size == (256, 256)

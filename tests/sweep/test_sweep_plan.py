@@ -1,10 +1,10 @@
 """A sweep's file and its params on the command line: ranges in Hydra's grammar, and what is refused."""
 
-import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, error_line, make_project, run
 
 from segpipe.common.errors import UserError
 from segpipe.params import recipes
@@ -163,8 +163,10 @@ def test_the_example_is_a_sweep_and_no_recipe():
     assert "sweep" not in recipes.recipes()
 
 
-def test_without_optuna_the_command_says_what_installs_it():
-    code = "import sys; sys.modules['optuna'] = None\nfrom segpipe.sweep.plan import read_plan"
-    code += "\nread_plan(None, None, [])"
-    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=False)
-    assert "needs Optuna, which is not here; pip install 'segpipe[sweep]'" in done.stderr
+def test_without_optuna_the_command_says_what_installs_it(tmp_path):
+    code = "import sys; sys.modules['optuna'] = None; sys.argv[1:] = ['sweep', '--trials', '1']"
+    code += "\nfrom segpipe.cli import main; main()"
+    done = run(sys.executable, "-c", code, cwd=make_project(tmp_path / "project"))
+    assert error_line(done) == (
+        "error: segpipe sweep needs Optuna, which is not here; pip install -e '.[sweep]'\n"
+    )

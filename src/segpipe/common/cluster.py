@@ -30,7 +30,7 @@ def connected(asked: str, **variables: str) -> Iterator[None]:
     needs the cluster. Raises UserError where Ray is missing, or no cluster answers.
     """
     if importlib.util.find_spec("ray") is None:
-        raise UserError(f"{asked} needs Ray, which is not here; pip install 'segpipe[cluster]'")
+        raise UserError(f"{asked} needs Ray, which is not here; pip install -e '.[cluster]'")
     address = os.environ.get("RAY_ADDRESS", "")
     try:  # Ray itself would try for two minutes, and then crash
         host, _, port = address.rpartition(":")

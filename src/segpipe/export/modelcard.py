@@ -153,9 +153,10 @@ def _training(card: dict[str, Any]) -> str:
     encoder, decoder = model["encoder"]["name"], model["decoder"]["name"]
     begun = "pretrained weights" if model["encoder"]["pretrained"] else "random weights"
     return (
-        f"A U-Net: encoder `{encoder}` from {begun}, decoder `{decoder}`; {training['epochs']} epochs "
-        f"(ended by `{training['stopped_by']}`), best in epoch {training['best_epoch']}. The logits are "
-        f"divided by the temperature {card['temperature']:g}. `segpipe info FILE` shows all params."
+        f"A segmentation network: encoder `{encoder}` from {begun}, decoder `{decoder}`; "
+        f"{training['epochs']} epochs (ended by `{training['stopped_by']}`), best in epoch "
+        f"{training['best_epoch']}. The logits are divided by the temperature "
+        f"{card['temperature']:g}. `segpipe info FILE` shows all params."
     )
 
 

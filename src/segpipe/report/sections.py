@@ -41,7 +41,7 @@ def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
     ended = "" if stopped_by == "epochs" else f" (ended by train.{stopped_by})"
     left_out = [sample["problem"] for sample in manifest.left_out]
     return [
-        f"A U-Net on {results.params['model']['encoder']['name']}, trained on "
+        f"A network on {results.params['model']['encoder']['name']}, trained on "
         f"{_seen_as(manifest)} for {epochs} epoch{'s' if epochs > 1 else ''}"
         f"{ended}; best on {manifest.pictures('val')} validation images in epoch "
         f"{results.summary['best_epoch']}; scored on {results.scores['images']} test images.",

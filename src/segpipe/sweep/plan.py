@@ -76,7 +76,7 @@ def read_plan(file: Path | None, trials: int | None, on_top: Iterable[str]) -> P
             would get is not allowed, or no param has a range.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise UserError("segpipe sweep needs Optuna, which is not here; pip install 'segpipe[sweep]'")
+        raise UserError("segpipe sweep needs Optuna, which is not here; pip install -e '.[sweep]'")
     content = _read(file) if file else _File()
     written = {key: _text(key, value) for key, value in content.params.items()}
     written |= {key: text for key, _, text in (override.partition("=") for override in on_top)}

@@ -115,6 +115,44 @@ def test_the_table_has_a_row_a_picture_the_farthest_first(drift, photos, tmp_pat
     assert table.distance.is_monotonic_decreasing
 
 
+def test_a_name_that_is_no_utf_8_keeps_its_bytes_in_the_table(drift, photos, tmp_path):
+    (photos / "00.png").rename(photos / os.fsdecode(b"\xff\xfe.png"))
+    code, _, complained = drift(photos)
+    assert (code, complained) == (0, "")
+    assert b"photos/\xff\xfe.png,0." in (tmp_path / "logs/drift.csv").read_bytes()
+
+
+def test_an_error_of_segpipe_itself_cannot_tell(drift, photos, monkeypatch):
+    def fails(*parts):
+        raise KeyError("glow")
+
+    monkeypatch.setattr("segpipe.drift.compare.compare", fails)
+    code, _, complained = drift(photos)
+    assert code == 2
+    assert "KeyError: 'glow'" in complained
+    assert complained.endswith(
+        "error: an error of segpipe's own (see above); report it with this traceback\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"limit": float("nan")}, "the profile in the card holds NaN, infinity or no values"),
+        ({"traits": {"tint": [1.0, float("nan")]}}, "the profile in the card holds NaN, infinity or no"),
+        ({"traits": {}}, "the profile in the card holds NaN, infinity or no values"),
+        ({"judged": None}, "the profile in the card cannot be used ("),
+    ],
+)
+def test_a_damaged_profile_cannot_tell(segpipe, photos, tmp_path, monkeypatch, changes, said):
+    monkeypatch.chdir(tmp_path)
+    known = profile(np.random.default_rng(1)).to_json() | changes
+    path = saved(tmp_path / "model.keras", profile=known)
+    code, _, complained = segpipe("drift", "--model", path, photos)
+    assert (code, said in complained) == (2, True)
+    assert complained.endswith("train the model again with `dvc repro train`\n")
+
+
 def test_the_same_pictures_give_the_same_page(drift, photos, tmp_path):
     pages = []
     for _ in range(2):

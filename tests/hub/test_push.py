@@ -162,3 +162,15 @@ def test_someone_elses_onnx_is_told_what_it_lacks(hub, project):
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "nothing", [], [])), other)
     line = error_line(push(project, hub.address, REPOSITORY, "other.onnx"))
     assert "other.onnx: not a model that segpipe saved (it lacks the property segpipe.json" in line
+
+
+def test_a_dry_run_refuses_a_name_that_no_repository_can_have(hub, project):
+    line = error_line(push(project, hub.address, "not a repo//..x", "--dry-run"))
+    assert line.startswith("error: 'not a repo//..x': no name of a repository (")
+
+
+def test_a_missing_export_is_told_with_the_command_that_writes_one(hub, project):
+    line = error_line(push(project, hub.address, REPOSITORY, "models/missing.onnx"))
+    assert line == (
+        "error: models/missing.onnx: no such file; `segpipe export --to onnx` writes an export\n"
+    )

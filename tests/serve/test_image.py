@@ -1,7 +1,10 @@
 """The Dockerfile: its image holds what the server imports, and it does not run as root."""
 
+import io
+import json
 import re
 import sys
+import urllib.request
 
 import pytest
 from helpers import ROOT, run
@@ -54,3 +57,16 @@ def test_what_it_copies_exists_and_is_sent_to_docker(line):
     *sources, _ = line.split()
     for source in sources:
         assert (ROOT / source).exists() and source.split("/")[0] in kept
+
+
+@pytest.mark.parametrize(
+    ("options", "port"), [((), 8000), (("--port", "8000", "--port", "9000"), 9000), (("--port=81",), 81)]
+)
+def test_its_health_is_asked_at_the_port_that_the_command_sets(monkeypatch, options, port):
+    *_, code = json.loads(values("HEALTHCHECK")[0].partition(" CMD ")[2])
+    (started,) = values("ENTRYPOINT")
+    line = "\0".join([*json.loads(started), *options, ""])
+    asked = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: asked.append(url))
+    exec(code, {"open": lambda path: io.StringIO(line)})
+    assert asked == [f"http://127.0.0.1:{port}/health"]

@@ -14,9 +14,10 @@ PICTURE = {
     "mimeType": "image/png",
     "buffer": png([[RED, (200, 100, 100)], [GREEN, DARK_BLUE]]),
 }
-DROP = """([name, type, data]) => {
+DROP = """([name, type, data, count]) => {
   const transfer = new DataTransfer()
-  transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name, { type }))
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0))
+  for (let i = 0; i < (count ?? 1); i++) transfer.items.add(new File([bytes], name, { type }))
   const how = { dataTransfer: transfer, bubbles: true, cancelable: true }
   document.body.dispatchEvent(new DragEvent("drop", how))
 }"""
@@ -182,3 +183,48 @@ def test_the_camera_gives_a_picture(visited):
     visited.page.wait_for_selector("#result:visible")
     assert text(visited.page, "#name") == "camera.jpg"
     assert visited.page.evaluate("document.getElementById('video').srcObject") is None
+
+
+def test_a_camera_that_is_on_is_not_opened_again(visited):
+    visited.page.evaluate("""() => {
+      const media = navigator.mediaDevices, open = media.getUserMedia.bind(media)
+      window.streams = []
+      media.getUserMedia = async (how) => { const s = await open(how); streams.push(s); return s }
+      element("camera").click()
+      element("camera").click()
+    }""")
+    visited.page.click("#close")
+    tracks = "streams.map((s) => s.getTracks()[0].readyState)"
+    assert visited.page.evaluate(tracks) == ["ended"]
+    visited.page.click("#camera")
+    visited.page.click("#take")
+    visited.page.wait_for_selector("#result:visible")
+    assert visited.page.evaluate(tracks) == ["ended", "ended"]
+
+
+def test_an_answer_that_is_not_the_server_s_is_told_with_its_status(visited):
+    page = visited.page
+    page.route("**/predict*", lambda route: route.fulfill(status=413, body="<html>too large</html>"))
+    page.set_input_files("#file", PICTURE)
+    page.wait_for_selector("#said:text-matches('413')")
+    assert text(page, "#said").startswith("No answer of segpipe came back (status 413)")
+
+
+def test_a_token_that_no_header_can_hold_is_told_as_such(visit, strict):
+    page = visit(strict.get("/").url).page
+    page.set_input_files("#file", PICTURE)
+    page.fill("#token", "zażółć")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#said:text-matches('ASCII')")
+    page.fill("#token", "sesame")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#result:visible")
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "No file was dropped"), (3, "Only the first of 3 files was sent.")]
+)
+def test_a_drop_of_no_file_or_of_several_is_told(visited, count, said):
+    data = base64.b64encode(PICTURE["buffer"]).decode()
+    visited.page.evaluate(DROP, ["a.png", "image/png", data, count])
+    visited.page.wait_for_selector(f"#said:text-matches('{said}')")

@@ -2,21 +2,26 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import re
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
+import time
 import weakref
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 import requests
 import served
-from helpers import ROOT, error_line, run
+from helpers import ROOT, environment, error_line, run
 from PIL import Image
 from pycocotools import mask as coco
 from served import BLUE, DARK_BLUE, GREEN, RED, png
@@ -27,13 +32,14 @@ from starlette.requests import Request
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import usable_cores
 from segpipe.common.profile import Profile, reference
+from segpipe.fetch.jpeg import scans
 from segpipe.fetch.sample import BadSampleError
 from segpipe.serve import answers
 from segpipe.serve.app import create_app
 from segpipe.serve.callers import refusal
-from segpipe.serve.model import Picture, Prediction, load
+from segpipe.serve.model import Picture, Prediction, Served, load
 from segpipe.serve.requests import Upload, read, result_within, uploads
-from segpipe.serve.settings import Settings, token
+from segpipe.serve.settings import Settings, is_loopback, token
 
 PICTURE = png([[RED, RED, GREEN, DARK_BLUE]])
 
@@ -89,11 +95,31 @@ def test_the_mask_is_the_file_that_predict_writes_and_the_overlay_is_half_and_ha
         (None, "image/png;q=0.5;x=1, image/jpeg ; Q=0.6", "overlay"),
         (None, "image/jpeg;eq=0;q=0.9, image/png;q=0.8", "overlay"),
         (None, "image/png;q=\xb2, image/jpeg;q=0.9", "png"),
+        (None, "image/png;q=0, image/*", "overlay"),
+        (None, "application/json;q=0, */*", "png"),
+        (None, "application/json;q=0.1, */*;q=0.5", "png"),
+        (None, "image/jpeg;q=0.5,", "overlay"),
         ("png", "application/json", "png"),
     ],
 )
 def test_the_query_or_else_accept_chooses_the_format(asked, accept, expected):
     assert answers.chosen_format(asked, accept, 1) == expected
+
+
+def test_several_headers_accept_count_as_one(server):
+    lines = ["POST /predict HTTP/1.1", "Host: localhost", "Connection: close", "Accept: text/html"]
+    lines += ["Accept: image/png", "Content-Type: multipart/form-data; boundary=B"]
+    assert b"content-type: image/png" in sent(server, lines, served.form(PICTURE))
+
+
+def sent(server, lines, body=b""):
+    """Send a request of these lines; return the whole answer."""
+    head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode()
+    host, _, port = server.address.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(head + body)
+        with connection.makefile("rb") as file:
+            return file.read()
 
 
 def test_several_pictures_come_as_json_in_their_order_and_as_nothing_else(server):
@@ -243,6 +269,166 @@ def test_bodies_without_pictures_are_refused(server):
     }  # fmt: skip
 
 
+def test_an_edge_that_the_matrices_of_resizing_cannot_hold_is_refused():
+    """Four times that of a square of the most pixels; with tiles 1.25 times."""
+    tiles = {"resize": "tiles", "tiles": {"scale": 1.0, "margin": 0.25, "keep_empty": 1.0}}
+    for of, most in ((served.card(), 400), (served.card(**tiles), 125)):
+        model = Served(of, lambda images: (images[..., 0], images[..., 0]))
+        picture = model.read(Upload("a.png", png(np.zeros((1, most, 3)))), 10_000)
+        assert picture.seen.shape == (1, most, 3)
+        with pytest.raises(HTTPException) as refused:
+            model.read(Upload("a.png", png(np.zeros((most + 1, 1, 3)))), 10_000)
+        assert (refused.value.status_code, refused.value.detail) == (
+            413, f"a.png: an edge of {most + 1} px; expected {most} at most; cut it into parts"
+        )  # fmt: skip
+
+
+def of_many_scans(extra):
+    """A progressive JPEG of 8 x 8 grey pixels, whose last scan comes some more times."""
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), 128).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    return data[:-2] + extra * data[data.rindex(b"\xff\xda") : -2] + data[-2:]
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(server):
+    own = scans(of_many_scans(0))
+    assert (own, scans(of_many_scans(7)), scans(PICTURE)) == (6, 13, 0)
+    assert server.predict(of_many_scans(100 - own)).status_code == 200
+    refused = server.predict(of_many_scans(101 - own))
+    assert (refused.status_code, refused.json()["detail"]) == (
+        413, "a.png: a progressive JPEG of more than 100 scans; expected fewer; save it anew"
+    )  # fmt: skip
+
+
+def test_a_tiff_around_such_a_jpeg_is_refused_too(server):
+    def wrapped(jpeg):
+        entries = [(256, 8), (257, 8), (258, 8), (259, 7), (262, 1), (273, 122), (277, 1), (278, 8)]
+        entries.append((279, len(jpeg)))
+        tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+        return b"II*\x00" + struct.pack("<IH", 8, len(entries)) + tags + bytes(4) + jpeg
+
+    assert server.predict(wrapped(of_many_scans(3))).status_code == 200
+    refused = server.predict(wrapped(of_many_scans(95)))
+    assert refused.status_code == 422
+    assert "a TIFF with a progressive JPEG of more than 100 scans" in refused.json()["detail"]
+
+
+SLOW = """
+import sys, time
+from segpipe import cli
+from segpipe.serve.model import Served
+Served.predict = lambda self, picture: time.sleep(60)
+cli.main()
+"""
+
+
+def test_ctrl_c_ends_it_while_a_picture_is_being_predicted(model):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, "serve", str(model), "--port", "0", "--timeout", "0.5"],
+        stdout=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    address = re.search(r"http://\S+", process.stdout.readline()).group()
+    server = served.Server(process, address)
+    assert server.predict(PICTURE).status_code == 503
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "undefined", "punycode"])
+def test_a_form_is_read_as_utf_8_whatever_its_charset(server, charset):
+    body = served.form(PICTURE).replace(b"a.png", "\\ud800+2AA-é.png".encode())
+    kind = f"multipart/form-data; charset={charset}; boundary=B"
+    answer = server.client.post(f"{server.address}/predict", data=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["pictures"][0]["name"]) == (200, "ud800+2AA-é.png")
+
+
+def test_a_form_without_its_end_is_refused_whatever_came_of_it(server):
+    part = served.form(PICTURE).removesuffix(b"--B--\r\n")
+    kind = {"Content-Type": "multipart/form-data; boundary=B"}
+    post, url = server.client.post, f"{server.address}/predict"
+    for body in (part, part + part[:-10], part[:-10]):
+        refused = post(url, data=body, headers=kind)
+        assert (refused.status_code, refused.json()["detail"]) == (
+            400, "the form ends before its closing boundary; send the whole body"
+        )  # fmt: skip
+    other = served.form(PICTURE).replace(b"filename=", b"filename*=UTF-8''")
+    refused = post(url, data=other, headers=kind)
+    assert (refused.status_code, refused.json()["detail"]) == (
+        400, "a part with filename*=; expected filename= (RFC 7578, 4.2)"
+    )  # fmt: skip
+
+
+def test_head_is_answered_where_get_is(server):
+    for path in ("/", "/page.js", "/health", "/model", "/metrics", "/openapi.json"):
+        head = server.client.head(server.address + path)
+        assert (head.status_code, head.content) == (200, b""), path
+
+
+def test_each_refusal_is_a_sentence_in_json(server, strict):
+    assert server.get("/no/such").json()["detail"].startswith("no such path here; expected one of /, ")
+    refused = server.get("/predict")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert refused.json()["detail"] == "GET is not answered here; expected POST"
+    broken = sent(server, ["POST /predict"])
+    assert broken.startswith(b"HTTP/1.1 400 ") and b'{"detail": "no valid HTTP; expected' in broken
+    asking = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
+    preflight = strict.client.options(f"{strict.address}/predict", headers=asking)
+    assert preflight.status_code == 403
+    assert preflight.json()["detail"].startswith("a page of https://example.com; expected")
+
+
+@pytest.mark.slow
+def test_headers_that_never_end_and_answers_that_nobody_takes_are_given_up(model):
+    pixels = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3))
+    with served.serving(model, "--timeout", "5") as server:
+        host, _, port = server.address.removeprefix("http://").rpartition(":")
+        stuck = socket.create_connection((host, int(port)), timeout=60)
+        stuck.sendall(b"GET / HTTP/1.1\r\nHost: local")
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect((host, int(port)))
+        body = served.form(png(pixels))
+        head = (
+            "POST /predict?maps=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; "
+        )
+        reader.sendall(f"{head}boundary=B\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert reader.recv(15) == b"HTTP/1.1 200 OK"
+        with stuck, reader:
+            with contextlib.suppress(ConnectionError):
+                assert stuck.recv(10) == b""
+            time.sleep(11)
+            held = psutil.Process(server.process.pid).net_connections()
+            assert [one.status for one in held if one.status == psutil.CONN_ESTABLISHED] == []
+        assert server.predict(PICTURE).status_code == 200
+
+
+def test_work_for_callers_that_hung_up_never_begins():
+    recorder = Recorder()
+    recorder.goes_on.clear()
+    settings = Settings(model="a.onnx", workers=usable_cores())  # one thread
+    with served.in_this_process(create_app(recorder, settings)) as address:
+        held = [served.Held(address, b"", ()) for _ in range(3)]
+        for one in held:
+            one.socket.sendall(one.body)
+        while not recorder.names:
+            time.sleep(0.01)
+        for one in held:
+            one.socket.close()
+        end = time.monotonic() + 20
+        while 'path="/predict",status="499"} 3.0' not in requests.get(f"{address}/metrics").text:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        recorder.goes_on.set()
+        last = {"p": ("last", b"")}
+        assert requests.post(f"{address}/predict", files=last, timeout=60).status_code == 200
+    assert recorder.names == ["a.png", "last"]
+
+
 def test_a_full_queue_is_said_and_empties_again(model):
     with served.serving(model, "--queue", "0") as server:
         held = [server.hold(PICTURE) for _ in range(usable_cores())]
@@ -261,7 +447,7 @@ def test_work_that_takes_too_long_is_refused_and_never_begins():
     work: Future = Future()
     with ThreadPoolExecutor(1) as other, pytest.raises(HTTPException) as refused:
         # In a thread of its own: Playwright's loop runs in this one.
-        other.submit(lambda: asyncio.run(result_within(work, 0.01))).result()
+        other.submit(lambda: asyncio.run(result_within(work, 0.01, asyncio.Event().wait))).result()
     assert (refused.value.status_code, work.cancelled()) == (503, True)
 
 
@@ -379,11 +565,33 @@ def test_a_name_that_leads_to_this_machine_from_elsewhere_is_refused(server, str
         ({"host": "gpu.lan"}, True, ("https://gpu.lan:444",), True),
         ({"host": "gpu.lan", "origin": "http://else.where"}, True, ("*",), True),
         ({}, True, (), True),
+        ({"host": "127.0.0.2:8000"}, True, (), True),
+        ({"host": "gpu.lan", "origin": "https://a.org"}, False, ("HTTPS://A.org:443/",), True),
+        ({"host": "gpu.lan", "origin": "http://a.org:8080"}, False, ("http://a.org:8080/",), True),
     ],
 )
 def test_what_is_answered_by_host_and_origin(headers, local, origins, answered):
     settings = Settings(model="a.onnx", local=local, origins=origins)
     assert (refusal(Headers(headers), settings) == "") == answered
+
+
+@pytest.mark.parametrize(
+    "value", ["example.org", "https://", "https://a.org/page", "ftp://a.org", "a:b"]
+)
+def test_what_is_no_origin_is_refused_at_the_start(value):
+    with pytest.raises(UserError, match="no origin for --allow-origin; expected one such as https://"):
+        Settings(model="a.onnx", origins=(value,))
+
+
+def test_only_this_machine_reaches_loopback_addresses():
+    near, far = ("127.0.0.1", "127.9.9.9", "::1", "LOCALHOST"), ("0.0.0.0", "::", "gpu.lan", "")
+    assert tuple(host for host in near + far if is_loopback(host)) == near
+
+
+@pytest.mark.parametrize("port", ["99999", "-5"])
+def test_a_port_beyond_those_that_there_are_is_refused(model, segpipe, port):
+    code, _, complained = segpipe("serve", model, "--port", port)
+    assert code == 2 and "equal to" in complained
 
 
 def left(temporary):
@@ -436,6 +644,10 @@ def test_a_killed_worker_takes_no_request_of_another_with_it(model, tmp_path):
             "lacks labels, which its card names",
             id="no mask",
         ),
+        pytest.param({"export": {"whole": True}}, "its card lacks 'input', which serve", id="no names"),
+        pytest.param({"classes": None}, "its card: ", id="no classes"),
+        pytest.param({"profile": {"traits": {}, "limit": 2.0}}, "it lacks 'judged'", id="no judged"),
+        pytest.param({"format": "4"}, "a card of format '4', and", id="a text as format"),
     ],
 )
 def test_what_a_file_lacks_to_be_served_is_said(tmp_path, changes, said):
@@ -444,6 +656,11 @@ def test_what_a_file_lacks_to_be_served_is_said(tmp_path, changes, said):
     )
     with pytest.raises(UserError, match=re.escape(said)):
         load(path)
+
+
+def test_a_card_that_is_a_list_is_said(tmp_path):
+    with pytest.raises(UserError, match="not a model that segpipe saved"):
+        load(served.write_model(tmp_path / "other.onnx", []))
 
 
 def test_a_damaged_graph_is_said(tmp_path, model):
@@ -469,6 +686,7 @@ def test_a_port_in_use_ends_in_one_line(model):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (("--host", ""), "--host is empty; give an address: 127.0.0.1, or 0.0.0.0 for all networks"),
         (("--host", "a" * 70), f"{'a' * 70}: no name of a host; give an address such as 127.0.0.1"),
         (("--timeout", "inf"), "inf seconds: expected a finite number"),
         (("--max-megapixels", "inf"), "inf megapixels: expected a finite number"),
@@ -495,3 +713,23 @@ def test_a_picture_far_from_the_profile_in_the_card_is_remarked(tmp_path):
     # 102 below the middle, where 2 is the least step that counts: 51 steps, over a limit of 2.
     assert dark.remark == "25.50 times the limit: brightness 100, known pictures 200 to 204"
     assert known.remark == ""
+    assert (dark.mark.score, dark.mark.trait, known.mark.foreign) == (25.5, "brightness", False)
+
+
+def test_every_type_of_answer_marks_a_foreign_picture(tmp_path):
+    bright = reference("brightness", [200, 201, 202, 203, 204])
+    of = served.card(profile=Profile({"brightness": bright}, 2.0, 9, 1, None).to_json())
+    path = served.write_model(tmp_path / "model.onnx", of)
+    dark, known = (png(np.full((8, 8, 3), grey)) for grey in (100, 202))
+    with served.in_this_process(create_app(load(path), Settings(model=path))) as address:
+        for accept in ("image/png", "image/jpeg"):
+            headers = {"Accept": accept}
+            answers = [
+                requests.post(f"{address}/predict", files={"p": one}, headers=headers, timeout=60)
+                for one in (dark, known)
+            ]
+            found = [one.headers.get("X-Segpipe-Foreign") for one in answers]
+            assert found == ["25.50; brightness", None]
+        files = [("p", dark), ("p", known)]
+        found = requests.post(f"{address}/predict", files=files, timeout=60).json()["pictures"]
+    assert [(one["distance"], one["foreign_by"]) for one in found] == [(25.5, "brightness"), (0.0, "")]

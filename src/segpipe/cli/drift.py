@@ -1,5 +1,6 @@
 """The command that compares pictures in use with those of training."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segpipe.cli.predictors import open_predictor
-from segpipe.common.errors import CannotTell, UserError
+from segpipe.common.errors import CannotTell, UserError, raise_lost_interrupt
 from segpipe.common.modelfile import MODEL, read_card
 from segpipe.common.quiet import quiet
 from segpipe.common.words import few
@@ -41,11 +42,16 @@ def _or_cannot_tell() -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise CannotTell(f"{where}{error.strerror or error}; mend that and run it again") from None
+    except Exception as error:
+        raise_lost_interrupt()
+        traceback.print_exc()
+        raise CannotTell(
+            "an error of segpipe's own (see above); report it with this traceback"
+        ) from error
 
 
 def _compared(folder: Path, model: Path, out: Path) -> bool:
     """Compare, write the page and print; return whether the pictures differ."""
-    from segpipe.common.files import write_text
     from segpipe.common.profile import Profile
     from segpipe.predict.inputs import left_out, pictures
     from segpipe.report.pages import require_own, write_page
@@ -77,7 +83,7 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
         "Drift", page.sections(sentences, shifts, looked, known, predictor.input), out, page.MARKDOWN
     )
     table = out.with_name(f"{out.name}.csv")
-    write_text(table, page.table(looked).to_csv(index=False))
+    page.write_table(looked, table)
     for sentence in sentences:
         print(sentence)
     print(f"all: {table}; page: {(out / 'index.html').resolve()}")

@@ -24,6 +24,7 @@ def push_hub(
     """
     from segpipe.hub import push
 
+    push.check_name(repository)
     files = push.files_of(export or push.only_export())
     table = tables.table(f"To {repository}", "on the hub", "from", "size")
     for name, path in files.items():

@@ -33,12 +33,12 @@ def read_card(path: Path) -> dict[str, Any]:
         saved_by, format_ = card["segpipe"], card.get("format", 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro train` writes {MODEL}") from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a model that segpipe saved ({brief(error)})") from None
     if format_ not in _READ:
         raise UserError(
-            f"{path}: saved by segpipe {saved_by} with a card of format {format_}, and this is segpipe "
-            f"{__version__}, which reads formats {_READ[0]} to {_READ[-1]}; train it again, or "
+            f"{path}: saved by segpipe {saved_by} with a card of format {format_!r}, and this is "
+            f"segpipe {__version__}, which reads formats {_READ[0]} to {_READ[-1]}; train it again, or "
             f"use it with segpipe {saved_by}"
         )
     return {"bands": "rgb", "intensity": None} | card if format_ == _WITHOUT_BANDS else card

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segpipe.common.errors import UserError, brief
+
 KEY = "profile"  # in the card
 KEPT = 200
 """Pictures whose traits a profile holds, at most: it has a few kB in every model and export."""
@@ -29,6 +31,7 @@ _LEAST = {
 """A step in each trait that people hardly see. It is allowed even where all known pictures are
 alike, such as those of one size."""
 _LEAST_OF_NETWORK = 0.02
+_AGAIN = "train the model again with `dvc repro train`"
 _OCTAVES = ("size", "aspect")  # traits that are logarithms to base 2
 
 
@@ -120,14 +123,27 @@ class Profile:
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> "Profile | None":
-        """Return the profile in a card; None where an older segpipe saved the model, or it has none."""
-        profile = card.get(KEY)
-        if not profile:
+        """Return the profile in a card; None where an older segpipe saved the model, or it has none.
+
+        Raises a UserError where it is damaged.
+        """
+        if not (content := card.get(KEY)):
             return None
-        references = {name: Reference(name, np.array(v)) for name, v in profile["traits"].items()}
-        return cls(
-            references, profile["limit"], profile["judged"], profile["beyond"], profile["features"]
-        )
+        try:
+            references = {
+                name: Reference(name, np.array(values, float))
+                for name, values in content["traits"].items()
+            }
+            judged = content["limit"], content["judged"], content["beyond"]
+            profile = cls(references, *judged, content["features"])
+            sound = math.isfinite(profile.limit) and profile.judged > 0 and bool(references)
+            sound &= all(r.values.size and np.isfinite(r.values).all() for r in references.values())
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            missing = f"it lacks {error}" if isinstance(error, KeyError) else brief(error)
+            raise UserError(f"the profile in the card cannot be used ({missing}); {_AGAIN}") from None
+        if not sound:
+            raise UserError(f"the profile in the card holds NaN, infinity or no values; {_AGAIN}")
+        return profile
 
 
 def reference(trait: str, values: Sequence[float]) -> Reference:

@@ -1,14 +1,16 @@
 """The page on pictures in use: which traits shifted, by how much, and pictures that show it."""
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from segpipe.common.bands import displayed
+from segpipe.common.files import replaces
 from segpipe.common.fonts import dejavu, drawable
 from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
@@ -70,18 +72,21 @@ def sections(
     ]
 
 
-def table(measured: Sequence[Measured]) -> pd.DataFrame:
-    """Return a row a picture with its distance and traits, the farthest first."""
-    rows = [
-        {
-            "path": str(picture.source.path),
-            "distance": picture.mark.score,
-            "foreign_by": picture.mark.trait if picture.mark.foreign else "",
-            **picture.traits,
-        }
-        for picture in sorted(measured, key=lambda picture: -picture.mark.score)
-    ]
-    return pd.DataFrame(rows).round(4)
+def write_table(measured: Sequence[Measured], path: Path) -> None:
+    """Write a row a picture with its distance and traits, the farthest first."""
+    farthest_first = sorted(measured, key=lambda picture: -picture.mark.score)
+    with (
+        replaces(path) as partial,
+        # Names that are no UTF-8 keep their bytes, which pandas would refuse.
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "distance", "foreign_by", *farthest_first[0].traits])
+        for picture in farthest_first:
+            mark = picture.mark
+            values = (mark.score, *picture.traits.values())
+            score, *traits = (round(float(value), 4) for value in values)
+            writer.writerow([picture.source.path, score, mark.trait if mark.foreign else "", *traits])
 
 
 def moved(shift: Shift) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from segpipe.fetch.jpeg import MOST_SCANS, scans
 from segpipe.fetch.pictures import stored_size
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.fetch.stored import READABLE, Colours, Stored, check_size, several
@@ -68,7 +69,7 @@ def _inflated(data: bytes, most: int) -> tuple[bytes, bool]:
 
 
 def _is_larger(whole: Any) -> bool:
-    """Return whether a frame has more pixels than its file says; leave out all frames but the first."""
+    """Return whether a frame unpacks to more than its file says; leave out all frames but the first."""
     from pydicom.encaps import encapsulate, generate_frames
     from pydicom.uid import RLELossless
 
@@ -82,6 +83,8 @@ def _is_larger(whole: Any) -> bool:
     if syntax == RLELossless:
         pixels = whole.Rows * whole.Columns
         return any(_outgrows(segment, 2 * pixels + 128) for segment in _segments(frame))
+    if scans(frame) > MOST_SCANS:
+        return True
     try:
         return stored_size(frame, "frame")[0] != (whole.Rows, whole.Columns)
     except TooLargeError:

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
+from segpipe.fetch.jpeg import MOST_SCANS, scans
 from segpipe.fetch.sample import BadSampleError
 from segpipe.fetch.stored import Colours, Stored, check_size, several
 
@@ -109,6 +110,9 @@ def _samples(page: Any, data: bytes, file: str) -> np.ndarray:
         for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
             if count and _jpeg_pixels(data[start : start + count]) > max(2 * most, 1 << 16):
                 raise BadSampleError(file, "a TIFF with a JPEG larger than its tile", "a whole TIFF")
+            if scans(data[start : start + count]) > MOST_SCANS:
+                found = f"a TIFF with a progressive JPEG of more than {MOST_SCANS} scans"
+                raise BadSampleError(file, found, "fewer; save it anew")
     samples: np.ndarray = page.asarray(maxworkers=1)  # fetch has a process a core
     if page.axes == "SYX":
         samples = np.moveaxis(samples, 0, -1)

@@ -23,6 +23,8 @@ TYPES: dict[AnswerFormat, str] = {
     "png": "image/png",
     "overlay": "image/jpeg",
 }
+FOREIGN = "X-Segpipe-Foreign"
+"""The header of a mask or an overlay that marks a foreign picture, as `distance; trait`."""
 _QUALITY = re.compile(r"q\s*=\s*([01](?:\.[0-9]{0,3})?)")  # a parameter of Accept
 
 
@@ -52,6 +54,10 @@ class OfPicture(BaseModel):
     classes: list[OfClass]
     confidence: float = Field(description="mean probability of the pixels' classes, 0 to 1")
     remark: str = Field(description="why the model may not know such pictures; empty if it should")
+    distance: float | None = Field(
+        None, description="from the pictures that the model knows, over its limit; 1 is the limit"
+    )
+    foreign_by: str = Field(description="the trait of a picture beyond the limit; otherwise empty")
     mask: str | None = Field(
         None, description="PNG in base64, with `maps`: a class a pixel, in its colour"
     )
@@ -91,14 +97,23 @@ def chosen_format(asked: AnswerFormat | None, accept: str, count: int) -> Answer
 
 
 def _accepted(accept: str) -> AnswerFormat:
-    wanted = sorted(
-        (_range(part) for part in accept.split(",")), key=lambda media_range: -media_range[1]
-    )
-    for name, quality in wanted:
-        for format_, type_ in TYPES.items():
-            if quality > 0 and name in (type_, f"{type_.partition('/')[0]}/*", "*/*", ""):
-                return format_
-    raise HTTPException(406, f"Accept names none of {', '.join(TYPES.values())}")
+    """Return the format that Accept wants most, judging each by its most specific range."""
+    ranges = dict(_range(part) for part in accept.split(",") if part.strip()) or {"*/*": 1.0}
+    wanted = {
+        format_: next(
+            (
+                (ranges[name], name == type_)
+                for name in (type_, f"{type_.partition('/')[0]}/*", "*/*")
+                if name in ranges
+            ),
+            (0.0, False),
+        )
+        for format_, type_ in TYPES.items()
+    }
+    best = max(wanted, key=lambda format_: wanted[format_])  # the first of equals
+    if not wanted[best][0]:
+        raise HTTPException(406, f"Accept names none of {', '.join(TYPES.values())}")
+    return best
 
 
 def _range(part: str) -> tuple[str, float]:
@@ -108,19 +123,24 @@ def _range(part: str) -> tuple[str, float]:
     return name, next((float(match[1]) for match in matches if match), 1.0)
 
 
-def encoded(results: Iterator[Result], table: ClassTable, format_: AnswerFormat, maps: bool) -> bytes:
-    """Return the body of an answer; `maps` adds mask and confidence of each pixel to JSON.
+def encoded(
+    results: Iterator[Result], table: ClassTable, format_: AnswerFormat, maps: bool
+) -> tuple[bytes, dict[str, str]]:
+    """Return an answer's body and headers; `maps` adds mask and confidence of each pixel to JSON.
 
     Each result is dropped before the next one is taken, since a picture takes hundreds of megabytes.
     """
     if format_ == "json":
         one_by_one = functools.partial(described, table=table, maps=maps)
         pictures = [*map(one_by_one, results)]  # a loop would keep the last one
-        return Predictions(pictures=pictures).model_dump_json(exclude_none=True).encode()
+        return Predictions(pictures=pictures).model_dump_json(exclude_none=True).encode(), {}
     (picture, prediction) = next(results)
+    mark = picture.mark
+    headers = {FOREIGN: f"{mark.score:.2f}; {mark.trait}"} if mark and mark.foreign else {}
     if format_ == "png":
-        return mask_png(prediction.mask, table)
-    return _saved(outputs.overlay(picture.seen, prediction.mask, table), "JPEG", quality=90)
+        return mask_png(prediction.mask, table), headers
+    overlay = outputs.overlay(picture.seen, prediction.mask, table)
+    return _saved(overlay, "JPEG", quality=90), headers
 
 
 def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
@@ -128,8 +148,11 @@ def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
     picture, (mask, confidence) = result
     pixels = outputs.valid_pixels_by_class(mask, picture.invalid, table)
     shares = pixels / max(pixels.sum(), 1)
+    mark = picture.mark
     return OfPicture(
         name=picture.name, height=mask.shape[0], width=mask.shape[1], remark=picture.remark,
+        distance=None if mark is None else round(mark.score, 4),
+        foreign_by=mark.trait if mark and mark.foreign else "",
         classes=[
             OfClass(name=c.name, value=value, colour=c.colour, share=round(float(share), 6),
                     rle=_rle(mask == index))

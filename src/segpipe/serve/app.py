@@ -72,13 +72,13 @@ def create_app(served: Served, settings: Settings, secret: str = "") -> FastAPI:
     metrics = Metrics()
     queue = BoundedQueue(max(1, usable_cores() // settings.workers), settings.queue)
     app = FastAPI(title="segpipe serve", version=__version__, docs_url=None, redoc_url=None)
-    app.add_middleware(OriginCheck, settings=settings)
-    app.add_middleware(CountRequests, metrics=metrics, known=_PATHS)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"],
-            allow_headers=["Authorization"],
+            allow_headers=["Authorization"], expose_headers=[answers.FOREIGN],
         )  # fmt: skip
+    app.add_middleware(OriginCheck, settings=settings)  # before CORS, which refuses without a sentence
+    app.add_middleware(CountRequests, metrics=metrics, known=_PATHS)
     _add_errors(app)
     _add_page(app)
     _add_reading(app, served, metrics, _guard(secret))
@@ -114,6 +114,16 @@ def _add_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         return answer(422, f"{first['loc'][-1]}: {brief(first['msg'])}")
 
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        sentence = error.detail
+        if error.status_code == 404:
+            sentence = f"no such path here; expected one of {', '.join(sorted(_PATHS))}"
+        elif error.status_code == 405:
+            expected = (error.headers or {}).get("Allow", "another method")
+            sentence = f"{request.method} is not answered here; expected {expected}"
+        return JSONResponse({"detail": sentence}, error.status_code, error.headers)
+
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
         return answer(400, "the body ended before its end")
@@ -130,7 +140,7 @@ def _add_page(app: FastAPI) -> None:
         kind = f"{_KINDS[Path(file).suffix]}; charset=utf-8"
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
         answer = functools.partial(Response, content, headers=headers, media_type=kind)
-        app.add_api_route(path, _constant(answer), include_in_schema=False)
+        app.add_api_route(path, _constant(answer), methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _constant(answer: Any) -> Any:
@@ -143,16 +153,19 @@ def _constant(answer: Any) -> Any:
 def _add_reading(app: FastAPI, served: Served, metrics: Metrics, guard: list[Any]) -> None:
     """Add the routes to read from: health, the card, the metrics."""
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, str]:
         """Say that the model is loaded."""
         return {"status": "ok"}
 
+    @app.head("/model", dependencies=guard, include_in_schema=False)
     @app.get("/model", dependencies=guard)
     async def card() -> dict[str, Any]:
         """Return the model's card."""
         return served.card
 
+    @app.head("/metrics", dependencies=guard, include_in_schema=False)
     @app.get("/metrics", dependencies=guard)
     async def numbers() -> Response:
         """Return the metrics of all workers in Prometheus' text format."""
@@ -175,7 +188,9 @@ def _add_predict(
         metrics.count(picture.remark)
         return answers.Result(picture, prediction)
 
-    def predicted(files: list[UploadFile], format_: answers.AnswerFormat, maps: bool) -> bytes:
+    def predicted(
+        files: list[UploadFile], format_: answers.AnswerFormat, maps: bool
+    ) -> tuple[bytes, dict[str, str]]:
         return answers.encoded(map(result, files), served.classes, format_, maps)
 
     @app.post("/predict", dependencies=guard, openapi_extra=_BODY, responses=_responses())
@@ -190,10 +205,11 @@ def _add_predict(
         """
         with queue.place() as submit:
             async with uploads(request, settings) as files:
-                format_ = answers.chosen_format(format, request.headers.get("accept", ""), len(files))
+                accept = ", ".join(request.headers.getlist("accept"))
+                format_ = answers.chosen_format(format, accept, len(files))
                 work = submit(functools.partial(predicted, files, format_, maps))
-                body = await result_within(work, settings.seconds)
-        return Response(body, media_type=answers.TYPES[format_])
+                body, headers = await result_within(work, settings.seconds, request.receive)
+        return Response(body, headers=headers, media_type=answers.TYPES[format_])
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from segpipe.serve.settings import LOOPBACK, Settings
+from segpipe.serve.settings import Settings, is_loopback
 
 
 class OriginCheck:
@@ -32,7 +32,8 @@ def refusal(headers: Headers, settings: Settings) -> str:
     host, origin, allowed = headers.get("host", ""), headers.get("origin"), settings.origins
     if "*" in allowed:
         return ""
-    if settings.local and host and _name(host) not in {*LOOPBACK, *map(_name, allowed)}:
+    known = is_loopback(_name(host)) or _name(host) in map(_name, allowed)
+    if settings.local and host and not known:
         return f"the host {host}; expected a name of this machine, or one that --allow-origin names"
     # Not the scheme: a proxy that encrypts changes it.
     if origin is None or origin in allowed or origin.partition("://")[2].lower() == host.lower():

@@ -1,5 +1,6 @@
 """A whole predictor in ONNX Runtime: from the bytes of a picture to its mask."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ from segpipe.common.bands import numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
-from segpipe.common.profile import Profile, describe
+from segpipe.common.profile import Mark, Profile, describe
+from segpipe.fetch.jpeg import MOST_SCANS, scans
 from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.predict.images import Input
@@ -22,6 +24,9 @@ Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
 
 _BANDS = 4  # of a picture of the most pixels, at most; a model of more bands takes its own number
+_EDGE, _EDGE_OF_TILES = 4, 1.25
+"""The longest edge of a picture, by that of a square of the most pixels. The graph's matrices grow with
+the edge times the network's; those of tiles grow with the square of the edge."""
 
 
 class Picture(NamedTuple):
@@ -32,6 +37,7 @@ class Picture(NamedTuple):
     seen: np.ndarray  # uint8 [height, width, bands], as people see it
     invalid: np.ndarray | None  # bool [height, width]: pixels that hold nothing
     remark: str  # why the model may not know such pictures; empty if it should
+    mark: Mark | None = None  # None where the card holds no profile
 
 
 class Prediction(NamedTuple):
@@ -54,8 +60,8 @@ class Served:
     def read(self, upload: Upload, most_pixels: int) -> Picture:
         """Decode a picture, after its header was checked.
 
-        Raises HTTPException 413 for one of too many pixels, BadSampleError for one that the model cannot
-        take.
+        Raises HTTPException 413 for one of too many pixels or scans, BadSampleError for one that the
+        model cannot take.
         """
         self._check_size(upload, most_pixels)
         decoded = decode_picture(upload.data, upload.name, self.input.bands)
@@ -63,18 +69,17 @@ class Served:
         pixels, invalid = decoded.pixels, decoded.invalid
         model_input = self._model_input(pixels, invalid, upload.name)
         seen = self.input.levels.in_8_bits(pixels, invalid)
-        remark = "; ".join(filter(None, [self.input.remark(pixels, invalid), self.foreign_remark(seen)]))
-        return Picture(upload.name, model_input, seen, invalid, remark)
+        mark = self._mark(seen)
+        foreign = describe(mark) if mark and mark.foreign else ""
+        remark = "; ".join(filter(None, [self.input.remark(pixels, invalid), foreign]))
+        return Picture(upload.name, model_input, seen, invalid, remark, mark)
 
-    def foreign_remark(self, seen: np.ndarray) -> str:
-        """Say how far a picture lies from those that the model knows; empty if it does not.
+    def _mark(self, seen: np.ndarray) -> Mark | None:
+        """Return how far a picture lies from those that the model knows.
 
         Only the picture's own traits are compared: the file gives no features of the network.
         """
-        if self._profile is None:
-            return ""
-        mark = self._profile.mark(traits_of(seen))
-        return describe(mark) if mark.foreign else ""
+        return None if self._profile is None else self._profile.mark(traits_of(seen))
 
     def predict(self, picture: Picture) -> Prediction:
         """Predict a picture. Raises HTTPException 500 where the model predicts NaN or infinity."""
@@ -93,6 +98,15 @@ class Served:
         if height * width > most or samples > most * max(_BANDS, *numbers(self.input.bands)):
             found = f"{height * width / 1e6:.1f} million pixels with {samples / height / width:g} bands"
             raise HTTPException(413, f"{upload.name}: {found}; {expected}")
+        edge = int(math.sqrt(most) * (_EDGE_OF_TILES if self.input.tiles else _EDGE))
+        if max(height, width) > edge:
+            found = f"an edge of {max(height, width)} px"
+            raise HTTPException(
+                413, f"{upload.name}: {found}; expected {edge} at most; cut it into parts"
+            )
+        if scans(upload.data) > MOST_SCANS:
+            found = f"a progressive JPEG of more than {MOST_SCANS} scans"
+            raise HTTPException(413, f"{upload.name}: {found}; expected fewer; save it anew")
 
     def _model_input(self, pixels: np.ndarray, invalid: np.ndarray | None, name: str) -> np.ndarray:
         """Return a picture in the file's type. Raises BadSampleError where the file takes another."""
@@ -118,6 +132,16 @@ def load(path: Path) -> Served:
     if not path.is_file():
         raise UserError(f"{path}: no such file; `segpipe export --to onnx` writes it")
     card = read_card(path)
+    try:
+        return _of_card(path, card)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        found = f"its card lacks {error}" if isinstance(error, KeyError) else f"its card: {brief(error)}"
+        raise UserError(
+            f"{path}: {found}, which serve needs; `segpipe export --to onnx` writes it"
+        ) from None
+
+
+def _of_card(path: Path, card: dict[str, Any]) -> Served:
     if not card.get("export", {}).get("whole"):
         raise UserError(
             f"{path}: holds the network alone; `segpipe export --to onnx --whole` writes the whole "

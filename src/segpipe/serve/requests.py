@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
@@ -62,19 +64,34 @@ class BoundedQueue:
                 self._places.release()
 
 
-async def result_within(work: "Future[Result]", seconds: float) -> Result:
+async def result_within(work: "Future[Result]", seconds: float, receive: Receive) -> Result:
     """Return the result of work.
 
-    Raises HTTPException 503 where it takes longer; work that has not begun by then is cancelled.
+    Raises HTTPException 503 where it takes longer, and 499 where the caller hangs up, as `receive` then
+    tells; work that has not begun by then is cancelled.
     """
+    answer = asyncio.wrap_future(work)
+    gone: asyncio.Future[Any] = asyncio.ensure_future(_hung_up(receive))
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(work), seconds)
-    except asyncio.TimeoutError:
+        both: set[asyncio.Future[Any]] = {answer, gone}
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        if gone.done():
+            raise HTTPException(499, "the caller hung up")
         raise HTTPException(
             503,
             f"no answer within {seconds:g} seconds; send it again later, or smaller pictures",
             _LATER,
-        ) from None
+        )
+    finally:
+        answer.cancel()
+        gone.cancel()
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 @contextlib.asynccontextmanager
@@ -94,11 +111,41 @@ async def uploads(request: Request, settings: Settings) -> AsyncIterator[list[Up
         _check_bytes(int(declared), settings)
     most = settings.pictures
     bounded = Request(request.scope, _bounded(request.receive, settings))
-    async with bounded.form(max_files=most, max_fields=most) as form:
+    parser = _Form(request.headers, bounded.stream(), max_files=most, max_fields=most)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(400, error.message) from None
+    try:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        if not parser.has_ended:
+            raise HTTPException(400, "the form ends before its closing boundary; send the whole body")
         if not files:
             raise HTTPException(400, "no file in the body; expected pictures: curl -F picture=@FILE")
         yield files
+    finally:
+        await form.close()
+
+
+class _Form(MultiPartParser):
+    """Notes whether the closing boundary came, which the parser does not ask for; texts are UTF-8."""
+
+    has_ended = False
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], **most: int) -> None:
+        plain = re.sub(r"(?i);\s*charset\s*=[^;]*", "", headers["content-type"])
+        super().__init__(Headers({"content-type": plain}), stream, **most)
+
+    def on_headers_finished(self) -> None:
+        """Refuse names that the parser would leave out."""
+        found = {*re.findall(rb";\s*(filename\*?)\s*=", self._current_part.content_disposition or b"")}
+        if found == {b"filename*"}:
+            raise MultiPartException("a part with filename*=; expected filename= (RFC 7578, 4.2)")
+        super().on_headers_finished()
+
+    def on_end(self) -> None:
+        """Note that all parts came."""
+        self.has_ended = True
 
 
 def read(file: UploadFile) -> Upload:

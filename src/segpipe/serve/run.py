@@ -37,12 +37,15 @@ def run(settings: Settings, host: str, port: int) -> None:
         uvicorn.run(
             "segpipe.serve.app:worker", factory=True, host=host, port=free, workers=settings.workers,
             log_level="warning", access_log=False, server_header=False,
+            http="segpipe.serve.connection:BoundedConnection",
             timeout_graceful_shutdown=round(settings.seconds) + 1,
         )  # fmt: skip
 
 
 def _free(host: str, port: int) -> int:
     """Return the port, or a free one for 0. Raises a UserError where it cannot be had."""
+    if not host:
+        raise UserError("--host is empty; give an address: 127.0.0.1, or 0.0.0.0 for all networks")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.create_server(address[:2], family=family) as listener:

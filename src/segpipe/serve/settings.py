@@ -1,9 +1,11 @@
 """The settings of a server: model, limits, allowed origins; workers read them from the environment."""
 
+import ipaddress
 import math
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationInfo, field_validator
 
@@ -12,9 +14,7 @@ from segpipe.common.errors import UserError
 TOKEN = "SEGPIPE_TOKEN"
 """Environment variable with the bearer token: a command line would show it to everybody."""
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-"""Hosts by which only this machine reaches a server."""
-
+_PORTS = {"http": 80, "https": 443}
 _SETTINGS = "SEGPIPE_SERVE"  # environment variable through which workers get their settings
 
 
@@ -38,6 +38,11 @@ class Settings(BaseModel, frozen=True):
             raise UserError(f"{value} {info.field_name}: expected a finite number")
         return value
 
+    @field_validator("origins")
+    @classmethod
+    def _as_browsers_send(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple("*" if value == "*" else _origin(value) for value in values)
+
     @property
     def most_bytes(self) -> int:
         """Bytes of a request's body, at most."""
@@ -56,6 +61,30 @@ class Settings(BaseModel, frozen=True):
     def from_environment(cls) -> "Settings":
         """Return the settings that `to_environment` handed on."""
         return cls.model_validate_json(os.environ[_SETTINGS])
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches a server by this host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _origin(value: str) -> str:
+    """Return an origin as browsers send it: in lower case, without a slash and the usual port."""
+    try:
+        parts = urlsplit(value.strip().lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _PORTS or not parts.hostname or (parts.path + parts.query).strip("/"):
+        raise UserError(
+            f"{value!r}: no origin for --allow-origin; expected one such as https://example.org, or '*'"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = port in (None, _PORTS[parts.scheme])
+    return f"{parts.scheme}://{host}" + ("" if usual else f":{port}")
 
 
 def token() -> str:

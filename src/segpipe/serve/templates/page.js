@@ -20,17 +20,30 @@ async function send(file) {
   say(`Sending ${file.name} …`)
   const form = new FormData()
   form.append("picture", file)
+  const late = () => number !== sending
+  if (!/^[!-~]*$/.test(token)) {
+    element("ask").hidden = false
+    return say("A token holds ASCII letters without spaces alone; type it again.")
+  }
+  let answer
   try {
     const headers = token ? { Authorization: `Bearer ${token}` } : {}
-    const answer = await fetch("predict?format=json&maps=true", { method: "POST", body: form, headers })
-    const content = await answer.json()
-    if (number !== sending) return
-    element("ask").hidden = answer.status !== 401
-    if (!answer.ok) return say(content.detail)
-    const found = await prepared(file, content.pictures[0])
-    if (number === sending) show(found, content.pictures[0])
+    answer = await fetch("predict?format=json&maps=true", { method: "POST", body: form, headers })
   } catch {
-    if (number === sending) say("The server cannot be reached; look whether it runs, and send the picture again.")
+    if (!late()) say("The server cannot be reached; look whether it runs, and send the picture again.")
+    return
+  }
+  const content = await answer.json().catch(() => null) // a proxy may answer in its own words
+  if (late()) return
+  element("ask").hidden = answer.status !== 401
+  if (!content || !answer.ok) {
+    return say((content && content.detail) || `No answer of segpipe came back (status ${answer.status}); look at the proxy between, if there is one.`)
+  }
+  try {
+    const found = await prepared(file, content.pictures[0])
+    if (!late()) show(found, content.pictures[0])
+  } catch (error) {
+    if (!late()) say(`This browser cannot show the answer: ${error.message}`)
   }
 }
 
@@ -145,11 +158,17 @@ element("ask").addEventListener("submit", (event) => {
   if (last) send(last)
 })
 
+async function dropped(files) {
+  if (!files.length) return say("No file was dropped; drop a picture from a folder, or choose one.")
+  await send(files[0])
+  if (files.length > 1) element("said").append(` Only the first of ${files.length} files was sent.`)
+}
+
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault()
     document.body.classList.toggle("over", kind === "dragover")
-    if (kind === "drop" && event.dataTransfer.files.length) send(event.dataTransfer.files[0])
+    if (kind === "drop") dropped(event.dataTransfer.files)
   })
 }
 
@@ -158,11 +177,13 @@ function close() {
   for (const track of stream ? stream.getTracks() : []) track.stop()
   element("video").srcObject = null
   element("taking").hidden = true
+  element("camera").disabled = false
   element("camera").focus()
 }
 
 element("camera").hidden = !navigator.mediaDevices // browsers give the camera to loopback and HTTPS alone
 element("camera").addEventListener("click", async () => {
+  element("camera").disabled = true // a second stream would leave the first one on
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } })
     element("video").srcObject = stream
@@ -170,6 +191,7 @@ element("camera").addEventListener("click", async () => {
     element("taking").hidden = false
     element("take").focus()
   } catch (error) {
+    close()
     say(`The camera cannot be used: ${error.message}`)
   }
 })

@@ -208,6 +208,13 @@ def test_predictions_of_the_chosen_pictures_go_out_as_labels(project, command):
     assert (mask[:, :16] == 0).all() and (mask[:, 16:] == 1).all()
 
 
+def test_chosen_pictures_in_folders_called_as_splits_are_said(project, command):
+    save(project / "pool", **{"train/a": plain(GREY), "other/b": plain(GREY), "val/c": plain(GREY)})
+    code, said = command("pool", "-o", "to_label")
+    assert (code, "sub-folders are called as splits are (train, val)" in said) == (0, True), said
+    assert "called as splits" not in command("pool/train", "-o", "alone")[1]
+
+
 def test_labels_of_other_classes_are_refused(project, command):
     save(project / "pool", one=plain(RED))
     rows = [{"name": name, "value": n, "colour": f"#00000{n}"} for n, name in enumerate("ab", 1)]

@@ -270,6 +270,7 @@ def test_names_with_any_spaces_are_taken_and_those_that_no_file_can_hold_are_lef
         ("missing", "to_label", "error: missing: no such file or folder"),
         ("pool", "pool/to_label", "error: the output folder pool/to_label is inside the input pool"),
         ("pool", "full", "error: full exists, and may hold corrections"),
+        ("pool", "ranked", "error: ranked.csv exists, and would be overwritten; choose another -o"),
         ("../pool", ".", "error: .: no name; give a new folder by its name for -o"),
     ],
 )
@@ -277,6 +278,7 @@ def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, o
     for name in ("empty", "full"):
         (project / name).mkdir()
     (project / "full/mine.json").write_text(json.dumps("by hand"))
+    (project / "ranked.csv").write_text("MY TABLE")
     save(project / "pool", one=plain(RED))
     os.chdir(project / "empty" if out == "." else project)
     code, printed = command(pool, "-o", out)
@@ -284,3 +286,4 @@ def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, o
     assert printed.startswith(said)
     assert printed.count("\n") == 1
     assert files(project / "full") == ["mine.json"]
+    assert (project / "ranked.csv").read_text() == "MY TABLE"

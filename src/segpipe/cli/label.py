@@ -24,6 +24,7 @@ def suspects(
     out: Annotated[Path, typer.Option(help="Folder for the page; replaced.")] = Path("results/suspects"),
 ) -> None:
     """List the masks that may be wrong: OUT.csv, and a page with the pictures."""
+    from segpipe.common.classes import class_table
     from segpipe.common.devices import take_gpus
     from segpipe.common.files import write_text
     from segpipe.params.load import load_params
@@ -31,14 +32,16 @@ def suspects(
     params = load_params()
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label import judges, page
-        from segpipe.label.suspects import find, table
+        from segpipe.label.suspects import find, require_own_table, table
         from segpipe.report.pages import require_own
 
     require_own(out, page.MARKDOWN, "suspects")
+    require_own_table(every := out.with_name(f"{out.name}.csv"))
+    own = class_table(params.data.classes, params.data.ignore)
     take_gpus()
     with tempfile.TemporaryDirectory() as scratch:
         with quiet():  # TensorFlow looks for GPUs
-            chosen = [*judges.of_folds(Path(scratch))] if folds else [judges.of_workspace(MODEL)]
+            chosen = [*judges.of_folds(Path(scratch))] if folds else [judges.of_workspace(MODEL, own)]
         ranked, empty = find(chosen)
         sentences = [_judged(chosen, len(ranked), folds)]
         if empty:
@@ -46,7 +49,6 @@ def suspects(
                 f"{len(empty)} masks are ignored as a whole, and left out: {', '.join(empty[:5])}"
             )
         page.write(ranked[:count], sentences, chosen, params.report, out)
-    every = out.with_name(f"{out.name}.csv")
     write_text(every, table(ranked).to_csv(index=False))
     for sentence in sentences:
         print(sentence)
@@ -81,11 +83,16 @@ def next_to_label(
 
     Copies them to OUT; OUT.csv ranks the pool.
     """
+    from segpipe.common.errors import UserError
     from segpipe.common.modelfile import read_card
     from segpipe.predict.inputs import find, left_out
 
     sources = find([pool], out)
     require_free(out)
+    if (ranking := out.with_name(f"{out.name}.csv")).exists():
+        raise UserError(
+            f"{ranking} exists, and would be overwritten; choose another -o, or remove that file"
+        )
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label.next import to_label

@@ -113,10 +113,9 @@ def corrections(
     """Replace the masks of the same names in your data's folder, which DVC keeps; say what changed."""
     from segpipe.common.classes import class_table
     from segpipe.common.errors import UserError
-    from segpipe.label.corrections import correct
+    from segpipe.label.corrections import correct, layouts_of
     from segpipe.label.tracked import require_tracked  # takes a second, for DVC
     from segpipe.params.load import load_params
-    from segpipe.survey.candidates import layouts_in
 
     data = load_params().data
     if data.source != "folder":
@@ -127,7 +126,7 @@ def corrections(
     folder = Path(data.folder.path)
     added = require_tracked(folder)
     table = class_table(data.classes, data.ignore)
-    candidates = layouts_in(new, layout)
+    candidates = layouts_of(new, layout)
     chosen, evidence = next(iter(candidates.items()))
     print(f"layout:  {chosen} ({evidence}){'; another: --layout NAME' if len(candidates) > 1 else ''}")
     done = correct(folder, data.folder.layout, new, chosen, table, data.bands)
@@ -140,18 +139,19 @@ def _print_corrected(done: "Corrected", folder: Path) -> None:
     from segpipe.cli import tables
     from segpipe.common.words import listed
 
-    rows = tables.table("", "class", "pixels before", "after", "difference")
+    rows = tables.table("", "class", "pixels before", "gained", "lost", "after")
     for name in dict.fromkeys([*done.before.pixels, *done.after.pixels]):
-        before, after = done.before.pixels[name], done.after.pixels[name]
-        rows.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}")
+        columns = done.before.pixels, done.gained, done.lost, done.after.pixels
+        rows.add_row(name, *(f"{counts[name]:,}" for counts in columns))
     tables.show(rows)
     for note in done.notes:
         print(f"note: {note}")
     if done.emptied:
         print(listed(f"note: {len(done.emptied)} masks have one class left:", done.emptied, 5))
     if done.unmatched:
-        heading = f"note: {len(done.unmatched)} pictures are not in {folder}, and left out:"
+        heading = f"note: {len(done.unmatched)} pictures have no mask in {folder}, and are left out:"
         print(listed(heading, done.unmatched, 5))
     if done.damaged:
-        print(listed(f"note: {len(done.damaged)} masks cannot be read, and stay:", done.damaged, 5))
+        heading = f"note: {len(done.damaged)} samples of {folder} cannot be used, and stay as they are:"
+        print(listed(heading, done.damaged, 5))
     print(f"{done}; {done.corrected} had a correction, which changed {done.changed:,} pixels")

@@ -157,6 +157,60 @@ def test_masks_of_which_one_class_is_left_and_shapes_that_are_not_drawn_are_name
     assert "note: 5 masks have one class left:\n  masks/shot 1.png" in printed
 
 
+def test_pixels_that_a_class_gains_and_loses_are_counted_though_its_total_stays(mine, tmp_path):
+    """Of the pet 10 x 2 pixels go to the background, and as many come from it."""
+    swapped = TABLE.to_indices(mask_of(1))
+    swapped[12:14, 1:11], swapped[10:12, 1:11] = 0, 1
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: swapped})
+    done = take(mine, "coco")
+    assert done.before.pixels == done.after.pixels
+    assert done.changed == 40
+    assert +done.gained == +done.lost == {"pet": 20, "background": 20}
+
+
+def test_a_folder_of_masks_alone_corrects_the_masks_of_its_names(project, command, mine):
+    (project / "export").mkdir()
+    values = np.array([1, 2, 3], np.uint8)[np.minimum(corrected(1), 2)]
+    Image.fromarray(np.where(mask_of(1) == 9, np.uint8(9), values)).save(project / "export/shot 1.png")
+    Image.fromarray(mask_of(2)).save(project / "export/new.png")
+    code, printed = command("export")
+    assert code == 0, printed
+    assert "layout:  masks alone (2 files, for the pictures of these names in your folder)" in printed
+    assert "note: 1 pictures have no mask in data/mine, and are left out:\n  new" in printed
+    assert "6 masks, 1 changed: pet +8.3 %, background -1.3 %; 1 had a correction" in printed
+    rows = [line.replace("│", " ").split() for line in printed.splitlines()]
+    assert ["pet", "480", "40", "0", "520"] in rows
+    assert ["background", "3,084", "0", "40", "3,044"] in rows
+    assert (TABLE.to_indices(stored(mine, NAMES[1])) == corrected(1)).all()
+
+
+def test_pictures_beside_a_damaged_export_are_not_taken_for_masks(project, command, mine):
+    export(project / "export", mine / "images", "coco", {NAMES[1]: corrected(1)})
+    (project / "export/annotations/instances_default.json").write_text("{")
+    for more in ([], ["--layout", "coco"]):
+        code, printed = command("export", *more)
+        assert code == 1
+        assert "annotations/instances_default.json" in printed
+        assert "no whole JSON (no JSON, or an early end, at character 1)" in printed
+
+
+def test_a_damaged_mask_and_a_missing_one_are_the_folders_fault_and_others_are_corrected(
+    project, command, mine
+):
+    export(project / "export", mine / "images", "coco", {NAMES[n]: corrected(n) for n in (1, 2, 3)})
+    (mine / "masks/shot 1.png").write_bytes(b"junk")
+    (mine / "masks/shot 2.png").unlink()
+    subprocess.run(["dvc", "add", "-q", "data/mine"], cwd=project, check=True, env=environment())
+    code, printed = command("export")
+    assert code == 0, printed
+    assert "note: 1 pictures have no mask in data/mine, and are left out:\n  shot 2\n" in printed
+    assert "note: 2 samples of data/mine cannot be used, and stay as they are:\n" in printed
+    assert "  images/shot 2.png: no mask for its partner" in printed
+    assert "  masks/shot 1.png: no image format" in printed
+    assert "1 had a correction, which changed 40 pixels" in printed
+    assert (TABLE.to_indices(np.asarray(Image.open(mine / "masks/shot 3.png"))) == corrected(3)).all()
+
+
 def test_new_pictures_are_left_out_and_named(mine, tmp_path):
     shutil.copytree(mine / "images", tmp_path / "more")
     Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / "more/new.png")

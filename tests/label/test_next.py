@@ -208,6 +208,13 @@ def test_predictions_of_the_chosen_pictures_go_out_as_labels(project, command):
     assert (mask[:, :16] == 0).all() and (mask[:, 16:] == 1).all()
 
 
+def test_chosen_pictures_in_folders_called_as_splits_are_said(project, command):
+    save(project / "pool", **{"train/a": plain(GREY), "other/b": plain(GREY), "val/c": plain(GREY)})
+    code, said = command("pool", "-o", "to_label")
+    assert (code, "sub-folders are called as splits are (train, val)" in said) == (0, True), said
+    assert "called as splits" not in command("pool/train", "-o", "alone")[1]
+
+
 def test_labels_of_other_classes_are_refused(project, command):
     save(project / "pool", one=plain(RED))
     rows = [{"name": name, "value": n, "colour": f"#00000{n}"} for n, name in enumerate("ab", 1)]
@@ -263,6 +270,7 @@ def test_names_with_any_spaces_are_taken_and_those_that_no_file_can_hold_are_lef
         ("missing", "to_label", "error: missing: no such file or folder"),
         ("pool", "pool/to_label", "error: the output folder pool/to_label is inside the input pool"),
         ("pool", "full", "error: full exists, and may hold corrections"),
+        ("pool", "ranked", "error: ranked.csv exists, and would be overwritten; choose another -o"),
         ("../pool", ".", "error: .: no name; give a new folder by its name for -o"),
     ],
 )
@@ -270,6 +278,7 @@ def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, o
     for name in ("empty", "full"):
         (project / name).mkdir()
     (project / "full/mine.json").write_text(json.dumps("by hand"))
+    (project / "ranked.csv").write_text("MY TABLE")
     save(project / "pool", one=plain(RED))
     os.chdir(project / "empty" if out == "." else project)
     code, printed = command(pool, "-o", out)
@@ -277,3 +286,4 @@ def test_a_pool_or_folder_that_will_not_do_is_one_line(project, command, pool, o
     assert printed.startswith(said)
     assert printed.count("\n") == 1
     assert files(project / "full") == ["mine.json"]
+    assert (project / "ranked.csv").read_text() == "MY TABLE"

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from helpers import PETS, ROOT, commit, make_repository, set_params
 
 from segpipe.common.codec import encode_png
@@ -145,6 +146,35 @@ def test_a_model_of_other_records_does_not_judge(project, suspects):
     assert not (project / "results/suspects.csv").exists()
 
 
+def test_a_model_of_other_classes_than_the_masks_does_not_judge(project, suspects):
+    """`data.classes` is edited, and `fetch` alone ran again: pets have index 1 in data/raw, not 0."""
+    write_data(project, wrong=())
+    write_model(project)
+    pet, background, border = PETS.to_json()["classes"]
+    set_params(project, {"data.classes": [background, pet, border]})
+    assert suspects() == (
+        1,
+        "error: models/model.keras knows the classes 1 = pet, 2 = background, 3 = border, and "
+        "params.yaml has 2 = background, 1 = pet, 3 = border: it cannot judge such "
+        "masks; run `dvc repro`\n",
+    )
+
+
+@pytest.mark.parametrize(("fetched", "code"), [("a.dir", 0), ("b.dir", 1)])
+def test_masks_that_were_fetched_anew_are_not_judged_before_preprocess_ran(
+    project, suspects, fetched, code
+):
+    write_data(project, wrong=())
+    write_model(project)
+    stages = {
+        "fetch": {"outs": [{"path": "data/raw", "md5": fetched}]},
+        "preprocess": {"deps": [{"path": "data/raw", "md5": "a.dir"}]},
+    }
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    found, printed = suspects()
+    assert (found, "data/records were made from another data/raw" in printed) == (code, code == 1)
+
+
 def test_a_changed_param_lets_no_model_judge_what_it_learned(project, suspects):
     write_data(project, wrong=())
     write_model(project)
@@ -178,6 +208,18 @@ def test_a_folder_of_something_else_is_not_replaced(project, suspects):
     code, printed = suspects("--out", "mine")
     assert (code, printed[:11]) == (1, "error: mine")
     assert (project / "mine/notes.txt").read_text() == "keep"
+
+
+def test_a_table_of_something_else_is_not_overwritten_and_one_of_suspects_is(project, suspects):
+    write_data(project, wrong=())
+    write_model(project)
+    (project / "mine.csv").write_text("MY TABLE\n")
+    code, printed = suspects("--out", "mine")
+    assert (code, printed[:15]) == (1, "error: mine.csv")
+    assert (project / "mine.csv").read_text() == "MY TABLE\n"
+    (project / "mine.csv").unlink()
+    assert suspects("--out", "mine")[0] == suspects("--out", "mine")[0] == 0
+    assert "all are in mine.csv" in (project / "mine/suspects.md").read_text()
 
 
 STAGE = """

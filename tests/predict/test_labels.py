@@ -262,6 +262,13 @@ def test_predictions_go_out_as_labels_and_fetch_reads_the_masks(tool, predict, p
         assert least_iou(predicted, mask) >= (1 if tool in EXACT else 0.99)
 
 
+def test_labels_in_folders_called_as_splits_are_said(predict, photos, tmp_path):
+    (photos / "trip").rename(photos / "val")
+    _, said, _ = predict(photos, "-o", tmp_path / "out", "--labels", "coco")
+    assert "note: sub-folders are called as splits are (val): `fetch` takes them for such" in said
+    assert "called as splits" not in predict(photos, "-o", tmp_path / "masks")[1]
+
+
 def test_labels_that_may_hold_corrections_are_never_replaced(predict, photos, tmp_path):
     assert predict(photos, "-o", tmp_path / "out", "--labels", "labelme")[0] == 0
     corrected = tmp_path / "out/labels/one.json"

@@ -24,6 +24,7 @@ def suspects(
     out: Annotated[Path, typer.Option(help="Folder for the page; replaced.")] = Path("results/suspects"),
 ) -> None:
     """List the masks that may be wrong: OUT.csv, and a page with the pictures."""
+    from segpipe.common.classes import class_table
     from segpipe.common.devices import take_gpus
     from segpipe.common.files import write_text
     from segpipe.params.load import load_params
@@ -31,14 +32,16 @@ def suspects(
     params = load_params()
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label import judges, page
-        from segpipe.label.suspects import find, table
+        from segpipe.label.suspects import find, require_own_table, table
         from segpipe.report.pages import require_own
 
     require_own(out, page.MARKDOWN, "suspects")
+    require_own_table(every := out.with_name(f"{out.name}.csv"))
+    own = class_table(params.data.classes, params.data.ignore)
     take_gpus()
     with tempfile.TemporaryDirectory() as scratch:
         with quiet():  # TensorFlow looks for GPUs
-            chosen = [*judges.of_folds(Path(scratch))] if folds else [judges.of_workspace(MODEL)]
+            chosen = [*judges.of_folds(Path(scratch))] if folds else [judges.of_workspace(MODEL, own)]
         ranked, empty = find(chosen)
         sentences = [_judged(chosen, len(ranked), folds)]
         if empty:
@@ -46,7 +49,6 @@ def suspects(
                 f"{len(empty)} masks are ignored as a whole, and left out: {', '.join(empty[:5])}"
             )
         page.write(ranked[:count], sentences, chosen, params.report, out)
-    every = out.with_name(f"{out.name}.csv")
     write_text(every, table(ranked).to_csv(index=False))
     for sentence in sentences:
         print(sentence)
@@ -81,11 +83,16 @@ def next_to_label(
 
     Copies them to OUT; OUT.csv ranks the pool.
     """
+    from segpipe.common.errors import UserError
     from segpipe.common.modelfile import read_card
     from segpipe.predict.inputs import find, left_out
 
     sources = find([pool], out)
     require_free(out)
+    if (ranking := out.with_name(f"{out.name}.csv")).exists():
+        raise UserError(
+            f"{ranking} exists, and would be overwritten; choose another -o, or remove that file"
+        )
     read_card(model)
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label.next import to_label
@@ -106,10 +113,9 @@ def corrections(
     """Replace the masks of the same names in your data's folder, which DVC keeps; say what changed."""
     from segpipe.common.classes import class_table
     from segpipe.common.errors import UserError
-    from segpipe.label.corrections import correct
+    from segpipe.label.corrections import correct, layouts_of
     from segpipe.label.tracked import require_tracked  # takes a second, for DVC
     from segpipe.params.load import load_params
-    from segpipe.survey.candidates import layouts_in
 
     data = load_params().data
     if data.source != "folder":
@@ -120,7 +126,7 @@ def corrections(
     folder = Path(data.folder.path)
     added = require_tracked(folder)
     table = class_table(data.classes, data.ignore)
-    candidates = layouts_in(new, layout)
+    candidates = layouts_of(new, layout)
     chosen, evidence = next(iter(candidates.items()))
     print(f"layout:  {chosen} ({evidence}){'; another: --layout NAME' if len(candidates) > 1 else ''}")
     done = correct(folder, data.folder.layout, new, chosen, table, data.bands)
@@ -133,18 +139,19 @@ def _print_corrected(done: "Corrected", folder: Path) -> None:
     from segpipe.cli import tables
     from segpipe.common.words import listed
 
-    rows = tables.table("", "class", "pixels before", "after", "difference")
+    rows = tables.table("", "class", "pixels before", "gained", "lost", "after")
     for name in dict.fromkeys([*done.before.pixels, *done.after.pixels]):
-        before, after = done.before.pixels[name], done.after.pixels[name]
-        rows.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}")
+        columns = done.before.pixels, done.gained, done.lost, done.after.pixels
+        rows.add_row(name, *(f"{counts[name]:,}" for counts in columns))
     tables.show(rows)
     for note in done.notes:
         print(f"note: {note}")
     if done.emptied:
         print(listed(f"note: {len(done.emptied)} masks have one class left:", done.emptied, 5))
     if done.unmatched:
-        heading = f"note: {len(done.unmatched)} pictures are not in {folder}, and left out:"
+        heading = f"note: {len(done.unmatched)} pictures have no mask in {folder}, and are left out:"
         print(listed(heading, done.unmatched, 5))
     if done.damaged:
-        print(listed(f"note: {len(done.damaged)} masks cannot be read, and stay:", done.damaged, 5))
+        heading = f"note: {len(done.damaged)} samples of {folder} cannot be used, and stay as they are:"
+        print(listed(heading, done.damaged, 5))
     print(f"{done}; {done.corrected} had a correction, which changed {done.changed:,} pixels")

@@ -45,7 +45,7 @@ def predict(
 
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
-    from segpipe.predict.inputs import LABELS, find, left_out
+    from segpipe.predict.inputs import LABELS, find, left_out, on_split_folders
 
     factors = _factors(scales)
     sources = find(inputs, out)
@@ -63,6 +63,8 @@ def predict(
     )
     if labels:
         print(f"labels for {labels}: {out / LABELS}")
+        if remark := on_split_folders(source.name for source in sources):
+            print(f"note: {remark}")
     for remark in _remarks(predictor, outcome, tile, left_out(inputs)):
         print(f"note: {remark}")
     if outcome.failed:

@@ -136,12 +136,12 @@ def check(
         indices = np.where(picture.invalid, np.uint8(IGNORE), indices)
     return Checked(
         sample, picture.encoded(), encode_png(indices), picture.digest, picture_hash(picture), area,
-        picture.bands, picture.depth, _pixels(indices, table),
+        picture.bands, picture.depth, pixels_by_class(indices, table),
     )  # fmt: skip
 
 
-def _pixels(indices: np.ndarray, table: ClassTable) -> dict[str, int]:
-    """Return how many pixels of a mask, class indices uint8 [height, width], each class has."""
+def pixels_by_class(indices: np.ndarray, table: ClassTable) -> dict[str, int]:
+    """Return how many of some pixels, class indices in uint8, each class has."""
     counts = np.bincount(indices.ravel(), minlength=IGNORE + 1)
     named = dict(zip(table.names, counts.tolist(), strict=False))
     return named | ({tally.IGNORED: int(counts[IGNORE])} if counts[IGNORE] else {})

@@ -5,9 +5,10 @@ which nothing changed.
 """
 
 import io
+from collections import Counter
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -24,14 +25,18 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.words import listed, width_by_height
-from segpipe.fetch import layouts
+from segpipe.fetch import layouts, views
 from segpipe.fetch.integrity import decode_pair, mask_pixels
-from segpipe.fetch.layouts import matching
+from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.ledger import Checked
-from segpipe.fetch.raw import check
+from segpipe.fetch.raw import check, pixels_by_class
 from segpipe.fetch.sample import BadSampleError, Files, Note, Problem, Sample
 from segpipe.fetch.stored import PNG_SIGNATURE
 from segpipe.fetch.tally import Tally, changes
+from segpipe.survey.candidates import layouts_in
+
+MASKS_ALONE = "masks alone"
+"""The layout of a folder of masks whose pictures are those of the folder to correct."""
 
 Pair = tuple[Sample, Sample | None]  # a sample of the folder, and its correction
 
@@ -55,8 +60,11 @@ class Compared:
     sample: Sample
     before: State
     after: State
-    changed: int = 0  # pixels
+    is_corrected: bool = False
+    gained: dict[str, int] = field(default_factory=dict)  # pixels that became of a class, by class
+    lost: dict[str, int] = field(default_factory=dict)  # pixels that were of it
     content: bytes | None = None  # the new content of the mask's file; None: as it is
+    refused: Problem | None = None  # why its correction cannot be used
 
     @property
     def is_emptied(self) -> bool:
@@ -72,11 +80,17 @@ class Corrected:
     before: Tally
     after: Tally
     corrected: int  # masks that have a correction
-    changed: int  # pixels
+    gained: Counter[str]  # pixels that became of a class, by class
+    lost: Counter[str]  # pixels that were of it
     unmatched: list[str]  # corrections without a mask of their name
-    damaged: list[Problem]  # masks without a correction that cannot be read
+    damaged: list[Problem]  # samples of the folder that cannot be used, corrected or not
     emptied: list[str]  # masks of several classes that have one left, as where nothing is drawn yet
     notes: list[str]  # of the reader of the corrections, such as on shapes that it does not draw
+
+    @property
+    def changed(self) -> int:
+        """The number of pixels whose class changed."""
+        return self.gained.total()
 
     def __str__(self) -> str:
         """Return one line for people."""
@@ -93,14 +107,19 @@ def correct(
             of another picture or size, or have no value in the masks; or none has a mask of its name.
             In all these cases nothing is changed.
     """
-    old = [sample for sample in layouts.read(layout, folder, table) if isinstance(sample, Sample)]
+    entries = layouts.read(layout, folder, table)
+    old = [sample for sample in entries if isinstance(sample, Sample)]
     if not all(isinstance(sample.content, Files) for sample in old):
         raise UserError(
             f"{folder}: in the layout {layout} the labels are the tool's own files: replace these by "
             "the tool's export, and run `segpipe init-data` on the folder"
         )
     names = [_key(sample.name) for sample in old]
-    corrections, notes = _by_name(new, new_layout, table, {*names})
+    if new_layout == MASKS_ALONE:
+        found = _masks_alone(new, dict(zip(names, old, strict=True)))
+    else:
+        found = layouts.read(new_layout, new, table)
+    corrections, notes = _by_name(found, {*names})
     pairs = [(sample, corrections.pop(name, None)) for sample, name in zip(old, names, strict=True)]
     if not any(correction for _, correction in pairs):
         raise UserError(
@@ -114,10 +133,11 @@ def correct(
     return Corrected(
         _tally((mask.sample, mask.before) for mask in compared),
         _tally((mask.sample, mask.after) for mask in compared),
-        corrected=sum(correction is not None for _, correction in pairs),
-        changed=sum(mask.changed for mask in compared),
+        corrected=sum(mask.is_corrected for mask in compared),
+        gained=_sum(mask.gained for mask in compared),
+        lost=_sum(mask.lost for mask in compared),
         unmatched=sorted(corrections),
-        damaged=damaged,
+        damaged=[*(entry for entry in entries if isinstance(entry, Problem)), *damaged],
         emptied=[mask.sample.mask for mask in compared if mask.is_emptied],
         notes=notes,
     )
@@ -126,20 +146,17 @@ def correct(
 def _compare_all(
     pairs: list[Pair], table: ClassTable, bands: Bands
 ) -> tuple[list[Compared], list[Problem]]:
-    """Compare all masks with their corrections; return also those that cannot be read and have none.
+    """Compare all masks with their corrections; return also the masks that cannot be read.
 
     Raises UserError where a correction cannot be used.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow releases the GIL
         stream = in_order(lambda pair: pool.submit(_compared, pair, table, bands), pairs, 64)
         results = [*track(stream, "Comparing masks", total=len(pairs))]
-    refused, damaged = list[Problem](), list[Problem]()
-    for result, (_, correction) in zip(results, pairs, strict=True):
-        if isinstance(result, Problem):
-            (refused if correction else damaged).append(result)
-    if refused:
+    compared = [result for result in results if isinstance(result, Compared)]
+    if refused := [mask.refused for mask in compared if mask.refused]:
         raise UserError(listed(_refusal(refused), refused))
-    return [result for result in results if isinstance(result, Compared)], damaged
+    return compared, [result for result in results if isinstance(result, Problem)]
 
 
 def _refusal(problems: list[Problem]) -> str:
@@ -153,11 +170,45 @@ def _tally(states: Iterable[tuple[Sample, State]]) -> Tally:
     return tally
 
 
+def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
+    total = Counter[str]()
+    for count in counts:
+        total.update(count)
+    return total
+
+
+def layouts_of(new: Path, asked: str | None) -> dict[str, str]:
+    """Return the layouts of corrected labels, as `layouts_in`, or `MASKS_ALONE` where none fits."""
+    files = [*texts.visible(new)] if asked is None and new.is_dir() else []
+    masks = [file for file in matching.all_parsed(new, files) if matching.is_image(file.path)]
+    has_others = any(file.suffix.lower() in (".json", ".xml") for file in files)
+    has_pictures = any(file.word in matching.IMAGE_WORDS for file in masks)
+    if masks and not has_others and not has_pictures and not layouts.layouts_of(new):
+        return {MASKS_ALONE: f"{len(masks)} files, for the pictures of these names in your folder"}
+    return layouts_in(new, asked)
+
+
+def _masks_alone(new: Path, old: dict[str, Sample]) -> list[Sample | Problem | Note]:
+    """Return the masks in a folder as samples, with the pictures of the samples `old`, by name."""
+    entries = list[Sample]()
+    for file in matching.all_parsed(
+        new, [path for path in texts.visible(new) if matching.is_image(path)]
+    ):
+        mask = matching.relative(new, file.path)
+        sample = old.get(_known(file.name, old))
+        if sample and isinstance(sample.content, Files):
+            content = Files(sample.content.image, file.path)
+            entries.append(replace(sample, mask=mask, content=content, upright=None))
+        else:
+            entries.append(Sample(file.name, None, mask, mask, Files(file.path, file.path)))
+    samples, notes = views.decided(entries)
+    return [*samples, *notes]
+
+
 def _by_name(
-    new: Path, layout: str, table: ClassTable, known: Collection[str]
+    entries: list[Sample | Problem | Note], known: Collection[str]
 ) -> tuple[dict[str, Sample], list[str]]:
     """Return the corrections by the names of the masks, and notes; raise UserError for a bad one."""
-    entries = layouts.read(layout, new, table)
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     named: dict[str, list[Sample]] = {}
     for sample in entries:
@@ -198,11 +249,11 @@ def _compared(pair: Pair, table: ClassTable, bands: Bands) -> Compared | Problem
     after = check(correction, table, bands)
     if not isinstance(after, Checked):
         assert isinstance(after, Problem)
-        return after
+        return Compared(sample, State.of(before), State.of(before), True, refused=after)
     try:
         return _replaced(before, after, table, bands)
     except BadSampleError as error:
-        return error.problem
+        return Compared(sample, State.of(before), State.of(before), True, refused=error.problem)
 
 
 def _replaced(before: Checked, after: Checked, table: ClassTable, bands: Bands) -> Compared:
@@ -217,7 +268,8 @@ def _replaced(before: Checked, after: Checked, table: ClassTable, bands: Bands) 
         raise BadSampleError(file, found, f"that of the same name, {sample.image}")
     different = old != new
     content = _with_values(sample, different, new, table, bands) if different.any() else None
-    return Compared(sample, State.of(before), State.of(after), int(different.sum()), content)
+    lost, gained = (pixels_by_class(mask[different], table) for mask in (old, new))
+    return Compared(sample, State.of(before), State.of(after), True, gained, lost, content)
 
 
 def _with_values(

@@ -15,7 +15,7 @@ from segpipe.label.choice import rank
 from segpipe.label.raw import already_labelled
 from segpipe.label.uncertainty import Kind
 from segpipe.params.load import load_params
-from segpipe.predict.inputs import Source
+from segpipe.predict.inputs import Source, on_split_folders
 from segpipe.predict.labels import LabelFormat, labels_in
 from segpipe.predict.labels.tool import Tool
 from segpipe.predict.outputs import blamed_on
@@ -59,6 +59,8 @@ def to_label(
         messages.append(_note(f"{len(problems)} pictures cannot be read, and are left out", problems))
     if remarks := ranked.remarks:
         messages.append(_note(f"{len(remarks)} pictures that the model may not know", remarks))
+    if remark := on_split_folders(source.name for source in ranked.sources):
+        messages.append(f"note: {remark}")
     written = len(ranked.sources) - len(unwritten)
     messages.append(f"{written} of {len(left)} pictures to label: {out}; all, ranked: {table}")
     return messages

@@ -33,7 +33,7 @@ def write(
 ) -> None:
     """Write a page on the first suspects to `folder`, replacing it; `notes` tell how they were found."""
     overview = Table(
-        "The pictures by the quality of their masks, the lowest first; all are in suspects.csv",
+        f"The pictures by the quality of their masks, the lowest first; all are in {folder.name}.csv",
         ["picture", "split", "quality", "mask", "prediction", "share", "sure"],
         [_row(suspect) for suspect in suspects],
     )

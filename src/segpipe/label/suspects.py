@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from segpipe.common.codec import decode_png
+from segpipe.common.errors import UserError
 from segpipe.common.raw import read_named
 from segpipe.evaluate.masks import channels_at_size, softmax
 from segpipe.evaluate.tiles import tiles_of
@@ -74,6 +76,18 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
     names = [field.name for field in dataclasses.fields(Suspect) if field.name != "box"]
     frame = pd.DataFrame(rows, columns=[*names, *edges]).round({"quality": 4, "share": 6, "sureness": 4})
     return frame.astype(dict.fromkeys(edges, "Int64"))
+
+
+def require_own_table(file: Path) -> None:
+    """Raise UserError where the table would overwrite a file that is no such table."""
+    if not file.exists():
+        return
+    begin = table([]).to_csv(index=False).encode()
+    if not (file.is_file() and file.read_bytes().startswith(begin)):
+        raise UserError(
+            f"{file} is no table of suspects, and would be overwritten; choose another --out, or "
+            "remove that file"
+        )
 
 
 def judged(judge: Judge, names: Collection[str], doing: str) -> Iterator[Judged]:

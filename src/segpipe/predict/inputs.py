@@ -2,14 +2,14 @@
 
 import glob
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segpipe.common.errors import UserError
 from segpipe.common.words import few
-from segpipe.fetch.layouts import texts
+from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.layouts.matching import SUFFIXES, is_image
 
 # In the output folder:
@@ -72,6 +72,17 @@ def left_out(inputs: Sequence[str]) -> str:
     kinds = Counter(path.suffix.lower() or "without suffix" for path in others)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     return f"{len(others)} files are no known picture ({counts}): {few(others, _SHOWN)}"
+
+
+def on_split_folders(names: Iterable[str]) -> str:
+    """Return a remark on folders of pictures that `fetch` would take for splits; empty without any."""
+    words = matching.split_words({part for name in names for part in PurePosixPath(name).parent.parts})
+    if not words:
+        return ""
+    return (
+        f"sub-folders are called as splits are ({', '.join(words)}): `fetch` takes them for such, and "
+        "may leave out the pictures beside them; rename them first, or take one folder alone"
+    )
 
 
 def _expand(pattern: str) -> tuple[Path, list[Path]]:

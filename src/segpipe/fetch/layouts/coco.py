@@ -227,6 +227,9 @@ def _splits(root: Path) -> tuple[dict[Path, tuple[str, Split | None]], list[Note
     """Return the prefix of sample names and the split of each file, and notes on files left out."""
     candidates = _files(root)
     if not candidates:
+        for file in _json_files(root):
+            if reason := streams.lost(file):
+                raise UserError(f"{file}: {reason}")
         places = "here, in annotations/ or in the folder of a split"
         raise UserError(f"{root}: no JSON file with images, annotations and categories, {places}")
     _refuse_lost(root, candidates)

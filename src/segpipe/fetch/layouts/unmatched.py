@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from segpipe.fetch.layouts import LAYOUTS, looks, matching, open_layout, partners, texts
+from segpipe.fetch.layouts import LAYOUTS, looks, matching, open_layout, partners, streams, texts
 from segpipe.fetch.layouts.matching import MASK_WORDS, SUFFIXES, File, is_image
 
 _VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
@@ -52,7 +52,8 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
         elif Path(name).suffix.lower() in matching.ARCHIVES:
             yield f"{name} is an archive: unpack it"
     for file in (file for file in files if file.path.suffix.lower() in _LABELS):
-        if reason := texts.lost(file.path):
+        lost = streams.lost if _called_as_coco(file.path.name.lower()) else texts.lost
+        if reason := lost(file.path):
             yield f"{matching.relative(root, file.path)} is {reason}"
     for word in MASK_WORDS:
         inside = [file for file in files if file.word == word]
@@ -81,6 +82,10 @@ def _causes(root: Path, files: list[File], images: list[File]) -> Iterator[str]:
     if labels := [file for file in files if file.path.suffix.lower() in _LABELS]:
         where = _folder(root, labels[0]).removeprefix(".") or "the folder"
         yield f"{where} holds {_suffixes(labels)} of a kind that is not read"
+
+
+def _called_as_coco(name: str) -> bool:
+    return name.endswith(".json") and (name.startswith("instances") or "coco" in name)
 
 
 def _of_one_name(folder: str, beside: str, pair: tuple[File, File], count: int) -> Iterator[str]:

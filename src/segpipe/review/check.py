@@ -132,13 +132,14 @@ def _chance(
     gates: Sequence[GateParams], scores: Scores, base_scores: Scores | None,
     before: Revision | None, here: Revision,
 ) -> tuple[Verdicts, list[str]]:  # fmt: skip
-    """Test the gates that ask whether a score is worse. Return the verdicts, or why there are none."""
+    """Test the gates that ask whether a score is worse. Return the verdicts, and why any are missing."""
     asked = dict.fromkeys(gate.metric for gate in gates if gate.worse)
     names = [n for n in asked if is_number(scores.get(n)) and is_number((base_scores or {}).get(n))]
     if not names or before is None:
         return Verdicts(), []
     try:
-        return paired_test(names, before, here), []
+        tested = paired_test(names, before, here)
+        return tested, tested.doubts
     except UserError as reason:
         return Verdicts(), [str(reason)]
 

@@ -9,7 +9,8 @@ from helpers import commit, git, make_repository
 
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.evaluate.counts import Counts, encode, from_levels, levels
-from segpipe.review.paired import paired_test, recipe_hash
+from segpipe.review.chance import Difference, Verdict
+from segpipe.review.paired import Verdicts, paired_test, recipe_hash
 from segpipe.review.revision import COUNTS, Revision
 
 CLASSES = ["cat", "rest"]
@@ -216,11 +217,32 @@ def test_a_loss_that_is_equal_in_all_images_shows_nothing_of_chance(project, ver
     assert (found.verdicts[IOU].word, found.doubts) == ("worse", [])
 
 
+def test_bounds_beyond_the_score_are_no_bounds():
+    """Student's t of 1 has its quantile of 97.5 % at 12.7, so that the bounds are 6.4."""
+    found = Verdicts({IOU: Verdict(Difference(0.8, 0.7, 0.5, 1), 0.05)})
+    assert found.sentence(IOU) == (
+        "mean IoU fell from 0.8000 to 0.7000: no difference to be seen; no loss, however large, would "
+        "be detected with a probability of 80 %"
+    )
+
+
 def test_classes_in_another_order_are_the_same_classes(verdict_on):
     before = counts([300, 320])
     turned = Counts(before.images, CLASSES[::-1], before.pixels[..., ::-1])
     found = verdict_on(turned, before, "original.iou.cat")
     assert found.sentence("original.iou.cat") == "IoU of cat stayed at 0.7750: no difference to be seen"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "data.workers", "data.shard_mb", "train.in_memory", "train.tensorboard", "train.previews.every",
+        "train.steps_per_execution",
+    ],
+)  # fmt: skip
+def test_params_that_change_no_score_are_no_part_of_a_recipe(key):
+    assert recipe_hash({"train.epochs": 5, key: 1}) == recipe_hash({"train.epochs": 5, key: 2})
+    assert recipe_hash({"train.epochs": 5}) == recipe_hash({"train.epochs": 5, key: 2})
 
 
 @pytest.mark.parametrize(

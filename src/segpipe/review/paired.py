@@ -21,7 +21,10 @@ from segpipe.review.revision import COUNTS, Revision
 BASELINE = "baseline.json"
 PREFIX = "original."  # the scores of the counts, as `metrics.json` has them
 _MOST_CLASSES, _MOST_IMAGES = 3, 5
-_NO_RECIPE = ("seed", "report.", "export.", "gates")
+_NO_RECIPE = (
+    "seed", "report.", "export.", "gates", "data.workers", "data.shard_mb", "train.in_memory",
+    "train.tensorboard", "train.previews.", "train.steps_per_execution",
+)  # fmt: skip
 """Beginnings of the keys of params that are no part of a recipe: the seed, and what changes no score."""
 
 
@@ -46,6 +49,11 @@ class Verdicts:
             moved = f"{label(metric)} {verb} from {score(before)} to {score(after)}"
         if not verdict.margin:
             return f"{moved}: {verdict.word}"
+        if verdict.word == "no difference to be seen" and verdict.visible > before:
+            return (
+                f"{moved}: {verdict.word}; no loss, however large, would be detected with a probability "
+                f"of {100 * POWER:.0f} %"
+            )
         tested = (
             f"{moved}; {100 * (1 - verdict.level):.4g} % of equally good models lie within "
             f"±{verdict.margin:.4f}: {verdict.word}"

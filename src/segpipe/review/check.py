@@ -145,8 +145,11 @@ def _chance(
 
 
 def _labels(before: Revision, here: Revision) -> list[str]:
-    """Return a note on how the masks changed, if they did."""
-    then, now = before.masks(), here.masks()
+    """Return a note on how the masks changed, if they did, or on why it is not known."""
+    try:
+        then, now = before.masks(), here.masks()
+    except UserError as reason:
+        return [f"labels are not compared: {reason}"]
     if now is None:
         return []
     if then is None:
@@ -188,7 +191,7 @@ def _plain_gate(result: GateResult) -> dict[str, Any]:
     chance = {"tested": result.tested, "payers": result.most_affected}
     return {
         **result.gate.model_dump(exclude_none=True),
-        "holds": not result.failures,
+        "holds": result.holds,
         "failures": result.failures,
         **{name: text for name, text in chance.items() if text},
     }

@@ -551,13 +551,29 @@ def test_a_base_without_counts_gets_no_green_light_and_a_failing_gate_still_fail
     git(pull_request, "checkout -q change")
     gated(pull_request, {"metric": "original.mean_iou", "worse": "significant"})
     code, answer = check(pull_request)
-    assert (code, answer["gates"][0]["failures"]) == (2, [])
+    assert (code, answer["gates"][0]["failures"], answer["gates"][0]["holds"]) == (2, [], None)
+    comment = run("segpipe", "check", "--markdown", cwd=pull_request).stdout
+    assert "| worse significant | " in comment and comment.count(" | ❓ |") == 1
     assert answer["doubts"] == [
         f"origin/main has no {COUNTS}, which `worse: significant` needs; merge the counts first, the "
         "gate afterwards"
     ]
     gated(pull_request, {"metric": "original.mean_iou", "min": 0.99, "worse": "significant"})
-    assert check(pull_request)[0] == 1
+    code, answer = check(pull_request)
+    assert (code, answer["gates"][0]["holds"]) == (1, False)
+
+
+def test_a_damaged_tally_of_masks_at_the_base_hides_no_failing_gate(check, pull_request):
+    git(pull_request, "checkout -q origin/main")
+    (pull_request / MASK_TALLY).write_text("{}")
+    commit(pull_request)
+    git(pull_request, "update-ref refs/remotes/origin/main HEAD")
+    git(pull_request, "checkout -q change")
+    gated(pull_request, {"metric": "original.mean_iou", "min": 0.99})
+    code, answer = check(pull_request)
+    assert (code, answer["doubts"], len(answer["gates"])) == (1, [], 1)
+    (note,) = [note for note in answer["notes"] if "labels" in note]
+    assert note.startswith(f"labels are not compared: {MASK_TALLY} of origin/main: no tally of masks (")
 
 
 def test_a_broken_lock_is_no_green_light(check, pull_request):
@@ -651,6 +667,16 @@ def test_a_metric_that_a_side_lacks_fails_its_gate(here, base, failure):
     assert judge(GATE, here, base, Verdicts()).failures == [failure]
 
 
+@pytest.mark.parametrize(
+    ("here", "base", "holds"),
+    [(0.7, 0.7, None), (0.4, 0.7, False), (0.7, None, True)],  # without a base, worse is not asked
+)
+def test_a_gate_whose_loss_could_not_be_tested_does_not_hold(here, base, holds):
+    gate = GateParams(metric="original.mean_iou", min=0.5, worse="significant")
+    sides = [None if score is None else {"original.mean_iou": score} for score in (here, base)]
+    assert judge(gate, *sides, Verdicts()).holds is holds
+
+
 values = st.dictionaries(st.text(max_size=3), st.integers(0, 3) | st.none() | st.just("x"), max_size=6)
 
 
@@ -684,7 +710,8 @@ def test_changed_labels_are_said_without_any_data(check, pull_request):
     assert f"labels: {len(masks.digests)} masks, 1 changed: pet +100.0 %" in notes
     path.write_text("{}")
     commit(pull_request)
-    assert f"{MASK_TALLY} of the working tree: no tally of masks" in check(pull_request)[1]["doubts"][0]
+    (note,) = [note for note in check(pull_request)[1]["notes"] if "labels" in note]
+    assert note.startswith(f"labels are not compared: {MASK_TALLY} of the working tree: no tally of mas")
     text = git(pull_request, f"show HEAD~1:{MASK_TALLY}")
     path.unlink()
     commit(pull_request)

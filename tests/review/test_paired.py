@@ -9,7 +9,8 @@ from helpers import commit, git, make_repository
 
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.evaluate.counts import Counts, encode, from_levels, levels
-from segpipe.review.paired import paired_test, recipe_hash
+from segpipe.review.chance import Difference, Verdict
+from segpipe.review.paired import Verdicts, paired_test, recipe_hash
 from segpipe.review.revision import COUNTS, Revision
 
 CLASSES = ["cat", "rest"]
@@ -88,13 +89,9 @@ def test_no_difference_says_what_the_test_images_could_show(verdict_on, rng):
 
 
 def test_equal_counts_stay(verdict_on):
-    assert (
-        verdict_on(counts([300, 320]), counts([300, 320])).sentence(IOU)
-        == (
-            "mean IoU stayed at 0.8413: no difference to be seen"  # (0.775 + 600 / 690 + ...)
-        )
-        or True
-    )
+    found = verdict_on(counts([300, 320]), counts([300, 320]))
+    # IoU of cat 620 / 800, of the rest 1200 / 1380
+    assert found.sentence(IOU) == "mean IoU stayed at 0.8223: no difference to be seen"
 
 
 def test_a_measured_spread_of_seeds_counts_and_says_whose_it_is(project, verdict_on):
@@ -173,10 +170,79 @@ def test_a_base_without_counts_is_no_verdict(project):
 
 def test_a_class_in_no_shared_image_is_no_verdict(verdict_on):
     nowhere = counts([0, 0], truth=0)
-    with pytest.raises(
-        CannotTell, match="no test image that both sides share gives a score to IoU of cat"
-    ):
-        verdict_on(nowhere, nowhere, "original.iou.cat")
+    found = verdict_on(nowhere, nowhere, "original.iou.cat")
+    assert found.verdicts == {}
+    assert found.doubts == ["no test image that both sides share gives a score to IoU of cat"]
+
+
+def test_a_score_that_cannot_be_tested_does_not_hide_the_loss_of_another(verdict_on):
+    before, here = (
+        Counts(side.images, [*CLASSES, "rare"], np.pad(side.pixels, ((0, 0), (0, 0), (0, 1))))
+        for side in (counts([300, 320, 340, 360, 380] * 8), counts([270, 290, 310, 330, 350] * 8))
+    )
+    found = verdict_on(before, here, IOU, "original.iou.rare")
+    assert found.verdicts[IOU].word == "worse"
+    assert found.verdicts[IOU].level == 0.05, "it is tested alone"
+    assert found.doubts == ["no test image that both sides share gives a score to IoU of rare"]
+    assert found.notes == [NO_SEEDS]
+
+
+def test_images_without_a_pixel_that_counts_are_not_compared(verdict_on):
+    before, here = counts([300, 310, 320, 330]), counts([290, 330, 310, 300])
+    for side in (before, here):
+        side.pixels[2:] = 0  # ignored as a whole
+    found = verdict_on(before, here, "original.pixel_accuracy")
+    assert found.notes[0] == (
+        "both sides share 2 test images with equal masks (the base has 4, this has 4; the masks of 0 "
+        "differ; 2 have no pixel that counts); only these are compared"
+    )
+    assert found.verdicts["original.pixel_accuracy"].difference.freedom == 1
+    for side in (before, here):
+        side.pixels[1:] = 0
+    with pytest.raises(CannotTell, match=r"share 1 test images .* 3 have no pixel that counts"):
+        verdict_on(before, here, "original.pixel_accuracy")
+
+
+def test_a_loss_that_is_equal_in_all_images_shows_nothing_of_chance(project, verdict_on):
+    before, here = counts([300, 300]), counts([200, 200])
+    found = verdict_on(before, here)
+    assert found.verdicts == {}
+    assert found.doubts == [
+        "mean IoU differs by the same amount in all shared test images, which shows nothing of chance; "
+        "add test images, or measure the spread of seeds (`segpipe noise`)"
+    ]
+    write_seeds(project, recipe_hash({"train.epochs": 5}), 0.001)
+    # from (300 / 400 + 600 / 700) / 2 to (200 / 400 + 600 / 800) / 2: 0.18, that is 126 deviations
+    found = verdict_on(before, here)
+    assert (found.verdicts[IOU].word, found.doubts) == ("worse", [])
+
+
+def test_bounds_beyond_the_score_are_no_bounds():
+    """Student's t of 1 has its quantile of 97.5 % at 12.7, so that the bounds are 6.4."""
+    found = Verdicts({IOU: Verdict(Difference(0.8, 0.7, 0.5, 1), 0.05)})
+    assert found.sentence(IOU) == (
+        "mean IoU fell from 0.8000 to 0.7000: no difference to be seen; no loss, however large, would "
+        "be detected with a probability of 80 %"
+    )
+
+
+def test_classes_in_another_order_are_the_same_classes(verdict_on):
+    before = counts([300, 320])
+    turned = Counts(before.images, CLASSES[::-1], before.pixels[..., ::-1])
+    found = verdict_on(turned, before, "original.iou.cat")
+    assert found.sentence("original.iou.cat") == "IoU of cat stayed at 0.7750: no difference to be seen"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "data.workers", "data.shard_mb", "train.in_memory", "train.tensorboard", "train.previews.every",
+        "train.steps_per_execution",
+    ],
+)  # fmt: skip
+def test_params_that_change_no_score_are_no_part_of_a_recipe(key):
+    assert recipe_hash({"train.epochs": 5, key: 1}) == recipe_hash({"train.epochs": 5, key: 2})
+    assert recipe_hash({"train.epochs": 5}) == recipe_hash({"train.epochs": 5, key: 2})
 
 
 @pytest.mark.parametrize(

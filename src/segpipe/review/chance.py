@@ -26,6 +26,7 @@ from segpipe.evaluate import metrics
 
 LEVEL = 0.05
 POWER = 0.8  # probability of detecting a true difference of size `Verdict.visible`
+_ROUNDING = 1e-12  # deviations of scores up to this are 0, but for rounding errors
 
 Word = Literal["worse", "better", "no difference to be seen"]
 
@@ -49,10 +50,13 @@ class Difference:
 
     @property
     def p(self) -> float:
-        """The probability of a difference as large as this, if the models are equally good."""
-        size = abs(self.after - self.before)
+        """The probability of a difference as large as this, if the models are equally good.
+
+        It is 1 where the deviation is 0, since then nothing is known of chance.
+        """
         if not self.deviation:
-            return float(size == 0)
+            return 1.0
+        size = abs(self.after - self.before)
         return float(2 * stats.t.sf(size / self.deviation, self.freedom))
 
 
@@ -94,6 +98,9 @@ def compared(
 ) -> dict[str, Verdict]:
     """Test scores of two models on the same images, together.
 
+    The result leaves out the scores that differ by the same amount in all images, unless their spread of
+    seeds is known: nothing tells how far chance moves them.
+
     `before` and `after` are the counts of each image, int64 [images, 3, N], of at least two images.
     `names` are those of the scores: `pixel_accuracy`, `mean_iou`, `mean_dice`, `iou.CLASS` and
     `dice.CLASS`, of classes that are in some image. `spreads` holds the spread of seeds of the scores
@@ -101,15 +108,17 @@ def compared(
     """
     both = np.stack([before, after], axis=1)
     whole, drawn = metrics.scores(both.sum(0)), metrics.resampled(both)
-    differences = []
+    differences: dict[str, Difference] = {}
     for name in names:
         then, now = picked(whole, name, classes)
         variance, freedom = _image_variance(name, both, whole, drawn, classes)
-        difference = Difference(float(then), float(now), variance**0.5, freedom)
+        deviation = variance**0.5 if variance > _ROUNDING**2 else 0.0
+        difference = Difference(float(then), float(now), deviation, freedom)
         if name in spreads:
             difference = with_seeds(difference, spreads[name])
-        differences.append(difference)
-    return dict(zip(names, holm(differences), strict=True))
+        if difference.deviation or abs(now - then) <= _ROUNDING:
+            differences[name] = difference
+    return dict(zip(differences, holm([*differences.values()]), strict=True))
 
 
 def _image_variance(

@@ -132,20 +132,24 @@ def _chance(
     gates: Sequence[GateParams], scores: Scores, base_scores: Scores | None,
     before: Revision | None, here: Revision,
 ) -> tuple[Verdicts, list[str]]:  # fmt: skip
-    """Test the gates that ask whether a score is worse. Return the verdicts, or why there are none."""
+    """Test the gates that ask whether a score is worse. Return the verdicts, and why any are missing."""
     asked = dict.fromkeys(gate.metric for gate in gates if gate.worse)
     names = [n for n in asked if is_number(scores.get(n)) and is_number((base_scores or {}).get(n))]
     if not names or before is None:
         return Verdicts(), []
     try:
-        return paired_test(names, before, here), []
+        tested = paired_test(names, before, here)
+        return tested, tested.doubts
     except UserError as reason:
         return Verdicts(), [str(reason)]
 
 
 def _labels(before: Revision, here: Revision) -> list[str]:
-    """Return a note on how the masks changed, if they did."""
-    then, now = before.masks(), here.masks()
+    """Return a note on how the masks changed, if they did, or on why it is not known."""
+    try:
+        then, now = before.masks(), here.masks()
+    except UserError as reason:
+        return [f"labels are not compared: {reason}"]
     if now is None:
         return []
     if then is None:
@@ -187,7 +191,7 @@ def _plain_gate(result: GateResult) -> dict[str, Any]:
     chance = {"tested": result.tested, "payers": result.most_affected}
     return {
         **result.gate.model_dump(exclude_none=True),
-        "holds": not result.failures,
+        "holds": result.holds,
         "failures": result.failures,
         **{name: text for name, text in chance.items() if text},
     }

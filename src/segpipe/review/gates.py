@@ -18,6 +18,12 @@ class GateResult:
     failures: list[str]  # empty if the gate holds
     tested: str = ""  # the answer of the test of chance, a sentence
     most_affected: str = ""  # the classes and images in which it is worse
+    untested: bool = False  # whether `worse` was asked, and could not be tested
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the gate holds; None if nothing fails but `worse` could not be tested."""
+        return None if self.untested and not self.failures else not self.failures
 
     @property
     def limits(self) -> str:
@@ -48,7 +54,7 @@ def judge(
             failures.append(f"fell by {drop:.4f}, more than max_drop {gate.max_drop:g}")
     verdict = chance.verdicts.get(gate.metric) if gate.worse else None
     if verdict is None:
-        return GateResult(gate, score, failures)
+        return GateResult(gate, score, failures, untested=gate.worse is not None and base is not None)
     if verdict.word == "worse":
         failures.append("worse than chance explains")
     most_affected = chance.most_affected.get(gate.metric, "")

@@ -21,7 +21,10 @@ from segpipe.review.revision import COUNTS, Revision
 BASELINE = "baseline.json"
 PREFIX = "original."  # the scores of the counts, as `metrics.json` has them
 _MOST_CLASSES, _MOST_IMAGES = 3, 5
-_NO_RECIPE = ("seed", "report.", "export.", "gates")
+_NO_RECIPE = (
+    "seed", "report.", "export.", "gates", "data.workers", "data.shard_mb", "train.in_memory",
+    "train.tensorboard", "train.previews.", "train.steps_per_execution",
+)  # fmt: skip
 """Beginnings of the keys of params that are no part of a recipe: the seed, and what changes no score."""
 
 
@@ -33,6 +36,7 @@ class Verdicts:
     # Classes and images that lost most, in words, by metric that is worse.
     most_affected: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # what was compared, and what was not counted
+    doubts: list[str] = field(default_factory=list)  # why scores could not be tested
 
     def sentence(self, metric: str) -> str:
         """Return the verdict on a metric in one sentence."""
@@ -45,6 +49,11 @@ class Verdicts:
             moved = f"{label(metric)} {verb} from {score(before)} to {score(after)}"
         if not verdict.margin:
             return f"{moved}: {verdict.word}"
+        if verdict.word == "no difference to be seen" and verdict.visible > before:
+            return (
+                f"{moved}: {verdict.word}; no loss, however large, would be detected with a probability "
+                f"of {100 * POWER:.0f} %"
+            )
         tested = (
             f"{moved}; {100 * (1 - verdict.level):.4g} % of equally good models lie within "
             f"±{verdict.margin:.4f}: {verdict.word}"
@@ -58,28 +67,36 @@ class Verdicts:
 
 
 def paired_test(names: Sequence[str], before: Revision, here: Revision) -> Verdicts:
-    """Test metrics together, such as `original.mean_iou`, image by image.
+    """Test metrics together, such as `original.mean_iou`, image by image; those that can be tested.
 
     Raises CannotTell where a revision has no counts, or they are of other classes or share no images.
     """
     known = [_known(revision) for revision in (before, here)]
     classes, images, pixels, notes = _shared(*known)
-    for name in names:
-        if not _present(pixels, classes, name):
-            raise CannotTell(f"no test image that both sides share gives a score to {label(name)}")
-    spreads, seed_notes = _spreads(names, before, here)
-    short = [name.removeprefix(PREFIX) for name in names]
-    verdicts = dict(
-        zip(names, compared(pixels[0], pixels[1], classes, short, spreads).values(), strict=True)
-    )
-    if len(names) > 1:
+    present = [name for name in names if _present(pixels, classes, name)]
+    doubts = [
+        f"no test image that both sides share gives a score to {label(name)}"
+        for name in names
+        if name not in present
+    ]
+    spreads, seed_notes = _spreads(present, before, here)
+    short = [name.removeprefix(PREFIX) for name in present]
+    tested = compared(pixels[0], pixels[1], classes, short, spreads)
+    verdicts = {PREFIX + name: verdict for name, verdict in tested.items()}
+    doubts += [
+        f"{label(name)} differs by the same amount in all shared test images, which shows nothing of "
+        "chance; add test images, or measure the spread of seeds (`segpipe noise`)"
+        for name in present
+        if name not in verdicts
+    ]
+    if len(verdicts) > 1:
         notes.append(
-            f"{len(names)} scores are tested together: chance calls any of them different in at most "
+            f"{len(verdicts)} scores are tested together: chance calls any of them different in at most "
             f"{100 * LEVEL:.0f} % of the changes that change nothing (Holm's correction)"
         )
     worse = [name for name, verdict in verdicts.items() if verdict.word == "worse"]
     most_affected = {name: _most_affected(pixels, classes, images, name) for name in worse}
-    return Verdicts(verdicts, most_affected, [*notes, *seed_notes])
+    return Verdicts(verdicts, most_affected, [*notes, *seed_notes], doubts)
 
 
 def label(metric: str) -> str:
@@ -105,39 +122,44 @@ def _known(revision: Revision) -> Counts:
 
 def _shared(before: Counts, here: Counts) -> tuple[list[str], list[str], np.ndarray, list[str]]:
     """Return classes, images, counts of both sides, int64 [2, images, 3, classes], and notes."""
-    if before.classes != here.classes:
+    if {*before.classes} != {*here.classes}:
         raise CannotTell(
             f"the base scores the classes {', '.join(before.classes)}, this one "
             f"{', '.join(here.classes)}: no score is that of the same test"
         )
     rows = [{name: row for row, name in enumerate(side.images)} for side in (before, here)]
     common = [name for name in here.images if name in rows[0]]
+    columns = [[side.classes.index(name) for name in here.classes] for side in (before, here)]
     pixels = np.stack(
         [
-            side.pixels[[row_of[name] for name in common]]
-            for side, row_of in zip((before, here), rows, strict=True)
+            side.pixels[[row_of[name] for name in common]][..., order]
+            for side, row_of, order in zip((before, here), rows, columns, strict=True)
         ]
     )
     truths = pixels[:, :, 1]
     rounding = (2.0**-before.bits + 2.0**-here.bits) * truths.max(0)
     same = (np.abs(truths[1] - truths[0]) <= rounding).all(-1)
-    images = [name for name, is_same in zip(common, same, strict=True) if is_same]
+    is_scored = same & truths.any((0, 2))
+    images = [name for name, scored in zip(common, is_scored, strict=True) if scored]
+    empty = np.count_nonzero(same & ~is_scored)
     shared = (
         f"both sides share {len(images)} test images with equal masks (the base has "
-        f"{len(before.images)}, this has {len(here.images)}; the masks of {len(common) - len(images)} "
-        "differ)"
+        f"{len(before.images)}, this has {len(here.images)}; the masks of {np.count_nonzero(~same)} "
+        f"differ{f'; {empty} have no pixel that counts' if empty else ''})"
     )
     if len(images) < 2:
         raise CannotTell(f"too few test images to compare: {shared}")
     is_all = len(before.images) == len(here.images) == len(images)
     notes = [] if is_all else [f"{shared}; only these are compared"]
-    return here.classes, images, pixels[:, same], notes
+    return here.classes, images, pixels[:, is_scored], notes
 
 
 def _present(pixels: np.ndarray, classes: Sequence[str], metric: str) -> bool:
     """Return whether the class of a metric is in some image, on both sides."""
     _, _, of_class = metric.removeprefix(PREFIX).partition(".")
-    return not of_class or bool(pixels[..., classes.index(of_class)].any((1, 2)).all())
+    if not of_class:
+        return True
+    return of_class in classes and bool(pixels[..., classes.index(of_class)].any((1, 2)).all())
 
 
 def _spreads(

@@ -418,7 +418,7 @@ def test_a_damaged_task_is_a_problem_of_its_own(tmp_path):
     problems = [str(one) for one in found(tmp_path) if isinstance(one, Problem)]
     assert len(problems) == 3
     assert problems[0] == (
-        "project-1-at-2024-05-01.json (task 2): annotations.0.result.0.value.rle: Value error, run "
+        "project-1-at-2024-05-01.json (task 2): annotations.0.result.0.value.rle: value error, run "
         "lengths that are no list; expected a task as Label Studio exports it"
     )
 

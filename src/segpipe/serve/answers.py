@@ -99,21 +99,19 @@ def chosen_format(asked: AnswerFormat | None, accept: str, count: int) -> Answer
 def _accepted(accept: str) -> AnswerFormat:
     """Return the format that Accept wants most, judging each by its most specific range."""
     ranges = dict(_range(part) for part in accept.split(",") if part.strip()) or {"*/*": 1.0}
-    wanted = {
-        format_: next(
-            (
-                (ranges[name], name == type_)
-                for name in (type_, f"{type_.partition('/')[0]}/*", "*/*")
-                if name in ranges
-            ),
-            (0.0, False),
-        )
-        for format_, type_ in TYPES.items()
-    }
+    wanted = {format_: _wanted(type_, ranges) for format_, type_ in TYPES.items()}
     best = max(wanted, key=lambda format_: wanted[format_])  # the first of equals
     if not wanted[best][0]:
         raise HTTPException(406, f"Accept names none of {', '.join(TYPES.values())}")
     return best
+
+
+def _wanted(type_: str, ranges: dict[str, float]) -> tuple[float, bool]:
+    """Return the quality of a media type, and whether a range names it exactly."""
+    for name in (type_, f"{type_.partition('/')[0]}/*", "*/*"):
+        if name in ranges:
+            return ranges[name], name == type_
+    return 0.0, False
 
 
 def _range(part: str) -> tuple[str, float]:

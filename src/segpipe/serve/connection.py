@@ -19,7 +19,7 @@ class BoundedConnection(H11Protocol):
         """Begin to look."""
         super().connection_made(transport)
         self._seconds = Settings.from_environment().seconds
-        self._held: tuple = ()
+        self._waited, self._cycle = False, self.cycle  # as the last check found them
         self._timer = self.loop.call_later(self._seconds, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -38,8 +38,8 @@ class BoundedConnection(H11Protocol):
 
     def _check(self) -> None:
         waits = self.conn.their_state is h11.IDLE or self.transport.get_write_buffer_size() > 0
-        if waits and self._held == (self.cycle,):
+        if waits and self._waited and self.cycle is self._cycle:
             self.transport.abort()
             return
-        self._held = (self.cycle,) if waits else ()
+        self._waited, self._cycle = waits, self.cycle
         self._timer = self.loop.call_later(self._seconds, self._check)

@@ -18,11 +18,11 @@ from segpipe.common.files import sha256
 from segpipe.common.modelfile import read_card
 from segpipe.common.records import Tiles, read_manifest
 from segpipe.evaluate.tiles import weights
-from segpipe.export import matrices
+from segpipe.export import taps
 from segpipe.export.agreement import Agreement
-from segpipe.export.matrices import Span
 from segpipe.export.run import _objection
 from segpipe.export.runtimes import FORMATS
+from segpipe.export.taps import Span, Taps
 from segpipe.export.whole import _AtOnce, _Tiled, picture_type
 from segpipe.predict.predictor import Predictor, load_model
 from segpipe.preprocess.intensity import Levels
@@ -52,30 +52,62 @@ def test_the_network_sees_every_pixel_as_predict_shows_it(height, width, how, se
         return tf.zeros((1, *SIZE, 1))
 
     network.size = SIZE
-    _AtOnce(network, how, tf.float64)(tf.constant(image.transpose(2, 0, 1)[None]), [height, width])
+    network.bands, network.decided = 3, lambda planes: planes
+    _AtOnce(network, how, tf.float64)(tf.constant(image.transpose(2, 0, 1)), [height, width])
     np.testing.assert_array_equal(seen[0], resize_pixels(image, SIZE, how))
 
 
+def matrix(of, sources):
+    """The same as a matrix of all sources, float64 [targets, sources]."""
+    found = np.zeros((len(of.sources), sources))
+    for row, places, of_places in zip(found, of.sources.numpy(), of.weights.numpy(), strict=True):
+        np.add.at(row, places, of_places)
+    return found
+
+
 @settings(max_examples=25)
-@given(EDGES, st.sampled_from([32, 64]))
+@given(st.integers(1, 3000), st.sampled_from([32, 64]))
+@example(33, 32)  # two tiles, one pixel apart
+@example(57, 32)  # three tiles over one pixel
 def test_tiles_lie_and_are_blended_as_predict_has_them(length, tile):
     expected = starts(length, tile)
-    begins = matrices.tile_starts(tf.constant(length), tile)
+    begins = taps.tile_starts(tf.constant(length), tile)
     assert begins.numpy().tolist() == expected
-    found = matrices.blending(begins, tile, tf.constant(length), tf.float64).numpy()
-    by_tile = found.reshape(length, len(expected), tile)
+    by_tile = taps.tile_weights(begins, tile, tf.float64)
+    np.testing.assert_allclose(by_tile, weights(expected, tile), atol=1e-12)
+    blended = matrix(taps.blending(begins, by_tile, tf.constant(length)), len(expected) * tile)
     for number, (begin, of_tile) in enumerate(zip(expected, weights(expected, tile), strict=True)):
         inside = min(tile, length - begin)
-        diagonal = by_tile[begin : begin + inside, number, :inside].diagonal()
-        np.testing.assert_allclose(diagonal, of_tile[:inside], atol=1e-6)
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+        part = blended[begin : begin + inside, number * tile : number * tile + inside]
+        np.testing.assert_allclose(part.diagonal(), of_tile[:inside], atol=1e-12)
+    np.testing.assert_allclose(blended.sum(1), 1)
 
 
-def test_a_span_that_grows_is_interpolated_between_pixel_centres():
-    """Two pixels become four: quarters and three quarters, as drawn by hand."""
-    two, four = (Span.all_of(edge, tf.float64) for edge in (2, 4))
-    found = matrices.resampling(two, four).numpy()
-    np.testing.assert_allclose(found, [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (2, 4, [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]),
+        (4, 2, [[3 / 7, 3 / 7, 1 / 7, 0], [0, 1 / 7, 3 / 7, 3 / 7]]),
+        (3, 3, np.eye(3)),
+    ],
+)
+def test_a_span_is_interpolated_between_pixel_centres(source, target, expected):
+    """Two pixels become four, four two, and three stay, as drawn by hand."""
+    found = taps.resampling(*(Span.all_of(edge, tf.float64) for edge in (source, target)))
+    np.testing.assert_allclose(matrix(found, source), expected, atol=1e-12)
+
+
+def test_taps_add_up_a_few_sources():
+    """Targets of 10, 20 and 30: their first as it is, and half of the others."""
+    few = Taps(tf.constant([[0, 0], [1, 2]]), tf.constant([[1.0, 0.0], [0.5, 0.5]]))
+    assert few.apply(tf.constant([[[10], [20], [30]]], tf.uint8)).numpy().tolist() == [[[10.0], [25.0]]]
+
+
+def test_an_edge_takes_memory_by_its_pixels_and_not_by_their_square():
+    """Each of 40,000 pixels lies in two tiles at most, of 1,666."""
+    begins = taps.tile_starts(tf.constant(40_000), 32)
+    found = taps.blending(begins, taps.tile_weights(begins, 32, tf.float64), tf.constant(40_000))
+    assert found.sources.shape == (40_000, 2)
 
 
 @pytest.mark.parametrize("real", [tf.float32, tf.float64], ids=lambda real: real.name)
@@ -97,7 +129,7 @@ WAYS = {
     "tiles": {"resize": "tiles", "tiles": {"scale": 1.0}},
     "scaled tiles": {"resize": "tiles", "tiles": {"scale": 0.7}},
 }
-QUICK = {("onnx", "pad"), ("savedmodel", "scaled tiles")}
+QUICK = {("onnx", "pad"), ("onnx", "tiles"), ("savedmodel", "scaled tiles")}
 RUNS = [
     pytest.param(
         name, changes, marks=() if (name, way) in QUICK else pytest.mark.slow, id=f"{name} {way}"

@@ -1,9 +1,9 @@
 """The whole predictor as one graph: from pictures of any size to masks of the same size.
 
-It does what `segpipe predict` does by default. Each step that depends on a picture's size is a product
-with a matrix that the graph computes from the size: resizing and padding before the network, cutting
-into tiles, blending them, and the way back to the picture's size. So a runtime needs only matrices and
-products, which give the same numbers in each.
+It does what `segpipe predict` does by default. Each step that depends on a picture's size is a sum with
+weights that the graph computes from the size: resizing and padding before the network, blending tiles,
+and the way back to the picture's size. So a runtime needs only to gather, multiply and add, which give
+the same numbers in each.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,18 @@ import tensorflow as tf
 
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize, read_tiles
-from segpipe.export.matrices import Span, blending, product, product_in_8_bits, resampling, tile_starts
 from segpipe.export.signature import CONFIDENCE, IMAGE, MASK, Graph
+from segpipe.export.taps import (
+    Span,
+    Taps,
+    blending,
+    resampling,
+    scaled,
+    scaled_in_8_bits,
+    tile_starts,
+    tile_weights,
+    turned,
+)
 from segpipe.preprocess.intensity import Levels
 
 _KNOWN = 1 << 16  # edges in a table, 256 KB
@@ -34,13 +44,12 @@ def predictor_graph(
     """
     levels, tiles, (height, width) = Levels.of_card(card), read_tiles(card), card["image_size"]
     network = _Network(model, (height, width), levels.bands, len(card["classes"]))
-    scores = _Tiled(network, tiles.scale, real) if tiles else _AtOnce(network, card["resize"], real)
+    predict = _Tiled(network, tiles.scale, real) if tiles else _AtOnce(network, card["resize"], real)
 
     def call(image: Any) -> dict[str, Any]:
         original = tf.unstack(tf.shape(image)[1:3], 2)
-        by_class = scores(_in_8_bits(image, levels, real), original)
-        mask = tf.cast(tf.argmax(by_class, 1), tf.uint8)
-        return {MASK: mask, CONFIDENCE: tf.reduce_max(by_class, 1)}
+        mask, confidence = predict(_planes(_in_8_bits(image, levels, real)), original)
+        return {MASK: mask, CONFIDENCE: confidence}
 
     pictures = tf.TensorSpec((batch, None, None, levels.bands), picture_type(levels), IMAGE)
     return Graph(call, pictures, model)
@@ -77,6 +86,14 @@ class _Network:
         images = tf.reshape(images, (-1, *self.size, self.bands))
         return tf.nn.softmax(self.model(tf.cast(images, tf.uint8), training=False))
 
+    def decided(self, planes: Any) -> tuple[Any, Any]:
+        """Return the class of each pixel, uint8, and its probability: [n, rows, columns].
+
+        `planes` are the probabilities of all classes, [n * classes, rows, columns].
+        """
+        by_class = _of_pictures(planes, self.classes)
+        return tf.cast(tf.argmax(by_class, 1), tf.uint8), tf.reduce_max(by_class, 1)
+
 
 @dataclass(frozen=True)
 class _AtOnce:
@@ -86,14 +103,16 @@ class _AtOnce:
     resize: Resize
     real: tf.DType
 
-    def __call__(self, pixels: Any, original: list) -> Any:
-        """Return probabilities [n, classes, *original] of pictures [n, bands, *original]."""
-        edges = [Span.all_of(edge, self.real) for edge in original]
-        pairs = list(zip(edges, self._boxes(original), strict=True))
-        seen = product_in_8_bits(pixels, *(resampling(edge, box) for edge, box in pairs))
-        scores = self.network(tf.transpose(seen, (0, 2, 3, 1)))
-        back = (resampling(box, edge) for edge, box in pairs)
-        return product(tf.transpose(scores, (0, 3, 1, 2)), *back)
+    def __call__(self, planes: Any, original: list) -> tuple[Any, Any]:
+        """Return what `_Network.decided` does, of planes of pixels, [n * bands, rows, columns]."""
+        pairs = [
+            (Span.all_of(edge, self.real), box)
+            for edge, box in zip(original, self._boxes(original), strict=True)
+        ]
+        seen = scaled_in_8_bits(planes, *(resampling(edge, box) for edge, box in pairs))
+        images = tf.transpose(_of_pictures(seen, self.network.bands), (0, 2, 3, 1))
+        scores = _planes(self.network(images))
+        return self.network.decided(scaled(scores, *(resampling(box, edge) for edge, box in pairs)))
 
     def _boxes(self, original: list) -> list[Span]:
         """Return the part of each edge of the input that a picture covers, as `content_box` does."""
@@ -114,42 +133,46 @@ class _Tiled:
     scale: float
     real: tf.DType
 
-    def __call__(self, pixels: Any, original: list) -> Any:
-        """Return probabilities [n, classes, *original] of pictures [n, bands, *original].
+    def __call__(self, planes: Any, original: list) -> tuple[Any, Any]:
+        """Return what `_Network.decided` does, of planes of pixels, [n * bands, rows, columns].
 
-        One row of tiles is predicted at a time, to bound memory.
+        One row of tiles is predicted at a time, and pixels are decided that no later tile touches, so
+        that memory holds the probabilities of a row of tiles alone.
         """
-        (height, width), classes = self.network.size, self.network.classes
-        scaled = tf.unstack(self._scaled(tf.stack(original)), 2)
-        tops, lefts = (tile_starts(*edge) for edge in zip(scaled, self.network.size, strict=True))
-        down = self._back(tops, height, scaled[0], original[0])
-        across = self._back(lefts, width, scaled[1], original[1])
-        canvas = self._canvas(pixels, original, scaled)
-        columns = tf.reshape(lefts[:, None] + tf.range(width), (-1,))
+        pairs = zip(original, tf.unstack(self._scaled(tf.stack(original)), 2), strict=True)
+        edges = zip(pairs, self.network.size, strict=True)
+        rows, columns = (_Edge.of(*pair, tile, self.real) for pair, tile in edges)
 
-        def of_row(top: Any) -> Any:
-            """Return the row's probabilities, [n, classes, rows of a tile, width of the picture]."""
-            row = tf.gather(canvas, top + tf.range(height), axis=2)
-            beside = tf.reshape(
-                tf.gather(row, columns, axis=3), (-1, self.network.bands, height, tf.size(lefts), width)
-            )
-            scores = self.network(tf.transpose(beside, (0, 3, 2, 4, 1)))
-            apart = tf.reshape(scores, (-1, tf.size(lefts), height, width, classes))
-            joined = tf.reshape(
-                tf.transpose(apart, (0, 4, 2, 1, 3)), (-1, classes, height, tf.size(columns))
-            )
-            return tf.matmul(joined, tf.cast(across, tf.float32), transpose_b=True)
+        def add(row: Any, above: Any, mask: Any, confidence: Any) -> tuple[Any, ...]:
+            band = rows.touched_by(row).apply(self._row_of_tiles(planes, rows, columns, row))
+            below = tf.shape(band)[1] - tf.shape(above)[1]
+            band += tf.pad(above, [[0, 0], [0, below], [0, 0]])
+            done = rows.untouched_from(row + 1) - rows.untouched_from(row)
+            decided = self.network.decided(band[:, :done])
+            joined = (tf.concat(pair, 1) for pair in zip((mask, confidence), decided, strict=True))
+            return row + 1, band[:, done:], *joined
 
-        by_row = tf.reshape(tf.cast(down, tf.float32), (original[0], -1, height))
+        pictures = tf.shape(planes)[0] // self.network.bands
+        nothing = tf.zeros(tf.stack([pictures * self.network.classes, 0, original[1]]))
+        start = tf.constant(0), nothing, *self.network.decided(nothing)
+        shapes = tuple(tf.TensorShape([None] * tensor.shape.rank) for tensor in start)
+        return tf.while_loop(lambda row, *_: row < tf.size(rows.begins), add, start, shapes)[2:]
 
-        def add(row: Any, total: Any) -> tuple[Any, Any]:
-            return row + 1, total + tf.matmul(tf.gather(by_row, row, axis=1), of_row(tops[row]))
-
-        # Sums have one shape. TensorFlow Lite has no lists of tensors, which `map_fn` needs.
-        nothing = tf.zeros(tf.stack([tf.shape(pixels)[0], classes, *original]))
-        shapes = tf.TensorShape([]), tf.TensorShape([None, classes, None, None])
-        start = tf.constant(0), nothing
-        return tf.while_loop(lambda row, _: row < tf.size(tops), add, start, shapes)[1]
+    def _row_of_tiles(self, planes: Any, rows: "_Edge", columns: "_Edge", row: Any) -> Any:
+        """Return a row of tiles, blended: [n * classes, height of a tile, width of the picture]."""
+        (height, width), tiles, top = self.network.size, tf.size(columns.begins), rows.begins[row]
+        part = rows.seen.part(top, top + height)
+        begin, end = tf.reduce_min(part.sources), tf.reduce_max(part.sources) + 1
+        near = Taps(part.sources - begin, part.weights)
+        seen = scaled_in_8_bits(planes[:, begin:end], near, columns.seen)
+        cut = tf.gather(seen, columns.begins[:, None] + tf.range(width), axis=2)
+        by_band = tf.reshape(cut, (-1, self.network.bands, height, tiles, width))
+        scores = self.network(tf.transpose(by_band, (0, 3, 2, 4, 1)))
+        by_tile = tf.reshape(scores, (-1, tiles, height, width, self.network.classes))
+        by_class = tf.transpose(by_tile, (0, 4, 1, 3, 2))
+        beside = tf.reshape(by_class, (-1, tiles * width, height))
+        blended = columns.blended.in_float32().apply(beside)
+        return turned(columns.back.in_float32().apply(blended))
 
     def _scaled(self, edges: Any) -> Any:
         """Return edges as the network sees them, int32, as `Tiles.scaled`.
@@ -162,40 +185,69 @@ class _Tiled:
         table = tf.constant((np.arange(_KNOWN) * self.scale + 0.5).astype(np.int32))
         return tf.where(edges < _KNOWN, tf.gather(table, tf.minimum(edges, _KNOWN - 1)), scaled)
 
-    def _canvas(self, pixels: Any, original: list, scaled: list) -> Any:
-        """Return the pictures as the network sees them, at least as large as a tile."""
-        edges = [tf.maximum(edge, tile) for edge, tile in zip(scaled, self.network.size, strict=True)]
-        if self.scale == 1:  # a product would take long
-            beyond = [[0, edge - has] for edge, has in zip(edges, original, strict=True)]
-            lite = self.real == tf.float32  # TensorFlow Lite pads no uint8
-            padded = tf.cast(pixels, tf.float32) if lite else pixels
-            return tf.pad(padded, tf.stack([[0, 0], [0, 0], *beyond]))
-        return product_in_8_bits(pixels, *(
-            resampling(Span.all_of(has, self.real), Span.all_of(seen, self.real, edge))
-            for has, seen, edge in zip(original, scaled, edges, strict=True)
-        ))  # fmt: skip
 
-    def _back(self, begins: Any, tile: int, scaled: Any, original: Any) -> Any:
-        """Return the matrix from the pixels of all tiles along an edge to the picture's own."""
-        blended = blending(begins, tile, scaled, self.real)
-        if self.scale == 1:
-            return blended
-        to_original = resampling(Span.all_of(scaled, self.real), Span.all_of(original, self.real))
-        return tf.matmul(to_original, blended)
+@dataclass(frozen=True)
+class _Edge:
+    """One edge of pictures in tiles, with the taps that lead to the tiles and back."""
+
+    length: Any  # as the network sees it
+    begins: Any  # of the tiles, int32 [tiles]
+    weights: Any  # of each pixel of each tile, [tiles, pixels]
+    seen: Taps  # from the picture to what the network sees, which is a tile at least
+    blended: Taps  # from all tiles to the length
+    back: Taps  # from the length to the picture
+
+    @classmethod
+    def of(cls, original: Any, length: Any, tile: int, real: tf.DType) -> "_Edge":
+        """Return an edge of an original length, which the network sees in tiles at another length."""
+        whole, begins = Span.all_of(original, real), tile_starts(length, tile)
+        weights = tile_weights(begins, tile, real)
+        seen = resampling(whole, Span.all_of(length, real, tf.maximum(length, tile)))
+        back = resampling(Span.all_of(length, real), whole)
+        return cls(length, begins, weights, seen, blending(begins, weights, length), back)
+
+    def touched_by(self, tile: Any) -> Taps:
+        """Return the taps from a tile, by number, to all pixels of the picture that it touches."""
+        begin, size = self.begins[tile], self.weights.shape[1]
+        part = self.back.part(self.untouched_from(tile), _count(self.back.sources[:, 0] < begin + size))
+        within = part.sources - begin
+        known = tf.clip_by_value(within, 0, size - 1)
+        weights = tf.gather(self.weights[tile], known) * tf.cast(known == within, self.weights.dtype)
+        return Taps(known, part.weights * weights).in_float32()
+
+    def untouched_from(self, tile: Any) -> Any:
+        """Return how many pixels of the picture no tile touches from this one on; all after the last."""
+        begins = tf.concat([self.begins, [self.length]], 0)
+        return _count(self.back.sources[:, -1] < begins[tile])
+
+
+def _planes(images: Any) -> Any:
+    """Return images [n, rows, columns, bands] as planes, [n * bands, rows, columns]."""
+    return tf.reshape(tf.transpose(images, (0, 3, 1, 2)), tf.concat([[-1], tf.shape(images)[1:3]], 0))
+
+
+def _of_pictures(planes: Any, each: int) -> Any:
+    """Return planes [n * each, rows, columns] as [n, each, rows, columns]."""
+    count, _, columns = tf.unstack(tf.shape(planes), 3)
+    # There may be no rows. ONNX takes a 0 in a shape for the input's own number of that axis.
+    return tf.reshape(planes, (count // each, each, -1, columns))
+
+
+def _count(conditions: Any) -> Any:
+    return tf.reduce_sum(tf.cast(conditions, tf.int32))
 
 
 def _in_8_bits(image: Any, levels: Levels, real: tf.DType) -> Any:
-    """Return pictures as `Levels.in_8_bits`, [n, bands, height, width]; scaled ones are of a real type.
+    """Return pictures as `Levels.in_8_bits`; scaled ones are of a real type.
 
     A pixel without a finite number in each band is 0.
     """
     ranges = levels.ranges(image.dtype.name)
-    # TensorFlow Lite cannot transpose integers of 16 bits.
-    values = tf.transpose(tf.cast(image, real) if ranges else image, (0, 3, 1, 2))
     if ranges is None:
-        return values
-    low, high = (tf.reshape(tf.constant(ends, real), (-1, 1, 1)) for ends in zip(*ranges, strict=True))
-    finite = tf.reduce_all(tf.abs(values) < np.inf, 1, keepdims=True)
+        return image
+    values = tf.cast(image, real)
+    low, high = (tf.constant(ends, real) for ends in zip(*ranges, strict=True))
+    finite = tf.reduce_all(tf.abs(values) < np.inf, -1, keepdims=True)
     known = tf.where(tf.not_equal(values, values), tf.zeros((), real), values)  # ONNX multiplies by NaN
     # TensorFlow multiplies by the inverse of a constant instead of dividing, and ties round otherwise.
     variable_one = tf.cast(tf.minimum(tf.shape(image)[1], 1), real)

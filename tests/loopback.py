@@ -70,11 +70,11 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
-    def processes(self, name: str) -> list[psutil.Process]:
-        """The running processes of the other host with a word in their command line."""
+    def processes(self, name: str, host: str | None = None) -> list[psutil.Process]:
+        """The running processes of a host (by default the other) with a word in their command line."""
         found = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.hosts[self.other].pid).children(recursive=True):
+            for child in psutil.Process(self.hosts[host or self.other].pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
                     if name in " ".join(child.cmdline()):
                         found.append(child)

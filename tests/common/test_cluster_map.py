@@ -54,7 +54,7 @@ def test_items_are_taken_only_as_they_are_needed_and_an_error_is_the_functions_o
 
 def test_chunks_hold_at_most_16_items_and_32_megabytes_or_one_item():
     weights = [1] * 40 + [20 << 20, 20 << 20, 40 << 20, 1]
-    chunks = [len(chunk) for chunk in clusters._chunks(weights, lambda weight: weight)]
+    chunks = [len(chunk) for chunk in clusters.chunks(weights, lambda weight: weight)]
     assert chunks == [16, 16, 9, 1, 1, 1]
 
 

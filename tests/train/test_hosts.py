@@ -117,10 +117,49 @@ def test_equal_hosts_give_equal_bits(cluster, project, unbroken):
     assert outs(project) == outs(unbroken)
 
 
+NO_SHARDS = """
+import sys
+
+def refuse(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".tfrecord"):
+        raise PermissionError(f"no shard may be opened here: {arguments[0]}")
+
+sys.addaudithook(refuse)
+"""
+
+
+@pytest.fixture
+def without_shards(cluster, tmp_path):
+    """The other host's Python opens no shard, neither to read nor to write one."""
+    (tmp_path / "sitecustomize.py").write_text(NO_SHARDS)
+    cluster.stop(OTHER)
+    cluster.start(OTHER, PYTHONPATH=str(tmp_path))
+    yield
+    cluster.stop(OTHER)
+    cluster.start(OTHER)
+
+
 @pytest.mark.slow
-def test_samples_read_from_the_shards_give_equal_results(cluster, project, unbroken):
-    trained(project, cluster.variables, in_memory=False)
+@pytest.mark.usefixtures("without_shards")
+def test_samples_streamed_from_the_first_hosts_shards_give_equal_results(cluster, project, unbroken):
+    """In an unbroken run both hosts hold them in memory."""
+    _, weights, said = trained(project, cluster.variables, in_memory=False)
+    assert "MB of samples, read from the shards when a step needs them\n" in said
     assert outs(project)[1] == outs(unbroken)[1]
+    path = unbroken / "models/model.keras"
+    for found, expected in zip(weights, load_network(path, read_card(path)).get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.slow
+def test_a_killed_reader_of_the_samples_ends_training_in_one_line(cluster, project):
+    set_params(project, {"train.in_memory": False})
+    process = begun(project, cluster)
+    (reader,) = cluster.processes("ray::_Reader", FIRST)
+    reader.kill()
+    line = f"error: training failed on the host {OTHER} (the first host's reader has ended ("
+    assert said_of_the_end(process).startswith(line)
+    assert_no_process_is_left(cluster)
 
 
 def begun(project, cluster):
@@ -245,9 +284,10 @@ def test_the_first_host_keeps_what_the_others_print(cluster, unbroken):
 
 
 def assert_no_process_is_left(cluster):
-    """None of the other host's may train on; Ray takes a moment to end it."""
+    """None may train or read on; Ray takes a moment to end it."""
     end_of_patience = time.monotonic() + 30
-    while left := cluster.processes("ray::_Host"):
+    names = [(cluster.other, "ray::_Host"), (cluster.first, "ray::_Reader")]
+    while left := [found for host, name in names for found in cluster.processes(name, host)]:
         assert time.monotonic() < end_of_patience, left
         time.sleep(0.1)
 

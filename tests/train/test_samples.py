@@ -3,6 +3,10 @@
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from segpipe.common.errors import UserError
 from segpipe.common.files import write_json
 from segpipe.common.records import open_records
 from segpipe.common.tfrecord import write_shards
-from segpipe.train import samples
+from segpipe.train import hosts, samples
 from segpipe.train.engine import Batching
 from segpipe.train.on_tensorflow import TensorFlowEngine
 from segpipe.train.params import AugmentParams
@@ -140,6 +144,30 @@ def test_on_jax_batches_from_the_shards_are_those_from_memory_to_the_bit(manifes
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["10 batches", "6 batches"]
+
+
+def test_samples_read_through_another_process_are_those_of_the_shards(manifest):
+    """It is asked for chunks of at most 16 samples, of which three are under way."""
+    pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+    asked = []
+
+    def ask(places, shape):
+        asked.append(len(places))
+        return SimpleNamespace(future=lambda: pool.submit(hosts._Reader().read, places, shape))
+
+    reader = SimpleNamespace(read=SimpleNamespace(remote=ask))
+    kept, read = both(manifest)
+    streamed = replace(read, read=partial(hosts._streamed, reader))
+    chosen = [22, 0, 7, 7, *range(23), *range(23)]
+    with ThreadPoolExecutor() as pool:
+        next(streamed.read([streamed.places[number] for number in chosen], streamed.shape))
+        assert asked == [16, 16, 16]
+        for found, expected in zip(streamed.take(chosen), kept.take(chosen), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        for found, expected in zip(
+            subset(streamed, 9).take([8]), subset(kept, 9).take([8]), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("count", [0, 2, 99])

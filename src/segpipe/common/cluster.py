@@ -82,28 +82,36 @@ def ordered_map(
     result, whichever is more. At most two chunks a processor are under way. If a worker is lost, Ray
     computes its chunk again. Raises what `function` raises, and what `connected` raises.
     """
-    with connected(asker):
+    lost = f"{asker}: the workers were lost {_RETRIES + 1} times"
+    with connected(asker), own_errors(lost):
         import ray
 
         shared, task = ray.put(function), ray.remote(num_cpus=1, max_retries=_RETRIES)(_of_each)
         ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        chunks = _chunks(items, weight)
-        try:
-            for results in in_order(lambda chunk: task.remote(shared, chunk).future(), chunks, ahead):
-                yield from results
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        except ray.exceptions.RayError as error:
-            raise UserError(
-                f"{asker}: the workers were lost {_RETRIES + 1} times ({brief(error)})"
-            ) from None
+        each = chunks(items, weight)
+        for results in in_order(lambda chunk: task.remote(shared, chunk).future(), each, ahead):
+            yield from results
+
+
+@contextlib.contextmanager
+def own_errors(lost: str) -> Iterator[None]:
+    """Raise what a computation of Ray raised, or UserError with `lost` where its process has ended."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise UserError(f"{lost} ({brief(error)})") from None
 
 
 def _of_each(function: Callable[[Item], Result], chunk: Iterable[Item]) -> list[Result]:
     return [function(item) for item in chunk]
 
 
-def _chunks(items: Iterable[Item], weight: Callable[[Item], int]) -> Iterator[list[Item]]:
+def chunks(items: Iterable[Item], weight: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Yield the items in lists of at most 16 and about 32 MB, or one heavier item."""
     chunk: list[Item] = []
     total = 0
     for item in items:

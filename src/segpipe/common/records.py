@@ -10,7 +10,7 @@ and `original_mask` hold only the rows before the next record's, `top` is its fi
 `scaled_height` and `scaled_width` are the size at which the network sees the picture.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -145,9 +145,9 @@ def scan(manifest: Manifest, split: Split) -> Iterator[tuple[Place, dict]]:
             yield (path, begin), _sample(features, manifest.shape(split))
 
 
-def read_at(place: Place, shape: tuple[int, int, int]) -> dict:
-    """Return one sample, as `read` yields it, of its split's `shape`; raises as tfrecord's."""
-    return _sample(tfrecord.read_at(*place), shape)
+def read_at(places: Iterable[Place], shape: tuple[int, int, int]) -> Iterator[dict]:
+    """Yield the samples of a split's `shape` at some places, as `read` does; raises as tfrecord's."""
+    return (_sample(tfrecord.read_at(*place), shape) for place in places)
 
 
 def _sample(features: tfrecord.Features, shape: tuple[int, int, int]) -> dict:

@@ -1,11 +1,12 @@
 """Several hosts train one model: Ray starts the others, and JAX computes on all of them as on one.
 
 The first host is the stage's own process, and alone keeps checkpoints and writes results. The others
-get copies of its files. They need equal libraries, but neither a checkout nor a shared disk.
+get copies of its files and its samples. They need equal libraries, but neither checkout nor shared disk.
 """
 
 import atexit
 import contextlib
+import math
 import os
 import queue
 import shutil
@@ -16,13 +17,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from segpipe.common import cluster, locks
+from segpipe.common import cluster, locks, records
 from segpipe.common.errors import LOST_HOST, NO_ROOM, UserError, brief
 from segpipe.common.files import replaces
+from segpipe.common.parallel import in_order
 from segpipe.common.quiet import release
 
 if TYPE_CHECKING:  # takes seconds, and another host compares its libraries first
@@ -117,10 +121,16 @@ def _train_on_several_hosts(job: "Job", number: int) -> "Trained":
     import keras
     import ray
 
+    from segpipe.train.samples import locate
+
     actors = _start(number, int(job.params.devices))
     here = ray.util.get_node_ip_address()
+    reader = ray.remote(num_cpus=0, resources={f"node:{here}": 0.001})(_Reader).remote()
+    manifest = replace(job.manifest, folder=job.manifest.folder.resolve())
+    job = replace(job, located=[locate(manifest, "train"), locate(manifest, "val")])
+    streamed = [replace(split, read=partial(_streamed, reader)) for split in job.located]
     try:
-        names = _send_files(actors, job)
+        names = _send_files(actors, replace(job, located=streamed))
         print(f"training on {number} hosts: {here} (this one), {', '.join(names)}", flush=True)
     except ray.exceptions.RayError as error:
         reason = brief(getattr(error, "cause", None) or error)
@@ -195,6 +205,22 @@ def _start(number: int, devices: int) -> list[Any]:
     actor = ray.remote(max_concurrency=2, num_cpus=1, num_gpus=need.get("GPU", 0))(_Host)
     places = [PlacementGroupSchedulingStrategy(group, rank) for rank in range(1, number)]
     return [actor.options(scheduling_strategy=place).remote() for place in places]
+
+
+class _Reader:
+    """Reads samples for the other hosts, as an actor of Ray on the first host, whose stage trains."""
+
+    def read(self, places: list[records.Place], shape: tuple[int, int, int]) -> list[dict]:
+        """Return the samples of `records.read_at`; raises as it."""
+        return [*records.read_at(places, shape)]
+
+
+def _streamed(reader: Any, places: list[records.Place], shape: tuple[int, int, int]) -> Iterator[dict]:
+    """Yield the samples of `records.read_at` on the first host; at most three chunks are under way."""
+    chunks = cluster.chunks(places, lambda _: math.prod(shape))
+    with cluster.own_errors("the first host's reader has ended"):
+        for samples in in_order(lambda chunk: reader.read.remote(chunk, shape).future(), chunks, 2):
+            yield from samples
 
 
 class _Host:

@@ -1,5 +1,6 @@
 """A whole training run, as the stage runs it and, with it, each other host of a cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from segpipe.train.engine import current_engine
 from segpipe.train.params import TrainParams
 from segpipe.train.previews import Preview, drawer, sheet
 from segpipe.train.resume import Progress, Run
-from segpipe.train.samples import Arrays, preview_samples, read_samples
+from segpipe.train.samples import Arrays, Shards, preview_samples, read_samples
 
 
 class Trained(NamedTuple):
@@ -43,11 +44,12 @@ class Job:
     saved: Path  # the model's file
     previews: Path  # the folder of the pictures
     logs: Path
+    located: Sequence[Shards] = ()  # both splits, where several hosts train
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that the run reads, by their names for `with_copies`."""
-        shards = [*self.manifest.shards("train"), *self.manifest.shards("val")]
+        """The files that the run reads, by their names for `with_copies`; no `located` shards."""
+        shards = [] if self.located else [*self.manifest.shards("train"), *self.manifest.shards("val")]
         files = {f"records/{path.name}": path for path in shards}
         files |= {f"{self.run.fingerprint}/{name}": self.run.folder / name for name in self.run.names}
         if self.manifest.traits:
@@ -91,7 +93,7 @@ class Job:
         with quiet():  # TensorFlow looks for GPUs
             device = engine.prepare(self.params)
         print(device)
-        training, validation = read_samples(self.manifest, self.params)
+        training, validation = read_samples(self.manifest, self.params, self.located)
         choose = mosaics.tile_samples if self.manifest.tiles else preview_samples
         shown = choose(validation, self.params.previews.samples)
         draw = self._drawer(shown)

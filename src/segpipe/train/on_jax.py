@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import keras
@@ -10,6 +11,7 @@ from jax.experimental import multihost_utils
 
 from segpipe.common import devices
 from segpipe.common.errors import UserError
+from segpipe.common.parallel import in_order
 from segpipe.train.augment import DRAWS, augment
 from segpipe.train.engine import Batching, Engine
 from segpipe.train.params import TrainParams
@@ -50,25 +52,38 @@ class JaxEngine(Engine):
     def train_batches(
         self, samples: Samples, steps: range, batching: Batching
     ) -> Iterator[tuple[jax.Array, jax.Array]]:
-        """Draw order and augmentation with NumPy's random numbers, and augment on the accelerator."""
+        """Draw order and augmentation with NumPy's random numbers, and augment on the accelerator.
+
+        A thread reads two batches ahead, since a callback waits for the loss of each step.
+        """
         batch_size = batching.batch_size
         a_pass = steps_per_pass(samples, batch_size)
         rgb, params, crop = samples.bands == "rgb", batching.augment, batching.crop
         augmented = jax.jit(
             lambda images, masks, draws: augment(images, masks, draws, params, rgb, crop)
         )
-        number = -1
-        for step in steps:
-            if step // a_pass != number:
-                number = step // a_pass
-                order, draws = _of_pass(len(samples.names), number, batching)
-            first = step % a_pass * batch_size
-            is_shared = _share_out(batch_size)  # in each step: a validation may have come in between
-            part = _own_part(slice(first, first + batch_size), is_shared)
-            # Tensor cores would round coordinates to a tenth of a pixel.
-            with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-                batch = augmented(*samples.take(order[part]), draws[part])
-            yield batch
+        is_shared = _share_out(batch_size)
+
+        def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            number = -1
+            for step in steps:
+                if step // a_pass != number:
+                    number = step // a_pass
+                    order, draws = _of_pass(len(samples.names), number, batching)
+                first = step % a_pass * batch_size
+                part = _own_part(slice(first, first + batch_size), is_shared)
+                yield order[part], draws[part]
+
+        def read(part: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
+            return *samples.take(part[0]), part[1]
+
+        with ThreadPoolExecutor(1) as thread:
+            for drawn in in_order(lambda part: thread.submit(read, part), parts(), 2):
+                _share_out(batch_size)  # in each step: a validation may have come in between
+                # Tensor cores would round coordinates to a tenth of a pixel.
+                with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+                    batch = augmented(*drawn)
+                yield batch
 
     def validation_batches(self, samples: Samples, batch_size: int) -> keras.utils.PyDataset:
         """Take the samples in order; on several devices the smaller batch comes first."""

@@ -1,7 +1,7 @@
 """The samples of a split by number: in memory, or in the shards until they are needed."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -54,7 +54,8 @@ class Arrays:
 class Shards:
     """Samples in the shards: where each lies, the `size` of all, `names`, and the classes `held`.
 
-    It holds no open file and no pixel: the operating system caches what it has memory for.
+    It holds no open file and no pixel: the operating system caches what it has memory for. `read` is
+    `records.read_at`, or asks another host, where the shards are.
     """
 
     places: list[records.Place]
@@ -62,6 +63,7 @@ class Shards:
     names: list[str]
     held: np.ndarray  # as in `Arrays`
     bands: Bands = "rgb"
+    read: Callable[[list[records.Place], tuple[int, int, int]], Iterable[dict]] = records.read_at
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -75,23 +77,25 @@ class Shards:
             UserError: a shard was cut or changed since it was opened.
         """
         images, masks = _empty(len(chosen), self.shape)
-        for position, number in enumerate(chosen):
-            sample = records.read_at(self.places[number], self.shape)
+        places = [self.places[number] for number in chosen]
+        for position, sample in enumerate(self.read(places, self.shape)):
             images[position], masks[position] = sample["image"], sample["mask"]
         return images, masks
 
     def only(self, chosen: Sequence[int]) -> "Shards":
         """Return some samples, by number, and no others."""
         places, names = [self.places[i] for i in chosen], [self.names[i] for i in chosen]
-        return Shards(places, self.size, names, self.held[chosen], self.bands)
+        return replace(self, places=places, names=names, held=self.held[chosen])
 
 
 Samples = Arrays | Shards
 _SPLITS: tuple[Split, ...] = ("train", "val")
 
 
-def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Samples, Samples]:
-    """Read the training and the validation split, and print where they are kept.
+def read_samples(
+    manifest: records.Manifest, params: TrainParams, located: Sequence[Shards] = ()
+) -> tuple[Samples, Samples]:
+    """Read the training and the validation split, if not `located`, and print where they are kept.
 
     Raises:
         UserError: there are fewer training samples than `train.samples` asks for, or no pixel of these
@@ -102,7 +106,10 @@ def read_samples(manifest: records.Manifest, params: TrainParams) -> tuple[Sampl
     where = "in memory" if keeps else "read from the shards when a step needs them"
     print(f"{needed / 1e6:,.0f} MB of samples, {where}")
     read = load if keeps else locate
-    return subset(read(manifest, "train"), params.samples), read(manifest, "val")
+    training, validation = located or (read(manifest, split) for split in _SPLITS)
+    if located and keeps:
+        training, validation = (in_memory(split, range(len(split.names))) for split in located)
+    return subset(training, params.samples), validation
 
 
 def in_memory(samples: Samples, chosen: Sequence[int]) -> Arrays:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from segpipe.preprocess.tiles import OVERLAP
 
-_ONE = 1 << 22  # in Pillow's fixed-point numbers
+_ONE, _LOW = 1 << 22, 1 << 11  # a weight of 1 in Pillow's fixed-point numbers, and its lower bits
 _NEAR = 2  # tiles on each side that a tile may overlap: three tiles may lie a third of an edge apart
 
 
@@ -57,9 +57,19 @@ class Taps:
         """Return them with weights of that type, for numbers that are."""
         return Taps(self.sources, tf.cast(self.weights, tf.float32))
 
-    def in_fixed_point(self) -> "Taps":
-        """Return them with whole numbers as weights, multiples of 2 ** -22."""
-        return Taps(self.sources, tf.floor(self.weights * _ONE + 0.5))
+    def apply_in_8_bits(self, pixels: Any) -> Any:
+        """Return the same of whole numbers 0 to 255, as uint8: rounded as Pillow rounds 8 bits.
+
+        Pillow's weights are whole numbers of 22 bits, and its sums of 30. float32 holds 24, so that the
+        higher and the lower 11 bits of the weights are summed apart.
+        Source: https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
+        """
+        fixed = tf.floor(self.weights * _ONE + 0.5)
+        high = tf.floor(fixed / _LOW)
+        both = tf.cast(tf.stack([high, fixed - high * _LOW], 1), tf.float32)
+        chosen = tf.cast(tf.gather(pixels, self.sources, axis=1), tf.float32)
+        sums = tf.unstack(tf.cast(tf.matmul(both, chosen), tf.int32), 2, axis=2)
+        return tf.cast((sums[0] * _LOW + sums[1] + _ONE // 2) // _ONE, tf.uint8)
 
 
 def resampling(source: Span, target: Span) -> Taps:
@@ -123,23 +133,13 @@ def scaled(planes: Any, rows: Taps, columns: Taps) -> Any:
 
 
 def scaled_in_8_bits(planes: Any, rows: Taps, columns: Taps) -> Any:
-    """Return the same for pixels 0 to 255, in the weights' type: as Pillow computes 8 bits.
-
-    Weights are multiples of 2 ** -22, and each step is rounded to whole numbers, so that all is exact
-    with float64. Otherwise ties, which some sizes have many of, would be rounded in another way.
-    Source: https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
-    """
-    across = _whole_numbers(columns.in_fixed_point().apply(turned(planes)))
-    return _whole_numbers(rows.in_fixed_point().apply(turned(across)))
+    """Return the same for whole numbers 0 to 255, as uint8: as Pillow scales 8 bits."""
+    return rows.apply_in_8_bits(turned(columns.apply_in_8_bits(turned(planes))))
 
 
 def turned(planes: Any) -> Any:
     """Return planes [n, rows, columns] as [n, columns, rows]."""
     return tf.transpose(planes, (0, 2, 1))
-
-
-def _whole_numbers(sums: Any) -> Any:
-    return tf.floor((sums + _ONE / 2) / _ONE)
 
 
 def _normalised(weights: Any) -> Any:

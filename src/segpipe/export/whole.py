@@ -82,9 +82,9 @@ class _Network:
     classes: int
 
     def __call__(self, images: Any) -> Any:
-        """Return probabilities float32 [n, *size, classes] of images [n, *size, bands], 0 to 255."""
+        """Return probabilities float32 [n, *size, classes] of images uint8 [n, *size, bands]."""
         images = tf.reshape(images, (-1, *self.size, self.bands))
-        return tf.nn.softmax(self.model(tf.cast(images, tf.uint8), training=False))
+        return tf.nn.softmax(self.model(images, training=False))
 
     def decided(self, planes: Any) -> tuple[Any, Any]:
         """Return the class of each pixel, uint8, and its probability: [n, rows, columns].

@@ -98,7 +98,7 @@ class Served:
         if height * width > most or samples > most * max(_BANDS, *numbers(self.input.bands)):
             found = f"{height * width / 1e6:.1f} million pixels with {samples / height / width:g} bands"
             raise HTTPException(413, f"{upload.name}: {found}; {expected}")
-        edge = int(math.sqrt(most) * (_EDGE_OF_TILES if self.input.tiles else _EDGE))
+        edge = int(math.sqrt(most) * _EDGE)
         if max(height, width) > edge:
             found = f"an edge of {max(height, width)} px"
             raise HTTPException(

@@ -85,7 +85,7 @@ def main() -> None:
         folder = SCRATCH / "planted"
         kinds = plant(pets, folder)
         suspects = [one for fold in range(FOLDS) for one in judged(folder, fold)]
-    rows = table(sorted(suspects, key=lambda one: one.quality))
+    rows = table(sorted(suspects, key=lambda one: one.overlap))
     rows["planted"] = rows["name"].map(kinds).fillna("")
     write_text(RESULTS, rows.to_csv(index=False))
     put(PAGE, "planted", recalls(rows))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segpipe.label import quality
-from segpipe.label.quality import Judgement
+from segpipe.label.quality import Judgement, relative_overlaps
 
 
 def judged(mask, probabilities):
@@ -93,3 +93,32 @@ def test_the_largest_region_comes_first():
     mask, probabilities = drawing()
     probabilities[0:6, 0:6] = (0.02, 0.95, 0.03)
     assert [region.pixels for region in judged(mask, probabilities).regions()] == [60, 36]
+
+
+def test_counts_are_those_of_mask_and_prediction_without_ignored_pixels():
+    """Class 0 is labelled twice and predicted once, rightly; the third pixel is ignored."""
+    judgement = judged([[0, 0, 255, 1]], [[[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.3, 0.7]]])
+    assert judgement.counts(2).tolist() == [[1, 1], [2, 1], [1, 2]]
+
+
+def test_the_overlap_of_a_class_is_relative_to_its_median(monkeypatch):
+    """IoUs of class 0: 0.8, 0.4 and 0.2; of class 1: 0.9, 0.9 and 0.45."""
+    monkeypatch.setattr(quality, "_FAINT", 0.0)
+    counts = np.array(
+        [[[8, 18], [9, 19], [9, 19]], [[4, 18], [7, 19], [7, 19]], [[2, 9], [6, 14], [6, 15]]]
+    )
+    assert relative_overlaps(counts) == pytest.approx(np.array([[2, 1], [1, 1], [0.5, 0.5]]))
+
+
+def test_a_class_that_a_mask_lacks_makes_a_suspect_by_its_share_of_the_picture():
+    """Class 1 is predicted on 1, 100 and 1,000 of 10,000 pixels; a fourth mask alone has it."""
+    counts = np.array(
+        [[[10_000 - n, 0], [10_000, 0], [10_000 - n, n]] for n in (1, 100, 1000)]
+        + [[[9000, 1000], [9000, 1000], [9000, 1000]]]
+    )
+    assert relative_overlaps(counts)[:, 1] == pytest.approx([10 / 11, 10 / 110, 10 / 1010, 1])
+
+
+def test_a_class_that_no_mask_has_is_compared_with_1():
+    counts = np.array([[[90, 0], [100, 0], [90, 10]]])
+    assert relative_overlaps(counts) == pytest.approx(np.array([[1, 0.1 / 10.1]]))

@@ -123,7 +123,8 @@ def test_a_wrong_mask_comes_first_with_its_region_and_those_of_training_are_not_
     rows = pd.read_csv("results/suspects.csv")
     assert sorted(rows.name) == sorted([f"test-{n}" for n in range(4)] + validation)
     assert set(rows.name[:2]) == {"test-1", validation[0]}
-    assert rows.quality.is_monotonic_increasing
+    assert rows.overlap.is_monotonic_increasing
+    assert set(rows.weakest[:2]) <= {"pet", "background"}
     for row in rows[:2].itertuples():
         assert (row.labelled, row.predicted, row.regions) == ("pet", "background", 1)
         assert (row.top, row.left, row.height, row.width) == (20, 44, 10, 16)
@@ -198,7 +199,8 @@ def test_pictures_that_are_gone_since_are_said(project, suspects):
 def test_without_a_suspect_the_table_has_its_columns_alone():
     """As where every mask is ignored as a whole."""
     assert table([]).to_csv(index=False) == (
-        "name,split,quality,regions,labelled,predicted,share,sureness,top,left,height,width\n"
+        "name,split,overlap,weakest,quality,regions,labelled,predicted,share,sureness,"
+        "top,left,height,width\n"
     )
 
 

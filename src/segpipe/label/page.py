@@ -33,14 +33,15 @@ def write(
 ) -> None:
     """Write a page on the first suspects to `folder`, replacing it; `notes` tell how they were found."""
     overview = Table(
-        f"The pictures by the quality of their masks, the lowest first; all are in {folder.name}.csv",
-        ["picture", "split", "quality", "mask", "prediction", "share", "sure"],
+        f"The pictures by the overlap of their masks with the model's; all are in {folder.name}.csv",
+        ["picture", "split", "overlap", "of class", "quality", "mask", "prediction", "share", "sure"],
         [_row(suspect) for suspect in suspects],
     )
     introduction: list[Block] = [
         *notes,
-        "Quality is the soft minimum of the probabilities that the model gives to the labels (Lad and "
-        "Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
+        "Overlap is the IoU of mask and prediction, of the class where it is lowest; 1 is the median of "
+        "that class. Quality is the soft minimum of the probabilities that the model gives to the "
+        "labels (Lad and Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
         f"{percent(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
         "may be the one that is wrong: look at the picture.",
         overview,
@@ -79,11 +80,15 @@ def _row(suspect: Suspect) -> list[str]:
     sure = "–" if suspect.sureness is None else percent(suspect.sureness)
     classes = suspect.labelled or "–", suspect.predicted or "–"
     share = percent(suspect.share)
-    return [suspect.name, suspect.split, score(suspect.quality), *classes, share, sure]
+    overlap = [score(suspect.overlap), suspect.weakest, score(suspect.quality)]
+    return [suspect.name, suspect.split, *overlap, *classes, share, sure]
 
 
 def _caption(suspect: Suspect) -> str:
-    heading = f"{suspect.name} ({suspect.split}): quality {score(suspect.quality)}."
+    heading = (
+        f"{suspect.name} ({suspect.split}): overlap {score(suspect.overlap)} of {suspect.weakest}, "
+        f"quality {score(suspect.quality)}."
+    )
     if suspect.box is None or suspect.sureness is None:
         return f"{heading} No region of which the model is sure."
     top, left, height, width = suspect.box

@@ -1,17 +1,21 @@
-"""The quality of a mask, judged by a model that never saw it.
+"""The quality of a mask, judged by a model that never saw it: as a whole, and by class.
 
 Lad and Mueller, "Estimating label quality and errors in semantic segmentation data via any model"
 (https://arxiv.org/abs/2307.05080): a mask is as good as the probabilities that the model gives to its
 labels; the lowest ones count most (a soft minimum). Probabilities should be calibrated.
+
+Where a whole mask lies a little off, or a thin class is painted over, few probabilities are low, but
+that class hardly overlaps with its prediction. So suspects are ordered by `relative_overlaps`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from segpipe.common.classes import IGNORE
+from segpipe.evaluate import metrics
 
 TEMPERATURE = 0.1
 """Temperature of the soft minimum; the paper's value."""
@@ -19,6 +23,9 @@ SURE = 0.9
 """The probability from which the model counts as sure of another class."""
 SMALLEST = 25
 """Pixels of a region, at least: smaller ones are the fringe of an outline that lies a pixel off."""
+_FAINT = 0.001
+"""Share of a picture's pixels that counts as overlap beforehand, so that a few pixels of a class that
+the mask lacks are no sign of a wrong mask."""
 _STRIP = 1 << 20  # pixels at once
 
 
@@ -53,14 +60,23 @@ class Judgement:
         Each probability p is weighted with exp((1 - p) / `TEMPERATURE`).
         """
         weighted = weights = 0.0
-        rows = max(1, _STRIP // self.mask.shape[1])
-        for top in range(0, len(self.mask), rows):
-            strip = slice(top, top + rows)
+        for strip in self._strips():
             p = self.label_probability[strip][self.mask[strip] != IGNORE].astype(np.float64)
             weight = np.exp(-p / TEMPERATURE)  # the constant factor is left out
             weighted += float(weight @ p)
             weights += float(weight.sum())
         return weighted / weights if weights else None
+
+    def counts(self, classes: int) -> np.ndarray:
+        """Return `metrics.counts` with the mask as the truth, int64 [3, classes]."""
+        confusion = np.zeros((classes, classes), np.int64)
+        for strip in self._strips():
+            confusion += metrics.confusion_matrix(self.mask[strip], self.best[strip], classes)
+        return metrics.counts(confusion)
+
+    def _strips(self) -> Iterator[slice]:
+        rows = max(1, _STRIP // self.mask.shape[1])
+        return (slice(top, top + rows) for top in range(0, len(self.mask), rows))
 
     def regions(self) -> list["Region"]:
         """Return the parts of the mask that the model is sure are another class, the largest first."""
@@ -99,3 +115,22 @@ class Region:
         """Top, left, height and width of the box around it, pixels."""
         rows, columns = self.place
         return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+
+
+def relative_overlaps(counts: np.ndarray) -> np.ndarray:
+    """Return how well each class overlaps in mask and prediction: float64 [n, classes], 1 is usual.
+
+    It is the IoU of the class in a picture, divided by its median over the pictures whose masks have
+    the class, so that a class which the model finds hard to outline makes no picture a suspect.
+
+    Args:
+        counts: of n pictures, int64 [n, 3, classes], as `Judgement.counts` returns them.
+    """
+    hits, labelled, predicted = np.moveaxis(counts, 1, 0)
+    beforehand = _FAINT * labelled.sum(1, keepdims=True)
+    iou = (hits + beforehand) / (labelled + predicted - hits + beforehand)
+    medians = [
+        np.median(of_class[has]) if has.any() else 1.0
+        for of_class, has in zip(iou.T, labelled.T > 0, strict=True)
+    ]
+    return iou / np.array(medians)

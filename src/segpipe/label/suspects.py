@@ -16,8 +16,12 @@ from segpipe.common.raw import read_named
 from segpipe.evaluate.masks import channels_at_size, softmax
 from segpipe.evaluate.tiles import tiles_of
 from segpipe.label.judges import Judge
-from segpipe.label.quality import Judgement
+from segpipe.label.quality import Judgement, relative_overlaps
 
+_BEGINS = (
+    b"name,split,overlap,weakest,quality,",
+    b"name,split,quality,regions,",
+)  # now, and before overlaps
 Judged = tuple[dict[str, Any], Judgement]
 """A sample of data/raw, and the judgement of its mask."""
 
@@ -28,6 +32,8 @@ class Suspect:
 
     name: str
     split: str
+    overlap: float  # of the class `weakest`, see `quality.relative_overlaps`
+    weakest: str  # the class that overlaps least in mask and prediction
     quality: float  # 0..1, see `quality.Judgement.quality`
     regions: int  # of which the model is sure that they are another class
     labelled: str | None  # class of the largest of them in the mask
@@ -41,9 +47,9 @@ def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
     """Judge all samples that a judge was not trained on.
 
     Returns:
-        The suspects by rising quality, and the names of samples whose pixels are all ignored.
+        The suspects by rising overlap, and the names of samples whose pixels are all ignored.
     """
-    suspects, empty = [], []
+    suspects, counts, empty = [], [], []
     for judge in judges:
         names = judge.predictor.classes.names
         for sample, judgement in judged(judge, judge.splits, "Judging"):
@@ -51,19 +57,27 @@ def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
             if (quality := judgement.quality()) is None:
                 empty.append(name)
             else:
-                suspects.append(_suspect(name, judge.splits[name], quality, judgement, names))
-    return sorted(suspects, key=lambda suspect: (suspect.quality, suspect.name)), empty
+                suspects.append((name, judge.splits[name], quality, _largest(judgement, names)))
+                counts.append(judgement.counts(len(names)))
+    if not suspects:
+        return [], empty
+    found = [
+        Suspect(name, split, float(overlap.min()), names[overlap.argmin()], quality, *region)
+        for (name, split, quality, region), overlap in zip(
+            suspects, relative_overlaps(np.stack(counts)), strict=True
+        )
+    ]
+    return sorted(found, key=lambda suspect: (suspect.overlap, suspect.name)), empty
 
 
-def _suspect(name: str, split: str, quality: float, judgement: Judgement, names: list[str]) -> Suspect:
+def _largest(judgement: Judgement, names: list[str]) -> tuple:
+    """Return the fields of a suspect from `regions` on."""
     regions = judgement.regions()
     if not regions:
-        return Suspect(name, split, quality, 0, None, None, 0.0, None, None)
+        return 0, None, None, 0.0, None, None
     first = regions[0]
-    return Suspect(
-        name, split, quality, len(regions), names[first.labelled], names[first.predicted],
-        first.pixels / judgement.mask.size, first.sureness, first.box,
-    )  # fmt: skip
+    share = first.pixels / judgement.mask.size
+    return len(regions), names[first.labelled], names[first.predicted], share, first.sureness, first.box
 
 
 def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
@@ -74,7 +88,8 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
         columns = {key: value for key, value in vars(suspect).items() if key != "box"}
         rows.append(columns | dict(zip(edges, suspect.box or (None,) * 4, strict=True)))
     names = [field.name for field in dataclasses.fields(Suspect) if field.name != "box"]
-    frame = pd.DataFrame(rows, columns=[*names, *edges]).round({"quality": 4, "share": 6, "sureness": 4})
+    digits = {"overlap": 4, "quality": 4, "share": 6, "sureness": 4}
+    frame = pd.DataFrame(rows, columns=[*names, *edges]).round(digits)
     return frame.astype(dict.fromkeys(edges, "Int64"))
 
 
@@ -82,8 +97,7 @@ def require_own_table(file: Path) -> None:
     """Raise UserError where the table would overwrite a file that is no such table."""
     if not file.exists():
         return
-    begin = table([]).to_csv(index=False).encode()
-    if not (file.is_file() and file.read_bytes().startswith(begin)):
+    if not (file.is_file() and file.read_bytes().startswith(_BEGINS)):
         raise UserError(
             f"{file} is no table of suspects, and would be overwritten; choose another --out, or "
             "remove that file"

@@ -37,12 +37,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Taps:
-    """The pixels of an edge as sums of a source's: those of target i are the sources in row i."""
+    """The pixels of an edge as sums of a source's: those of target i are the sources in row i.
 
-    sources: Any  # int32 [targets, taps], within the source's edge, rising along both axes
-    weights: (
-        Any  # [targets, taps]; a row adds up to 1, or to 0 where nothing of the source belongs there
-    )
+    The weights of a row add up to 1, or to 0 where nothing of the source belongs there.
+    """
+
+    sources: Any  # int32 [targets, taps], within the source's edge; they rise along both axes
+    weights: Any  # [targets, taps]
 
     def part(self, begin: Any, end: Any) -> "Taps":
         """Return the taps of some targets, by number."""

@@ -57,7 +57,9 @@ def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
             if (quality := judgement.quality()) is None:
                 empty.append(name)
             else:
-                suspects.append((name, judge.splits[name], quality, _largest(judgement, names)))
+                suspects.append(
+                    (name, judge.splits[name], quality, _of_largest_region(judgement, names))
+                )
                 counts.append(judgement.counts(len(names)))
     if not suspects:
         return [], empty
@@ -70,8 +72,8 @@ def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
     return sorted(found, key=lambda suspect: (suspect.overlap, suspect.name)), empty
 
 
-def _largest(judgement: Judgement, names: list[str]) -> tuple:
-    """Return the fields of a suspect from `regions` on."""
+def _of_largest_region(judgement: Judgement, names: list[str]) -> tuple[Any, ...]:
+    """Return the last fields of a suspect, from `regions` on."""
     regions = judgement.regions()
     if not regions:
         return 0, None, None, 0.0, None, None

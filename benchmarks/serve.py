@@ -62,7 +62,7 @@ def main() -> None:
 def in_one_call_and_one_by_one(path: Path, rounds: int = 6) -> tuple[float, float]:
     """Return the processor's milliseconds a picture in a batch of 8, and alone."""
     served = load(path)
-    image = served.read(Upload("", picture()), 10**7).given
+    image = served.read(Upload("", picture()), 10**7).model_input
     batch = np.repeat(image[None], 8, 0)
     seconds: tuple[list[float], list[float]] = [], []
     for _ in range(rounds):

@@ -20,7 +20,7 @@ graph = helper.make_graph(
 model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
 onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 """
-# Each of them switches reports off, for other reasons.
+# They may switch reports off, or keep them outside of the home directory.
 ELSEWHERE = {
     "CI",
     "ORT_DISABLE_TELEMETRY",

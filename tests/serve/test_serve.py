@@ -270,16 +270,16 @@ def test_bodies_without_pictures_are_refused(server):
 
 
 def test_an_edge_that_the_graph_cannot_hold_is_refused():
-    """Sixteen times that of a square of the most pixels."""
+    """Four times that of a square of the most pixels."""
     tiles = {"resize": "tiles", "tiles": {"scale": 1.0, "margin": 0.25, "keep_empty": 1.0}}
     for of in (served.card(), served.card(**tiles)):
         model = Served(of, lambda images: (images[..., 0], images[..., 0]))
-        picture = model.read(Upload("a.png", png(np.zeros((1, 1600, 3)))), 10_000)
-        assert picture.seen.shape == (1, 1600, 3)
+        picture = model.read(Upload("a.png", png(np.zeros((1, 400, 3)))), 10_000)
+        assert picture.seen.shape == (1, 400, 3)
         with pytest.raises(HTTPException) as refused:
-            model.read(Upload("a.png", png(np.zeros((1601, 1, 3)))), 10_000)
+            model.read(Upload("a.png", png(np.zeros((401, 1, 3)))), 10_000)
         assert (refused.value.status_code, refused.value.detail) == (
-            413, "a.png: an edge of 1601 px; expected 1600 at most; cut it into parts"
+            413, "a.png: an edge of 401 px; expected 400 at most; cut it into parts"
         )  # fmt: skip
 
 

@@ -33,14 +33,14 @@ def write(
 ) -> None:
     """Write a page on the first suspects to `folder`, replacing it; `notes` tell how they were found."""
     overview = Table(
-        f"The pictures by the overlap of their masks with the model's; all are in {folder.name}.csv",
+        f"The pictures by overlap, the lowest first; all are in {folder.name}.csv",
         ["picture", "split", "overlap", "of class", "quality", "mask", "prediction", "share", "sure"],
         [_row(suspect) for suspect in suspects],
     )
     introduction: list[Block] = [
         *notes,
-        "Overlap is the IoU of mask and prediction, of the class where it is lowest; 1 is the median of "
-        "that class. Quality is the soft minimum of the probabilities that the model gives to the "
+        "Overlap is the IoU of mask and prediction by that of the median picture, of the class where "
+        "this is lowest. Quality is the soft minimum of the probabilities that the model gives to the "
         "labels (Lad and Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
         f"{percent(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
         "may be the one that is wrong: look at the picture.",

@@ -18,10 +18,6 @@ from segpipe.evaluate.tiles import tiles_of
 from segpipe.label.judges import Judge
 from segpipe.label.quality import Judgement, relative_overlaps
 
-_BEGINS = (
-    b"name,split,overlap,weakest,quality,",
-    b"name,split,quality,regions,",
-)  # now, and before overlaps
 Judged = tuple[dict[str, Any], Judgement]
 """A sample of data/raw, and the judgement of its mask."""
 
@@ -57,29 +53,28 @@ def find(judges: Iterable[Judge]) -> tuple[list[Suspect], list[str]]:
             if (quality := judgement.quality()) is None:
                 empty.append(name)
             else:
-                suspects.append(
-                    (name, judge.splits[name], quality, _of_largest_region(judgement, names))
-                )
+                suspects.append(_suspect(name, judge.splits[name], quality, judgement, names))
                 counts.append(judgement.counts(len(names)))
     if not suspects:
         return [], empty
-    found = [
-        Suspect(name, split, float(overlap.min()), names[overlap.argmin()], quality, *region)
-        for (name, split, quality, region), overlap in zip(
-            suspects, relative_overlaps(np.stack(counts)), strict=True
-        )
+    compared = [
+        dataclasses.replace(suspect, overlap=float(overlaps.min()), weakest=names[overlaps.argmin()])
+        for suspect, overlaps in zip(suspects, relative_overlaps(np.stack(counts)), strict=True)
     ]
-    return sorted(found, key=lambda suspect: (suspect.overlap, suspect.name)), empty
+    return sorted(compared, key=lambda suspect: (suspect.overlap, suspect.name)), empty
 
 
-def _of_largest_region(judgement: Judgement, names: list[str]) -> tuple[Any, ...]:
-    """Return the last fields of a suspect, from `regions` on."""
+def _suspect(name: str, split: str, quality: float, judgement: Judgement, names: list[str]) -> Suspect:
+    """Return a suspect whose overlap is not yet compared with that of all others."""
+    suspect = Suspect(name, split, 0.0, "", quality, 0, None, None, 0.0, None, None)
     regions = judgement.regions()
     if not regions:
-        return 0, None, None, 0.0, None, None
+        return suspect
     first = regions[0]
-    share = first.pixels / judgement.mask.size
-    return len(regions), names[first.labelled], names[first.predicted], share, first.sureness, first.box
+    return dataclasses.replace(
+        suspect, regions=len(regions), labelled=names[first.labelled], predicted=names[first.predicted],
+        share=first.pixels / judgement.mask.size, sureness=first.sureness, box=first.box,
+    )  # fmt: skip
 
 
 def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
@@ -99,7 +94,8 @@ def require_own_table(file: Path) -> None:
     """Raise UserError where the table would overwrite a file that is no such table."""
     if not file.exists():
         return
-    if not (file.is_file() and file.read_bytes().startswith(_BEGINS)):
+    begins = b"name,split,overlap,weakest,quality,", b"name,split,quality,regions,"  # now, and once
+    if not (file.is_file() and file.read_bytes().startswith(begins)):
         raise UserError(
             f"{file} is no table of suspects, and would be overwritten; choose another --out, or "
             "remove that file"

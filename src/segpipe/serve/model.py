@@ -24,9 +24,9 @@ Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
 
 _BANDS = 4  # of a picture of the most pixels, at most; a model of more bands takes its own number
-_EDGE = 16
-"""The longest edge of a picture, by that of a square of the most pixels: the graph takes about 10 KB for
-each pixel of an edge, beside what it takes for the pixels of the picture."""
+_EDGE = 4
+"""The longest edge of a picture, by that of a square of the most pixels: the network predicts a row of
+tiles at once, and a stretched picture is scaled along one edge after the other."""
 
 
 class Picture(NamedTuple):

@@ -59,7 +59,7 @@ class Taps:
         return Taps(self.sources, tf.cast(self.weights, tf.float32))
 
     def apply_in_8_bits(self, pixels: Any) -> Any:
-        """Return the same of whole numbers 0 to 255, as uint8: rounded as Pillow rounds 8 bits.
+        """Return the same of whole numbers 0 to 255, rounded to such as Pillow rounds 8 bits: float32.
 
         Pillow's weights are whole numbers of 22 bits, and its sums of 30. float32 holds 24, so that the
         higher and the lower 11 bits of the weights are summed apart.
@@ -69,8 +69,9 @@ class Taps:
         high = tf.floor(fixed / _LOW)
         both = tf.cast(tf.stack([high, fixed - high * _LOW], 1), tf.float32)
         chosen = tf.cast(tf.gather(pixels, self.sources, axis=1), tf.float32)
-        sums = tf.unstack(tf.cast(tf.matmul(both, chosen), tf.int32), 2, axis=2)
-        return tf.cast((sums[0] * _LOW + sums[1] + _ONE // 2) // _ONE, tf.uint8)
+        sums = tf.unstack(tf.matmul(both, chosen), 2, axis=2)
+        carried = tf.floor((sums[1] + _ONE / 2) / _LOW)
+        return tf.floor((sums[0] + carried) / _LOW)
 
 
 def resampling(source: Span, target: Span) -> Taps:
@@ -135,7 +136,8 @@ def scaled(planes: Any, rows: Taps, columns: Taps) -> Any:
 
 def scaled_in_8_bits(planes: Any, rows: Taps, columns: Taps) -> Any:
     """Return the same for whole numbers 0 to 255, as uint8: as Pillow scales 8 bits."""
-    return rows.apply_in_8_bits(turned(columns.apply_in_8_bits(turned(planes))))
+    across = columns.apply_in_8_bits(turned(planes))
+    return tf.cast(rows.apply_in_8_bits(turned(across)), tf.uint8)
 
 
 def turned(planes: Any) -> Any:

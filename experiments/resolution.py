@@ -33,6 +33,7 @@ from segpipe.survey.folder import Request, survey
 RESULTS = FOLDER / "resolution.csv"
 EPOCHS, STEPS, BATCH, EDGE = 10, 180, 8, 128
 
+FOUR_TIMES = "the same, tiles of 256 px at twice the size: four times as many pixels"
 TILES: dict[str, Any] = {"data.resize": "tiles", "data.image_size": EDGE}
 WAYS: dict[str, dict[str, Any]] = {
     "stretch to 128 px": {"data.resize": "stretch", "data.image_size": EDGE},
@@ -43,12 +44,17 @@ WAYS: dict[str, dict[str, Any]] = {
     "the same at twice the size": TILES | {"train.sampling": "balanced", "data.tiles.scale": 2.0},
     "tiles, rare classes more often, Lovász-softmax": TILES
     | {"train.sampling": "balanced", "train.loss.lovasz": 1.0},
-}
+    FOUR_TIMES: {
+        "data.resize": "tiles", "data.image_size": 2 * EDGE, "data.tiles.scale": 2.0,
+        "train.sampling": "balanced", "train.loss.lovasz": 1.0, "train.batch_size": BATCH,
+    },
+}  # fmt: skip
 OF_STREETS = (
     "tiles, fixed pieces",
     "tiles, rare classes more often",
     "the same at twice the size",
     "tiles, rare classes more often, Lovász-softmax",
+    FOUR_TIMES,
 )
 """The ways that are tried on streets alone."""
 LARGE = {"streets": [512, 1024], "cells": [992, 992]}
@@ -105,10 +111,10 @@ def params(data: str, way: str, seed: int) -> dict[str, Any]:
     height, width = size if isinstance(size, list) else (size, size)
     batch = max(1, BATCH * EDGE**2 // (height * width))
     steps = max(1, round(STEPS * BATCH * EDGE**2 / (batch * height * width)))
-    settings = WAYS[way] | {
+    settings = {
         "seed": seed, "data.image_size": size, "train.batch_size": batch, "train.epochs": EPOCHS,
         "train.steps_per_epoch": steps, "evaluate.batch_size": max(1, 32 * EDGE**2 // (height * width)),
-    }  # fmt: skip
+    } | WAYS[way]  # fmt: skip
     if weights := os.environ.get("SEGPIPE_ENCODER_WEIGHTS"):
         settings["model.encoder.weights"] = str(Path(weights).resolve())
     base = committed()

@@ -1,19 +1,66 @@
-"""A served model gives the masks of `segpipe predict`."""
+"""A served model gives the masks of `segpipe predict`, and finds the same pictures foreign."""
 
 import numpy as np
 import pytest
-from whole_networks import card, export, network
+from served import png
+from whole_networks import card, export, network, photo
 
+from segpipe.common.network import with_features
+from segpipe.common.network_traits import Components, traits_of_network
+from segpipe.common.profile import Profile, reference
 from segpipe.predict.predictor import Predictor
 from segpipe.serve.model import load
 from segpipe.serve.requests import Upload
 
 
+def card_of(*outputs, **changes):
+    """The card of an ONNX file with these outputs beside mask and confidence."""
+    tensors = {"input": "image", "output": "mask", "confidence": "confidence"}
+    named = tensors | {name: name for name in outputs}
+    described = {key: {"name": name, "type": "uint8"} for key, name in named.items()}
+    return card(segpipe="0.6.0", format=4, export={"whole": True, **described}, **changes)
+
+
+def profile_of(model, images):
+    """A profile of what a network sees in images of its size."""
+    logits, features = with_features(model).predict_on_batch(images)
+    components = Components.of(features)
+    found = traits_of_network(logits, features, ["pet", "background", "border"], components)
+    references = {name: reference(name, [one[name] for one in found]) for name in found[0]}
+    return Profile(references, 1.0, 9, 1, components.to_json())
+
+
+def test_a_picture_is_as_foreign_to_the_server_as_to_predict(tmp_path, rng):
+    model = network()
+    profile = profile_of(model, np.stack([photo(rng, 32, 64) for _ in range(6)])).to_json()
+    of = card_of("logits", "features", profile=profile)
+    export("onnx", model, of, tmp_path)
+    served, predictor = load(tmp_path / "model.onnx"), Predictor(model, of)
+    traits = set()
+    for image in (photo(rng, 70, 90), 255 - photo(rng, 40, 40), np.zeros((50, 80, 3), np.uint8)):
+        found = served.predict(served.read(Upload("a.png", png(image)), 10**6)).mark
+        expected = predictor.mark(image)
+        assert (found.trait, found.foreign) == (expected.trait, expected.foreign)
+        assert found.score == pytest.approx(expected.score, rel=1e-3)
+        traits.add(found.trait)
+    assert traits & {"novelty", "confidence", "features 1", "features 2"}
+
+
+def test_a_file_without_the_networks_outputs_judges_by_the_pictures_own_traits(tmp_path, rng):
+    """An older segpipe exported such files."""
+    model = network()
+    profile = profile_of(model, np.stack([photo(rng, 32, 64) for _ in range(6)]))
+    known = {**profile.references, "brightness": reference("brightness", [100, 101, 102])}
+    of = card_of(profile=Profile(known, 1.0, 9, 1, profile.features).to_json())
+    export("onnx", model, of, tmp_path)
+    served = load(tmp_path / "model.onnx")
+    black = served.read(Upload("a.png", png(np.zeros((50, 80, 3), np.uint8))), 10**6)
+    assert served.predict(black).mark.trait == "brightness"
+
+
 @pytest.mark.slow
 def test_masks_are_those_of_predict_on_photographs(tmp_path, pet_dir):
-    tensors = {"input": "image", "output": "mask", "confidence": "confidence"}
-    described = {key: {"name": name, "type": "uint8"} for key, name in tensors.items()}
-    of = card(segpipe="0.6.0", format=4, export={"whole": True, **described})
+    of = card_of()
     model = network()
     export("onnx", model, of, tmp_path)
     served, predictor = load(tmp_path / "model.onnx"), Predictor(model, of)

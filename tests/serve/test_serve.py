@@ -707,13 +707,13 @@ def test_a_picture_far_from_the_profile_in_the_card_is_remarked(tmp_path):
     bright = reference("brightness", [200, 201, 202, 203, 204])
     of = served.card(profile=Profile({"brightness": bright}, 2.0, 9, 1, None).to_json())
     model = load(served.write_model(tmp_path / "model.onnx", of))
-    dark, known = (
-        model.read(Upload("a.png", png(np.full((8, 8, 3), grey))), 100) for grey in (100, 202)
-    )
+    pictures = [model.read(Upload("a.png", png(np.full((8, 8, 3), grey))), 100) for grey in (100, 202)]
+    dark, known = (answers.Result(picture, model.predict(picture)) for picture in pictures)
     # 102 below the middle, where 2 is the least step that counts: 51 steps, over a limit of 2.
     assert dark.remark == "25.50 times the limit: brightness 100, known pictures 200 to 204"
     assert known.remark == ""
-    assert (dark.mark.score, dark.mark.trait, known.mark.foreign) == (25.5, "brightness", False)
+    mark = dark.prediction.mark
+    assert (mark.score, mark.trait, known.prediction.mark.foreign) == (25.5, "brightness", False)
 
 
 def test_every_type_of_answer_marks_a_foreign_picture(tmp_path):

@@ -10,10 +10,11 @@ from test_training import IDENTITY, computing_in, manifest_of, new_network, setu
 
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
+from segpipe.common.network import with_features
+from segpipe.common.network_traits import Components, prediction_traits
 from segpipe.common.profile import KEPT, KEY, Profile
 from segpipe.common.records import Tiles
 from segpipe.common.traits import FILE, Measured, read_traits, write_traits
-from segpipe.model.picture_traits import Components, prediction_traits, with_features
 from segpipe.predict.predictor import load_model
 from segpipe.preprocess.traits import traits_of
 from segpipe.train import loop, provenance

@@ -1,4 +1,4 @@
-"""Load the network of a saved model, checked against the model's card."""
+"""The network of a saved model: loaded and checked against its card; with its encoder's features too."""
 
 import zipfile
 from pathlib import Path
@@ -36,3 +36,13 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
     if actual != expected:
         raise UserError(f"{path}: holds a network {actual}, but its card says {expected}")
     return model
+
+
+def with_features(network: keras.Model) -> keras.Model:
+    """Return a U-Net of the same layers with two outputs: its logits, and the encoder's features.
+
+    The features are the encoder's coarsest output averaged over the picture, [n, channels].
+    """
+    coarsest = network.get_layer("encoder")._inbound_nodes[-1].output_tensors[-1]
+    pooling = keras.layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32")
+    return keras.Model(network.inputs, [*network.outputs, pooling(coarsest)])

@@ -1,7 +1,7 @@
 """The profile of the training pictures in a model's card: what pictures the model knows.
 
 It holds the values of up to `KEPT` pictures for each trait of a picture (`preprocess/traits.py`) and of
-its prediction (`model/picture_traits.py`). A picture is as far from these pictures as its farthest
+its prediction (`network_traits.py`). A picture is as far from these pictures as its farthest
 trait. It is foreign beyond the limit; only a stated share of pictures like the validation ones lies
 beyond it.
 """
@@ -89,7 +89,7 @@ class Profile:
     judged: int  # validation pictures that the limit was set on
     beyond: int  # how many of them lie at the limit or beyond it
     features: Mapping[str, Any] | None
-    """Those of `model.picture_traits.Components`; None without traits of a network."""
+    """Those of `network_traits.Components`; None without traits of a network."""
 
     @property
     def rate(self) -> float:

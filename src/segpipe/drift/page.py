@@ -12,12 +12,12 @@ from matplotlib.figure import Figure as Drawing
 from segpipe.common.bands import displayed
 from segpipe.common.files import replaces
 from segpipe.common.fonts import dejavu, drawable
+from segpipe.common.network_traits import SHARE
 from segpipe.common.profile import Profile, Reference, describe, in_units
 from segpipe.common.shrink import factor_for, mean_of, shrunk
 from segpipe.common.words import percent
 from segpipe.drift.compare import FOREIGN, LEVEL, TOLERANCE, Shift
 from segpipe.drift.measured import Measured
-from segpipe.model.picture_traits import SHARE
 from segpipe.predict.images import Input
 from segpipe.report import grids, plots
 from segpipe.report.pages import Block, Figure, Section, Table

@@ -4,10 +4,12 @@ from typing import Any
 
 from segpipe.common import __version__
 from segpipe.common.bands import in_words
+from segpipe.common.network_traits import Components
+from segpipe.common.profile import Profile
 from segpipe.common.records import Manifest
 from segpipe.evaluate.metrics import MEANS
 from segpipe.export.runtimes import FORMATS, Format
-from segpipe.export.signature import CONFIDENCE, IMAGE, LOGITS, MASK
+from segpipe.export.signature import CONFIDENCE, FEATURES, IMAGE, LOGITS, MASK
 from segpipe.export.whole import picture_type
 from segpipe.preprocess.intensity import Levels
 
@@ -53,6 +55,19 @@ def _of_whole(card: dict[str, Any], manifest: Manifest, format_: Format) -> dict
         "input": _tensor(IMAGE, type_, [*shape, manifest.channels], seen),
         "output": _tensor(MASK, "uint8", shape, "the index of the pixel's class"),
         "confidence": _tensor(CONFIDENCE, "float32", shape, "the probability of that class"),
+        **_of_profile(card, shape[0], [*manifest.size, len(manifest.classes)]),
+    }
+
+
+def _of_profile(card: dict[str, Any], count: Any, shape: list[int]) -> dict[str, Any]:
+    """Return the outputs that tell foreign pictures; none where the card has no profile of features."""
+    profile = Profile.of_card(card)
+    if not profile or not profile.features:
+        return {}
+    channels = Components.from_json(profile.features).centre.size
+    return {
+        "logits": _tensor(LOGITS, "float32", [count, *shape], "the network's, at its own size"),
+        "features": _tensor(FEATURES, "float32", [count, channels], "the encoder's, for the profile"),
     }
 
 

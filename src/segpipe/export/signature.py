@@ -14,6 +14,7 @@ from segpipe.common.errors import UserError, brief
 IMAGE = "image"  # the input of every export
 LOGITS = "logits"  # the output of a network
 MASK, CONFIDENCE = "mask", "confidence"  # those of a whole predictor
+FEATURES = "features"  # of a whole predictor whose card has a profile of them, beside the logits
 
 Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""

@@ -14,8 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from segpipe.common.errors import UserError
+from segpipe.common.network import with_features
+from segpipe.common.profile import Profile
 from segpipe.common.records import Resize, read_tiles
-from segpipe.export.signature import CONFIDENCE, IMAGE, MASK, Graph
+from segpipe.export.signature import CONFIDENCE, FEATURES, IMAGE, LOGITS, MASK, Graph
 from segpipe.export.taps import (
     Span,
     Taps,
@@ -39,17 +41,20 @@ def predictor_graph(
 
     It maps `batch` pictures (None: any number) [n, height, width, bands], of the type that
     `picture_type` names, to `mask`, class indices uint8 [n, height, width], and `confidence`, the
-    probability of that class, float32 of the same shape. `real` is the type of places and weights before
+    probability of that class, float32 of the same shape. Where the card has a profile of the encoder's
+    features, it also gives what tells foreign pictures: these `features`, float32 [n, channels], and
+    the network's `logits`, float32 [n, *size, classes]. `real` is the type of places and weights before
     they become float32; with float64 they are those of Pillow. Raises a UserError as `picture_type`.
     """
     levels, tiles, (height, width) = Levels.of_card(card), read_tiles(card), card["image_size"]
-    network = _Network(model, (height, width), levels.bands, len(card["classes"]))
+    profile = Profile.of_card(card)
+    observed = with_features(model) if profile and profile.features else model
+    network = _Network(observed, (height, width), levels.bands, len(card["classes"]))
     predict = _Tiled(network, tiles.scale, real) if tiles else _AtOnce(network, card["resize"], real)
 
     def call(image: Any) -> dict[str, Any]:
         original = tf.unstack(tf.shape(image)[1:3], 2)
-        mask, confidence = predict(_planes(_in_8_bits(image, levels, real)), original)
-        return {MASK: mask, CONFIDENCE: confidence}
+        return predict(_planes(_in_8_bits(image, levels, real)), original)
 
     pictures = tf.TensorSpec((batch, None, None, levels.bands), picture_type(levels), IMAGE)
     return Graph(call, pictures, model)
@@ -76,18 +81,15 @@ def picture_type(levels: Levels) -> str:
 class _Network:
     """The network, from pixels to probabilities."""
 
-    model: keras.Model
+    model: keras.Model  # it gives logits, or a list of these and of features
     size: tuple[int, int]
     bands: int
     classes: int
 
-    def __call__(self, images: Any) -> Any:
-        """Return probabilities float32 [n, classes, *size] of images uint8 [n, *size, bands]."""
-        images = tf.reshape(images, (-1, *self.size, self.bands))
-        logits = tf.transpose(self.model(images, training=False), (0, 3, 1, 2))
-        # ONNX Runtime's own softmax takes each pixel apart, which takes several times as long.
-        shares = tf.exp(logits - tf.reduce_max(logits, 1, keepdims=True))
-        return shares / tf.reduce_sum(shares, 1, keepdims=True)
+    def __call__(self, images: Any) -> list:
+        """Return what the model gives for images uint8 [n, *size, bands]: logits, perhaps features."""
+        outputs = self.model(tf.reshape(images, (-1, *self.size, self.bands)), training=False)
+        return outputs if isinstance(outputs, list) else [outputs]
 
     def decided(self, planes: Any) -> tuple[Any, Any]:
         """Return the class of each pixel, uint8, and its probability: [n, rows, columns].
@@ -112,16 +114,19 @@ class _AtOnce:
     resize: Resize
     real: tf.DType
 
-    def __call__(self, planes: Any, original: list) -> tuple[Any, Any]:
-        """Return what `_Network.decided` does, of planes of pixels, [n * bands, rows, columns]."""
+    def __call__(self, planes: Any, original: list) -> dict[str, Any]:
+        """Return the outputs by name, of planes of pixels, [n * bands, rows, columns]."""
         pairs = [
             (Span.all_of(edge, self.real), box)
             for edge, box in zip(original, self._boxes(original), strict=True)
         ]
         seen = scaled_in_8_bits(planes, *(resampling(edge, box) for edge, box in pairs))
         images = tf.transpose(_of_pictures(seen, self.network.bands), (0, 2, 3, 1))
-        scores = tf.reshape(self.network(images), (-1, *self.network.size))
-        return self.network.decided(scaled(scores, *(resampling(box, edge) for edge, box in pairs)))
+        logits, *features = self.network(images)
+        scores = tf.reshape(_probabilities(logits), (-1, *self.network.size))
+        back = scaled(scores, *(resampling(box, edge) for edge, box in pairs))
+        observed = {LOGITS: logits, FEATURES: features[0]} if features else {}
+        return _named(*self.network.decided(back)) | observed
 
     def _boxes(self, original: list) -> list[Span]:
         """Return the part of each edge of the input that a picture covers, as `content_box` does."""
@@ -142,8 +147,8 @@ class _Tiled:
     scale: float
     real: tf.DType
 
-    def __call__(self, planes: Any, original: list) -> tuple[Any, Any]:
-        """Return what `_Network.decided` does, of planes of pixels, [n * bands, rows, columns].
+    def __call__(self, planes: Any, original: list) -> dict[str, Any]:
+        """Return the outputs by name, of planes of pixels, [n * bands, rows, columns].
 
         One row of tiles is predicted at a time, and pixels are decided that no later tile touches, so
         that memory holds the probabilities of a row of tiles alone.
@@ -165,7 +170,10 @@ class _Tiled:
         nothing = tf.zeros(tf.stack([pictures * self.network.classes, 0, original[1]]))
         start = tf.constant(0), nothing, *self.network.decided(nothing)
         shapes = tuple(tf.TensorShape([None] * tensor.shape.rank) for tensor in start)
-        return tf.while_loop(lambda row, *_: row < tf.size(rows.begins), add, start, shapes)[2:]
+        *_, mask, confidence = tf.while_loop(
+            lambda row, *_: row < tf.size(rows.begins), add, start, shapes
+        )
+        return _named(mask, confidence)
 
     def _row_of_tiles(self, planes: Any, rows: "_Edge", columns: "_Edge", row: Any) -> Any:
         """Return a row of tiles, blended: [n * classes, height of a tile, width of the picture]."""
@@ -176,7 +184,8 @@ class _Tiled:
         seen = scaled_in_8_bits(planes[:, begin:end], near, columns.seen)
         cut = tf.gather(seen, columns.begins[:, None] + tf.range(width), axis=2)
         by_band = tf.reshape(cut, (-1, self.network.bands, height, tiles, width))
-        scores = self.network(tf.transpose(by_band, (0, 3, 2, 4, 1)))
+        (logits,) = self.network(tf.transpose(by_band, (0, 3, 2, 4, 1)))
+        scores = _probabilities(logits)
         by_tile = tf.reshape(scores, (-1, tiles, self.network.classes, height, width))
         by_class = tf.transpose(by_tile, (0, 2, 1, 4, 3))
         beside = tf.reshape(by_class, (-1, tiles * width, height))
@@ -228,6 +237,18 @@ class _Edge:
         """Return how many pixels of the picture no tile touches from this one on; all after the last."""
         begins = tf.concat([self.begins, [self.length]], 0)
         return _count(self.back.sources[:, -1] < begins[tile])
+
+
+def _probabilities(logits: Any) -> Any:
+    """Return probabilities [n, classes, rows, columns] of logits [n, rows, columns, classes]."""
+    by_class = tf.transpose(logits, (0, 3, 1, 2))
+    # ONNX Runtime's own softmax takes each pixel apart, which takes several times as long.
+    shares = tf.exp(by_class - tf.reduce_max(by_class, 1, keepdims=True))
+    return shares / tf.reduce_sum(shares, 1, keepdims=True)
+
+
+def _named(mask: Any, confidence: Any) -> dict[str, Any]:
+    return {MASK: mask, CONFIDENCE: confidence}
 
 
 def _planes(images: Any) -> Any:

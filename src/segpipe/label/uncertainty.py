@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 import keras
 import numpy as np
 
+from segpipe.common.network import with_features
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.evaluate.masks import log_softmax, require_finite
 from segpipe.fetch.sample import BadSampleError, Problem
-from segpipe.model.picture_traits import with_features
 from segpipe.predict.images import Seen
 from segpipe.predict.inputs import Source
 from segpipe.predict.predictor import Predictor

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 
 from segpipe.common.classes import ClassTable
+from segpipe.common.network import with_features
+from segpipe.common.network_traits import Components, traits_of_network
 from segpipe.common.profile import Mark, Profile, describe
 from segpipe.common.words import percent
 from segpipe.evaluate.masks import Predict
-from segpipe.model.picture_traits import Components, prediction_traits, with_features
 from segpipe.preprocess.traits import traits_of
 
 NO_PROFILE = (
@@ -46,9 +47,8 @@ class ForeignCheck:
         if self._encoder is None or self._components is None:
             return [{}] * len(images)
         batch = np.stack(images)
-        features = self._components.traits(self._encoder.predict_on_batch(batch))
-        predictions = prediction_traits(logits(batch), self.classes)
-        return [{**prediction, **more} for prediction, more in zip(predictions, features, strict=True)]
+        features = self._encoder.predict_on_batch(batch)
+        return traits_of_network(logits(batch), features, self.classes, self._components)
 
     def mark(self, pixels: np.ndarray, network_traits: Mapping[str, float]) -> Mark:
         """Judge a picture, uint8 [height, width, bands] at its own size, with its `network_traits`."""

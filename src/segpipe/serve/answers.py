@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from segpipe.common.classes import ClassTable
+from segpipe.common.profile import describe
 from segpipe.predict import outputs
 from segpipe.serve.model import Picture, Prediction
 
@@ -82,6 +83,13 @@ class Result(NamedTuple):
     picture: Picture
     prediction: Prediction
 
+    @property
+    def remark(self) -> str:
+        """Why the model may not know such pictures; empty if it should."""
+        mark = self.prediction.mark
+        foreign = describe(mark) if mark and mark.foreign else ""
+        return "; ".join(filter(None, [self.picture.remark, foreign]))
+
 
 def chosen_format(asked: AnswerFormat | None, accept: str, count: int) -> AnswerFormat:
     """Return the format of an answer, by the query or else by the header Accept.
@@ -133,7 +141,7 @@ def encoded(
         pictures = [*map(one_by_one, results)]  # a loop would keep the last one
         return Predictions(pictures=pictures).model_dump_json(exclude_none=True).encode(), {}
     (picture, prediction) = next(results)
-    mark = picture.mark
+    mark = prediction.mark
     headers = {FOREIGN: f"{mark.score:.2f}; {mark.trait}"} if mark and mark.foreign else {}
     if format_ == "png":
         return mask_png(prediction.mask, table), headers
@@ -143,12 +151,11 @@ def encoded(
 
 def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
     """Return the JSON of a picture."""
-    picture, (mask, confidence) = result
+    picture, (mask, confidence, mark) = result
     pixels = outputs.valid_pixels_by_class(mask, picture.invalid, table)
     shares = pixels / max(pixels.sum(), 1)
-    mark = picture.mark
     return OfPicture(
-        name=picture.name, height=mask.shape[0], width=mask.shape[1], remark=picture.remark,
+        name=picture.name, height=mask.shape[0], width=mask.shape[1], remark=result.remark,
         distance=None if mark is None else round(mark.score, 4),
         foreign_by=mark.trait if mark and mark.foreign else "",
         classes=[

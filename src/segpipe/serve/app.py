@@ -184,9 +184,9 @@ def _add_predict(
 
     def result(file: UploadFile) -> answers.Result:
         picture = served.read(read(file), settings.most_pixels)
-        prediction = served.predict(picture)
-        metrics.count(picture.remark)
-        return answers.Result(picture, prediction)
+        found = answers.Result(picture, served.predict(picture))
+        metrics.count(found.remark)
+        return found
 
     def predicted(
         files: list[UploadFile], format_: answers.AnswerFormat, maps: bool

@@ -1,7 +1,7 @@
 """A whole predictor in ONNX Runtime: from the bytes of a picture to its mask."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ from segpipe.common.bands import numbers
 from segpipe.common.classes import ClassTable
 from segpipe.common.errors import UserError, brief
 from segpipe.common.modelfile import read_card
-from segpipe.common.profile import Mark, Profile, describe
+from segpipe.common.network_traits import Components, traits_of_network
+from segpipe.common.profile import Mark, Profile
 from segpipe.fetch.jpeg import MOST_SCANS, scans
 from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
 from segpipe.fetch.sample import BadSampleError, TooLargeError
@@ -20,8 +21,11 @@ from segpipe.predict.images import Input
 from segpipe.preprocess.traits import traits_of
 from segpipe.serve.requests import Upload
 
-Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width]."""
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+"""Pictures [n, height, width, bands] to masks, uint8, and confidences, float32, [n, height, width].
+
+A file with such outputs also gives logits and features, which tell foreign pictures.
+"""
 
 _BANDS = 4  # of a picture of the most pixels, at most; a model of more bands takes its own number
 _EDGE = 4
@@ -36,8 +40,7 @@ class Picture(NamedTuple):
     model_input: np.ndarray  # [height, width, bands], as the file takes it
     seen: np.ndarray  # uint8 [height, width, bands], as people see it
     invalid: np.ndarray | None  # bool [height, width]: pixels that hold nothing
-    remark: str  # why the model may not know such pictures; empty if it should
-    mark: Mark | None = None  # None where the card holds no profile
+    remark: str  # why the file differs from those that the model knows; empty if it does not
 
 
 class Prediction(NamedTuple):
@@ -45,6 +48,7 @@ class Prediction(NamedTuple):
 
     mask: np.ndarray
     confidence: np.ndarray
+    mark: Mark | None = None  # how foreign the picture is; None where the card holds no profile
 
 
 class Served:
@@ -55,6 +59,8 @@ class Served:
         self.classes = ClassTable.from_json(card)
         self.input = Input.of_card(card)
         self._profile = Profile.of_card(card)  # None where the card holds none
+        plain = self._profile and self._profile.features
+        self._components = Components.from_json(plain) if plain else None
         self._type = card["export"]["input"]["type"]
 
     def read(self, upload: Upload, most_pixels: int) -> Picture:
@@ -69,24 +75,29 @@ class Served:
         pixels, invalid = decoded.pixels, decoded.invalid
         model_input = self._model_input(pixels, invalid, upload.name)
         seen = self.input.levels.in_8_bits(pixels, invalid)
-        mark = self._mark(seen)
-        foreign = describe(mark) if mark and mark.foreign else ""
-        remark = "; ".join(filter(None, [self.input.remark(pixels, invalid), foreign]))
-        return Picture(upload.name, model_input, seen, invalid, remark, mark)
-
-    def _mark(self, seen: np.ndarray) -> Mark | None:
-        """Return how far a picture lies from those that the model knows.
-
-        Only the picture's own traits are compared: the file gives no features of the network.
-        """
-        return None if self._profile is None else self._profile.mark(traits_of(seen))
+        return Picture(upload.name, model_input, seen, invalid, self.input.remark(pixels, invalid))
 
     def predict(self, picture: Picture) -> Prediction:
         """Predict a picture. Raises HTTPException 500 where the model predicts NaN or infinity."""
-        (mask,), (confidence,) = self.run(picture.model_input[None])
+        (mask,), (confidence,), *observed = self.run(picture.model_input[None])
         if not np.isfinite(confidence).all():
             raise HTTPException(500, f"{picture.name}: the model predicts NaN or infinity")
-        return Prediction(mask, confidence)
+        return Prediction(mask, confidence, self._mark(picture.seen, observed))
+
+    def _mark(self, seen: np.ndarray, observed: Sequence[np.ndarray]) -> Mark | None:
+        """Return how far a picture lies from those that the model knows.
+
+        Files that an older segpipe exported give no logits and features: then the picture's own traits
+        alone are compared.
+        """
+        if self._profile is None:
+            return None
+        traits = traits_of(seen)
+        if observed and self._components:
+            logits, features = observed
+            names = self.classes.names
+            traits |= traits_of_network(logits, features, names, self._components)[0]
+        return self._profile.mark(traits)
 
     def _check_size(self, upload: Upload, most: int) -> None:
         expected = f"expected {most / 1e6:g} million pixels at most"
@@ -160,8 +171,9 @@ def _opened(path: Path, export: dict[str, Any]) -> Run:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a type of its own for each reason
         raise UserError(f"{path}: ONNX Runtime cannot open it ({brief(error)})") from None
-    image, mask, confidence = (export[role]["name"] for role in ("input", "output", "confidence"))
+    optional = [role for role in ("logits", "features") if role in export]
+    image, *outputs = (export[role]["name"] for role in ("input", "output", "confidence", *optional))
     names = {tensor.name for tensor in session.get_inputs() + session.get_outputs()}
-    if missing := {image, mask, confidence} - names:
+    if missing := {image, *outputs} - names:
         raise UserError(f"{path}: lacks {', '.join(sorted(missing))}, which its card names")
-    return lambda images: session.run([mask, confidence], {image: images})
+    return lambda images: session.run(outputs, {image: images})

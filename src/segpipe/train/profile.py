@@ -8,11 +8,12 @@ import numpy as np
 from rich.progress import track
 
 from segpipe.common.files import first_by_hash
+from segpipe.common.network import with_features
+from segpipe.common.network_traits import SHARE, Components, prediction_traits
 from segpipe.common.profile import KEPT, Profile, Reference, limit, reference
 from segpipe.common.records import Manifest
 from segpipe.common.traits import read_traits
 from segpipe.common.words import percent
-from segpipe.model.picture_traits import SHARE, Components, prediction_traits, with_features
 from segpipe.train.samples import Samples
 from segpipe.train.saving import in_float32
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 SHARE = "share of "
@@ -17,16 +16,6 @@ SHARE = "share of "
 MOST = 4
 """Principal components, at most."""
 _NOTHING = 1e-4  # of the first component's share: those below it are rounding
-
-
-def with_features(network: keras.Model) -> keras.Model:
-    """Return a U-Net of the same layers with two outputs: its logits, and the encoder's features.
-
-    The features are the encoder's coarsest output averaged over the picture, [n, channels].
-    """
-    coarsest = network.get_layer("encoder")._inbound_nodes[-1].output_tensors[-1]
-    pooling = keras.layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32")
-    return keras.Model(network.inputs, [*network.outputs, pooling(coarsest)])
 
 
 def prediction_traits(logits: np.ndarray, classes: Sequence[str]) -> list[dict[str, float]]:
@@ -104,6 +93,14 @@ class Components:
         centre = np.frombuffer(base64.b64decode(plain["centre"]), "<f4")
         axes = np.frombuffer(base64.b64decode(plain["axes"]), np.int8).reshape(-1, centre.size)
         return cls(centre, axes, np.array(plain["deviations"], np.float32), plain["rest"])
+
+
+def traits_of_network(
+    logits: np.ndarray, features: np.ndarray, classes: Sequence[str], components: Components
+) -> list[dict[str, float]]:
+    """Return the traits of each picture that `prediction_traits` and `Components.traits` give."""
+    predictions, places = prediction_traits(logits, classes), components.traits(features)
+    return [{**prediction, **place} for prediction, place in zip(predictions, places, strict=True)]
 
 
 def _encoded(array: np.ndarray) -> str:

@@ -5,6 +5,7 @@ noise. The cost of a large picture is bounded: light and colours are those of ev
 and noise those of its centre.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -86,9 +87,11 @@ def _noise(luma: np.ndarray) -> float:
 
 
 def _colours(pixels: np.ndarray) -> dict[str, float]:
-    red, green, blue = pixels.reshape(-1, 3).mean(0, dtype=np.float64).tolist()
+    bands = [np.ascontiguousarray(pixels[..., band]) for band in range(3)]  # numpy is slow across bands
+    red, green, blue = (float(band.mean(dtype=np.float64)) for band in bands)
+    distance = functools.reduce(np.maximum, bands) - functools.reduce(np.minimum, bands)
     return {
-        "saturation": float((pixels.max(2) - pixels.min(2)).mean(dtype=np.float64)),
+        "saturation": float(distance.mean(dtype=np.float64)),
         "warmth": red - blue,
         "tint": green - (red + blue) / 2,
     }

@@ -1,7 +1,10 @@
 """Measures `data.workers`: the seconds of `fetch` and `preprocess` on this machine's cores, and by Ray.
 
-Run it once where `RAY_ADDRESS` names a cluster of one host, and once with two. SEGPIPE_PET_DIR is a
-folder in the pets' layout. It also prints the cost of chunks that do nothing: what Ray takes itself.
+    python experiments/workers.py local ray
+    python experiments/workers.py ray
+
+Run the first where `RAY_ADDRESS` names a cluster of one host, and the second with two. SEGPIPE_PET_DIR
+is a folder in the pets' layout. It also prints the cost of chunks that do nothing: what Ray takes itself.
 """
 
 import os
@@ -63,7 +66,7 @@ def main() -> None:
     begin = time.perf_counter()
     done = sum(1 for _ in cluster.ordered_map(bool, range(16 * CHUNKS), lambda _: 0, "a measurement"))
     print(f"{CHUNKS} chunks of {done // CHUNKS}: {time.perf_counter() - begin:.2f} s with Ray's start")
-    for workers in ("local", "ray"):
+    for workers in sys.argv[1:] or ("local", "ray"):
         for name, found in sources(params):
             with tempfile.TemporaryDirectory() as scratch:
                 raw, times = Path(scratch, "raw"), [time.perf_counter()]

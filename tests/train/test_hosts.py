@@ -152,12 +152,18 @@ def test_samples_streamed_from_the_first_hosts_shards_give_equal_results(cluster
 
 
 @pytest.mark.slow
-def test_a_killed_reader_of_the_samples_ends_training_in_one_line(cluster, project):
+@pytest.mark.parametrize(
+    ("end", "line"),
+    [
+        ("kill", f"error: training failed on the host {OTHER} (the first host's reader has ended ("),
+        ("suspend", "error: the first host's reader of samples gave no sign of life for 30 s; run the"),
+    ],
+)
+def test_a_lost_reader_of_the_samples_ends_training_in_one_line(cluster, project, end, line):
     set_params(project, {"train.in_memory": False})
     process = begun(project, cluster)
     (reader,) = cluster.processes("ray::_Reader", FIRST)
-    reader.kill()
-    line = f"error: training failed on the host {OTHER} (the first host's reader has ended ("
+    getattr(reader, end)()
     assert said_of_the_end(process).startswith(line)
     assert_no_process_is_left(cluster)
 

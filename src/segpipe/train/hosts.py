@@ -142,14 +142,14 @@ def _train_on_several_hosts(job: "Job", number: int) -> "Trained":
         _Other(name, actor, actor.train.remote(coordinator, number, rank), job.logs / "hosts")
         for rank, (name, actor) in enumerate(zip(names, actors, strict=True), 1)
     ]
-    with _watched(others):
+    with _watched(others, reader):
         _join(coordinator, number, 0)
         trained = job.train()
         jax.distributed.shutdown()
         keras.distribution.set_distribution(None)  # its devices left with the other hosts
     # They remove their copies, and their last lines are logged.
     ray.wait([other.task for other in others], num_returns=len(others), timeout=_GRACE)
-    _lost_host(others)
+    _lost_host(others, reader)
     return trained
 
 
@@ -213,6 +213,10 @@ class _Reader:
     def read(self, places: list[records.Place], shape: tuple[int, int, int]) -> list[dict]:
         """Return the samples of `records.read_at`; raises as it."""
         return [*records.read_at(places, shape)]
+
+    def is_alive(self) -> bool:
+        """Return a sign of life."""
+        return True
 
 
 def _streamed(reader: Any, places: list[records.Place], shape: tuple[int, int, int]) -> Iterator[dict]:
@@ -313,13 +317,13 @@ def _join(coordinator: str, number: int, rank: int) -> None:
 
 
 @contextlib.contextmanager
-def _watched(others: Sequence[_Other]) -> Iterator[None]:
-    """End training if another host is lost: a computation might wait for it for ever."""
+def _watched(others: Sequence[_Other], reader: Any) -> Iterator[None]:
+    """End training if another host or the reader is lost: a computation might wait for it for ever."""
     over, reasons = threading.Event(), queue.SimpleQueue[str]()
 
     def watch() -> None:
         while not over.wait(_BEAT):
-            if reason := _lost_host(others):
+            if reason := _lost_host(others, reader):
                 reasons.put(f"{reason}; {_AGAIN}")
                 if not over.wait(_GRACE):
                     release()
@@ -339,15 +343,19 @@ def _watched(others: Sequence[_Other]) -> Iterator[None]:
         over.set()
 
 
-def _lost_host(others: Sequence[_Other]) -> str | None:
+def _lost_host(others: Sequence[_Other], reader: Any) -> str | None:
     """Return which host failed or was lost, in words; None where all train.
 
-    Appends what each has printed to its log.
+    Appends what each has printed to its log. A reader that has ended fails on the hosts that read from
+    it; one that is frozen lets them wait, and so is asked.
     """
     import ray
 
     answers = [other.actor.printed_since.remote() for other in others]
-    ray.wait(answers, num_returns=len(answers), timeout=_SILENCE)
+    reads = reader.is_alive.remote()
+    ray.wait([*answers, reads], num_returns=len(answers) + 1, timeout=_SILENCE)
+    if not ray.wait([reads], timeout=0)[0]:
+        return f"the first host's reader of samples gave no sign of life for {_SILENCE} s"
     for other, answer in zip(others, answers, strict=True):
         try:
             other.log(ray.get(answer, timeout=0))

@@ -347,6 +347,14 @@ def test_boxes_alone_are_said_to_be_a_set_for_detection(tmp_path):
         yolo.labels(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_labels_are_seen_with_a_byte_order_mark_too(tmp_path, encoding):
+    pair(tmp_path, "images/a.png")
+    (tmp_path / "labels/a.txt").write_text(BOX, encoding=encoding)
+    assert yolo.seen(tmp_path)
+    assert yolo.labels(tmp_path) == {"class_0": 1}
+
+
 def test_texts_of_other_kinds_are_no_labels(tmp_path):
     pair(tmp_path, "images/a.png", "a photograph of a cat, seen from above\n")
     assert yolo.seen(tmp_path) is None

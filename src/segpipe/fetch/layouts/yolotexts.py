@@ -152,8 +152,7 @@ def classes_in(path: Path) -> tuple[set[int], bool]:
 
 def looks_like_labels(path: Path) -> bool:
     """Return whether a file begins with a class and at least four coordinates."""
-    with path.open("rb") as opened:
-        words = next((line.split() for line in opened.read(1 << 16).splitlines() if line.strip()), [])
+    words = next((line.split() for line in texts.head(path).splitlines() if line.strip()), [])
     try:
         return len([float(word) for word in words[:_BOX]]) == _BOX and float(words[0]).is_integer()
     except ValueError:

@@ -176,6 +176,20 @@ def test_a_polygon_of_a_million_points_is_drawn(coco):
     assert (mask[radius > 9.8] == 0).all()
 
 
+def test_crowd_regions_are_counted_and_a_folder_of_nothing_else_is_refused(coco):
+    """CVAT's export marks every mask as a crowd, https://github.com/cvat-ai/cvat/issues/7030."""
+    drawn = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    drawn[4:14, 3:13] = 1
+    packed = runs.encode(drawn)
+    segmentation = {"size": packed["size"], "counts": packed["counts"].decode()}
+    stroke = {"category_id": 1, "segmentation": segmentation, "iscrowd": 1}
+    root = coco(stroke, stroke, {"category_id": 2, "segmentation": [BOX]})
+    (note,) = notes(root)
+    assert "2 annotations are crowd regions" in note and "set iscrowd to 0" in note
+    with pytest.raises(UserError, match=r"holds no object, as 1 annotations are crowd regions"):
+        module.labels(coco(stroke))
+
+
 def test_annotations_of_missing_images_are_left_out_and_of_missing_categories_ignored(coco):
     root = coco(
         {"category_id": 1, "segmentation": [BOX]},

@@ -217,6 +217,18 @@ def test_a_missing_picture_is_named_and_none_of_another_folder_is_taken(tmp_path
     assert str(problem).startswith("annotations.xml (image cam1/1.png): no picture cam1/1.png; expected")
 
 
+def test_the_frames_of_a_video_are_found_though_their_names_lack_the_suffix(tmp_path):
+    """As CVAT exports a video for images, https://github.com/cvat-ai/cvat/issues/8839."""
+    for place in ("one/images", "two/images", "two/images/cam"):
+        picture(tmp_path / place / "frame_000000.PNG")
+    for task in ("one", "two"):
+        frame = image(polygon("0,0;8,0;8,10;0,10"), name="frame_000000")
+        export(tmp_path / task / "annotations.xml", frame)
+    samples = [one for one in found(tmp_path) if not isinstance(one, Note)]
+    assert [s.image for s in samples] == [f"{t}/images/frame_000000.PNG" for t in ("one", "two")]
+    assert (samples[0].content.read()[1] == [[1] * 8 + [0] * 8] * HEIGHT).all()
+
+
 def test_a_label_that_is_no_class_is_named(tmp_path):
     with pytest.raises(BadSampleError, match="labels that are no class: 'lorry'"):
         drawn(tmp_path, polygon("0,0;4,0;4,4", "lorry"))

@@ -214,6 +214,25 @@ def test_names_come_with_the_numbers_that_occur(tmp_path, file, text, expected):
     assert yolo.labels(tmp_path) == expected
 
 
+@pytest.mark.parametrize("file", ["data.yaml", "classes.txt"])
+def test_names_and_splits_are_those_of_the_only_folder_below_as_archives_unpack(tmp_path, file):
+    inner = roboflow(tmp_path / "helmets")
+    (tmp_path / "helmets.zip").write_bytes(b"PK")
+    if file == "data.yaml":
+        (inner / "val.txt").write_text("./valid/images/c.jpg\n")
+        config = (inner / file).read_text().replace("../valid/images", "val.txt")
+        (inner / file).write_text(config.replace("../test/images", "/content/other"))
+    else:
+        (inner / "data.yaml").unlink()
+        (inner / file).write_text("cat\ntraffic light\n")
+    assert yolo.labels(tmp_path) == {"cat": 1}
+    expected = {"train": {"helmets/train/a", "helmets/train/b"}, "val": {"helmets/valid/c"},
+                "test": {"helmets/test/d"}}  # fmt: skip
+    assert by_split(tmp_path) == expected
+    missing = ["data.yaml: test is content/other, which is not in the folder"]
+    assert texts(found(tmp_path), Note) == missing * (file == "data.yaml")
+
+
 def test_a_class_beyond_the_names_is_named(tmp_path):
     expected = "labels/a.txt: class 2, which has no name; expected one of the 2 of data.yaml"
     assert mask_of(tmp_path, f"2{BOX[1:]}") == expected
@@ -345,6 +364,14 @@ def test_boxes_alone_are_said_to_be_a_set_for_detection(tmp_path):
     assert yolo.seen(tmp_path)
     with pytest.raises(UserError, match="the labels are boxes alone, for detection"):
         yolo.labels(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_labels_are_seen_with_a_byte_order_mark_too(tmp_path, encoding):
+    pair(tmp_path, "images/a.png")
+    (tmp_path / "labels/a.txt").write_text(BOX, encoding=encoding)
+    assert yolo.seen(tmp_path)
+    assert yolo.labels(tmp_path) == {"class_0": 1}
 
 
 def test_texts_of_other_kinds_are_no_labels(tmp_path):

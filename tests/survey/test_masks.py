@@ -217,6 +217,24 @@ def test_soft_edges_are_refused_and_many_classes_are_not():
     assert len(classes) == 60
 
 
+@pytest.mark.parametrize("steps", [(64, 128, 191), (16, 48, 64, 112, 143, 191, 207, 239)])
+def test_the_few_steps_that_scaling_puts_into_edges_are_refused(steps):
+    """To half the size these are three values, and to twice the size eight."""
+    scaled = {0: 50_000, 255: 9000} | dict.fromkeys(steps, 250)
+    in_colours = {f"#{value:02x}0000": pixels for value, pixels in scaled.items()} | {"#00ff00": 4000}
+    for masks in (grey(scaled, scaled, {0: 9}), in_rgb(in_colours, in_colours)):
+        with pytest.raises(UserError, match="masks with soft edges: save them without antialiasing"):
+            propose(masks, Names(), True)
+
+
+def test_rare_classes_between_frequent_ones_are_no_soft_edges():
+    rare = {0: 50_000, 7: 90, 26: 80, 33: 40, 255: 9000}
+    close = {0: 50_000, 1: 90, 2: 80, 3: 90, 4: 9000}
+    trimap = {0: 50_000, 128: 90, 255: 9000}
+    for count in (rare, close, trimap):
+        assert len(propose(grey(count, count), Names(), True).occurrences) == len(count)
+
+
 def test_values_of_one_name_are_one_class():
     names = Names(by_value={0: "ground", 1: "car", 2: "car"})
     assert table_of(grey({0: 9, 1: 3, 2: 1}), names)[0] == {"ground": 0, "car": (1, 2)}

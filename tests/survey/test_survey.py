@@ -11,7 +11,7 @@ from helpers import ROOT, make_project, run, set_params
 from hypothesis import given
 from hypothesis import strategies as st
 from own_exports import EXPORTS
-from own_folders import FOLDERS, grey_png
+from own_folders import FOLDERS, grey_png, photo, save
 from PIL import Image, ImageFilter
 
 from segpipe.common.classes import ClassTable, class_table
@@ -389,6 +389,25 @@ def test_where_category_ids_do_not_fit_into_a_mask_the_labels_are_the_values(tmp
         assert {c.name: c.value for c in table.classes} == {
             "background": 0, **{f"c{n}": f"c{n}" for n in ids},
         }  # fmt: skip
+
+
+def test_where_no_label_can_be_read_the_error_says_why(tmp_path, rng):
+    """And not that nobody drew one: here a script wrote numbers, and names end before class 7."""
+    shape = {"label": 3, "points": [[5, 5], [15, 5], [15, 15]], "shape_type": "polygon"}
+    for root in (tmp_path / "labelme", tmp_path / "yolo"):
+        save(photo(rng), root / "images/a.jpg")
+    (tmp_path / "labelme/images/a.json").write_text(json.dumps({"shapes": [shape]}))
+    with pytest.raises(UserError, match=r"labelme: no label can be read, as images/a.json: .*0.label"):
+        survey(tmp_path / "labelme", Request(0.3, 0.3))
+    (tmp_path / "yolo/labels").mkdir()
+    (tmp_path / "yolo/labels/a.txt").write_text("7 0.1 0.1 0.5 0.1 0.5 0.5")
+    (tmp_path / "yolo/classes.txt").write_text("car\nwheel\n")
+    with pytest.raises(UserError, match=r"yolo: no label can be read, as labels/a.txt: class 7, which"):
+        survey(tmp_path / "yolo", Request(0.3, 0.3))
+    shape["label"] = " "
+    (tmp_path / "labelme/images/a.json").write_text(json.dumps({"shapes": [shape]}))
+    with pytest.raises(UserError, match="no shape has a label; draw polygons with labels"):
+        survey(tmp_path / "labelme", Request(0.3, 0.3))
 
 
 def test_two_labels_that_would_be_one_class_are_refused(tmp_path):

@@ -10,14 +10,16 @@ from pathlib import Path
 from rich.progress import track
 
 from segpipe.common.bands import Bands
-from segpipe.common.classes import ClassTable
+from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.duplicates import Near
 from segpipe.common.errors import UserError
 from segpipe.common.files import first_by_hash, name_hash
 from segpipe.common.parallel import in_order, ordered_map, usable_cores
 from segpipe.fetch import layouts
 from segpipe.fetch.groups import Group
-from segpipe.fetch.sample import Note, Problem, Sample
+from segpipe.fetch.layouts.polygons import UNCOVERED
+from segpipe.fetch.naming import GREY
+from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample, unreadable
 from segpipe.survey import checks, keeping
 from segpipe.survey.candidates import layouts_in
 from segpipe.survey.groups import Grouping, in_folders, propose_group
@@ -28,6 +30,7 @@ from segpipe.survey.stats import SampleStats, sample_stats
 
 MOST_DECODED = 1000  # a survey looks at no more samples, chosen by hash of the name
 _FEW = 64  # samples that are drawn before another process has started
+_GROUND = ClassTable((SegmentationClass("background", UNCOVERED, GREY),))  # of pictures without a label
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,22 @@ def _table_of_labels(
 
 
 def _labels(root: Path, layout: str) -> dict[str, int]:
-    """Return a layout's labels. Raises UserError with the first problem if there are only problems."""
+    """Return a layout's labels. Raises UserError with the first problem if none can be read."""
     labels = layouts.open_layout(layout).labels(root)
     if not labels:
-        entries = layouts.read(layout, root, ClassTable(()))
+        entries = layouts.read(layout, root, _GROUND)
         problems = [entry for entry in entries if isinstance(entry, Problem)]
-        if problems and len(problems) == sum(not isinstance(entry, Note) for entry in entries):
+        samples = [entry for entry in entries if isinstance(entry, Sample)]
+        if problems and not samples:
             raise UserError(f"{root}: no picture goes with its labels, such as {problems[0]}")
+        for sample in samples[:_FEW]:
+            try:
+                sample.content.read()
+            except BadSampleError as error:
+                if not error.problem.unknown:  # a label of spaces is not damaged
+                    raise UserError(f"{root}: no label can be read, as {error}") from None
+            except OSError as error:
+                raise unreadable(sample.image, error) from None
     return labels
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+import numpy as np
+
 from segpipe.common.classes import MaskValue
 from segpipe.common.errors import UserError
 from segpipe.survey.masks import MANY, Counts, MaskStats
@@ -18,6 +20,7 @@ _VOID_VALUE, _VOID_COLOUR = 255, "#e0e0c0"  # around the objects of Pascal VOC
 _DISTINCT = 48  # colours whose three channels differ by this sum can be told apart by eye
 _SOFT = 64  # a mask of more values holds no classes
 _TINY, _MANY_TINY = 0.002, 6  # a mask of so many values below this share of its pixels has soft edges
+_RARE, _FEWEST_STEPS, _APART = 0.01, 3, 64  # steps of a soft edge: share of the pixels, count, distance
 
 
 def by_colour(masks: Sequence[MaskStats]) -> bool:
@@ -99,7 +102,33 @@ def _is_soft(count: Counts | None) -> bool:
     """Return whether most values of a mask have next to no pixels, as those of soft edges do."""
     counts = [*(count or {}).values()]
     tiny = sum(pixels < _TINY * sum(counts) for pixels in counts)
-    return tiny >= _MANY_TINY and tiny > len(counts) / 2
+    return (tiny >= _MANY_TINY and tiny > len(counts) / 2) or _has_steps(count or {})
+
+
+def _has_steps(count: Counts) -> bool:
+    """Return whether a mask has the steps that scaling puts between its two most frequent values.
+
+    To half the size, these are a quarter, a half and three quarters of the way. Any such steps come in
+    pairs, at equal distances from the two ends; rare classes in between do not.
+    """
+    if len(count) < 2 + _FEWEST_STEPS:
+        return False
+    ends = sorted(count, key=lambda value: -count[value])[:2]
+    rare = [value for value in count if value not in ends and count[value] < _RARE * sum(count.values())]
+    first, last = (np.array(_channels(value)) for value in ends)
+    way = last - first
+    if np.abs(way).max() < _APART:  # rounding makes steps of any numbers close to each other
+        return False
+    steps = np.array([_channels(value) for value in rare]).reshape(-1, len(way)) - first
+    shares = steps @ way / (way @ way)
+    between = (shares > 0) & (shares < 1) & (np.abs(steps - np.outer(shares, way)) <= 1).all(axis=1)
+    steps = steps[between]
+    mirrored = np.abs(steps[:, None] + steps[None] - way).max(axis=2, initial=0) <= 1
+    return len(steps) >= _FEWEST_STEPS and bool(mirrored.any(axis=1).all())
+
+
+def _channels(value: int | str) -> list[int]:
+    return [*bytes.fromhex(value[1:])] if isinstance(value, str) else [value]
 
 
 def refuse_few(values: Sequence[MaskValue], classes: int) -> None:

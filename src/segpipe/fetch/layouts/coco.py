@@ -58,7 +58,7 @@ class Dataset:
     annotations: dict[str, list[bytes]] = field(default_factory=dict)  # JSON, by the image's id
     used: Counter[str] = field(default_factory=Counter)  # annotations by category, without crowds
     boxes: dict[str, array] = field(default_factory=dict)  # of polygons, four numbers each, likewise
-    crowds: bool = False
+    crowds: int = 0
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -83,9 +83,15 @@ def samples(root: Path, table: ClassTable) -> Samples:
 
 
 def labels(root: Path) -> dict[str, int]:
-    """Return the ids of the categories that objects have (see `segpipe.fetch.layouts`)."""
+    """Return the ids of the categories that objects have (see `segpipe.fetch.layouts`).
+
+    Raises UserError where there are crowd regions alone.
+    """
     ids: dict[str, int] = {}
-    for dataset in (read_dataset(root, file) for file in _splits(root)[0]):
+    datasets = [read_dataset(root, file) for file in _splits(root)[0]]
+    if (crowds := sum(dataset.crowds for dataset in datasets)) and not any(d.used for d in datasets):
+        raise UserError(f"{root}: holds no object, as {_crowded(crowds)}")
+    for dataset in datasets:
         for number, category in dataset.categories.items():
             if dataset.used[number]:
                 ids.setdefault(category.name, int(number) if number.isdecimal() else 0)
@@ -137,7 +143,7 @@ def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[s
         counted["empty"] += 1
         return
     if value.get("iscrowd"):
-        dataset.crowds = True
+        dataset.crowds += 1
     elif "category_id" in value:
         dataset.used[str(value["category_id"])] += 1
     image = str(value.get("image_id"))
@@ -174,6 +180,8 @@ def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[
         yield f"{orphans} annotations are of images that `images` lacks; they are left out"
     if counted["empty"]:
         yield f"{counted['empty']} annotations cover nothing (fewer than three points)"
+    if dataset.crowds:
+        yield _crowded(dataset.crowds)
     if outside := sum(_outside(dataset, picture) for picture in dataset.pictures):
         yield f"{outside} annotations lie outside of their images: they cover nothing"
     if lost := dataset.used.keys() - dataset.categories.keys():
@@ -183,6 +191,11 @@ def _remarks(dataset: Dataset, orphans: int, counted: Counter[str]) -> Iterator[
     for name in (name for name, count in names.items() if count > 1):
         same = (n for n, category in dataset.categories.items() if category.name == name)
         yield f"the categories {', '.join(same)} are all called {name!r}: they are one class"
+
+
+def _crowded(count: int) -> str:
+    mend = "CVAT marks every mask so: set iscrowd to 0 where they are objects"
+    return f"{count} annotations are crowd regions (iscrowd is 1), which are ignored; {mend}"
 
 
 def _outside(dataset: Dataset, picture: Picture) -> int:

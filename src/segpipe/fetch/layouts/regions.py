@@ -121,7 +121,8 @@ class Pictures:
         self._by_name = defaultdict[str, list[Path]](list)
         self._used: set[Path] = set()
         for path in pictures_in(root):
-            for name in {texts.local(path.name).name, _plain(path.name)}:
+            stem = {texts.local(path.stem).name} if not matching.is_image(Path(path.stem)) else set()
+            for name in {texts.local(path.name).name, _plain(path.name), *stem}:
                 for key in (name, f"{path.parent.name}/{name}"):
                     self._by_name[key].append(path)
 
@@ -129,7 +130,8 @@ class Pictures:
         """Return the pictures whose path ends most like `path`: one, unless that is ambiguous.
 
         At least the name is equal, after Label Studio's changes to it, and so are `folders` of the
-        folders before it. Pictures below the folder `near` go first.
+        folders before it. A name may lack its suffix, as CVAT calls the frames of a video. Pictures
+        below the folder `near` go first.
         """
         uploaded = _plain(path.name)
         names = (path.name, uploaded, _UPLOADED.sub("", uploaded, count=1))
@@ -137,7 +139,11 @@ class Pictures:
         candidates = next((self._by_name[key] for key in keys if key in self._by_name), [])
         there = (near / path, near / "images" / path)  # a.jpg is not sub/a.jpg
         scores = [
-            (self._equal_folders(candidate, path), candidate.is_relative_to(near), candidate in there)
+            (
+                self._equal_folders(candidate, path),
+                candidate.is_relative_to(near),
+                candidate in there or candidate.with_suffix("") in there,
+            )
             for candidate in candidates
         ]
         best = max(scores, default=(0, False, False))

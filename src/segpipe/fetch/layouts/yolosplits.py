@@ -42,8 +42,8 @@ class Files:
         """Return the pictures in a folder and below."""
         return {name for name in self.pictures if folder == "." or name.startswith(f"{folder}/")}
 
-    def resolve(self, entry: str, known: Container[str]) -> str | None:
-        """Return the longest end of another machine's path that is `known` here."""
+    def resolve(self, entry: str, known: Container[str], place: str = "") -> str | None:
+        """Return the longest end of another machine's path that is `known` here, first in `place`."""
         parts = [part for part in texts.local(entry).parts if part not in ("..", ".", "/")]
         # A path in the folder of a split never matches one in another folder. A folder above the
         # set may bear such a name too; that of a split lies beside `images`, or is the last.
@@ -54,9 +54,11 @@ class Files:
             and ("images" in parts[max(number - 1, 0) : number + 2] or number >= len(parts) - 2)
         ]
         for start in range(splits[-1] + 1 if splits else len(parts)):
-            if (end := "/".join(parts[start:])) in known:
-                return end
-        return "." if not parts and "." in known else None
+            end = "/".join(parts[start:])
+            if there := next((path for path in (place + end, end) if path in known), None):
+                return there
+        whole = place.rstrip("/") or "."
+        return whole if not parts and whole in known else None
 
 
 def splits(files: Files, config: Config) -> tuple[Found, list[str]]:
@@ -98,12 +100,14 @@ def _of_folders(files: Files, used: set[str]) -> Found:
 def _of_entries(files: Files, config: Config) -> tuple[Found, list[str]]:
     """Return the pictures of the folders and lists in `data.yaml`."""
     found, notes = Found(), []
+    own = matching.relative(files.root, config.file.parent) if config.file else "."
+    place = "" if own == "." else f"{matching.normal(own)}/"
     for word, entry in ((word, entry) for word, entries in config.entries.items() for entry in entries):
-        if folder := files.resolve(entry, files.folders):
+        if folder := files.resolve(entry, files.folders, place):
             found.setdefault(word, set()).update(files.below(folder))
-        elif listed := files.resolve(entry, files.texts):
+        elif listed := files.resolve(entry, files.texts, place):
             lines = texts.lines(files.texts[listed])
-            named = [files.resolve(line, files.pictures) for line in lines]
+            named = [files.resolve(line, files.pictures, place) for line in lines]
             found.setdefault(word, set()).update(filter(None, named))
             if missing := named.count(None):
                 notes.append(f"{listed}: {missing} of {len(named)} lines name no picture in the folder")

@@ -39,8 +39,10 @@ class Config:
 def read_config(root: Path) -> Config:
     """Read `data.yaml`, or any other YAML file with names and folders; else names in `classes.txt`.
 
-    Raises UserError where `data.yaml` cannot be read, or holds keypoints.
+    They lie in the folder itself, or in the only one below that has some, as archives unpack. Raises
+    UserError where `data.yaml` cannot be read, or holds keypoints.
     """
+    root = _place(root)
     for file in _yaml_files(root):
         try:
             content = _content(file)
@@ -53,6 +55,18 @@ def read_config(root: Path) -> Config:
     lists = [root / "classes.txt", root / "labels" / "classes.txt"]
     found = next((texts.lines(file) for file in lists if file.is_file()), [])
     return Config(names=dict(enumerate(found)))
+
+
+def _place(root: Path) -> Path:
+    """Return the folder of `data.yaml`, or else of `classes.txt`, if it is the only one below."""
+    lists = root / "classes.txt", root / "labels" / "classes.txt"
+    if _yaml_files(root) or any(file.is_file() for file in lists):
+        return root
+    below = [*texts.visible(root)]
+    for names in (("data.yaml", "data.yml", "dataset.yaml", "dataset.yml"), ("classes.txt",)):
+        if folders := {file.parent for file in below if file.name in names}:
+            return folders.pop() if len(folders) == 1 else root
+    return root
 
 
 def _yaml_files(root: Path) -> list[Path]:
@@ -152,8 +166,7 @@ def classes_in(path: Path) -> tuple[set[int], bool]:
 
 def looks_like_labels(path: Path) -> bool:
     """Return whether a file begins with a class and at least four coordinates."""
-    with path.open("rb") as opened:
-        words = next((line.split() for line in opened.read(1 << 16).splitlines() if line.strip()), [])
+    words = next((line.split() for line in texts.head(path).splitlines() if line.strip()), [])
     try:
         return len([float(word) for word in words[:_BOX]]) == _BOX and float(words[0]).is_integer()
     except ValueError:

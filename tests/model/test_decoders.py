@@ -120,13 +120,9 @@ def test_the_rates_of_aspp_see_more_than_padding_at_128_px():
     assert max(layer.dilation_rate[0] for layer in far) < 8
 
 
-FARTHER = ["fpn_pooling", "fpn_large_kernel", "aspp"]
-
-
-@pytest.mark.parametrize("name", FARTHER)
-def test_a_decoder_that_looks_farther_costs_at_most_a_quarter_more_than_fpn(name):
+def test_aspp_costs_less_than_fpn():
     settings = {"size": (128, 128), "alpha": 1.0, "filters": [64] * 4}
-    assert decoder_macs(build(name, **settings)) <= 1.25 * decoder_macs(build("fpn", **settings))
+    assert decoder_macs(build("aspp", **settings)) < decoder_macs(build("fpn", **settings))
 
 
 def seen(name, width=896):
@@ -147,31 +143,15 @@ def seen(name, width=896):
 
 
 @pytest.mark.slow
-def test_a_decoder_that_looks_farther_does():
-    """MobileNetV2's last output sees 491 px, FPN 96 more, and six more cells of 32 px are 192 px."""
-    assert [seen(name) for name in ("fpn", *FARTHER)] == [587, 896, 587 + 192, 896]
+def test_aspp_looks_farther_than_fpn():
+    """MobileNetV2's last output sees 491 px, FPN 96 more, and an average of the picture all of it."""
+    assert [seen(name) for name in ("fpn", "aspp")] == [587, 896]
 
 
-@pytest.mark.parametrize("name", ["fpn_pooling", "fpn_large_kernel"])
-def test_what_is_added_to_fpn_begins_as_nothing_and_learns(name, rng):
-    keras.utils.set_random_seed(0)
-    network = build(name)
-    pixels = rng.integers(0, 256, (2, 64, 96, 3), np.uint8)
-    ends = [network.get_layer(f"context_relu{which}").output for which in ("_reduce", "")]
-    around = keras.Model(network.input, ends)
-    before, after = around.predict_on_batch(pixels)
-    np.testing.assert_array_equal(before, after)
-    network.compile("sgd", loss=cross_entropy, jit_compile=False)
-    network.train_on_batch(pixels, pixels[..., 0] % 3)
-    before, after = around.predict_on_batch(pixels)
-    assert np.abs(before - after).max() > 0
-
-
-@pytest.mark.parametrize("name", ["fpn_pooling", "aspp"])
-def test_image_pooling_learns_from_a_batch_of_one_image(name, rng):
+def test_image_pooling_learns_from_a_batch_of_one_image(rng):
     """BatchNorm of the pooled features, or right after their sum, would leave it without a gradient."""
     keras.utils.set_random_seed(0)
-    network = build(name)
+    network = build("aspp")
     project = network.get_layer("context_image_project").kernel
     project.assign(rng.normal(0, 0.3, project.shape))
     pixels = rng.integers(0, 256, (1, 64, 96, 3), np.uint8)

@@ -4,8 +4,7 @@ To add a decoder, add a row, and its name to `DecoderParams`. Most are a pair of
 `_stepwise` joins. `step` doubles the resolution of a tensor [batch, h, w, C] and joins the skip
 connection of that resolution, where the encoder has one. `head` doubles it the last time and returns the
 logits, in float32 under any policy: softmax and loss need the precision. Names of the head's layers
-begin with `HEAD`. A third function, `context`, may come before the first step: it adds information from
-far away.
+begin with `HEAD`.
 
 No layer depends on the size of its input: test-time augmentation takes the layers to other sizes. The
 last layer with weights, and all after it, are linear: `unet.divide_logits` relies on that.
@@ -37,15 +36,6 @@ normalization."""
 Head: TypeAlias = Callable[[Tensor, int], Tensor]
 """Takes a tensor of stride 2 and the number of classes."""
 
-Context: TypeAlias = Callable[[Tensor, int, Norm], Tensor]
-"""Takes the encoder's last output, the number of channels to return, and the normalization."""
-
-_WINDOWS = (3, 5)
-"""Edges of the surroundings that `fpn_pooling` averages, on a map of stride 32."""
-
-_KERNEL = 7
-"""Edge of the kernel of `fpn_large_kernel`."""
-
 _RATES = (1, 3, 4)
 """Rates of the pyramid of `aspp`. The paper's 6, 12 and 18 belong to a map of 33 x 33 (513 px at stride
 16). These are as large in relation to the 8 x 8 of 128 px, where 8 or more would see only padding."""
@@ -73,12 +63,11 @@ def normalization(params: DecoderParams) -> Norm:
     return {"batch": batch, "group": group}[params.normalization]
 
 
-def _stepwise(step: Step, head: Head, context: Context | None = None) -> Decoder:
+def _stepwise(step: Step, head: Head) -> Decoder:
     """Return a decoder that doubles the resolution step by step, from the encoder's last output on."""
 
     def draw(maps: Sequence[Tensor | None], filters: Sequence[int], classes: int, norm: Norm) -> Tensor:
         *skips, x = maps
-        x = context(x, filters[0], norm) if context else x
         for number, (width, skip) in enumerate(zip(filters, reversed(skips), strict=True), 1):
             x = step(x, skip, width, number, norm)
         return head(x, classes)
@@ -160,48 +149,6 @@ def _bilinear_head(x: Tensor, classes: int, factor: int = 2) -> Tensor:
     return layers.UpSampling2D(factor, interpolation="bilinear", dtype="float32", name="logits")(x)
 
 
-def _pooling_context(x: Tensor, filters: int, norm: Norm) -> Tensor:
-    """Add averages of the surroundings, in several sizes, and of the whole map.
-
-    As in pyramid pooling, https://arxiv.org/abs/1612.01105, but the averages slide: bins do not divide
-    every map. UPerNet, https://arxiv.org/abs/1807.10221, has it at the same place.
-    """
-    pooled = []
-    for size in _WINDOWS:
-        near = layers.AveragePooling2D(size, 1, padding="same", name=f"context_pool_{size}")(x)
-        pooled.append(_convolution(near, filters, 1, norm, "context", f"_{size}"))
-    near, image = layers.Concatenate(name="context_join")(pooled), _image_pooling(x, filters)
-    x = _convolution(x, filters, 1, norm, "context", "_reduce")
-    return _sum_relu(
-        x, _zero(near, filters, "context_project"), _zero(image, filters, "context_image_project")
-    )
-
-
-def _large_kernel_context(x: Tensor, filters: int, norm: Norm) -> Tensor:
-    """Add a depthwise convolution with a large kernel, as in https://arxiv.org/abs/2203.06717."""
-    x = _convolution(x, filters, 1, norm, "context", "_reduce")
-    far = layers.DepthwiseConv2D(_KERNEL, padding="same", use_bias=False, name="context_depthwise")(x)
-    far = _norm_relu(far, norm, "context", "_far")
-    return _sum_relu(x, _zero(far, filters, "context_project"))
-
-
-def _zero(x: Tensor, filters: int, name: str) -> Tensor:
-    """Apply a convolution of 1 x 1 whose kernel begins as zero.
-
-    Thus its sum begins as the identity: https://arxiv.org/abs/1901.09321.
-    """
-    return layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="zeros", name=name)(x)
-
-
-def _sum_relu(*summands: Tensor) -> Tensor:
-    """Add tensors and apply ReLU; a tensor of [batch, 1, 1, C] is added at each place.
-
-    In a batch of one image, a later BatchNorm would subtract a value that is the same at each place.
-    ReLU makes it differ from place to place.
-    """
-    return layers.ReLU(name="context_relu")(layers.Add(name="context_sum")(summands))
-
-
 def _image_pooling(x: Tensor, filters: int) -> Tensor:
     """Return an average of the whole map, convolved, [batch, 1, 1, filters].
 
@@ -237,6 +184,8 @@ def _atrous_pyramid(x: Tensor, filters: int, norm: Norm) -> Tensor:
     """Project a convolution of 1 x 1, separable ones of several rates, and the average of the map.
 
     The average is projected by itself and added. Enlarging and concatenating it would give the same.
+    ReLU then makes it differ from place to place: in a batch of one image, a later BatchNorm would
+    subtract a value that is the same everywhere.
     """
     parts = [_convolution(x, filters, 1, norm, "context", "_point")]
     for rate in _RATES:
@@ -249,7 +198,8 @@ def _atrous_pyramid(x: Tensor, filters: int, norm: Norm) -> Tensor:
     x = layers.Conv2D(
         filters, 1, use_bias=False, kernel_initializer="he_normal", name="context_project"
     )(x)
-    return _sum_relu(norm(x, "context_norm"), image)
+    x = layers.Add(name="context_sum")([norm(x, "context_norm"), image])
+    return layers.ReLU(name="context_relu")(x)
 
 
 def _convolution(x: Tensor, filters: int, size: int, norm: Norm, name: str, which: str = "") -> Tensor:
@@ -274,7 +224,5 @@ DECODERS: dict[str, Decoder] = {
     "unet": _stepwise(_unet_step, _transposed_head),
     "light": _stepwise(_light_step, _light_head),
     "fpn": _stepwise(_fpn_step, _bilinear_head),
-    "fpn_pooling": _stepwise(_fpn_step, _bilinear_head, _pooling_context),
-    "fpn_large_kernel": _stepwise(_fpn_step, _bilinear_head, _large_kernel_context),
     "aspp": _aspp,
 }

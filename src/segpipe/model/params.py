@@ -62,7 +62,7 @@ class DecoderParams(Section):
     """The decoder: the half of the U-Net that draws the mask."""
 
     # a row of `decoders.DECODERS`
-    name: Literal["pix2pix", "unet", "light", "fpn", "fpn_pooling", "fpn_large_kernel", "aspp"]
+    name: Literal["pix2pix", "unet", "light", "fpn", "aspp"]
     filters: Annotated[tuple[Count, ...], Field(min_length=1)]  # channels by doubling, coarsest first
     normalization: Literal["batch", "group"]  # group: does not depend on the batch
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]  # of its moving statistics

@@ -211,6 +211,18 @@ def test_a_damaged_mask_and_a_missing_one_are_the_folders_fault_and_others_are_c
     assert (TABLE.to_indices(np.asarray(Image.open(mine / "masks/shot 3.png"))) == corrected(3)).all()
 
 
+def test_an_export_without_labels_is_refused_with_the_readers_notes(project, command, mine):
+    """Such as predictions in Label Studio that nobody submitted."""
+    export(project / "export", mine / "images", "label-studio", {NAMES[1]: corrected(1)})
+    code, printed = command("export")
+    assert code == 1
+    assert "error: export: holds no labels of a picture, so nothing was changed; export" in printed
+    assert "prediction" in printed.partition("error:")[2]
+    export(project / "empty", mine / "images", "coco", {})
+    code, printed = command("empty")
+    assert (code, printed.partition("error: ")[2][:33]) == (1, "empty: holds no labels of a pictu")
+
+
 def test_new_pictures_are_left_out_and_named(mine, tmp_path):
     shutil.copytree(mine / "images", tmp_path / "more")
     Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / "more/new.png")

@@ -122,6 +122,11 @@ def correct(
     corrections, notes = _by_name(found, {*names})
     pairs = [(sample, corrections.pop(name, None)) for sample, name in zip(old, names, strict=True)]
     if not any(correction for _, correction in pairs):
+        if not corrections:
+            heading = (
+                f"{new}: holds no labels of a picture, so nothing was changed; export some from the tool"
+            )
+            raise UserError(listed(heading, notes))
         raise UserError(
             f"{new}: none of its {len(corrections)} pictures is in {folder}, such as {min(corrections)}"
         )

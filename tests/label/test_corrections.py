@@ -330,6 +330,30 @@ def test_pixels_to_ignore_need_a_value_of_their_own(mine, tmp_path):
     assert stored(mine, NAMES[1])[0, 0] == 9
 
 
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_class_of_labels_alone_has_no_value_in_masks_and_is_refused(mine, tmp_path, colours):
+    """A free number in its place is no class of the table, so that `fetch` would refuse the mask."""
+    rows = (
+        [("pet", "#0000ff"), ("background", "#00ff00")] if colours else [("pet", 1), ("background", 2)]
+    )
+    drawn = [(SegmentationClass(*row, f"#00000{n}")) for n, row in enumerate(rows)]
+
+    def with_border(value):
+        return ClassTable((*drawn, SegmentationClass("border", value, "#e69f00")))
+
+    ground = np.full((HEIGHT, WIDTH, 3), (0, 255, 0)) if colours else np.full((HEIGHT, WIDTH), 2)
+    for name in NAMES:
+        Image.fromarray(ground.astype(np.uint8)).save(mine / f"masks/{name}.png")
+    new = np.full((HEIGHT, WIDTH), 1, np.uint8)
+    new[:3] = 2
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: new}, with_border("rim"))
+    with pytest.raises(UserError, match="pixels of border, which has no value in masks; expected one"):
+        take(mine, "coco", with_border("rim"))
+    assert (stored(mine, NAMES[1]) == ground).all()
+    take(mine, "coco", with_border("rest"))
+    assert (with_border("rest").to_indices(stored(mine, NAMES[1])) == new).all()
+
+
 def test_labels_in_a_tools_own_files_are_not_rewritten(mine, tmp_path):
     export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: corrected(1)})
     export(tmp_path / "own", mine / "images", "labelme", {NAMES[1]: corrected(2)})

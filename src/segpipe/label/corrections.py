@@ -18,7 +18,7 @@ from PIL import Image
 from rich.progress import track
 
 from segpipe.common.bands import Bands
-from segpipe.common.classes import IGNORE, ClassTable, is_colour
+from segpipe.common.classes import IGNORE, REST, ClassTable, SegmentationClass, is_colour
 from segpipe.common.codec import decode_png
 from segpipe.common.duplicates import NEAR, hash_distance
 from segpipe.common.errors import UserError
@@ -294,6 +294,10 @@ def _with_values(
     values = _values(table)
     if len(values) == len(table) and (new[different] == IGNORE).any():
         raise BadSampleError(sample.mask, "pixels to ignore", "a value for them in data.ignore")
+    for index in np.unique(new[different]).tolist():
+        if index != IGNORE and not _has_value(table, table.classes[index]):
+            found = f"pixels of {table.names[index]}, which has no value in masks"
+            raise BadSampleError(sample.mask, found, "one for it in data.classes")
     changed = stored.copy()
     flat = changed.reshape(-1, *changed.shape[2:])
     indices = np.where(new == IGNORE, len(table), new)
@@ -306,6 +310,12 @@ def _with_values(
             picture.putpalette(palette + [0] * (3 * 256 - len(palette)))
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+def _has_value(table: ClassTable, c: SegmentationClass) -> bool:
+    """Return whether `fetch` would read the value that `_values` gives a class: not for labels alone."""
+    own = is_colour if table.by_colour else lambda value: isinstance(value, int)
+    return REST in c.values or any(map(own, c.values))
 
 
 def _values(table: ClassTable) -> np.ndarray:

@@ -253,6 +253,21 @@ def test_masks_of_colours_get_colours(mine, tmp_path):
     assert (stored(mine, NAMES[1]) == PETS.palette[new]).all()
 
 
+def test_masks_of_colours_get_colours_where_other_masks_hold_numbers(mine, tmp_path):
+    colours = ["#0000ff", "#00ff00", "#ff0000"]
+    rows = (SegmentationClass(f"c{n}", (n + 1, colour), colour) for n, colour in enumerate(colours))
+    table = ClassTable(tuple(rows))
+    for number, name in enumerate(NAMES):
+        indices = TABLE.to_indices(mask_of(number)) % 3
+        drawn = table.palette[indices] if number % 2 else indices + 1
+        Image.fromarray(drawn).save(mine / f"masks/{name}.png")
+    masks = {NAMES[n]: corrected(n) % 3 for n in (1, 2)}
+    export(tmp_path / "export", mine / "images", "coco", masks, table)
+    take(mine, "coco", table)
+    assert (stored(mine, NAMES[1]) == table.palette[masks[NAMES[1]]]).all()
+    assert (stored(mine, NAMES[2]) == masks[NAMES[2]] + 1).all()
+
+
 def test_a_palette_stays(mine, tmp_path):
     path = mine / f"masks/{NAMES[1]}.png"
     drawn = Image.fromarray(mask_of(1))

@@ -232,6 +232,20 @@ def test_a_folder_of_something_else_is_not_replaced(drift, photos, tmp_path):
     assert (tmp_path / "mine/letter.txt").read_text() == "dear"
 
 
+def test_a_table_of_something_else_is_not_overwritten_and_one_of_drift_is(drift, photos, tmp_path):
+    (tmp_path / "mine.csv").write_text("MY TABLE\n")
+    (tmp_path / "ours.csv").mkdir()
+    (tmp_path / "ours.csv/letter.txt").write_text("dear")
+    for out in ("mine", "ours"):
+        code, _, complained = drift(photos, "--out", out)
+        assert (code, complained.count("\n")) == (2, 1)
+        assert complained.startswith(f"error: {out}.csv is no table of drift, and would be overwritten")
+    assert (tmp_path / "mine.csv").read_text() == "MY TABLE\n"
+    assert (tmp_path / "ours.csv/letter.txt").read_text() == "dear"
+    (tmp_path / "mine.csv").unlink()
+    assert drift(photos, "--out", "mine")[0] == drift(photos, "--out", "mine")[0] == 0
+
+
 def test_pictures_of_one_name_and_other_suffixes_all_count(drift, photos):
     for path in photos.glob("*.png"):
         Image.open(path).save(path.with_suffix(".tif"))

@@ -211,6 +211,18 @@ def test_a_damaged_mask_and_a_missing_one_are_the_folders_fault_and_others_are_c
     assert (TABLE.to_indices(np.asarray(Image.open(mine / "masks/shot 3.png"))) == corrected(3)).all()
 
 
+def test_an_export_without_labels_is_refused_with_the_readers_notes(project, command, mine):
+    """Such as predictions in Label Studio that nobody submitted."""
+    export(project / "export", mine / "images", "label-studio", {NAMES[1]: corrected(1)})
+    code, printed = command("export")
+    assert code == 1
+    assert "error: export: holds no labels of a picture, so nothing was changed; export" in printed
+    assert "prediction" in printed.partition("error:")[2]
+    export(project / "empty", mine / "images", "coco", {})
+    code, printed = command("empty")
+    assert (code, printed.partition("error: ")[2][:33]) == (1, "empty: holds no labels of a pictu")
+
+
 def test_new_pictures_are_left_out_and_named(mine, tmp_path):
     shutil.copytree(mine / "images", tmp_path / "more")
     Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / "more/new.png")
@@ -239,6 +251,21 @@ def test_masks_of_colours_get_colours(mine, tmp_path):
     export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: new})
     take(mine, "coco", ClassTable(tuple(rows)))
     assert (stored(mine, NAMES[1]) == PETS.palette[new]).all()
+
+
+def test_masks_of_colours_get_colours_where_other_masks_hold_numbers(mine, tmp_path):
+    colours = ["#0000ff", "#00ff00", "#ff0000"]
+    rows = (SegmentationClass(f"c{n}", (n + 1, colour), colour) for n, colour in enumerate(colours))
+    table = ClassTable(tuple(rows))
+    for number, name in enumerate(NAMES):
+        indices = TABLE.to_indices(mask_of(number)) % 3
+        drawn = table.palette[indices] if number % 2 else indices + 1
+        Image.fromarray(drawn).save(mine / f"masks/{name}.png")
+    masks = {NAMES[n]: corrected(n) % 3 for n in (1, 2)}
+    export(tmp_path / "export", mine / "images", "coco", masks, table)
+    take(mine, "coco", table)
+    assert (stored(mine, NAMES[1]) == table.palette[masks[NAMES[1]]]).all()
+    assert (stored(mine, NAMES[2]) == masks[NAMES[2]] + 1).all()
 
 
 def test_a_palette_stays(mine, tmp_path):
@@ -316,6 +343,30 @@ def test_pixels_to_ignore_need_a_value_of_their_own(mine, tmp_path):
         take(mine, "coco", PETS)
     take(mine, "coco")
     assert stored(mine, NAMES[1])[0, 0] == 9
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_class_of_labels_alone_has_no_value_in_masks_and_is_refused(mine, tmp_path, colours):
+    """A free number in its place is no class of the table, so that `fetch` would refuse the mask."""
+    rows = (
+        [("pet", "#0000ff"), ("background", "#00ff00")] if colours else [("pet", 1), ("background", 2)]
+    )
+    drawn = [(SegmentationClass(*row, f"#00000{n}")) for n, row in enumerate(rows)]
+
+    def with_border(value):
+        return ClassTable((*drawn, SegmentationClass("border", value, "#e69f00")))
+
+    ground = np.full((HEIGHT, WIDTH, 3), (0, 255, 0)) if colours else np.full((HEIGHT, WIDTH), 2)
+    for name in NAMES:
+        Image.fromarray(ground.astype(np.uint8)).save(mine / f"masks/{name}.png")
+    new = np.full((HEIGHT, WIDTH), 1, np.uint8)
+    new[:3] = 2
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[1]: new}, with_border("rim"))
+    with pytest.raises(UserError, match="pixels of border, which has no value in masks; expected one"):
+        take(mine, "coco", with_border("rim"))
+    assert (stored(mine, NAMES[1]) == ground).all()
+    take(mine, "coco", with_border("rest"))
+    assert (with_border("rest").to_indices(stored(mine, NAMES[1])) == new).all()
 
 
 def test_labels_in_a_tools_own_files_are_not_rewritten(mine, tmp_path):

@@ -208,6 +208,22 @@ def test_predictions_of_the_chosen_pictures_go_out_as_labels(project, command):
     assert (mask[:, :16] == 0).all() and (mask[:, 16:] == 1).all()
 
 
+def test_pictures_that_exif_turns_unseen_are_said_with_labels_of_coco(project, command):
+    """Turned upside down, a picture keeps its size, which tells no reader on which view labels lie."""
+    save(project / "pool", one=halves(RED, GREEN))
+    exif = Image.Exif()
+    exif[0x112] = 3
+    Image.fromarray(halves(RED, GREEN)).save(project / "pool/turned.png", exif=exif)
+    set_params(project, {"data.classes": PETS.to_json()["classes"]})
+    code, said = command("pool", "-o", "to_label", "--labels", "coco")
+    assert code == 0, said
+    assert (
+        "note: 1 pictures whose labels a tool may read in another way: pool/turned.png: EXIF turns it, "
+        "and COCO does not say so: its labels lie on the upright picture\n"
+    ) in said
+    assert "EXIF" not in command("pool", "-o", "cvat", "--labels", "cvat")[1]
+
+
 def test_chosen_pictures_in_folders_called_as_splits_are_said(project, command):
     save(project / "pool", **{"train/a": plain(GREY), "other/b": plain(GREY), "val/c": plain(GREY)})
     code, said = command("pool", "-o", "to_label")

@@ -352,6 +352,23 @@ def test_what_cannot_go_well_is_refused_before_anything_is_done(
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize("own", ["masks", "overlays"])
+def test_true_masks_in_the_output_folder_are_never_written_over(predict, photos, tmp_path, own):
+    """Somebody's data may have the pictures in `images` and their masks in `masks`, beside them."""
+    mine = tmp_path / "mine"
+    shutil.copytree(photos, mine / "images")
+    (mine / own).mkdir()
+    (mine / own / "one.png").write_bytes(b"drawn by hand")
+    before = files(tmp_path)
+    code, _, complained = predict(mine / "images", "-o", mine)
+    assert (code, complained.count("\n")) == (1, 1)
+    assert complained.startswith(f"error: {mine / own} holds files that `segpipe predict` did not write")
+    assert files(tmp_path) == before
+    assert (mine / own / "one.png").read_bytes() == b"drawn by hand"
+    assert predict(mine / "images", "-o", tmp_path / "out")[0] == 0
+    assert predict(mine / "images", "-o", tmp_path / "out")[0] == 0, "its own are written anew"
+
+
 def test_one_file_given_twice_is_predicted_once(predict, photos, tmp_path):
     assert predict(photos, photos / "one.jpg", f"{photos}/*.jpg", "-o", tmp_path / "out")[0] == 0
     assert len(rows(tmp_path / "out/shares.csv")) == 5

@@ -54,7 +54,7 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     """Compare, write the page and print; return whether the pictures differ."""
     from segpipe.common.profile import Profile
     from segpipe.predict.inputs import left_out, pictures
-    from segpipe.report.pages import require_own, write_page
+    from segpipe.report.pages import require_own, require_own_table, write_page
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with the pictures in use")
@@ -69,6 +69,7 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     if known is None:
         raise UserError(f"{model}: {NO_PROFILE}")
     require_own(out, page.MARKDOWN, "drift")
+    require_own_table(table := out.with_name(f"{out.name}.csv"), page.TABLE_BEGINS, "drift")
     out.parent.mkdir(parents=True, exist_ok=True)  # fails at once where it may not be written
     predictor = open_predictor(model)
     assert predictor.foreign_check  # since the card has a profile
@@ -82,7 +83,6 @@ def _compared(folder: Path, model: Path, out: Path) -> bool:
     write_page(
         "Drift", page.sections(sentences, shifts, looked, known, predictor.input), out, page.MARKDOWN
     )
-    table = out.with_name(f"{out.name}.csv")
     page.write_table(looked, table)
     for sentence in sentences:
         print(sentence)

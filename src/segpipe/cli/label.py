@@ -32,11 +32,11 @@ def suspects(
     params = load_params()
     with quiet():  # takes seconds, for TensorFlow
         from segpipe.label import judges, page
-        from segpipe.label.suspects import find, require_own_table, table
-        from segpipe.report.pages import require_own
+        from segpipe.label.suspects import TABLE_BEGINS, find, table
+        from segpipe.report.pages import require_own, require_own_table
 
     require_own(out, page.MARKDOWN, "suspects")
-    require_own_table(every := out.with_name(f"{out.name}.csv"))
+    require_own_table(every := out.with_name(f"{out.name}.csv"), TABLE_BEGINS, "suspects")
     own = class_table(params.data.classes, params.data.ignore)
     take_gpus()
     with tempfile.TemporaryDirectory() as scratch:

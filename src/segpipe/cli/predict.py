@@ -45,10 +45,11 @@ def predict(
 
     Exit code 1: some pictures could not be read (they are listed, the rest is done).
     """
-    from segpipe.predict.inputs import LABELS, find, left_out, on_split_folders
+    from segpipe.predict.inputs import LABELS, find, left_out, on_split_folders, require_own_output
 
     factors = _factors(scales)
     sources = find(inputs, out)
+    require_own_output(out)
     if labels:
         require_free(out / LABELS)  # before TensorFlow takes seconds
     read_card(model)

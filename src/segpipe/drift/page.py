@@ -24,6 +24,8 @@ from segpipe.report.pages import Block, Figure, Section, Table
 from segpipe.report.words import shortened
 
 MARKDOWN = "drift.md"
+TABLE_BEGINS = (b"path,distance,foreign_by,",)
+"""How the table of all pictures begins."""
 _SHOWN = 6  # shifted traits with pictures, at most
 _PICTURES = 4  # of a trait, at most
 _MEANINGS = {

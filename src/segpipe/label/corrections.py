@@ -18,7 +18,7 @@ from PIL import Image
 from rich.progress import track
 
 from segpipe.common.bands import Bands
-from segpipe.common.classes import IGNORE, ClassTable, is_colour
+from segpipe.common.classes import IGNORE, REST, ClassTable, SegmentationClass, is_colour
 from segpipe.common.codec import decode_png
 from segpipe.common.duplicates import NEAR, hash_distance
 from segpipe.common.errors import UserError
@@ -26,7 +26,7 @@ from segpipe.common.files import replaces
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.words import listed, width_by_height
 from segpipe.fetch import layouts, views
-from segpipe.fetch.integrity import decode_pair, mask_pixels
+from segpipe.fetch.integrity import InColoursError, decode_pair, mask_pixels
 from segpipe.fetch.layouts import matching, texts
 from segpipe.fetch.ledger import Checked
 from segpipe.fetch.raw import check, pixels_by_class
@@ -122,6 +122,11 @@ def correct(
     corrections, notes = _by_name(found, {*names})
     pairs = [(sample, corrections.pop(name, None)) for sample, name in zip(old, names, strict=True)]
     if not any(correction for _, correction in pairs):
+        if not corrections:
+            heading = (
+                f"{new}: holds no labels of a picture, so nothing was changed; export some from the tool"
+            )
+            raise UserError(listed(heading, notes))
         raise UserError(
             f"{new}: none of its {len(corrections)} pictures is in {folder}, such as {min(corrections)}"
         )
@@ -279,16 +284,25 @@ def _with_values(
     image, mask = sample.content.read()
     if not (isinstance(mask, bytes) and mask.startswith(PNG_SIGNATURE)):
         raise BadSampleError(sample.mask, "a mask that is no PNG", "PNG masks, which keep all values")
-    stored, turn = mask_pixels(mask, sample.mask, table.by_colour)
+    of_colours = table.by_colour
+    try:
+        stored, turn = mask_pixels(mask, sample.mask, of_colours)
+    except InColoursError:  # a table of both numbers and colours, as in `fetch.raw.check`
+        of_colours = True
+        stored, turn = mask_pixels(mask, sample.mask, of_colours)
     if turn != 1:
         raise BadSampleError(sample.mask, f"a mask that EXIF turns ({turn})", "a mask without EXIF")
     numbers = np.arange(stored.shape[0] * stored.shape[1], dtype=np.int32).reshape(stored.shape[:2])
     _, places = decode_pair(
         image, numbers, sample.image, sample.mask, upright=sample.upright, bands=bands
     )
-    values = _values(table)
+    values = _values(table, of_colours)
     if len(values) == len(table) and (new[different] == IGNORE).any():
         raise BadSampleError(sample.mask, "pixels to ignore", "a value for them in data.ignore")
+    for index in np.unique(new[different]).tolist():
+        if index != IGNORE and not _has_value(table.classes[index], of_colours):
+            found = f"pixels of {table.names[index]}, which has no value in masks"
+            raise BadSampleError(sample.mask, found, "one for it in data.classes")
     changed = stored.copy()
     flat = changed.reshape(-1, *changed.shape[2:])
     indices = np.where(new == IGNORE, len(table), new)
@@ -303,13 +317,20 @@ def _with_values(
     return file.getvalue()
 
 
-def _values(table: ClassTable) -> np.ndarray:
+def _has_value(c: SegmentationClass, of_colours: bool) -> bool:
+    """Return whether `fetch` would read the value that `_values` gives a class: not for labels alone."""
+    own = is_colour if of_colours else lambda value: isinstance(value, int)
+    return REST in c.values or any(map(own, c.values))
+
+
+def _values(table: ClassTable, of_colours: bool) -> np.ndarray:
     """Return the value or the colour of each class in masks, uint8 [classes], or [classes, 3].
 
     The last one is that of ignored pixels, if they have one.
     """
-    if table.by_colour:
-        colours = [*table.file_values, *filter(is_colour, table.ignore)]
+    if of_colours:
+        own = [next(filter(is_colour, c.values), c.colour) for c in table.classes]
+        colours = [*own, *filter(is_colour, table.ignore)]
         return np.array([[*bytes.fromhex(str(colour)[1:])] for colour in colours], np.uint8)
     ignored = [value for value in table.ignore if isinstance(value, int)]
     return np.array([*table.file_values, *ignored], np.uint8)

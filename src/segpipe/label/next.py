@@ -48,7 +48,7 @@ def to_label(
     if not named:
         raise UserError(f"none of {len(left)} pictures can be copied, as {problems[0]}")
     ranked = rank(predictor, named, count, kind)
-    unwritten = _write(ranked.sources, predictor, labels, out)
+    unwritten, of_tool = _write(ranked.sources, predictor, labels, out)
     table = out.with_name(f"{out.name}.csv")
     write_text(table, ranked.table.to_csv(index=False))
     if len(ranked.sources) < count:
@@ -59,6 +59,9 @@ def to_label(
         messages.append(_note(f"{len(problems)} pictures cannot be read, and are left out", problems))
     if remarks := ranked.remarks:
         messages.append(_note(f"{len(remarks)} pictures that the model may not know", remarks))
+    if of_tool:
+        heading = f"{len(of_tool)} pictures whose labels a tool may read in another way"
+        messages.append(_note(heading, of_tool))
     if remark := on_split_folders(source.name for source in ranked.sources):
         messages.append(f"note: {remark}")
     written = len(ranked.sources) - len(unwritten)
@@ -91,25 +94,32 @@ def _require_own_classes(predictor: Predictor, model: Path) -> None:
 
 def _write(
     sources: Sequence[Source], predictor: Predictor, labels: LabelFormat | None, out: Path
-) -> list[Problem]:
-    """Copy pictures to a folder, with their predictions as labels; return what cannot be written."""
-    problems = []
+) -> tuple[list[Problem], list[str]]:
+    """Copy pictures to a folder, with their predictions as labels.
+
+    Return what cannot be written, and remarks on labels that a tool may read in another way.
+    """
+    problems, remarks = [], []
     with labels_in(out, labels, predictor.classes) as writer:
         for source in track(sources, "Writing"):
             try:
                 with blamed_on(source.path):
-                    _add(source, predictor, writer, bool(labels))
+                    remark = _add(source, predictor, writer, bool(labels))
             except BadSampleError as error:
                 problems.append(error.problem)
-    return problems
+            else:
+                remarks += [f"{source.path}: {remark}"] if remark else []
+    return problems, remarks
 
 
-def _add(source: Source, predictor: Predictor, writer: Tool, labels: bool) -> None:
-    """Copy a picture, with its prediction as labels."""
+def _add(source: Source, predictor: Predictor, writer: Tool, labels: bool) -> str:
+    """Copy a picture, with its prediction as labels; return the remark on these."""
     if not labels:
         writer.copy(source.path, source.name)
-        return
+        return ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `rank` has the remarks
         mask = predictor.predict(source.path)
-    writer.enter(writer.of(source.path, source.name, mask))
+    entry = writer.of(source.path, source.name, mask)
+    writer.enter(entry)
+    return entry.remark

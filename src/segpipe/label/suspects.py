@@ -4,20 +4,20 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from segpipe.common.codec import decode_png
-from segpipe.common.errors import UserError
 from segpipe.common.raw import read_named
 from segpipe.evaluate.masks import channels_at_size, softmax
 from segpipe.evaluate.tiles import tiles_of
 from segpipe.label.judges import Judge
 from segpipe.label.quality import Judgement, relative_overlaps
 
+TABLE_BEGINS = b"name,split,overlap,weakest,quality,", b"name,split,quality,regions,"
+"""How a table of suspects begins, now, and once."""
 Judged = tuple[dict[str, Any], Judgement]
 """A sample of data/raw, and the judgement of its mask."""
 
@@ -88,18 +88,6 @@ def table(suspects: Iterable[Suspect]) -> pd.DataFrame:
     digits = {"overlap": 4, "quality": 4, "share": 6, "sureness": 4}
     frame = pd.DataFrame(rows, columns=[*names, *edges]).round(digits)
     return frame.astype(dict.fromkeys(edges, "Int64"))
-
-
-def require_own_table(file: Path) -> None:
-    """Raise UserError where the table would overwrite a file that is no such table."""
-    if not file.exists():
-        return
-    begins = b"name,split,overlap,weakest,quality,", b"name,split,quality,regions,"  # now, and once
-    if not (file.is_file() and file.read_bytes().startswith(begins)):
-        raise UserError(
-            f"{file} is no table of suspects, and would be overwritten; choose another --out, or "
-            "remove that file"
-        )
 
 
 def judged(judge: Judge, names: Collection[str], doing: str) -> Iterator[Judged]:

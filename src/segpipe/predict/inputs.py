@@ -49,6 +49,20 @@ def find(inputs: Sequence[str], out: Path) -> list[Source]:
     return [Source(path, name) for name, path in paths.items()]
 
 
+def require_own_output(out: Path) -> None:
+    """Raise UserError where `out` holds masks or overlays of somebody else, which would be written over.
+
+    `predict` writes both: one without the other, such as true masks, is not its own.
+    """
+    held = [part for part in (MASKS, OVERLAYS) if any(texts.visible(out / part))]
+    if len(held) == 1:
+        (other,) = {MASKS, OVERLAYS} - {*held}
+        raise UserError(
+            f"{out / held[0]} holds files that `segpipe predict` did not write, since there are no "
+            f"{other} beside them, and they would be written over; choose another -o, or remove them"
+        )
+
+
 def pictures(inputs: Sequence[str], out: Path) -> Iterator[Source]:
     """Yield pictures as `find` returns them, but several may have one name."""
     for pattern in inputs:

@@ -86,6 +86,15 @@ def require_own(folder: Path, markdown: str, content: str) -> None:
         raise UserError(f"{folder}: no name; give a folder by its name, such as logs/page, for --out")
 
 
+def require_own_table(table: Path, begins: tuple[bytes, ...], content: str) -> None:
+    """Raise UserError where a table would replace something other than `content`, by how that begins."""
+    if table.exists() and not (table.is_file() and table.read_bytes().startswith(begins)):
+        raise UserError(
+            f"{table} is no table of {content}, and would be overwritten; choose another --out, or "
+            "remove that file"
+        )
+
+
 def render(template: Path, context: dict[str, Any]) -> str:
     """Fill a template. HTML escapes every value, Markdown those that pass the filter `md`.
 

@@ -4,7 +4,7 @@
     python experiments/workers.py ray
 
 Run the first where `RAY_ADDRESS` names a cluster of one host, and the second with two. SEGPIPE_PET_DIR
-is a folder in the pets' layout. It also prints the cost of chunks that do nothing: what Ray takes itself.
+is a folder in the pets' layout. It also prints what chunks that do nothing cost: what Ray takes itself.
 """
 
 import os

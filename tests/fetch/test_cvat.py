@@ -245,6 +245,11 @@ def test_a_label_that_is_no_class_is_named(tmp_path):
         ('<mask label="car" rle="9" left="0" top="0" width="4" height="3"/>', "do not add up to 4x3"),
         ('<mask label="car" rle="-1,13" left="0" top="0" width="4" height="3"/>', "do not add up"),
         ('<mask label="car" rle="" left="0" top="0" width="4" height="3"/>', "0 runs in 4x3"),
+        # Read by numpy, such characters ended the process.
+        *(
+            (f'<mask label="car" rle="0,{text}" left="0" top="0" width="4" height="3"/>', "no numbers")
+            for text in ("\u0661\u0662", "\U00020000", "\U0010fffd")
+        ),
         ('<mask label="car" rle="0,12" left="14" top="0" width="4" height="3"/>', "beyond the picture"),
         (
             '<mask label="car" rle="0,1000000000" left="0" top="0" width="1000000" height="1000"/>',

@@ -70,6 +70,8 @@ class Shape:
         text = self.attributes["rle"]
         if not text.strip() or text.count(",") > width * height:  # a run has a pixel; the first may not
             raise ValueError(f"{text.count(',')} runs in {box}")
+        if not text.isascii():  # beyond Latin-1, numpy 2.4 reads past a table of C and may end the process
+            raise ValueError(f"runs that are no numbers in {box}")
         runs = np.loadtxt([text], np.int64, delimiter=",", ndmin=1, comments=None)
         if runs.min() < 0 or runs.max() > width * height or runs.sum() != width * height:
             raise ValueError(f"runs that do not add up to {box}")

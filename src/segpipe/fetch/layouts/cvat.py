@@ -70,7 +70,7 @@ class Shape:
         text = self.attributes["rle"]
         if not text.strip() or text.count(",") > width * height:  # a run has a pixel; the first may not
             raise ValueError(f"{text.count(',')} runs in {box}")
-        if not text.isascii():  # beyond Latin-1, numpy 2.4 reads past a table of C and may end the process
+        if not text.isascii():  # numpy 2.4 reads other characters beyond a table, and may crash
             raise ValueError(f"runs that are no numbers in {box}")
         runs = np.loadtxt([text], np.int64, delimiter=",", ndmin=1, comments=None)
         if runs.min() < 0 or runs.max() > width * height or runs.sum() != width * height:

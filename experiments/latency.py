@@ -4,16 +4,19 @@
 
 Without a model it trains the recipe `quick`. The model is exported, and scored on the test
 photographs in each runtime; OpenVINO is among them where it is installed (`pip install openvino`). Then
-all runtimes predict the same photographs in turns, on one core and on two. Writes
-`experiments/latency.csv`, and the table in docs/export.md. The machine must be idle meanwhile.
+all runtimes predict the same photographs in turns: one after the other on one core and on two, and two
+at once, each on a core of its own. Writes `experiments/latency.csv`, and the table in docs/export.md.
+The machine must be idle meanwhile.
 SEGPIPE_PET_DIR names the photographs, SEGPIPE_ENCODER_WEIGHTS replaces a download.
 """
 
+import functools
 import importlib.util
 import os
 import statistics
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,10 @@ from segpipe.predict.predictor import load_model
 from segpipe.preprocess.intensity import Levels, fit
 
 RESULTS, PAGE = FOLDER / "latency.csv", ROOT / "docs/export.md"
-PICTURES, ROUNDS, CORES = 20, 15, (1, 2)
+PICTURES, ROUNDS = 20, 15
+WAYS = {"ms_1": 1, "ms_2": 1, "ms_at_once": 2}
+"""The ways to predict, and how many pictures are under way."""
+HEADS = ["ms, 1 core", "ms, 2 cores", "ms, 2 cores, two at once"]
 FILES_ALONE, KERAS = "decoding, and encoding an empty mask", "`segpipe predict`"
 OPENVINO = {f"OpenVINO, {name}": name for name in ("onnx", "onnx-int8")}
 
@@ -63,7 +69,7 @@ def main() -> None:
     names = [FILES_ALONE, *scores]
     seconds = timed(names, model, [pets / f"images/{name}.jpg" for name in names_in(pets, "test")])
     rows = [
-        {"runtime": name, **{f"ms_{n}": each(seconds, name, n) for n in CORES}, **scores.get(name, {})}
+        {"runtime": name, **{way: each(seconds, name, way) for way in WAYS}, **scores.get(name, {})}
         for name in names
     ]
     results = pd.DataFrame(rows)
@@ -88,7 +94,7 @@ def exported(model: Path) -> dict[str, dict[str, float]]:
         found[name] = export_to(source, name, settings, default_target(name), whole=bool(made.whole))
     reference = Reference.of(source.model, source.card)
     for name, of in OPENVINO.items() if importlib.util.find_spec("openvino") else ():
-        run = openvino(default_target(of), max(CORES))
+        run = openvino(default_target(of), 2)
         agreement = Agreement(run, reference, source.manifest.classes.names)
         agreement.over(list(source.evaluation.per_image()["name"]))
         found[name] = {**agreement.findings(), "bytes": found[of]["bytes"]}
@@ -99,25 +105,36 @@ def exported(model: Path) -> dict[str, dict[str, float]]:
 
 
 def timed(names: list[str], model: Path, paths: list[Path]) -> Seconds:
-    """Return the seconds of all pictures, by runtime and number of cores; each in its own process."""
+    """Return the seconds of all pictures, by runtime and way; each runtime in processes of its own."""
     chosen = [str(path) for path in paths[:: len(paths) // PICTURES][:PICTURES]]
-    runs = {
-        f"{name}, {cores}": OwnProcess(on_cores, cores, name, str(model), chosen)
-        for name in names
-        for cores in CORES
-    }
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    runs: dict[str, Callable[[], object]] = {}
+    for name in names:
+        first, second, both = (
+            OwnProcess(on_cores, kept, name, str(model), chosen)
+            for kept in (cores[:1], cores[1:], cores)
+        )
+        ways = (first, both, functools.partial(at_once, [first, second]))
+        runs |= {f"{name}, {way}": run for way, run in zip(WAYS, ways, strict=True)}
     return in_turns(runs, ROUNDS)
 
 
-def each(seconds: Seconds, name: str, cores: int) -> float:
+def at_once(processes: list[OwnProcess]) -> None:
+    """Let several processes predict all pictures at the same time."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        for done in [pool.submit(process) for process in processes]:
+            done.result()
+
+
+def each(seconds: Seconds, name: str, way: str) -> float:
     """Return the milliseconds of one picture."""
-    return 1e3 * statistics.median(seconds[f"{name}, {cores}"]) / PICTURES
+    return 1e3 * statistics.median(seconds[f"{name}, {way}"]) / (PICTURES * WAYS[way])
 
 
-def on_cores(cores: int, name: str, model: str, paths: list[str]) -> Callable[[], object]:
+def on_cores(cores: list[int], name: str, model: str, paths: list[str]) -> Callable[[], object]:
     """Keep this process to some cores; return what predicts all pictures once."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    masks, files = runtime(name, Path(model), cores), [Path(path).read_bytes() for path in paths]
+    os.sched_setaffinity(0, cores)
+    masks, files = runtime(name, Path(model), len(cores)), [Path(path).read_bytes() for path in paths]
 
     def all_pictures() -> None:
         for data in files:
@@ -171,12 +188,12 @@ def openvino(path: Path, threads: int) -> Run:
 
 def table(results: pd.DataFrame) -> str:
     """Return the results in Markdown."""
-    heads = ["", *(f"ms, {n} core{'s' * (n > 1)}" for n in CORES), "MB", "mean IoU"]
+    heads = ["", *HEADS, "MB", "mean IoU"]
     lines = [row_of(heads), row_of(["---", *["---:"] * (len(heads) - 1)])]
     for row in results.to_dict("records"):
         of_model = ["", ""] if np.isnan(row["mb"]) else [f"{row['mb']:.1f}", f"{row['mean_iou']:.4f}"]
         name = f"`{row['runtime']}`" if row["runtime"] in FORMATS else row["runtime"]
-        lines.append(row_of([name, *(f"{row[f'ms_{n}']:.1f}" for n in CORES), *of_model]))
+        lines.append(row_of([name, *(f"{row[way]:.1f}" for way in WAYS), *of_model]))
     return "\n".join(lines)
 
 

@@ -43,17 +43,27 @@ def known(tmp_path_factory):
     return model, profile, folder / "model.onnx"
 
 
-def test_a_picture_is_as_foreign_to_the_server_as_to_predict(known, rng):
+def served_with(path, of, folder):
+    """Load a copy of an ONNX file with another card."""
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"segpipe.json": json.dumps(of)})
+    onnx.save(model, folder / "model.onnx")
+    return load(folder / "model.onnx")
+
+
+def test_each_trait_of_a_picture_is_as_foreign_to_the_server_as_to_predict(known, rng, tmp_path):
     model, profile, path = known
-    predictor = Predictor(model, card_of(profile=profile.to_json()))
-    served, traits = load(path), set()
-    for image in (photo(rng, 70, 90), 255 - photo(rng, 40, 40), np.zeros((50, 80, 3), np.uint8)):
-        found = served.predict(served.read(Upload("a.png", png(image)), 10**6)).mark
-        expected = predictor.mark(image)
-        assert (found.trait, found.foreign) == (expected.trait, expected.foreign)
-        assert found.score == pytest.approx(expected.score, rel=1e-3)
-        traits.add(found.trait)
-    assert traits <= {*profile.references}
+    images = (photo(rng, 70, 90), 255 - photo(rng, 70, 90))
+    assert {"confidence", "novelty"} < {*profile.references}
+    for name, expected_of in profile.references.items():
+        alone = Profile({name: expected_of}, 1.0, 9, 1, profile.features)
+        of = card_of("logits", "features", profile=alone.to_json())
+        served, predictor = served_with(path, of, tmp_path), Predictor(model, of)
+        for image in images:
+            found = served.predict(served.read(Upload("a.png", png(image)), 10**6)).mark
+            expected = predictor.mark(image)
+            assert (found.trait, found.foreign) == (name, expected.foreign)
+            assert found.score == pytest.approx(expected.score, rel=1e-3, abs=1e-3)
 
 
 def test_a_file_without_the_networks_outputs_judges_by_the_pictures_own_traits(known, tmp_path):
@@ -61,10 +71,7 @@ def test_a_file_without_the_networks_outputs_judges_by_the_pictures_own_traits(k
     _, profile, path = known
     references = {**profile.references, "brightness": reference("brightness", [100, 101, 102])}
     of = card_of(profile=Profile(references, 1.0, 9, 1, profile.features).to_json())
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, {"segpipe.json": json.dumps(of)})
-    onnx.save(model, tmp_path / "older.onnx")
-    served = load(tmp_path / "older.onnx")
+    served = served_with(path, of, tmp_path)
     black = served.read(Upload("a.png", png(np.zeros((50, 80, 3), np.uint8))), 10**6)
     assert served.predict(black).mark.trait == "brightness"
 

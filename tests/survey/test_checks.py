@@ -10,7 +10,11 @@ import pytest
 from helpers import ROOT, run
 from PIL import Image
 
+from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
+from segpipe.fetch import layouts
+from segpipe.fetch.raw import check
+from segpipe.fetch.sample import Problem, Sample
 from segpipe.survey.candidates import layouts_in, refuse_place
 from segpipe.survey.folder import Request, survey
 from segpipe.survey.remarks import remarks
@@ -99,6 +103,29 @@ def test_an_upright_mask_fits_a_picture_that_exif_turns(tmp_path, rng):
     found = surveyed(tmp_path)
     assert not found.problems
     assert {one.sample.name: one.size for one in found.stats}["0"] == (80, 60)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("image_turn", "mask_turn"), [(1, 3), (1, 6), (6, 6), (6, 8), (3, 3)])
+@pytest.mark.parametrize("stored", [(80, 60), (60, 80)])
+def test_a_mask_that_exif_turns_is_judged_as_in_fetch(
+    tmp_path, rng, kind, image_turn, mask_turn, stored
+):
+    draw(tmp_path, rng, 4)
+    turns = [Image.Exif(), Image.Exif()]
+    for exif, turn in zip(turns, (image_turn, mask_turn), strict=True):
+        exif[0x0112] = turn
+    photo(rng).save(tmp_path / "images/0.png", exif=turns[0])
+    (tmp_path / "masks/0.png").unlink()
+    mask().resize(stored).save(tmp_path / f"masks/0.{kind}", kind, exif=turns[1])
+    table = ClassTable((SegmentationClass("one", 0, "#000000"), SegmentationClass("two", 1, "#ffffff")))
+    said = {problem.file: problem for problem in surveyed(tmp_path).problems}
+    samples = layouts.read("pairs", tmp_path, table)
+    (sample,) = (one for one in samples if isinstance(one, Sample) and one.name == "0")
+    fetched = check(sample, table, "rgb")
+    assert said.get(f"masks/0.{kind}") == (fetched if isinstance(fetched, Problem) else None)
+    fits = image_turn == mask_turn and stored == (80, 60)
+    assert isinstance(fetched, Problem) != fits
 
 
 def test_bands_that_are_no_rgb_are_proposed_by_number(tmp_path, rng):

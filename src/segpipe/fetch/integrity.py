@@ -8,7 +8,7 @@ from PIL import Image
 from segpipe.common.bands import Bands
 from segpipe.common.words import width_by_height
 from segpipe.fetch.pictures import Decoded, decode_picture, in_rgb, turned
-from segpipe.fetch.pillow import open_whole, orientation_of
+from segpipe.fetch.pillow import SWAPPING, open_whole, orientation_of
 from segpipe.fetch.sample import BadSampleError, Mask, Picture
 from segpipe.fetch.stored import Stored, format_of, open_stored, readable
 
@@ -47,16 +47,41 @@ def decode_pair(
     values, mask_turn = (
         (mask, 1) if isinstance(mask, np.ndarray) else mask_pixels(mask, mask_file, by_colour)
     )
-    if mask_turn not in (picture.orientation, 1):
-        expected = f"none, or the image's, {picture.orientation} ({image_file})"
+    size = values.shape[0], values.shape[1]
+    turn = turn_of_mask(
+        size, mask_turn, picture.stored_size, picture.orientation, image_file, mask_file, upright
+    )
+    return picture, turned(values, turn)
+
+
+def turn_of_mask(
+    size: tuple[int, int],
+    mask_turn: int,
+    image_size: tuple[int, int],
+    image_turn: int,
+    image_file: str,
+    mask_file: str,
+    upright: bool | None,
+) -> int:
+    """Return the EXIF orientation by which a mask becomes upright, as its image does.
+
+    Sizes are height and width as the files store them, turns the EXIF orientations that they give; see
+    `decode_pair` for the rest. Raises BadSampleError where the two do not belong together.
+    """
+    if mask_turn not in (image_turn, 1):
+        expected = f"none, or the image's, {image_turn} ({image_file})"
         raise BadSampleError(mask_file, f"EXIF orientation {mask_turn}", expected)
-    if not upright and (upright is False or values.shape[:2] == picture.stored_size):
-        mask_turn = picture.orientation  # drawn on the stored pixels
-    values = turned(values, mask_turn)
-    if values.shape[:2] != picture.size:
-        expected = f"the image's size, {width_by_height(picture.size)} ({image_file})"
-        raise BadSampleError(mask_file, f"size {width_by_height(values.shape[:2])}", expected)
-    return picture, values
+    if not upright and (upright is False or size == image_size):
+        mask_turn = image_turn  # drawn on the stored pixels
+    found, expected_size = _upright(size, mask_turn), _upright(image_size, image_turn)
+    if found != expected_size:
+        expected = f"the image's size, {width_by_height(expected_size)} ({image_file})"
+        raise BadSampleError(mask_file, f"size {width_by_height(found)}", expected)
+    return mask_turn
+
+
+def _upright(size: tuple[int, int], turn: int) -> tuple[int, int]:
+    return size[::-1] if turn in SWAPPING else size
 
 
 def mask_pixels(mask: bytes, file: str, by_colour: bool) -> tuple[np.ndarray, int]:

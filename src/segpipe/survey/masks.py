@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from segpipe.fetch.integrity import mask_pixels, refuse_alpha
-from segpipe.fetch.pillow import open_whole
+from segpipe.fetch.pillow import open_whole, orientation_of
 from segpipe.fetch.sample import BadSampleError, Mask
 from segpipe.fetch.stored import Stored, format_of, open_stored
 
@@ -31,12 +31,13 @@ _MODES = {"1": "1 bit", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB"
 class MaskStats:
     """The values and colours of one mask."""
 
-    size: tuple[int, int]  # height and width
+    size: tuple[int, int]  # height and width, as stored
     kind: str  # format and mode of the file
     numbers: Counts | None  # the mask as numbers; None where it can only be read by colour
     colours: Counts | None = None  # the mask as colours; None where they are too many, or none
     palette: Mapping[int, str] = field(default_factory=dict)  # colours that the file gives to numbers
     lossy: bool = False  # whether the format changes values
+    orientation: int = 1  # EXIF's
 
 
 def mask_stats(mask: Mask, file: str) -> MaskStats:
@@ -54,7 +55,8 @@ def mask_stats(mask: Mask, file: str) -> MaskStats:
     depth = mask[_PNG_DEPTH] if drawing.format == "PNG" and mode == "grey" else 8
     bits = f" of {depth} bits" if depth < 8 else ""
     lossy = drawing.format == "JPEG" or (drawing.format == "WEBP" and _is_lossy_webp(mask))
-    return MaskStats(size, f"{drawing.format} {mode}{bits}", numbers, colours, palette, lossy)
+    turn = orientation_of(drawing)
+    return MaskStats(size, f"{drawing.format} {mode}{bits}", numbers, colours, palette, lossy, turn)
 
 
 def _is_lossy_webp(data: bytes) -> bool:
@@ -69,7 +71,8 @@ def _is_lossy_webp(data: bytes) -> bool:
 def _of_other(mask: bytes, known: str, file: str) -> MaskStats:
     """Count the values of a mask that Pillow does not read."""
     stored = open_stored(mask, file)
-    return dataclasses.replace(_counts_of(stored, mask, known, file), lossy=stored.lossy)
+    counted = _counts_of(stored, mask, known, file)
+    return dataclasses.replace(counted, lossy=stored.lossy, orientation=stored.orientation)
 
 
 def _counts_of(stored: Stored, mask: bytes, known: str, file: str) -> MaskStats:

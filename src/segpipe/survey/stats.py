@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from segpipe.common.words import width_by_height
 from segpipe.fetch import pictures, pillow
 from segpipe.fetch.duplicates import picture_hash
+from segpipe.fetch.integrity import turn_of_mask
 from segpipe.fetch.params import MOST_BANDS
 from segpipe.fetch.pictures import Decoded
 from segpipe.fetch.pillow import SWAPPING, orientation_of
@@ -41,15 +41,14 @@ def sample_stats(sample: Sample) -> SampleStats | Problem:
         image, mask = sample.content.read()
         stored, turn, reduced, remark = _picture(image, sample.image)
         of_mask = mask_stats(mask, sample.mask)
+        turn_of_mask(
+            of_mask.size, of_mask.orientation, stored, turn, sample.image, sample.mask, sample.upright
+        )
     except OSError as error:
         return unreadable(sample.image, error).problem
     except BadSampleError as error:
         return error.problem
     upright = stored[::-1] if turn in SWAPPING else stored
-    fitting = {None: (stored, upright), True: (upright,), False: (stored,)}[sample.upright]
-    if of_mask.size not in fitting:
-        expected = f"the image's size, {width_by_height(fitting[0])} ({sample.image})"
-        return Problem(sample.mask, f"size {width_by_height(of_mask.size)}", expected)
     return SampleStats(
         sample=sample, size=upright, bands=reduced.bands, as_rgb=reduced.as_rgb, remark=remark,
         hash=picture_hash(reduced), digest=_digest(image), mask=of_mask,

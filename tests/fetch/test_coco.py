@@ -302,6 +302,74 @@ def test_a_missing_image_is_a_problem_of_its_own(coco):
     assert str(problem).startswith("result.json (image 2): gone.jpg: no such image; expected it beside")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/home/me/set/images/a.jpg", "images/a"),
+        ("C:\\set\\pictures\\a.jpg", "a"),
+        ("../upload/1/a.jpg", "a"),
+        ("https://host/images/a.jpg", "images/a"),
+    ],
+)
+def test_a_path_of_another_machine_is_found_by_its_end_and_counted(coco, path, name):
+    items = found(coco({"category_id": 1, "segmentation": [BOX]}, images=[{"id": 1, "file_name": path}]))
+    assert [sample.name for sample in only(Sample, items)] == [name]
+    assert (mask_in(items) == CAT).sum() == 100
+    assert [note.text for note in only(Note, items)] == [
+        f"1 pictures are found by the end of the path in the JSON file, as {path}: look at one, if that "
+        "is no path of another machine"
+    ]
+
+
+def test_a_path_on_this_machine_gives_a_sample_the_same_name_on_any_other(coco):
+    path = coco() / "images/a.jpg"
+    items = found(
+        coco({"category_id": 1, "segmentation": [BOX]}, images=[{"id": 1, "file_name": str(path)}])
+    )
+    assert [sample.name for sample in only(Sample, items)] == ["images/a"]
+
+
+def test_the_end_of_a_path_that_several_pictures_have_is_a_problem(coco, rng):
+    images = [
+        {"id": 1, "file_name": "/x/b.jpg"},
+        {"id": 2, "file_name": "/x/images/a.jpg"},
+        {"id": 3, "file_name": "/y/a.jpg"},
+        {"id": 4, "file_name": "c.jpg"},
+        {"id": 5, "file_name": "/y/c.jpg"},
+    ]
+    root = coco({"category_id": 1, "segmentation": [BOX]}, images=images)
+    for name in ("images/b.jpg", "b.jpg", "c.jpg"):
+        save(photo(rng), root / name)
+    items = found(root)
+    assert [sample.name for sample in only(Sample, items)] == ["c", "images/a"]
+    assert [str(problem).partition("result.json ")[2] for problem in only(Problem, items)] == [
+        "(image 1): /x/b.jpg: b.jpg and images/b.jpg; expected one picture whose path ends so",
+        "(image 3): /y/a.jpg: a.jpg, as another image; expected one of its own",
+        "(image 5): /y/c.jpg: no such image; expected it beside the JSON file, in "
+        f"{root} or in its images/",
+    ]
+
+
+def test_an_export_of_fiftyone_is_read(coco):
+    root = coco({"category_id": 1, "segmentation": [BOX]})
+    (root / "images").rename(root / "data")
+    (root / "result.json").rename(root / "labels.json")
+    assert layouts.layouts_of(root) == {"coco": "COCO's JSON: labels.json"}
+    assert (mask_of(root) == CAT).sum() == 100
+
+
+def test_ids_may_be_whole_numbers_as_pandas_writes_them(coco):
+    root = coco(
+        {"image_id": 1.0, "category_id": 2.0, "segmentation": [BOX]},
+        {"image_id": 1, "category_id": 1.0, "segmentation": [[0, 0, 3, 0, 3, 3, 0, 3]]},
+        images=[{"id": 1.0, "file_name": "a.jpg"}],
+        categories=[{"id": 1, "name": "cat"}, {"id": 2.0, "name": "traffic light"}],
+    )
+    assert module.labels(root) == {"cat": 1, "traffic light": 2}
+    mask = mask_of(root)
+    assert ((mask == CAT).sum(), (mask == LIGHT).sum()) == (9, 100)
+
+
 class Twice(dict):
     """An object that json.dumps writes with each key twice."""
 

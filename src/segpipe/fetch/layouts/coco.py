@@ -14,7 +14,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ _KEYS = ("images", "annotations", "categories")
 _MOST = 600  # MB of a file: its annotations stay in memory as text, 1.4 bytes a byte
 
 Named = defaultdict[Path, set[str]]  # by folder, the pictures there that a JSON file names
+Located = tuple[str, list[Path]]  # the end of a path that there is below the folder, and its files
 
 
 class Picture(pydantic.BaseModel):
@@ -73,12 +74,15 @@ def samples(root: Path, table: ClassTable) -> Samples:
     """Yield the samples. Raises UserError where no file is COCO's, or none is for training."""
     splits, notes = _splits(root)
     yield from notes
-    named = Named(set)
+    named, moved = Named(set), list[str]()
     for file, (part, split) in splits.items():
-        contents = _contents(root, file, table, named)
+        contents = _contents(root, file, table, named, moved)
         named_contents = ((split, f"{part}{stem}", content) for stem, content in contents)
         yield from polygons.drawn(root, named_contents)
         yield from read_dataset(root, file).notes
+    if moved:
+        found = f"{len(moved)} pictures are found by the end of the path in the JSON file"
+        yield Note(f"{found}, as {moved[0]}: look at one, if that is no path of another machine")
     yield from _unnamed(root, named)
 
 
@@ -145,10 +149,15 @@ def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[s
     if value.get("iscrowd"):
         dataset.crowds += 1
     elif "category_id" in value:
-        dataset.used[str(value["category_id"])] += 1
-    image = str(value.get("image_id"))
+        dataset.used[_id(value["category_id"])] += 1
+    image = _id(value.get("image_id"))
     dataset.annotations.setdefault(image, []).append(text.encode())
     dataset.boxes.setdefault(image, array("d")).extend(box_of(value))
+
+
+def _id(value: Any) -> str:
+    """Return an id as text; pandas writes whole numbers as 7.0 beside empty cells."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _take_category(dataset: Dataset, value: Any) -> None:
@@ -282,28 +291,42 @@ def _refuse_lost(root: Path, files: list[Path]) -> None:
 
 
 def _contents(
-    root: Path, file: Path, table: ClassTable, named: Named
+    root: Path, file: Path, table: ClassTable, named: Named, moved: list[str]
 ) -> Iterator[tuple[str, Annotated | Problem]]:
-    """Yield each image of a JSON file by its path without suffix; add those that exist to `named`."""
+    """Yield each image of a JSON file by its path without suffix; add those that exist to `named`.
+
+    Paths of which only the end is there are added to `moved`.
+    """
     dataset, called = read_dataset(root, file), matching.relative(root, file)
     categories = {number: category.name for number, category in dataset.categories.items()}
     part = file.stem.removeprefix("instances").strip("_")  # such as train2017
     folders = [file.parent, root / part, root / "images" / part, root / "images", root,
-               file.parent / "images"]  # fmt: skip
+               file.parent / "images", root / "data", file.parent / "data"]  # fmt: skip
     yield from (("", problem) for problem in dataset.problems)
     ids, stems = set[str](), dict[str, str]()
-    for picture in dataset.pictures:
-        name = texts.local(picture.file_name).as_posix()
+    for picture, (name, images) in zip(dataset.pictures, _located(dataset, folders), strict=True):
         stem, number = posixpath.splitext(name)[0], str(picture.id)
         where = f"{called} (image {number})"
-        image = next((path for folder in folders if (path := _existing(folder, name))), None)
-        if image:
-            named[image.parent].add(image.name)
+        image, is_moved = (
+            images[0] if images else None,
+            name != texts.local(picture.file_name).as_posix(),
+        )
+        twice = is_moved and any(path.name in named[path.parent] for path in images)
+        for path in images:
+            named[path.parent].add(path.name)
+        moved += [picture.file_name] * is_moved
         item: Annotated | Problem
         if number in ids:
             item = Problem(f"{where}: {name}", "the id of another image too", "an id for each image")
         elif stem in stems:
             item = Problem(f"{where}: {name}", f"a duplicate name, as {stems[stem]}", "every name once")
+        elif twice:
+            item = Problem(
+                f"{where}: {picture.file_name}", f"{name}, as another image", "one of its own"
+            )
+        elif len(images) > 1:
+            several = " and ".join(matching.relative(root, path) for path in images)
+            item = Problem(f"{where}: {picture.file_name}", several, "one picture whose path ends so")
         elif image:
             shapes = tuple(dataset.annotations.get(number, ()))
             item = Annotated(
@@ -315,6 +338,37 @@ def _contents(
         ids.add(number)
         stems.setdefault(stem, name)
         yield stem, item
+
+
+def _located(dataset: Dataset, folders: list[Path]) -> list[Located]:
+    """Return the end of each picture's path that there is below `folders`, and the files that have it.
+
+    The first folder counts that has the whole path. Another machine's path is found by its longest end,
+    unless that is the whole path of another picture.
+    """
+    names = [texts.local(picture.file_name) for picture in dataset.pictures]
+    whole = [_whole(name, folders) for name in names]
+    taken = {path for path in whole if path}
+    return [
+        (name.as_posix(), [path]) if path else _by_end(name, folders, taken)
+        for name, path in zip(names, whole, strict=True)
+    ]
+
+
+def _whole(name: PurePosixPath, folders: list[Path]) -> Path | None:
+    if name.is_absolute():  # a sample must not be called by it, or splits would differ by machine
+        return None
+    return next((path for folder in folders if (path := _existing(folder, str(name)))), None)
+
+
+def _by_end(name: PurePosixPath, folders: list[Path], taken: set[Path]) -> Located:
+    for n in range(1, len(name.parts)):
+        end = "/".join(name.parts[n:])
+        paths = [path for folder in folders if (path := _existing(folder, end))]
+        if found := {path.resolve(): path for path in paths if path not in taken}:
+            return end, [*found.values()]
+    outside = _existing(Path(), name.as_posix()) if name.is_absolute() else None
+    return name.as_posix(), [outside] if outside else []
 
 
 def _existing(folder: Path, name: str) -> Path | None:

@@ -81,6 +81,20 @@ def test_each_kind_of_shape_covers_what_it_should(labelme):
         assert (mask[outside] == 0).all(), drawn
 
 
+@pytest.mark.parametrize("kind", ["rectangle", "rotation", "oriented_rectangle", "quadrilateral"])
+def test_four_corners_are_a_polygon_in_newer_versions(labelme, kind):
+    box = shape(kind, [3, 4], [12, 4], [12, 13], [3, 13])
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[4:14, 3:13] = CAT
+    assert (mask_of(labelme(box)) == expected).all()
+    mask = mask_of(labelme(shape(kind, [20, 5], [30, 15], [20, 25], [10, 15])))
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    assert (mask == CAT * (abs(columns - 20) + abs(rows - 15) <= 10)).all()
+    assert notes(labelme(shape(kind, [40, 3], [50, 3], [50, 9], [40, 9]))) == [
+        "1 shapes in 1 files lie outside of their pictures: they cover nothing"
+    ]
+
+
 @pytest.mark.parametrize("value", [1, 255], ids=["as Labelme writes it", "as others do"])
 def test_a_mask_drawn_by_labelmes_models_lies_where_it_was(labelme, value):
     stencil = np.zeros((4, 6), np.uint8)
@@ -99,15 +113,26 @@ def test_a_mask_drawn_by_labelmes_models_lies_where_it_was(labelme, value):
     [
         (
             shape("rectangle", [1, 1], [2, 2], [3, 3]),
-            "shape 1, a rectangle of 3 points; expected a polygon (3 points or more), rectangle (2)",
+            "shape 1, a rectangle of 3 points; expected a polygon (3 points or more), rectangle (2, ",
         ),
         (shape("spline", [1, 1], [2, 2]), "shape 1, a spline of 2 points"),
-        (shape("mask", [1, 1], [2, 2], mask="no picture"), "shape 1, a mask of 2 points"),
+        (
+            shape("mask", [1, 1], [2, 2], mask="no text"),
+            "a mask of 2 points, has a text that is no base64",
+        ),
+        (shape("mask", [1, 1], [2, 2]), "shape 1, a mask of 2 points; expected a polygon"),
+        (shape("rotation", [1, 1], [9, 1], [9, 9]), "shape 1, a rotation of 3 points; expected a "),
         ({"points": []}, "not Labelme's JSON (shapes.0.label: field required)"),
         (shape("polygon", [1, 1, 1]), "not Labelme's JSON (shapes.0.points.0: "),
-        (shape("polygon", [1, 1], [9, 9], [1, 1e300]), "expected a coordinate of 1e+300"),
-        (shape("circle", [1, 1], [9, float("nan")]), "a coordinate that is no number"),
-        (shape("circle", [1, 1], [1e6, 1]), "expected a circle of radius 100,000 at most"),
+        (
+            shape("polygon", [1, 1], [9, 9], [1, 1e300]),
+            "shape 1, a polygon of 3 points, has a coordinate of 1e+300; expected x and y in pixels",
+        ),
+        (
+            shape("circle", [1, 1], [9, float("nan")]),
+            "a circle of 2 points, has a coordinate that is no n",
+        ),
+        (shape("circle", [1, 1], [1e6, 1]), "has a radius of 1e+06 pixels, with 100,000 at most"),
         (shape("line", [1, 1], [float("inf"), 9]), "a coordinate that is no number"),
         (shape("polygon", *[[-40, -30], [79, 59]] * 15_000), "an outline of 6.24e+06 pixels"),
     ],

@@ -34,10 +34,17 @@ _LARGEST = 100_000  # pixels: Pillow takes half a minute for a circle of a milli
 _POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1}
 """The least number of points by kind of shape; with fewer, a shape covers nothing."""
 
-_KINDS = (
-    "a polygon (3 points or more), rectangle (2), circle (2), line or linestrip (2 or more), point (1) "
-    "or mask"
+_TURNED = ("oriented_rectangle", "rotation", "quadrilateral")  # Labelme's, and two of X-AnyLabeling's
+_EXACTLY = {"rectangle": (2, 4), "circle": (2,), "point": (1,), "mask": (2,)} | dict.fromkeys(
+    _TURNED, (4,)
 )
+"""The numbers of points that a shape may have; newer versions of X-AnyLabeling give all four corners."""
+
+_KINDS = (
+    "a polygon (3 points or more), rectangle (2, or 4 corners), oriented_rectangle, rotation or "
+    "quadrilateral (4), circle (2), line or linestrip (2 or more), point (1) or mask"
+)
+_ON_PICTURE = "x and y in pixels, on the picture or near it"
 _MANY = 500  # files whose reading takes a while
 
 Point = tuple[float, float]
@@ -50,6 +57,11 @@ class Shape(pydantic.BaseModel):
     points: list[Point]
     shape_type: str | None = "polygon"
     mask: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of shape; old files have none for polygons."""
+        return self.shape_type or "polygon"
 
 
 class Annotation(pydantic.BaseModel):
@@ -84,11 +96,13 @@ class Labelled:
             return image, b""
         canvas = Image.new("I", size[::-1])
         for number, shape in enumerate(annotation.shapes, 1):
+            found = f"shape {number}, a {shape.kind} of {len(shape.points)} points"
+            if not _is_known(shape):
+                raise BadSampleError(self.file, found, _KINDS)
             try:
                 _draw(canvas, shape, number, f"{self.file}, shape {number}")
             except ValueError as error:
-                kind = f"{shape.shape_type} of {len(shape.points)} points"
-                raise BadSampleError(self.file, f"shape {number}, a {kind}", str(error)) from None
+                raise BadSampleError(self.file, f"{found}, has {error}", _ON_PICTURE) from None
         polygons.refuse_parts(_outlines(annotation), self.file)
         labels = [shape.label for shape in annotation.shapes]
         return image, polygons.indices(np.asarray(canvas), labels, self.table, self.file)
@@ -231,13 +245,20 @@ def _outside(annotation: Annotation) -> int:
 
 def _outlines(annotation: Annotation) -> list[np.ndarray]:
     """Return the corners of the polygons and rectangles."""
-    kinds = ("polygon", "rectangle", None)
-    drawn = [shape for shape in annotation.shapes if shape.shape_type in kinds and not _is_empty(shape)]
+    kinds = ("polygon", "rectangle", *_TURNED)
+    drawn = [shape for shape in annotation.shapes if shape.kind in kinds and not _is_empty(shape)]
     return [np.array(shape.points) for shape in drawn]
 
 
 def _is_empty(shape: Shape) -> bool:
-    return len(shape.points) < _POINTS.get(shape.shape_type or "polygon", 0)
+    return len(shape.points) < _POINTS.get(shape.kind, 0)
+
+
+def _is_known(shape: Shape) -> bool:
+    """Return whether a shape is of a kind, and has a number of points, that Labelme draws."""
+    if _is_empty(shape) or shape.kind in ("polygon", "line", "linestrip"):
+        return True
+    return len(shape.points) in _EXACTLY.get(shape.kind, ()) and bool(shape.mask or shape.kind != "mask")
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -255,35 +276,36 @@ def _named_in(path: Path) -> Path | None:
 def _draw(canvas: Image.Image, shape: Shape, number: int, file: str) -> None:
     """Draw one shape as Labelme does; one with too few points covers nothing.
 
-    Raises ValueError for a wrong kind or number of points, and BadSampleError, which names `file`.
+    Raises ValueError for wrong numbers or no text of a mask, and BadSampleError, which names `file`.
     """
     if _is_empty(shape):
         return
     points = [(x, y) for x, y in polygons.near(shape.points).tolist()]
-    pen, kind = ImageDraw.Draw(canvas), shape.shape_type or "polygon"
-    if kind == "polygon":
+    pen, kind = ImageDraw.Draw(canvas), shape.kind
+    if kind in ("polygon", *_TURNED) or (len(points) == 4 and kind == "rectangle"):
         polygons.fill(canvas, points, number)
-    elif kind == "rectangle" and len(points) == 2:
+    elif kind == "rectangle":
         (x0, x1), (y0, y1) = (sorted(axis) for axis in zip(*points, strict=True))
         pen.rectangle((x0, y0, x1, y1), fill=number, outline=number)
-    elif kind == "circle" and len(points) == 2:
+    elif kind == "circle":
         if (radius := math.dist(*points)) > _LARGEST:
-            raise ValueError(f"a circle of radius {_LARGEST:,} at most")
+            raise ValueError(f"a radius of {radius:.3g} pixels, with {_LARGEST:,} at most")
         pen.circle(points[0], radius, fill=number, outline=number)
-    elif kind in ("line", "linestrip"):
-        pen.line(points, fill=number, width=_LINE_WIDTH)
-    elif kind == "point" and len(points) == 1:
+    elif kind == "point":
         pen.circle(points[0], _POINT_RADIUS, fill=number, outline=number)
-    elif kind == "mask" and len(points) == 2 and shape.mask:
+    elif kind == "mask":
         left, top = points[0]
-        canvas.paste(number, (round(left), round(top)), _stencil(shape.mask, canvas, file))
+        canvas.paste(number, (round(left), round(top)), _stencil(shape.mask or "", canvas, file))
     else:
-        raise ValueError(_KINDS)
+        pen.line(points, fill=number, width=_LINE_WIDTH)
 
 
 def _stencil(mask: str, canvas: Image.Image, file: str) -> Image.Image:
     """Decode a mask that one of Labelme's models drew. Raises ValueError, and BadSampleError."""
-    data = base64.b64decode(mask)
+    try:
+        data = base64.b64decode(mask)
+    except ValueError:
+        raise ValueError("a text that is no base64") from None
     with readable(file):
         stencil = Image.open(io.BytesIO(data), formats=("PNG",))
         if stencil.width > canvas.width or stencil.height > canvas.height:

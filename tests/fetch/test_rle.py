@@ -105,6 +105,9 @@ def test_understanding_clouds_from_folder_to_raw_records(folder, tmp_path):
     [
         ("ImageId,ClassId,EncodedPixels\na.jpg,1,1 2\na.jpg,4,5 2\n", {"class_1": 1, "class_4": 4}),
         ("ImageId_ClassId,EncodedPixels\na.jpg_1,1 2\na.jpg_4,5 2\n", {"class_1": 1, "class_4": 4}),
+        ("ImageId,ClassId,EncodedPixels\na.jpg,1.0,1 2\na.jpg,4.0,5 2\na.jpg,,\n",
+         {"class_1": 1, "class_4": 4}),
+        ("ImageId_ClassId,EncodedPixels\na.jpg_1.0,1 2\na.jpg_4.,5 2\n", {"class_1": 1, "class_4": 4}),
         ("id,rle_mask\na,1 2\na,5 2\n", {"object": 0}),
         ("\ufeffimg, EncodedPixels\r\na.jpg,1 2\r\na.jpg,-1\r\n\r\n", {"object": 0}),
     ],

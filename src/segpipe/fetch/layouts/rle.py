@@ -220,9 +220,8 @@ def _rows(path: Path, pictures: Mapping[str, list[Path]]) -> Iterator[tuple[str,
             if "both" in cells:
                 picture, label = _split(cells["both"], pictures)
             runs = cells.get("runs", "")
-            label = f"class_{label}" if label.isdecimal() else label or OBJECT
             size = _length(cells.get("height", "")), _length(cells.get("width", ""))
-            row_of_label = label, "" if runs in ("-1", "nan") else runs
+            row_of_label = _label(label), "" if runs in ("-1", "nan") else runs
             yield matching.normal(picture), row_of_label, size if all(size) else None
     except csv.Error as error:
         raise UserError(f"{path}: not a CSV file ({error})") from None
@@ -238,6 +237,12 @@ def _split(both: str, pictures: Mapping[str, list[Path]]) -> tuple[str, str]:
 
     place = max(places, key=likely, default=0)
     return both[:place], both[place:].removeprefix("_")
+
+
+def _label(text: str) -> str:
+    """Return the label of a class; pandas writes the number 1 as `1.0` beside empty cells."""
+    match = re.fullmatch(r"(\d+)(\.0*)?", text)
+    return f"class_{match[1]}" if match else text or OBJECT
 
 
 def _length(text: str) -> int:

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from helpers import PETS, decode_rgb, draw_photo
 from own_folders import only
@@ -322,6 +323,21 @@ def test_a_gif_mask_in_colours_is_reported(pairs, tmp_path):
     Image.fromarray(np.full((30, 40, 3), (200, 0, 0), np.uint8)).save(mask, "GIF")
     (problem,) = problems_of(pairs, tmp_path / "raw")
     assert "a GIF in colours; expected grey levels that are class values, or a PNG" in problem
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_mask_with_pixels_that_are_no_number_says_so(pairs, tmp_path, odd, bands):
+    path = some(pairs, "masks")
+    values = np.ones((30, 40, bands), np.float32)
+    values[2:4, 5] = odd
+    kind = "rgb" if bands == 3 else "minisblack"
+    tifffile.imwrite(path.with_suffix(".tif"), values.squeeze(), photometric=kind)
+    path.unlink()
+    assert problems_of(pairs, tmp_path / "raw") == [
+        "masks/photo 00.tif: 2 pixels that are NaN or infinite; expected class values 0 to 255, such as "
+        "255 for pixels without a class"
+    ]
 
 
 def test_16_bit_grey_keeps_every_level(pairs, tmp_path):

@@ -123,6 +123,9 @@ def _stored_values(stored: Stored, file: str) -> np.ndarray:
     """Return the file values of a mask that Pillow does not read: uint8 [height, width]."""
     samples = stored.decode()
     samples = samples[..., :3] if stored.colours == "rgb" else samples[..., :1]
+    if odd := int(np.count_nonzero(~np.isfinite(samples).all(axis=-1))):
+        found, mend = f"{odd} pixels that are NaN or infinite", "such as 255 for pixels without a class"
+        raise BadSampleError(file, found, f"class values 0 to 255, {mend}")
     if stored.colours in ("cmyk", "other") or (samples != samples[..., :1]).any():
         found = f"a picture of {stored.bands} bands ({stored.colours})"
         raise InColoursError(file, found, _ONE_CHANNEL + _OR_COLOURS)

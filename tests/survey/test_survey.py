@@ -119,6 +119,18 @@ def test_a_palettes_colours_become_those_of_the_classes(tmp_path, rng):
     )
 
 
+def test_a_labelmap_names_the_colours_of_a_palette(tmp_path, rng):
+    FOLDERS["VOC"][1](tmp_path, rng)
+    lines = ["# label:color_rgb:parts:actions", "background:0,0,0::", "bird:1,2,3::",
+             "plane:128,0,0::", "person:192,128,128::", "void:224,224,192::"]  # fmt: skip
+    (tmp_path / "labelmap.txt").write_text("\n".join(lines))
+    proposal = surveyed(tmp_path).proposal
+    named = {row.name: row.value for row in proposal.table.classes}
+    assert named == {"background": 0, "plane": 1, "person": 15}
+    assert proposal.table.ignore == (255,)
+    assert not proposal.notes
+
+
 def stats_of(counts: dict) -> MaskStats:
     return MaskStats((8, 8), "PNG grey", counts, {"#000000": 64})
 

@@ -1,8 +1,9 @@
 """Names of classes, from the files that data sets bring along."""
 
+import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -59,6 +60,11 @@ class Names:
         if len(values) == len(self.in_order):
             return dict(zip(sorted(values), self.in_order, strict=True))
         return {}
+
+    def in_palette(self, palette: Mapping[int, str]) -> "Names":
+        """Return the names with those of numbers that a palette gives a named colour."""
+        numbered = {n: self.by_value[colour] for n, colour in palette.items() if colour in self.by_value}
+        return dataclasses.replace(self, by_value={**numbered, **self.by_value})
 
     def remark(self, values: list[int | str]) -> str:
         """Return what people should know about the names that `of` gives; empty for nothing."""

@@ -49,6 +49,8 @@ def propose(
     values = sorted(occurrences, key=str if by_colour else None)
     kind = "colours" if by_colour else "two values" if len(values) == 2 else "class numbers"
     kinds = " or ".join(kind for kind, _ in Counter(mask.kind for mask in masks).most_common(3))
+    if not by_colour:
+        names = names.in_palette({n: colour for mask in masks for n, colour in mask.palette.items()})
     named = names.of(values) or public.names_by_file(files)
     if not all_seen:
         values += [value for value in named if value not in occurrences]

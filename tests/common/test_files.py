@@ -21,6 +21,13 @@ def test_an_error_while_writing_leaves_the_old_content(tmp_path):
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file.txt", "old")]
 
 
+def test_a_file_of_the_longest_name_is_replaced(tmp_path):
+    path = tmp_path / ("ü" * 125 + ".png")  # 254 bytes
+    write_text(path, "old")
+    write_text(path, "new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(path.name, "new")]
+
+
 def test_an_error_that_is_not_the_systems_keeps_its_words(tmp_path):
     with pytest.raises(OSError, match=r"^encoder error -2$"), replaces(tmp_path / "file"):
         raise OSError("encoder error -2")

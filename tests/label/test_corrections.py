@@ -1,8 +1,10 @@
 """`segpipe corrections`: corrected masks replace those of the same names, and it says what changed."""
 
+import errno
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -331,6 +333,26 @@ def test_labels_of_another_picture_size_or_class_are_refused_and_all_masks_stay(
     dogs = ClassTable((SegmentationClass("dog", 1, "#000000"),))
     export(tmp_path / "export", other, "coco", {NAMES[2]: 0 * corrected(1)}, dogs)
     refused(mine, "coco", "labels that are no class: 'dog'")
+
+
+def test_a_mask_that_cannot_be_written_leaves_all_masks_as_they_were(mine, tmp_path, monkeypatch):
+    masks = {name: corrected(number) for number, name in enumerate(NAMES[:3])}
+    export(tmp_path / "export", mine / "images", "coco", masks)
+    write = Path.write_bytes
+
+    def full(path, data):
+        if NAMES[2] in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    before = stored(mine)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        take(mine, "coco")
+    assert {*before} == {*stored(mine)}, "nothing is left behind"
+    assert all((mask == before[name]).all() for name, mask in stored(mine).items())
+    monkeypatch.undo()
+    assert take(mine, "coco").changed > 0
 
 
 def test_pixels_to_ignore_need_a_value_of_their_own(mine, tmp_path):

@@ -279,6 +279,18 @@ def test_names_with_any_spaces_are_taken_and_those_that_no_file_can_hold_are_lef
     assert sorted(copies) == sorted(whole)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_to_a_folder_stays_and_its_target_is_written(project, command, is_there):
+    if is_there:
+        (project / "large_disk").mkdir()
+    (project / "to_label").symlink_to("large_disk")
+    save(project / "pool", red=halves(GREY, RED))
+    code, said = command("pool", "-n", 1, "-o", "to_label")
+    assert code == 0, said
+    assert (project / "to_label").is_symlink()
+    assert files(project / "large_disk") == ["images/red.png"]
+
+
 @pytest.mark.parametrize(
     ("pool", "out", "said"),
     [

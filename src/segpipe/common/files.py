@@ -14,6 +14,8 @@ from segpipe.common.errors import UserError
 
 Item = TypeVar("Item")
 
+_LONGEST = 240  # bytes of a name, so that one with 13 more is no longer than the usual 255
+
 UNFETCHED = b"version https://git-lfs"
 """The beginning of the pointer that Git LFS leaves in place of a file."""
 
@@ -25,7 +27,10 @@ def replaces(path: Path) -> Iterator[Path]:
     The block writes a file or a folder there. On an error it is removed, and `path` stays as it was. The
     content is synced to the disk: a power cut leaves the old or the new, whole.
     """
-    temporary, aside = (path.with_name(f".{path.name}.{end}") for end in ("partial", "partial.old"))
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    temporary, aside = (path.with_name(f".{name}.{end}") for end in ("partial", "partial.old"))
     _remove(temporary)  # left behind by a killed process
     if path.exists():  # else the folder aside is the old content
         _remove(aside)

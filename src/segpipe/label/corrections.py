@@ -4,6 +4,7 @@ Only the pixels whose class changed get another value; all others keep theirs, a
 which nothing changed.
 """
 
+import contextlib
 import io
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -100,7 +101,7 @@ class Corrected:
 def correct(
     folder: Path, layout: str, new: Path, new_layout: str, table: ClassTable, bands: Bands
 ) -> Corrected:
-    """Replace the masks in `folder` by those of the same names in `new`; each file whole or not at all.
+    """Replace the masks in `folder` by those of the same names in `new`; all of them or none.
 
     Raises:
         UserError: `folder` holds no masks in files; labels cannot be read, name one picture twice, are
@@ -131,9 +132,10 @@ def correct(
             f"{new}: none of its {len(corrections)} pictures is in {folder}, such as {min(corrections)}"
         )
     compared, damaged = _compare_all(pairs, table, bands)
-    for mask in compared:
-        if mask.content:
-            with replaces(folder / mask.sample.mask) as partial:  # DVC may have linked it to its cache
+    with contextlib.ExitStack() as all_or_none:
+        for mask in compared:
+            if mask.content:  # DVC may have linked the file to its cache
+                partial = all_or_none.enter_context(replaces(folder / mask.sample.mask))
                 partial.write_bytes(mask.content)
     return Corrected(
         _tally((mask.sample, mask.before) for mask in compared),

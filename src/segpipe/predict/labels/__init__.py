@@ -24,10 +24,10 @@ LabelFormat = Literal["coco", "yolo", "labelme", "label-studio", "cvat"]
 def labels_in(folder: Path, tool: LabelFormat | None, table: "ClassTable") -> Iterator["Tool"]:
     """Yield a writer of pictures with their labels; the folder appears once the block succeeds.
 
-    None writes the pictures alone.
+    None writes the pictures alone. A link to a folder stays, and its target is written.
     """
     module = import_module(f"{__name__}.{tool.replace('-', '_') if tool else 'tool'}")
-    with replaces(folder) as partial:
+    with replaces(folder.resolve() if folder.is_symlink() else folder) as partial:
         labels = (module.Labels if tool else module.Tool)(partial, table)
         try:
             yield labels

@@ -119,6 +119,13 @@ def test_looks_that_are_sure_of_two_classes_disagree_by_ln_2():
     assert uncertainty.entropy(one) == pytest.approx(np.zeros((1, 3, 4)), abs=1e-6)
 
 
+def test_no_picture_has_less_uncertainty_than_0_or_minus_0():
+    for total in (-1e-6, -0.0, 0.0, 6.0):
+        judged = uncertainty._Judged(total, 3, np.ones(2), "")
+        mean = uncertainty._together([judged]).mean
+        assert (mean, math.copysign(1, mean)) == (max(total, 0) / 3, 1)
+
+
 def test_looks_that_agree_do_not_disagree(tmp_path):
     assert looked(halves(GREY, RED), tmp_path, "disagreement").mean == pytest.approx(0, abs=1e-6)
 

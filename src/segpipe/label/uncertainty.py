@@ -146,4 +146,5 @@ def _together(parts: list[_Judged | Problem]) -> Uncertainty | Problem:
     mean = sum(part.total for part in judged) / sum(part.pixels for part in judged)
     features = np.stack([part.features for part in judged]).mean(0, np.float64)
     length = float(np.linalg.norm(features)) or 1.0
-    return Uncertainty(mean, (features / length).astype(np.float32), judged[0].remark)
+    # Rounding makes a sure picture's 0 slightly negative, or -0.0.
+    return Uncertainty(max(0.0, mean), (features / length).astype(np.float32), judged[0].remark)

@@ -210,6 +210,22 @@ def test_init_data_finds_the_layout_and_proposes_the_labels_in_use(tmp_path):
     assert seen.proposal.table.names == ["background", "traffic_light", "car"]
 
 
+def test_an_empty_label_is_a_problem_of_its_pictures_and_no_class(tmp_path):
+    for name in "abcdefgh":
+        picture(tmp_path / f"images/{name}.png")
+    pictures = (
+        image(polygon("0,0;4,0;4,9;0,9", " " if name == "c" else "car"), name=f"{name}.png")
+        for name in "abcdefgh"
+    )
+    export(tmp_path / "annotations.xml", *pictures)
+    seen = survey(tmp_path, Request(0.2, 0.2), processes=1)
+    assert seen.proposal.table.names == ["background", "car"]
+    (problem,) = seen.problems
+    assert str(problem).startswith(
+        "annotations.xml (image c.png): labels that are no class: ' '; expected"
+    )
+
+
 def test_a_missing_picture_is_named_and_none_of_another_folder_is_taken(tmp_path):
     picture(tmp_path / "images/cam2/1.png")
     export(tmp_path / "annotations.xml", image(name="cam1/1.png"))

@@ -1,5 +1,6 @@
 """Masks as labels for annotators' tools: `fetch` reads each format back, holes and parts and all."""
 
+import contextlib
 import json
 from xml.etree import ElementTree
 
@@ -16,8 +17,8 @@ from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.codec import decode_png
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import check
-from segpipe.fetch.sample import Note, Problem, Sample
-from segpipe.predict.labels import label_studio, labels_in, outlines
+from segpipe.fetch.sample import BadSampleError, Note, Problem, Sample
+from segpipe.predict.labels import cvat, label_studio, labels_in, outlines
 
 EXACT = ("coco", "cvat", "label-studio")
 POLYGONS = ("yolo", "labelme")
@@ -297,6 +298,23 @@ def test_a_picture_whose_name_no_label_can_hold_has_a_mask_and_the_others_have_l
     assert (code, "an unprintable letter in its name" in complained) == (1, True)
     assert (out / "masks/two\nlines.png").is_file()
     assert read(out / "labels", "coco", PETS)[0].keys() == {"trip/9.41\u202fAM", "trip/über"}
+
+
+@pytest.mark.parametrize("letter", ["\ufffe", "\uffff"])
+def test_a_name_that_xml_cannot_hold_is_refused_for_cvat_and_the_others_are_read(letter, tmp_path):
+    mask = nested()
+    names = ("one", f"two{letter}", "<&\">'three")
+    classes = TABLES["background"]
+    for name in names:
+        Image.new("RGB", mask.shape[::-1]).save(tmp_path / f"{name}.png")
+    with labels_in(tmp_path / "labels", "cvat", classes) as labels:
+        for name in names:
+            with contextlib.suppress(BadSampleError):
+                labels.enter(labels.of(tmp_path / f"{name}.png", name, mask))
+    assert read(tmp_path / "labels", "cvat", classes)[0].keys() == {names[0], names[2]}
+    with pytest.raises(BadSampleError, match="a letter in its name that no XML file holds"):
+        cvat.Labels(tmp_path / "other", classes).of(tmp_path / f"{names[1]}.png", names[1], mask)
+    assert written(tmp_path, "coco", {names[1]: mask}, classes)
 
 
 def test_a_picture_whose_labels_have_too_long_a_name_is_listed_and_the_others_have_labels(

@@ -15,8 +15,10 @@ def label_table(ids: Mapping[str, int], names: Names) -> ClassTable:
     Values are the ids where they fit into a mask, else the labels themselves, so that a class may be
     renamed: in the order of `names`, then in that of `ids`. A label that can be no value (`#1`) gets its
     place in that order. Raises UserError where there is no label, too many, or two give one class.
+    A label of spaces is no class: `fetch` refuses the pictures that have it.
     """
-    labels = [label for label in ids if label not in ("_background_", IGNORE_LABEL)]
+    others = ("_background_", IGNORE_LABEL)
+    labels = [label for label in ids if label.strip() and label not in others]
     if not labels:
         raise UserError("no shape has a label; draw polygons with labels, or export them")
     if len(labels) > IGNORED - 1:

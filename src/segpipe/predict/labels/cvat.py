@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from segpipe.common.classes import ClassTable, SegmentationClass
+from segpipe.fetch.sample import BadSampleError
 from segpipe.predict.labels.tool import Entry, Tool
 
 
@@ -24,6 +25,13 @@ class Labels(Tool):
         self._file.write("<version>1.1</version>\n<meta><task><labels>\n")
         self._file.writelines(_declared(c) for c in table.classes)
         self._file.write("</labels></task></meta>\n")
+
+    def copy(self, picture: Path, name: str) -> str:
+        """Copy a picture as any tool; XML holds fewer letters than other files. Raises as `of`."""
+        if {*name} & {"\ufffe", "\uffff"}:
+            found, mend = "a letter in its name that no XML file holds", "another name, or --labels coco"
+            raise BadSampleError(str(picture), found, mend)
+        return super().copy(picture, name)
 
     def encoded(self, mask: np.ndarray) -> str:
         """Return the elements of a mask."""

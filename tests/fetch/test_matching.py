@@ -243,6 +243,22 @@ def test_lists_of_names_are_three_splits_and_pictures_in_none_are_counted(draw):
     assert (problems, notes) == ([], ["not used: pictures in no list (2)"])
 
 
+def test_a_line_is_no_comment_where_a_picture_is_called_so(draw):
+    names = ("#p0", "#p 1", "a#p2", "#s/3", "4")
+    masks = ((f"masks/{name}.png", value) for value, name in enumerate(names))
+    root = draw(*(f"images/{name}.jpg" for name in names), *masks)
+    (root / "train.txt").write_text("#p\n# ours\n#p0\n#p 1.jpg\na#p2\n#p0a\n")
+    (root / "test.txt").write_text("#s/3\n#4\n4\n")
+    values, problems, notes = read(root)
+    assert values == {("train", "#p0"): 0, ("train", "#p 1"): 1, ("train", "a#p2"): 2,
+                      ("test", "#s/3"): 3, ("test", "4"): 4}  # fmt: skip
+    assert (problems, notes) == ([], [])
+    for word, numbers in (("train", ("#p0", "#p 1", "a#p2")), ("test", ("#s/3",))):
+        lines = (f"images/{n}.jpg masks/{n}.png\n" for n in numbers)
+        (root / f"{word}.txt").write_text("# image mask\n" + "".join(lines))
+    assert len(read(root)[0]) == 4
+
+
 @pytest.mark.parametrize("end", ["", "_list"])
 @pytest.mark.parametrize(
     "line",

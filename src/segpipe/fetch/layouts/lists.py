@@ -1,5 +1,6 @@
 """Lists of names, or of pictures with their masks, that say which sample is in which split."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -34,7 +35,16 @@ def _in_folder(root: Path, folder: Path) -> Lists:
     once = len({*words.values()}) == len(words)  # there may be the lists of several folds
     if not chosen and once and all(_of_pictures(root, files[name]) for name in words):
         chosen = {word: name for name, word in words.items()}
-    return {word: texts.lines(files[chosen[word]]) for word in matching.SPLIT_WORDS if word in chosen}
+    named = functools.cache(_hash_names)
+    lines = functools.partial(texts.lines, is_name=lambda line: bool(named(root).match(line)))
+    return {word: lines(files[chosen[word]]) for word in matching.SPLIT_WORDS if word in chosen}
+
+
+def _hash_names(root: Path) -> re.Pattern[str]:
+    """Return a pattern of lines with a picture, or its folder, whose name begins with `#`."""
+    places = (path.relative_to(root) for path in texts.visible(root) if matching.is_image(path))
+    names = {name for place in places for name in (*place.parts, place.stem) if name.startswith("#")}
+    return re.compile(rf"(?:{'|'.join(map(re.escape, names)) or '(?!)'})(?:[\s,;/\\]|$)")
 
 
 def _of_pictures(root: Path, file: Path) -> bool:

@@ -5,7 +5,7 @@ import fnmatch
 import io
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -75,10 +75,13 @@ def model(path: Path, kind: type[Model]) -> Model:
         raise UserError(f"{path}: not as expected ({first_error(error)})") from None
 
 
-def lines(path: Path) -> list[str]:
-    """Return a list's lines without comments. Raises UserError as `content` does."""
+def lines(path: Path, is_name: Callable[[str], bool] = lambda line: False) -> list[str]:
+    """Return a list's lines without comments. Raises UserError as `content` does.
+
+    A line that begins with `#` is a comment unless `is_name` says otherwise.
+    """
     stripped = (line.strip() for line in read(path, _MOST_LIST).splitlines())
-    return [line for line in stripped if line and not line.startswith("#")]
+    return [line for line in stripped if line and (not line.startswith("#") or is_name(line))]
 
 
 def table(text: str) -> Iterator[list[str]]:

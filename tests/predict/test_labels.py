@@ -215,13 +215,27 @@ def test_a_stroke_has_the_bits_that_label_studio_expects():
 def test_polygons_leave_the_border_by_a_pixel_at_most(rng):
     disc = np.hypot(*np.mgrid[-60:61, -60:61]) < 55
     border = outlines.border(disc)
-    kept = outlines.simplified(border, 1.0)
+    (kept,) = outlines.simplified([border], 1.0)
     assert len(kept) < len(border) / 8
     ends = np.concatenate([kept, kept[:1]]).astype(float)
     for point in border:
         along = np.diff(ends, axis=0)
         share = (((point - ends[:-1]) * along).sum(1) / (along**2).sum(1)).clip(0, 1)
         assert np.hypot(*(ends[:-1] + share[:, None] * along - point).T).min() <= 1 + 1e-9
+
+
+def test_lines_that_are_simplified_together_keep_the_points_that_each_keeps_alone():
+    """Worked out by hand: (1, 6) and (1, 2) are 0.485 from the line of (2, 8) and (0, 0).
+
+    Then (1, 2) is 0.658 from that of (1, 6) and (0, 0), and (1, 5) lies on that of (1, 6) and (1, 2).
+    """
+    bent = np.array([(0, 0), (1, 4), (2, 8), (1, 6), (1, 5), (1, 2)])
+    thin = np.array([(0, 0), (0, 1), (0, 2), (0, 1)])
+    for tolerance, kept in ((0.0, [0, 2, 3, 5]), (0.48, [0, 2, 3, 5]), (0.49, [0, 2])):
+        found = outlines.simplified([bent, thin, thin[:1], bent + 7], tolerance)
+        expected = [bent[kept], thin[[0, 2]], thin[:1], bent[kept] + 7]
+        assert [line.tolist() for line in found] == [line.tolist() for line in expected]
+    assert outlines.simplified([], 1.0) == []
 
 
 def test_a_border_goes_once_round(rng):

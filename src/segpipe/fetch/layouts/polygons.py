@@ -42,7 +42,7 @@ def outline(points: Any, size: tuple[int, int]) -> np.ndarray:
         for sign, limit in ((-1, length), (1, 2 * length)):  # one length to each side is kept
             if len(found) and (sign * found[:, axis]).max() > limit:
                 found = _clipped(found, axis, sign, limit)
-    around = np.abs(found - np.roll(found, 1, axis=0)).sum()
+    around = np.abs(found - found[np.arange(len(found)) - 1]).sum()
     if around > _LONGEST:
         raise ValueError(f"an outline of {around:.3g} pixels, with {_LONGEST:.0g} at most")
     return found

@@ -4,7 +4,8 @@ A polygon fills the holes of its part; parts in a hole are polygons above it. Co
 of pixels of the border, so that drawing a polygon with its outline covers these pixels.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,9 @@ LEAST = 0.99
 _TRIES = ((8, 1.0), (8, 0.75), (8, 0.5), (8, 0.0), (4, 0.0))
 """How many neighbours connect a part, and by how many pixels a polygon may leave its border: the fewest
 corners first. Parts that four neighbours connect never cross each other, so the last try is exact."""
+_SMALL = 64  # pixels of the box around a part, up to which equal parts are looked at once
 _STEPS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))  # row, column; clockwise
+_TURNS = [[(direction + turn) % 8 for turn in range(6, 14)] for direction in range(8)]
 
 Draw = Callable[[list[np.ndarray]], np.ndarray]
 """From corners, float64 [n, 2] of each polygon, to int32 [height, width]: 0, or n for the n-th."""
@@ -43,11 +46,33 @@ def outlines(mask: np.ndarray, uncovered: int | None, classes: int, draw: Draw) 
     for neighbours, tolerance in _TRIES:
         if neighbours != connected:
             parts, connected = [*_needed(_parts(mask, neighbours), base, mask.shape)], neighbours
-        polygons = [*ground, *(Outline(part.index, part.corners(tolerance)) for part in parts)]
+        corners = _corners([part.border for part in parts], tolerance)
+        drawn = zip((part.index for part in parts), corners, strict=True)
+        polygons = [*ground, *(Outline(*polygon) for polygon in drawn)]
         lookup = np.array([base, *(polygon.index for polygon in polygons)], np.uint8)
         if _least_iou(mask, lookup[draw([polygon.corners for polygon in polygons])]) >= LEAST:
             break
     return polygons
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The pixels of a part, wherever it lies."""
+
+    inside: np.ndarray  # bool, of the box around them
+    filled: np.ndarray  # the same with the holes
+    border: np.ndarray  # int64 [n, 2]: the pixels of the outer border in order, row and column
+
+    @classmethod
+    def of(cls, inside: np.ndarray) -> "_Shape":
+        """Return the shape of connected pixels."""
+        return cls(inside, _filled(inside), border(inside))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _small_shape(size: tuple[int, int], inside: bytes) -> _Shape:
+    """Return a shape from its bytes; noise has thousands of parts, and few different ones."""
+    return _Shape.of(np.frombuffer(inside, bool).reshape(size))
 
 
 @dataclass(frozen=True)
@@ -56,15 +81,20 @@ class _Part:
 
     index: int
     place: tuple[slice, slice]  # the box around them
-    inside: np.ndarray  # bool, of the box
-    filled: np.ndarray  # the same with the holes
-    border: np.ndarray  # int64 [n, 2]: the pixels of the outer border in order, row and column
+    shape: _Shape
 
-    def corners(self, tolerance: float) -> np.ndarray:
-        """Return the corners of a polygon that leaves the border by so many pixels at most."""
-        kept = simplified(self.border, tolerance)
-        kept = np.concatenate([kept, kept[-1:].repeat(max(3 - len(kept), 0), axis=0)])
-        return kept[:, ::-1] + 0.5
+    @property
+    def border(self) -> np.ndarray:
+        """The pixels of its outer border in the picture, as those of its shape."""
+        rows, columns = self.place
+        return self.shape.border + np.array([rows.start, columns.start])
+
+
+def _corners(borders: Sequence[np.ndarray], tolerance: float) -> list[np.ndarray]:
+    """Return the corners of polygons that leave borders by so many pixels at most."""
+    kept = simplified(borders, tolerance)
+    whole = (np.concatenate([some, some[-1:].repeat(max(3 - len(some), 0), axis=0)]) for some in kept)
+    return [some[:, ::-1] + 0.5 for some in whole]
 
 
 def _parts(mask: np.ndarray, neighbours: int) -> list[_Part]:
@@ -75,15 +105,23 @@ def _parts(mask: np.ndarray, neighbours: int) -> list[_Part]:
         numbers, _ = ndimage.label(mask == index, structure)
         for number, place in enumerate(ndimage.find_objects(numbers), 1):
             inside = numbers[place] == number
-            origin = place[0].start, place[1].start
-            parts.append(_Part(index, place, inside, _filled(inside), border(inside) + origin))
-    return sorted(parts, key=lambda part: -int(part.filled.sum()))
+            small = inside.size <= _SMALL
+            shape = _small_shape(inside.shape, inside.tobytes()) if small else _Shape.of(inside)
+            parts.append(_Part(index, place, shape))
+    return sorted(parts, key=lambda part: -int(part.shape.filled.sum()))
 
 
 def _filled(inside: np.ndarray) -> np.ndarray:
     """Return a part with its holes: all that cannot be reached from outside by its four neighbours."""
-    outside, _ = ndimage.label(~np.pad(inside, 1))
+    outside, _ = ndimage.label(~_padded(inside))
     return (outside != outside[0, 0])[1:-1, 1:-1]
+
+
+def _padded(inside: np.ndarray) -> np.ndarray:
+    """Return a part with a pixel around it; `np.pad` takes longer than all else for a small one."""
+    padded = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), bool)
+    padded[1:-1, 1:-1] = inside
+    return padded
 
 
 def _needed(parts: list[_Part], base: int, size: tuple[int, ...]) -> Iterator[_Part]:
@@ -91,8 +129,8 @@ def _needed(parts: list[_Part], base: int, size: tuple[int, ...]) -> Iterator[_P
     canvas = np.full(size, base, np.uint8)
     for part in parts:
         window = canvas[part.place]
-        if (window[part.inside] != part.index).any():
-            window[part.filled] = part.index
+        if (window[part.shape.inside] != part.index).any():
+            window[part.shape.filled] = part.index
             yield part
 
 
@@ -102,16 +140,20 @@ def border(inside: np.ndarray) -> np.ndarray:
     It goes from pixel to pixel by Moore's neighbourhood; a pixel of a thin part occurs once for each
     side that it shows.
     """
-    padded = np.pad(inside, 1)
+    padded = _padded(inside)
     cells, width = padded.tobytes(), padded.shape[1]
     steps = [row * width + column for row, column in _STEPS]
     at = start = int(padded.argmax())  # the first from above: nothing lies above it, or left of it
     direction, first, path = 0, -1, [start]
     while True:
-        turns = ((direction + turn) % 8 for turn in range(6, 14))
-        direction = next((turn for turn in turns if cells[at + steps[turn]]), -1)
-        if direction < 0 or (at == start and direction == first):
+        for turn in _TURNS[direction]:
+            if cells[at + steps[turn]]:
+                break
+        else:
             break
+        if at == start and turn == first:
+            break
+        direction = turn
         first = direction if first < 0 else first
         at += steps[direction]
         path.append(at)
@@ -119,33 +161,52 @@ def border(inside: np.ndarray) -> np.ndarray:
     return np.stack(np.divmod(np.array(pixels), width), axis=1) - 1
 
 
-def simplified(points: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return some points of a closed line, from which no other is farther than `tolerance`.
+def simplified(lines: Sequence[np.ndarray], tolerance: float) -> list[np.ndarray]:
+    """Return some points of each closed line, from which no other of it is farther than `tolerance`.
 
-    Douglas and Peucker (1973), from the first point and the one farthest from it.
+    Douglas and Peucker (1973), from the first point and the one farthest from it. All pieces of all
+    lines are split at once, since noise has thousands of short ones.
     """
-    closed = np.concatenate([points, points[:1]])
-    far = int(np.abs(points - points[0]).sum(axis=1).argmax())
+    if not lines:
+        return []
+    sizes = np.array([len(line) for line in lines])
+    closed = np.concatenate([np.concatenate([line, line[:1]]) for line in lines]).astype(np.float64)
+    starts = np.cumsum(sizes + 1) - (sizes + 1)
+    ways = np.abs(closed - closed[np.repeat(starts, sizes + 1)]).sum(axis=1)
+    _, far = _largest(ways, sizes + 1)
     kept = np.zeros(len(closed), bool)
-    kept[[0, far]] = True
-    waiting = [(0, far), (far, len(points))]
-    while waiting:
-        begin, end = waiting.pop()
-        away = _distances(closed[begin : end + 1])
-        worst = int(away.argmax())
-        if away[worst] > tolerance + 1e-9:
-            kept[begin + worst] = True
-            waiting += [(begin, begin + worst), (begin + worst, end)]
-    return points[kept[:-1]]
+    kept[starts] = kept[far] = True
+    begin, end = np.concatenate([starts, far]), np.concatenate([far, starts + sizes])
+    while (wide := end - begin > 1).any():
+        begin, end = begin[wide], end[wide]
+        away = _distances(closed, begin, end)
+        most, place = _largest(away, end - begin - 1)
+        beyond = most > tolerance + 1e-9
+        worst = (place - np.cumsum(end - begin - 1) + end)[beyond]
+        kept[worst] = True
+        begin, end = np.append(begin[beyond], worst), np.append(worst, end[beyond])
+    return [line[kept[start : start + len(line)]] for line, start in zip(lines, starts, strict=True)]
 
 
-def _distances(points: np.ndarray) -> np.ndarray:
-    """Return the distance of each point to the line from the first to the last one."""
-    start = points[0]
-    along = (points[-1] - start).astype(np.float64)
-    length = along @ along
-    shares = ((points - start) @ along / length).clip(0, 1) if length else np.zeros(len(points))
-    return np.hypot(*(points - start - shares[:, None] * along).T)
+def _distances(points: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the distances of the points between each `begin` and `end` to the line that joins them."""
+    counts = end - begin - 1
+    of = np.repeat(np.arange(len(begin)), counts)
+    places = np.arange(len(of)) + (begin + 1 - np.cumsum(counts) + counts)[of]
+    steps = points[places] - points[begin][of]
+    along = points[end] - points[begin]
+    length = (along * along).sum(axis=1)
+    along, length = along[of], np.where(length, length, 1)[of]  # without a length, all shares are 0
+    shares = ((steps * along).sum(axis=1) / length).clip(0, 1)
+    return np.hypot(*(steps - shares[:, None] * along).T)
+
+
+def _largest(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest value of each group of so many values, and the first place that has it."""
+    most = np.maximum.reduceat(values, np.cumsum(counts) - counts)
+    of = np.repeat(np.arange(len(counts)), counts)
+    places = np.flatnonzero(values == most[of])
+    return most, places[np.unique(of[places], return_index=True)[1]]
 
 
 def _whole(size: tuple[int, ...]) -> np.ndarray:

@@ -63,8 +63,12 @@ class Names:
 
     def in_palette(self, palette: Mapping[int, str]) -> "Names":
         """Return the names with those of numbers that a palette gives a named colour."""
-        numbered = {n: self.by_value[colour] for n, colour in palette.items() if colour in self.by_value}
-        return dataclasses.replace(self, by_value={**numbered, **self.by_value})
+        numbered: dict[int | str, str] = {
+            number: self.by_value[colour]
+            for number, colour in palette.items()
+            if colour in self.by_value
+        }
+        return dataclasses.replace(self, by_value=numbered | self.by_value)
 
     def remark(self, values: list[int | str]) -> str:
         """Return what people should know about the names that `of` gives; empty for nothing."""

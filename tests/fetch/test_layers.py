@@ -141,6 +141,22 @@ def test_masks_of_several_colours_are_no_class_though_their_folder_looks_like_on
         sample.content.read()
 
 
+def test_a_mask_turned_otherwise_than_its_image_is_refused(tmp_path, rng):
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    save(photo(rng), tmp_path / "images/a.jpg")
+    binary(tmp_path / "masks/road/a.png", (0, 0, 9, 9))
+    binary(tmp_path / "masks/car/a.png", (20, 0, 29, 9))
+    Image.open(tmp_path / "masks/car/a.png").save(tmp_path / "masks/car/a.png", exif=turned)
+    (sample,) = (s for s in layouts.samples("layers", tmp_path, 0.0, ROADS) if isinstance(s, Sample))
+    with pytest.raises(
+        BadSampleError, match=r"car/a\.png: EXIF orientation 3; expected none, or the im"
+    ):
+        sample.content.read()
+    Image.open(tmp_path / "images/a.jpg").save(tmp_path / "images/a.jpg", exif=turned)
+    assert sample.content.read()[1][:, 0].tolist() == [1] * 9 + [0] * 11 + [2] * 9 + [0]
+
+
 def test_a_picture_without_a_mask_of_any_class_is_a_problem(classes, rng):
     save(photo(rng), classes / "images" / "9.jpg")
     found = layouts.samples("layers", classes, 0.0, ROADS)

@@ -204,6 +204,7 @@ def test_versions_of_one_photograph_are_one_group(tmp_path):
         ("data.yaml", "names:\n  0: cat\n  2: 'on'\n", {"cat": 1, "on": 3}),
         ("data.yml", "\ufeffnc: 3", {"class_0": 1, "class_2": 3}),
         ("classes.txt", "cat\ndog\ncow\n", {"cat": 1, "cow": 3}),
+        ("classes.txt", "# ours\ncat\n#dog\ncow\n", {"cat": 1, "cow": 3}),
         ("labels/classes.txt", "cat\ndog\ncow\n", {"cat": 1, "cow": 3}),
         ("other.yaml", "lr: 0.1", {"class_0": 1, "class_2": 3}),
     ],

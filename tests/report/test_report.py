@@ -18,7 +18,7 @@ from segpipe.evaluate import metrics
 from segpipe.evaluate.metrics import summarise
 from segpipe.report import grids, plots
 from segpipe.report.build import write_report, write_samples
-from segpipe.report.pages import TEMPLATES, Section, render
+from segpipe.report.pages import TEMPLATES, Section, render, write_page
 from segpipe.report.read import Results
 
 ODD = '<script>alert("1")</script> | $x$ *ü*'
@@ -312,6 +312,15 @@ def test_the_picture_for_git_is_small_and_the_same_every_time(tmp_path, rng):
 def test_the_error_picture_shows_wrong_pixels_and_leaves_ignored_ones_white():
     picture = grids.errors(np.array([[0, 1, IGNORE]], np.uint8), np.array([[0, 2, 0]], np.uint8))
     assert picture.tolist() == [[list(grids.RIGHT), list(grids.CRIMSON), [255, 255, 255]]]
+
+
+def test_a_link_to_a_folder_of_pages_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/old").touch()
+    (tmp_path / "page").symlink_to("disk")
+    write_page("T", [Section("a", "A", ["words"])], tmp_path / "page", "page.md")
+    assert (tmp_path / "page").is_symlink()
+    assert {path.name for path in (tmp_path / "disk").iterdir()} == {"index.html", "page.md", "figures"}
 
 
 def test_saved_figures_hold_no_date_or_version(tmp_path):

@@ -67,8 +67,11 @@ Block: TypeAlias = str | list[str] | Headline | Table | Figure | Section
 
 
 def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: str) -> None:
-    """Write `index.html`, the same as a Markdown file, and `figures/`, replacing `folder` as a whole."""
-    with replaces(folder) as partial:
+    """Write `index.html`, the same as a Markdown file, and `figures/`, replacing `folder` as a whole.
+
+    A link to a folder stays, and its target is replaced.
+    """
+    with replaces(folder.resolve() if folder.is_symlink() else folder) as partial:
         (partial / "figures").mkdir(parents=True)
         pictures = {figure.name: _save(figure, partial / "figures") for figure in _figures(sections)}
         context = {"title": title, "sections": sections, "figures": pictures}

@@ -21,6 +21,7 @@ from segpipe.common.words import width_by_height
 from segpipe.fetch.layouts import lists, looks, matching, pairs, partners, polygons, texts
 from segpipe.fetch.layouts.matching import IMAGE_WORDS, MASK_WORDS, File, relative
 from segpipe.fetch.layouts.partners import Matched
+from segpipe.fetch.pictures import stored_size
 from segpipe.fetch.pillow import open_file, unturned_size
 from segpipe.fetch.sample import BadSampleError, Mask, Note, Problem, Sample, Samples, Split
 
@@ -54,10 +55,14 @@ class Layers:
     def read(self) -> tuple[bytes, Mask]:
         """Return the image's bytes, and the mask. Raises BadSampleError where masks do not fit."""
         masks = sorted(self.masks, key=lambda mask: (self.table.index_of(mask[0]) or 0, *mask))
-        drawing = np.zeros((0, 0), np.int32)
+        drawing, image = np.zeros((0, 0), np.int32), self.image.read_bytes()
+        try:
+            turn = stored_size(image, self.file)[1]
+        except BadSampleError:  # decoding it reports that
+            return image, b""
         for number, (_, path) in enumerate(masks, 1):
             file = f"{self.file}: {path.parent.name}/{path.name}"
-            covered = _covered(path, file)
+            covered = _covered(path, file, turn)
             drawing = drawing if drawing.size else np.zeros(covered.shape, np.int32)
             if covered.shape != drawing.shape:
                 expected = f"that of the others, {width_by_height(drawing.shape)}"
@@ -65,7 +70,7 @@ class Layers:
                 raise BadSampleError(file, size, expected)
             drawing[covered] = number
         labels = [label for label, _ in masks]
-        return self.image.read_bytes(), polygons.indices(drawing, labels, self.table, self.file)
+        return image, polygons.indices(drawing, labels, self.table, self.file)
 
     def mask_size(self) -> tuple[int, int]:
         """Return the height and width of the first mask. Raises as `open_file` does."""
@@ -73,9 +78,14 @@ class Layers:
             return unturned_size(mask)
 
 
-def _covered(path: Path, file: str) -> np.ndarray:
-    """Return the covered pixels of a binary mask. Raises BadSampleError, naming `file`, for others."""
-    values = looks.values_of(path, file)
+def _covered(path: Path, file: str, image_turn: int) -> np.ndarray:
+    """Return the covered pixels of a binary mask. Raises BadSampleError, naming `file`, for others.
+
+    `image_turn` is the EXIF orientation of its image.
+    """
+    values, turn = looks.values_and_turn(path, file)
+    if turn not in (1, image_turn):
+        raise BadSampleError(file, f"EXIF orientation {turn}", f"none, or the image's, {image_turn}")
     present = np.unique(values)
     if np.count_nonzero(present) > 1:
         shown = ", ".join(map(str, present[:4]))

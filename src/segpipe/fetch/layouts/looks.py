@@ -14,16 +14,22 @@ _PIXELS = 10**6  # that are looked at
 
 
 def values_of(path: Path, file: str) -> np.ndarray:
-    """Return a picture's numbers, or its colours as numbers 0xrrggbb: integers [height, width].
+    """Return a picture's numbers as `values_and_turn` does."""
+    return values_and_turn(path, file)[0]
 
-    Raises BadSampleError, which calls it `file`, where it cannot be a mask, and OSError.
+
+def values_and_turn(path: Path, file: str) -> tuple[np.ndarray, int]:
+    """Return a picture's numbers, or its colours as numbers 0xrrggbb, and its EXIF orientation.
+
+    The numbers are integers [height, width], as stored. Raises BadSampleError, which calls it `file`,
+    where it cannot be a mask, and OSError.
     """
     data = path.read_bytes()
     try:
-        return mask_pixels(data, file, by_colour=False)[0]
+        return mask_pixels(data, file, by_colour=False)
     except InColoursError:
-        colours, _ = mask_pixels(data, file, by_colour=True)
-        return colours.astype(np.int32) @ (1 << 16, 1 << 8, 1)
+        colours, turn = mask_pixels(data, file, by_colour=True)
+        return colours.astype(np.int32) @ (1 << 16, 1 << 8, 1), turn
 
 
 def like_mask(path: Path) -> bool | None:

@@ -1,5 +1,6 @@
 """The text files of YOLO data sets: `data.yaml`, and a file of polygons for each picture."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,9 @@ def read_config(root: Path) -> Config:
         if isinstance(content, dict) and {"names", "nc"} & content.keys():
             return _config(file, content)
     lists = [root / "classes.txt", root / "labels" / "classes.txt"]
-    found = next((texts.lines(file) for file in lists if file.is_file()), [])
+    # A comment has a space after its `#`: a name left out would give its number to the next one.
+    read = functools.partial(texts.lines, is_name=lambda line: not line.startswith("# "))
+    found = next((read(file) for file in lists if file.is_file()), [])
     return Config(names=dict(enumerate(found)))
 
 

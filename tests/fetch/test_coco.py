@@ -98,6 +98,10 @@ def test_objects_lie_over_crowds_and_small_over_large_whatever_their_order(coco)
             "annotation 10 has no segmentation; expected polygons or run lengths, not a box alone",
         ),
         ({"segmentation": [BOX]}, "annotation 10 is not COCO's (category_id: field required)"),
+        (
+            {"category_id": 1, "segmentation": [[[3, 4], [13, 4], [13, 14]]]},
+            "annotation 10 is not COCO's (segmentation.list[list[float]].0.0: input should be a valid n",
+        ),
         ({"category_id": 1, "segmentation": [BOX[:-1]]}, "annotation 10 has an odd number of coord"),
         (
             {"category_id": 1, "segmentation": [[*BOX, 1e300, 0]]},
@@ -368,6 +372,14 @@ def test_ids_may_be_whole_numbers_as_pandas_writes_them(coco):
     assert module.labels(root) == {"cat": 1, "traffic light": 2}
     mask = mask_of(root)
     assert ((mask == CAT).sum(), (mask == LIGHT).sum()) == (9, 100)
+
+
+@pytest.mark.parametrize("crowd", [0, "0", 0.0, None, False])
+def test_an_object_is_no_crowd_however_a_tool_writes_that(coco, crowd):
+    root = coco({"category_id": 1, "segmentation": [BOX], "iscrowd": crowd})
+    assert module.labels(root) == {"cat": 1}
+    assert (mask_of(root) == CAT).sum() == 100
+    assert notes(root) == []
 
 
 class Twice(dict):

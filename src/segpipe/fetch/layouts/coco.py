@@ -146,7 +146,7 @@ def _take_annotation(dataset: Dataset, value: Any, text: str, counted: Counter[s
     if is_empty(value):
         counted["empty"] += 1
         return
-    if value.get("iscrowd"):
+    if _id(value.get("iscrowd") or 0) != "0":  # some tools write it as text
         dataset.crowds += 1
     elif "category_id" in value:
         dataset.used[_id(value["category_id"])] += 1

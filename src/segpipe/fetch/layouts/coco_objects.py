@@ -72,8 +72,13 @@ def is_empty(annotation: Mapping[str, Any]) -> bool:
     shape = annotation.get("segmentation")
     if isinstance(shape, list):
         parts = [part for part in shape if part != []]
-        return not is_box(annotation) and all(isinstance(p, list) and len(p) < _LEAST for p in parts)
+        return not is_box(annotation) and all(map(_is_slip, parts))
     return shape is None and not is_box(annotation)
+
+
+def _is_slip(part: Any) -> bool:
+    """Return whether a polygon has too few numbers; three pairs in lists are no slip, but malformed."""
+    return isinstance(part, list) and len(part) < _LEAST and not any(isinstance(n, list) for n in part)
 
 
 def box_of(annotation: Mapping[str, Any]) -> tuple[float, ...]:

@@ -15,9 +15,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,7 +118,10 @@ def answers(port: int) -> bool:
 
 
 def asked(port: int, clients: int) -> tuple[list[float], float]:
-    """Let each client ask again and again; return the time of each answer, and that of all together."""
+    """Let each client ask again and again; return the time of each answer, and that of all together.
+
+    Raises a RuntimeError, or what the connection raises, where a request is not answered with 200.
+    """
     body, times, end = form(), [], time.perf_counter() + SECONDS
 
     def ask() -> None:
@@ -126,15 +129,16 @@ def asked(port: int, clients: int) -> tuple[list[float], float]:
         while (start := time.perf_counter()) < end:
             connection.request("POST", "/predict?format=png", body, FORM)
             answer = connection.getresponse()
-            answer.read()
-            times.append(time.perf_counter() - start if answer.status == 200 else float("nan"))
+            said = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"status {answer.status}, not 200: {said[:200]!r}")
+            times.append(time.perf_counter() - start)
 
-    threads = [threading.Thread(target=ask) for _ in range(clients)]
     start = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(clients) as pool:
+        asking = [pool.submit(ask) for _ in range(clients)]
+    for one in asking:
+        one.result()  # which raises what a client raised
     return times, time.perf_counter() - start
 
 

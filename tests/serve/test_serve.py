@@ -15,6 +15,7 @@ import time
 import weakref
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
+from urllib.parse import unquote
 
 import numpy as np
 import psutil
@@ -24,6 +25,7 @@ import served
 from helpers import ROOT, environment, error_line, run
 from PIL import Image
 from pycocotools import mask as coco
+from rasterio.io import MemoryFile
 from served import BLUE, DARK_BLUE, GREEN, RED, png
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -31,7 +33,7 @@ from starlette.requests import Request
 
 from segpipe.common.errors import UserError
 from segpipe.common.parallel import usable_cores
-from segpipe.common.profile import Profile, reference
+from segpipe.common.profile import Mark, Profile, reference
 from segpipe.fetch.jpeg import scans
 from segpipe.fetch.sample import BadSampleError
 from segpipe.serve import answers
@@ -473,6 +475,44 @@ class Recorder:
         array = np.zeros(shape, kind)
         self.arrays.append(weakref.ref(array))
         return array
+
+
+class Foreign(Recorder):
+    """Finds every picture foreign by the share of a class."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.mark = Mark(1.5, f"share of {name}", 0.9, 0.1, 0.3)
+
+    def predict(self, picture):
+        return super().predict(picture)._replace(mark=self.mark)
+
+
+def test_a_class_in_any_script_marks_a_foreign_picture_in_every_type_of_answer():
+    for name, in_header in (("猫", "%E7%8C%AB"), ("50 %; łapa", "50 %25%3B %C5%82apa")):
+        app = create_app(Foreign(name), Settings(model="a.onnx"))
+        with served.in_this_process(app) as address:
+            found = [
+                requests.post(f"{address}/predict?format={kind}", files={"p": ("a", b"")}, timeout=60)
+                for kind in ("png", "overlay", "json")
+            ]
+        assert [one.status_code for one in found] == [200] * 3
+        headers = [one.headers.get("X-Segpipe-Foreign") for one in found]
+        assert headers == [f"1.50; share of {in_header}"] * 2 + [None]
+        assert found[2].json()["pictures"][0]["foreign_by"] == unquote(headers[0][6:])
+
+
+def test_pixels_without_data_count_neither_for_shares_nor_for_confidence(server):
+    """Two of six: left are two red ones of 255, and green ones of 255 and 153 (0.6)."""
+    rows = np.zeros((2, 3, 3), np.uint8)
+    rows[0, 1:], rows[1, 1], rows[1, 2] = RED, GREEN, (0, 153, 0)
+    with MemoryFile() as file:
+        layout = {"driver": "GTiff", "height": 2, "width": 3, "count": 3, "dtype": "uint8", "nodata": 0}
+        with file.open(**layout) as opened:
+            opened.write(np.moveaxis(rows, -1, 0))
+        (found,) = server.predict(("a.tif", file.read())).json()["pictures"]
+    assert [one["share"] for one in found["classes"]] == [0.5, 0.5, 0]
+    assert found["confidence"] == pytest.approx((3 + 0.6) / 4)
 
 
 def test_a_request_holds_one_picture_at_a_time():

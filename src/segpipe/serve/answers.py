@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from segpipe.common.classes import ClassTable
-from segpipe.common.profile import describe
+from segpipe.common.profile import Mark, describe
 from segpipe.predict import outputs
 from segpipe.serve.model import Picture, Prediction
 
@@ -25,7 +26,10 @@ TYPES: dict[AnswerFormat, str] = {
     "overlay": "image/jpeg",
 }
 FOREIGN = "X-Segpipe-Foreign"
-"""The header of a mask or an overlay that marks a foreign picture, as `distance; trait`."""
+"""The header of a mask or an overlay that marks a foreign picture, as `distance; trait`.
+
+The trait is percent-encoded but for spaces: it may name a class in any script, and headers hold Latin-1.
+"""
 _QUALITY = re.compile(r"q\s*=\s*([01](?:\.[0-9]{0,3})?)")  # a parameter of Accept
 
 
@@ -53,7 +57,7 @@ class OfPicture(BaseModel):
     height: int
     width: int
     classes: list[OfClass]
-    confidence: float = Field(description="mean probability of the pixels' classes, 0 to 1")
+    confidence: float = Field(description="mean probability of the valid pixels' classes, 0 to 1")
     remark: str = Field(description="why the model may not know such pictures; empty if it should")
     distance: float | None = Field(
         None, description="from the pictures that the model knows, over its limit; 1 is the limit"
@@ -142,11 +146,15 @@ def encoded(
         return Predictions(pictures=pictures).model_dump_json(exclude_none=True).encode(), {}
     (picture, prediction) = next(results)
     mark = prediction.mark
-    headers = {FOREIGN: f"{mark.score:.2f}; {mark.trait}"} if mark and mark.foreign else {}
+    headers = {FOREIGN: _in_a_header(mark)} if mark and mark.foreign else {}
     if format_ == "png":
         return mask_png(prediction.mask, table), headers
     overlay = outputs.overlay(picture.seen, prediction.mask, table)
     return _saved(overlay, "JPEG", quality=90), headers
+
+
+def _in_a_header(mark: Mark) -> str:
+    return f"{mark.score:.2f}; {quote(mark.trait, safe=' ')}"
 
 
 def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
@@ -165,10 +173,16 @@ def described(result: Result, table: ClassTable, maps: bool) -> OfPicture:
                 zip(table.classes, table.file_values, shares, strict=True)
             )
         ],
-        confidence=round(float(confidence.mean(dtype=np.float64)), 6),
+        confidence=round(_mean(confidence, picture.invalid), 6),
         mask=_in_base64(mask_png(mask, table)) if maps else None,
         confidences=_in_base64(_confidence_png(confidence)) if maps else None,
     )  # fmt: skip
+
+
+def _mean(confidence: np.ndarray, invalid: np.ndarray | None) -> float:
+    """Return the mean of the valid pixels, of which every decoded picture has one."""
+    valid = confidence if invalid is None else confidence[~invalid]
+    return float(valid.mean(dtype=np.float64))
 
 
 def mask_png(mask: np.ndarray, table: ClassTable) -> bytes:

@@ -1,6 +1,8 @@
 """Exports: each is as good as the model in its own runtime, says what it is, or is not there."""
 
+import errno
 import json
+import pathlib
 import re
 import shutil
 import sys
@@ -18,6 +20,7 @@ from segpipe.common import records
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
 from segpipe.export import ExportFormat
+from segpipe.export.run import _published
 from segpipe.export.runtimes import FORMATS
 from segpipe.predict.predictor import load_model
 from segpipe.train.saving import save_model
@@ -333,6 +336,55 @@ def test_an_export_does_not_replace_the_card_of_another(tmp_path, other):
         FORMATS["onnx-int8"].check(tmp_path / "b.onnx", False)
     (tmp_path / other).rename(tmp_path / "b.onnx")
     FORMATS["onnx-int8"].check(tmp_path / "b.onnx", False)
+
+
+def published(target):
+    """Write an export and its card in place of what is there."""
+    with _published(FORMATS["onnx"], target) as (model, card):
+        model.write_text("new model")
+        card.write_text("new card")
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The path of an export that is there, with its card."""
+    (tmp_path / "model.onnx").write_text("old model")
+    (tmp_path / "MODEL_CARD.md").write_text("old card")
+    return tmp_path / "model.onnx"
+
+
+def test_an_export_and_its_card_are_replaced_together(old):
+    published(old)
+    assert contents(old.parent) == {"model.onnx": "new model", "MODEL_CARD.md": "new card"}
+
+
+def test_an_export_that_is_refused_leaves_the_old_one_with_its_card(old):
+    with pytest.raises(UserError), _published(FORMATS["onnx"], old) as (model, _):
+        model.write_text("new model")
+        raise UserError("it scores worse")
+    assert contents(old.parent) == {"model.onnx": "old model", "MODEL_CARD.md": "old card"}
+
+
+@pytest.mark.parametrize(
+    ("fails", "left"), [("model.onnx", "old model"), ("MODEL_CARD.md", "new model")]
+)
+def test_no_error_leaves_an_export_with_the_card_of_another(old, monkeypatch, fails, left):
+    """`push-hub` refuses one without a card."""
+    replace = pathlib.Path.replace
+
+    def failing(path, target):
+        if target.name == fails:
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        published(old)
+    assert contents(old.parent) == {"model.onnx": left}
 
 
 def test_an_export_has_the_suffix_of_its_format(tmp_path):

@@ -1,5 +1,6 @@
 """From a trained Keras model to an export that scores as well: written, scored, timed."""
 
+import contextlib
 import os
 import statistics
 import time
@@ -92,7 +93,7 @@ def export_to(
     """
     format_ = FORMATS[name]
     card = export_card(trained.card, trained.manifest, trained.findings["original"], name, whole)
-    with replaces(target) as partial:
+    with _published(format_, target) as (partial, card_file):
         findings = (_whole if whole else _network)(trained, format_, card, params, partial)
         findings["drop"] = _mean_iou(trained.findings) - _mean_iou(findings)
         if objection := _objection(findings, params, format_.exact):
@@ -101,14 +102,28 @@ def export_to(
         text = modelcard.text(
             card, trained.manifest, trained.evaluation, params.licence, findings["drop"]
         )
-        if not format_.file:
-            write_text(format_.card(partial), text)
-    if format_.file:
-        write_text(format_.card(target), text)
+        write_text(card_file, text)
     of_keras = {"mean_iou": _mean_iou(trained.findings), "latency_ms": trained.findings["latency_ms"]}
     # Under the format's name, since gates and DVC's tables take `original.mean_iou` for the model's.
     write_json(RESULTS / f"{name}.json", {name: {**findings, "keras": of_keras}})
     return findings
+
+
+@contextlib.contextmanager
+def _published(format_: Format, target: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield where to write an export and its MODEL_CARD.md, which replace the old ones at the end.
+
+    An old card beside a file is removed before the file is replaced: a kill or an error in between
+    leaves an export without a card, which `push-hub` refuses, and none with the card of another.
+    """
+    if not format_.file:
+        with replaces(target) as partial:
+            yield partial, format_.card(partial)
+        return
+    card = format_.card(target)
+    with replaces(card) as new_card, replaces(target) as partial:
+        yield partial, new_card
+        card.unlink(missing_ok=True)
 
 
 def _network(

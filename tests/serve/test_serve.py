@@ -40,7 +40,7 @@ from segpipe.serve import answers
 from segpipe.serve.app import create_app
 from segpipe.serve.callers import refusal
 from segpipe.serve.model import Picture, Prediction, Served, load
-from segpipe.serve.requests import Upload, read, result_within, uploads
+from segpipe.serve.requests import Room, Upload, read, result_within, uploads
 from segpipe.serve.settings import Settings, is_loopback, token
 
 PICTURE = png([[RED, RED, GREEN, DARK_BLUE]])
@@ -431,13 +431,69 @@ def test_work_for_callers_that_hung_up_never_begins():
     assert recorder.names == ["a.png", "last"]
 
 
-def test_a_full_queue_is_said_and_empties_again(model):
-    with served.serving(model, "--queue", "0") as server:
-        held = [server.hold(PICTURE) for _ in range(usable_cores())]
-        refused = server.predict(PICTURE)
-        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-        assert [one.finish() for one in held] == ["HTTP/1.1 200 OK"] * len(held)
-        assert server.predict(PICTURE).status_code == 200
+def test_a_full_queue_is_said_and_empties_again():
+    recorder = Recorder()
+    recorder.goes_on.clear()
+    settings = Settings(model="a.onnx", workers=usable_cores(), queue=0)  # one thread, one place
+    with served.in_this_process(create_app(recorder, settings)) as address, ThreadPoolExecutor() as pool:
+        taken = pool.submit(asked, address, b"")
+        while not recorder.names:
+            time.sleep(0.01)
+        refused = asked(address, b"")
+        recorder.goes_on.set()
+        assert taken.result().status_code == 200
+        assert asked(address, b"").status_code == 200
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert refused.json()["detail"] == "too many requests are waiting; send it again in a second"
+
+
+def asked(address, picture):
+    return requests.post(f"{address}/predict", files={"p": ("a.png", picture)}, timeout=60)
+
+
+def test_bodies_that_arrive_slowly_keep_nobody_out(model):
+    settings = Settings(model=model, workers=usable_cores(), queue=0)  # one place
+    with served.in_this_process(create_app(load(model), settings)) as address:
+        held = [served.Held(address, PICTURE, ()) for _ in range(5)]
+        for one in held:
+            one.socket.sendall(one.body[:-20])
+        assert asked(address, PICTURE).status_code == 200
+        for one in held:
+            one.socket.sendall(one.body[-20:])
+            assert one.rest() == "HTTP/1.1 200 OK"
+
+
+def test_bodies_under_way_share_as_many_bytes_as_the_places_could_hold(model):
+    settings = Settings(model=model, workers=usable_cores(), queue=0, megabytes=0.1)  # one place
+    with served.in_this_process(create_app(load(model), settings)) as address:
+        held = served.Held(address, bytes(90_000), ())
+        held.socket.sendall(held.body[:70_000])
+        until(429, address, bytes(40_000))
+        assert asked(address, PICTURE).status_code == 200
+        held.socket.close()
+        until(422, address, bytes(40_000))
+
+
+def until(status, address, picture):
+    """Ask until this status comes."""
+    end = time.monotonic() + 20
+    while (found := asked(address, picture).status_code) != status:
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
+
+
+def test_room_is_taken_by_the_byte_and_given_back():
+    room = Room(10)
+    with room.body() as first:
+        first(7)
+        with pytest.raises(HTTPException) as refused, room.body() as other:
+            other(2)
+            other(2)
+        assert refused.value.status_code == 429
+        with room.body() as last:
+            last(3)
+    with room.body() as all_of_it:
+        all_of_it(10)
 
 
 def test_a_slow_body_is_refused_and_the_server_lives(strict):
@@ -547,7 +603,7 @@ def test_a_large_file_waits_on_disk_until_it_is_read():
 
     async def received():
         request = Request({"type": "http", "method": "POST", "headers": [kind]}, receive)
-        async with uploads(request, Settings(model="a.onnx")) as (file,):
+        async with uploads(request, Settings(model="a.onnx"), Room(10**7)) as (file,):
             return file._in_memory, read(file)
 
     with ThreadPoolExecutor(1) as other:

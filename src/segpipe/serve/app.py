@@ -22,7 +22,7 @@ from segpipe.serve import answers
 from segpipe.serve.callers import OriginCheck
 from segpipe.serve.metrics import CountRequests, Metrics
 from segpipe.serve.model import Served, load
-from segpipe.serve.requests import BoundedQueue, read, result_within, uploads
+from segpipe.serve.requests import BoundedQueue, Room, read, result_within, uploads
 from segpipe.serve.settings import Settings, token
 
 _PAGE = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -56,7 +56,7 @@ _REFUSALS = {
     413: "too many bytes or pixels",
     415: "the body is no multipart form",
     422: "a file is no picture that the model takes",
-    429: "too many requests are waiting",
+    429: "too many requests are waiting, or too many bytes of them",
     503: "no answer in time",
 }
 
@@ -181,6 +181,7 @@ def _add_predict(
     guard: list[Any],
 ) -> None:
     """Add the prediction."""
+    room = Room(queue.size * settings.most_bytes)
 
     def result(file: UploadFile) -> answers.Result:
         picture = served.read(read(file), settings.most_pixels)
@@ -203,10 +204,11 @@ def _add_predict(
         overlay (image/jpeg), by `format` or the header Accept. `maps` adds to JSON the mask and the
         confidence of each pixel.
         """
-        with queue.place() as submit:
-            async with uploads(request, settings) as files:
-                accept = ", ".join(request.headers.getlist("accept"))
-                format_ = answers.chosen_format(format, accept, len(files))
+        queue.check()  # a body for which there is no place need not be received
+        async with uploads(request, settings, room) as files:
+            accept = ", ".join(request.headers.getlist("accept"))
+            format_ = answers.chosen_format(format, accept, len(files))
+            with queue.place() as submit:  # only now: bodies that arrive slowly would take all places
                 work = submit(functools.partial(predicted, files, format_, maps))
                 body, headers = await result_within(work, settings.seconds, request.receive)
         return Response(body, headers=headers, media_type=answers.TYPES[format_])

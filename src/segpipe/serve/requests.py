@@ -1,4 +1,4 @@
-"""Limits on requests: the bounded queue, the bounded body."""
+"""Limits on requests: the bounded queue, the bounded body, the room for all bodies."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -38,8 +38,14 @@ class BoundedQueue:
     """
 
     def __init__(self, threads: int, queue: int) -> None:
+        self.size = threads + queue
         self._pool = ThreadPoolExecutor(threads)
-        self._places = threading.BoundedSemaphore(threads + queue)
+        self._places = threading.BoundedSemaphore(self.size)
+
+    def check(self) -> None:
+        """Raise HTTPException 429 where all places are taken."""
+        with self.place():
+            pass
 
     @contextlib.contextmanager
     def place(self) -> Iterator[Submit]:
@@ -48,7 +54,7 @@ class BoundedQueue:
         Raises HTTPException 429 where all places are taken.
         """
         if not self._places.acquire(blocking=False):
-            raise HTTPException(429, "too many requests are waiting; send it again in a second", _LATER)
+            raise _full()
         started: list[Future] = []
 
         def submit(work: Callable[[], Result]) -> "Future[Result]":
@@ -62,6 +68,41 @@ class BoundedQueue:
                 started[0].add_done_callback(lambda _: self._places.release())
             else:
                 self._places.release()
+
+
+class Room:
+    """Bounds the bytes of all bodies that are there: under way, or waiting for their turn.
+
+    Bytes and not bodies, since a body that arrives slowly must keep no other out. Only the event loop
+    uses it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    @contextlib.contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Yield the function that takes bytes for a body; the end of the block gives them back.
+
+        The function raises HTTPException 429 where so many are not free.
+        """
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if count > self._free:
+                raise _full()
+            self._free -= count
+            taken += count
+
+        try:
+            yield take
+        finally:
+            self._free += taken
+
+
+def _full() -> HTTPException:
+    return HTTPException(429, "too many requests are waiting; send it again in a second", _LATER)
 
 
 async def result_within(work: "Future[Result]", seconds: float, receive: Receive) -> Result:
@@ -95,11 +136,12 @@ async def _hung_up(receive: Receive) -> None:
 
 
 @contextlib.asynccontextmanager
-async def uploads(request: Request, settings: Settings) -> AsyncIterator[list[UploadFile]]:
+async def uploads(request: Request, settings: Settings, room: Room) -> AsyncIterator[list[UploadFile]]:
     """Receive the files of a multipart body; large ones wait on disk until `read`.
 
     They are closed at the end: work for which nobody waits any more then fails at its next file.
-    Raises HTTPException where the body holds no files (400, 415), is too slow (408) or too large (413).
+    Raises HTTPException where the body holds no files (400, 415), is too slow (408) or too large (413),
+    or there is no room for it (429).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -109,22 +151,29 @@ async def uploads(request: Request, settings: Settings) -> AsyncIterator[list[Up
         )
     if (declared := request.headers.get("content-length", "")).isdigit():
         _check_bytes(int(declared), settings)
-    most = settings.pictures
-    bounded = Request(request.scope, _bounded(request.receive, settings))
-    parser = _Form(request.headers, bounded.stream(), max_files=most, max_fields=most)
+    with room.body() as take:
+        bounded = Request(request.scope, _bounded(request.receive, settings, take))
+        form = await _parsed(bounded, settings.pictures)
+        try:
+            files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+            if not files:
+                raise HTTPException(400, "no file in the body; expected pictures: curl -F picture=@FILE")
+            yield files
+        finally:
+            await form.close()
+
+
+async def _parsed(request: Request, most: int) -> FormData:
+    """Return a form of `most` files and fields at most. Raises HTTPException 400 where it is broken."""
+    parser = _Form(request.headers, request.stream(), max_files=most, max_fields=most)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise HTTPException(400, error.message) from None
-    try:
-        files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        if not parser.has_ended:
-            raise HTTPException(400, "the form ends before its closing boundary; send the whole body")
-        if not files:
-            raise HTTPException(400, "no file in the body; expected pictures: curl -F picture=@FILE")
-        yield files
-    finally:
+    if not parser.has_ended:
         await form.close()
+        raise HTTPException(400, "the form ends before its closing boundary; send the whole body")
+    return form
 
 
 class _Form(MultiPartParser):
@@ -153,8 +202,11 @@ def read(file: UploadFile) -> Upload:
     return Upload(_short(file.filename), file.file.read())
 
 
-def _bounded(receive: Receive, settings: Settings) -> Receive:
-    """Return a `receive` that raises HTTPException 413 or 408 for a body too large or too slow."""
+def _bounded(receive: Receive, settings: Settings, take: Callable[[int], None]) -> Receive:
+    """Return a `receive` that raises HTTPException 413 or 408 for a body too large or too slow.
+
+    `take` is told of the bytes as they arrive.
+    """
     end, received = time.monotonic() + settings.seconds, 0
 
     async def bounded() -> Message:
@@ -164,8 +216,10 @@ def _bounded(receive: Receive, settings: Settings) -> Receive:
         except asyncio.TimeoutError:
             sentence = f"the body did not arrive within {settings.seconds:g} seconds"
             raise HTTPException(408, sentence, {"Connection": "close"}) from None
-        received += len(message.get("body", b""))
+        count = len(message.get("body", b""))
+        received += count
         _check_bytes(received, settings)
+        take(count)
         return message
 
     return bounded

@@ -16,6 +16,7 @@ from segpipe.common import records
 from segpipe.common.errors import UserError
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
+from segpipe.fetch.sample import BadSampleError
 from segpipe.predict.images import Input
 from segpipe.predict.inputs import left_out
 from segpipe.predict.predictor import Predictor
@@ -110,7 +111,32 @@ def test_16_bits_for_a_model_of_8_are_taken_in_their_full_range_and_said(tmp_pat
     assert (Input.of_card(card((32, 64))).at_own_size(Image.open(buffer)).pixels == seen.pixels).all()
 
 
-def test_a_picture_without_the_bands_of_the_model_is_listed_as_failed(predict, tmp_path, rng):
+def test_a_picture_of_other_bands_is_refused_with_those_of_the_model(tmp_path, rng):
+    """Whoever predicts cannot choose `data.bands`, of which training speaks."""
+    five = written(tmp_path / "five.tif", rng.integers(0, 255, (40, 50, 5), np.uint8))
+    for bands, said in (
+        ("rgb", "five.tif: 5 bands that are no RGB; expected grey or RGB, as the model takes"),
+        ((9, 1), "five.tif: 5 bands in the file; expected 9 at least, as the model's bands say"),
+    ):
+        for see in (Input.fitted, Input.at_own_size):
+            with pytest.raises(BadSampleError) as refused:
+                see(Input.of_card(card((32, 64), bands=bands)), five)
+            assert str(refused.value) == f"{tmp_path}/{said}"
+
+
+def test_a_picture_of_other_bands_is_listed_as_failed(predict, tmp_path, rng):
+    for name, count in (("four", 4), ("two", 2)):
+        pixels = rng.integers(100, 4000, (40, 50, count), np.uint16)
+        written(tmp_path / f"photos/{name}.tif", pixels)
+    save_model(network(1), tmp_path / "model.keras", banded([4], [[100, 4000]]))
+    code, *_ = predict(tmp_path / "photos", "-o", tmp_path / "out")
+    assert code == 1
+    (failed,) = rows(tmp_path / "out/failed.csv")
+    assert failed == {"path": f"{tmp_path}/photos/two.tif", "reason": "2 bands in the file"}
+    assert [path.name for path in (tmp_path / "out/masks").iterdir()] == ["four.png"]
+
+
+def test_a_stack_of_pages_is_listed_as_failed(predict, tmp_path, rng):
     written(tmp_path / "photos/good.tif", rng.integers(100, 4000, (40, 50), np.uint16))
     tifffile.imwrite(tmp_path / "photos/stack.tif", np.zeros((7, 40, 50), np.uint16))
     code, *_ = predict(tmp_path / "photos", "-o", tmp_path / "out")

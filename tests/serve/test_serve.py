@@ -22,6 +22,7 @@ import psutil
 import pytest
 import requests
 import served
+import tifffile
 from helpers import ROOT, environment, error_line, run
 from PIL import Image
 from pycocotools import mask as coco
@@ -314,6 +315,35 @@ def test_a_tiff_around_such_a_jpeg_is_refused_too(server):
     refused = server.predict(wrapped(of_many_scans(95)))
     assert refused.status_code == 422
     assert "a TIFF with a progressive JPEG of more than 100 scans" in refused.json()["detail"]
+
+
+def banded(count):
+    """A TIFF of these bands, a pixel's side by side."""
+    buffer = io.BytesIO()
+    pixels = np.zeros((4, 6, count), np.uint8)
+    tifffile.imwrite(buffer, pixels, photometric="minisblack", planarconfig="contig", metadata=None)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("bands", "data", "said"),
+    [
+        pytest.param(
+            "rgb", banded(5), "5 bands that are no RGB; expected grey or RGB, as the model takes",
+            id="five of RGB",
+        ),
+        pytest.param(
+            [1, 9], PICTURE, "3 bands in the file; expected 9 at least, as the model's bands say",
+            id="three of nine",
+        ),
+    ],
+)  # fmt: skip
+def test_a_picture_of_other_bands_is_refused_with_those_of_the_model(tmp_path, bands, data, said):
+    of = served.card(bands=bands)
+    path = served.write_model(tmp_path / "model.onnx", of)
+    with served.in_this_process(create_app(load(path), Settings(model=path))) as address:
+        answer = asked(address, data)
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"a.png: {said}")
 
 
 SLOW = """

@@ -25,7 +25,7 @@ from segpipe.fetch.pillow import (
     orientation_of,
     upright_rgb,
 )
-from segpipe.fetch.sample import BadSampleError, Picture
+from segpipe.fetch.sample import BadSampleError, OtherBandsError, Picture
 from segpipe.fetch.stored import Colours, Stored, format_of, open_stored, readable
 
 DEPTHS = ("uint8", "uint16", "int16", "float32")
@@ -195,7 +195,7 @@ def _chosen(stored: Stored, bands: tuple[int, ...], file: str) -> np.ndarray:
     if max(bands) > stored.bands:
         expected = f"{max(bands)} at least, since data.bands names band {max(bands)}"
         count = f"{stored.bands} {'band' if stored.bands == 1 else 'bands'}"
-        raise BadSampleError(file, f"{count} in the file", expected)
+        raise OtherBandsError(file, f"{count} in the file", expected)
     pixels = _plain(stored)
     every = bands == (*range(1, pixels.shape[2] + 1),)  # not copied then, for pictures may be large
     return pixels if every else pixels[..., [band - 1 for band in bands]]
@@ -205,7 +205,7 @@ def in_rgb(stored: Stored, file: str) -> np.ndarray:
     """Return the picture as people see it: three bands, or one of grey in more than 8 bits."""
     if stored.colours == "other" and stored.bands > 1:
         expected = "grey or RGB; for other bands list them in data.bands, such as [1, 2, 3]"
-        raise BadSampleError(file, f"{stored.bands} bands that are no RGB", expected)
+        raise OtherBandsError(file, f"{stored.bands} bands that are no RGB", expected)
     pixels = _plain(stored)
     if stored.colours == "cmyk":
         if pixels.dtype != np.uint8:

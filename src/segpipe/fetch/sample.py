@@ -78,6 +78,10 @@ class TooLargeError(BadSampleError):
     """A picture of more pixels or bytes than are read."""
 
 
+class OtherBandsError(BadSampleError):
+    """A picture without the bands that are asked for; `expected` says how to ask for others."""
+
+
 @dataclass(frozen=True)
 class Note:
     """A remark on the source as a whole, such as files that are left out; no sample is bad."""

@@ -14,9 +14,9 @@ from segpipe.common.codec import invalid_pixels
 from segpipe.common.errors import UserError
 from segpipe.common.records import Resize, Tiles, read_bands, read_tiles
 from segpipe.common.words import percent, width_by_height
-from segpipe.fetch.pictures import decode_picture, decode_stored
+from segpipe.fetch.pictures import Decoded, decode_picture, decode_stored
 from segpipe.fetch.pillow import is_kept, of_pillow, open_one
-from segpipe.fetch.sample import BadSampleError, unreadable
+from segpipe.fetch.sample import BadSampleError, OtherBandsError, unreadable
 from segpipe.fetch.stored import format_of, readable
 from segpipe.preprocess.intensity import Levels, fit, fit_encoded
 
@@ -98,12 +98,31 @@ class Input:
         seen = self.levels.in_8_bits(pixels, invalid)
         return Seen(seen, (seen.shape[0], seen.shape[1]), self.remark(pixels, invalid), invalid)
 
+    @property
+    def expected(self) -> str:
+        """The bands that a picture must have, for a sentence: whoever predicts cannot choose others."""
+        if self.bands == "rgb":
+            return "grey or RGB, as the model takes"
+        return f"{max(self.bands)} at least, as the model's bands say"
+
+    def decoded(self, content: bytes | Image.Image, file: str) -> Decoded:
+        """Decode a picture in the model's bands.
+
+        Raises BadSampleError, which names `file`, where it lacks them or cannot be read.
+        """
+        try:
+            if isinstance(content, bytes):
+                return decode_picture(content, file, self.bands)
+            return decode_stored(of_pillow(content), file, self.bands)
+        except OtherBandsError as error:  # whose sentence is for training
+            raise BadSampleError(file, error.problem.found, self.expected) from None
+
     def _decoded(self, image: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the pixels of the model's bands, and those that are invalid (None: none)."""
         if isinstance(image, str | os.PathLike):
-            decoded = decode_picture(_content(Path(image)), str(image), self.bands)
+            decoded = self.decoded(_content(Path(image)), str(image))
         elif isinstance(image, Image.Image):
-            decoded = decode_stored(of_pillow(image), "the image", self.bands)
+            decoded = self.decoded(image, "the image")
         else:
             pixels = self._array(np.asarray(image))
             return pixels, invalid_pixels(pixels, None)

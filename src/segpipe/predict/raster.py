@@ -145,18 +145,14 @@ def _bands(dataset: Any, model_input: Input, file: str) -> list[int]:
     if model_input.bands != "rgb":
         if max(model_input.bands) > dataset.count:
             found = f"{dataset.count} band{'s' * (dataset.count > 1)} in the file"
-            raise BadSampleError(
-                file, found, f"{max(model_input.bands)} at least, as the model's bands say"
-            )
+            raise BadSampleError(file, found, model_input.expected)
         return list(model_input.bands)
     kinds = [kind.name for kind in dataset.colorinterp]
     if dataset.count == 1 or kinds == ["gray", "alpha"]:
         return [1]
     if dataset.count == 3 or kinds[:3] == ["red", "green", "blue"]:
         return [1, 2, 3]
-    raise BadSampleError(
-        file, f"{dataset.count} bands that are no RGB", "grey or RGB, as the model takes"
-    )
+    raise BadSampleError(file, f"{dataset.count} bands that are no RGB", model_input.expected)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from segpipe.common.modelfile import read_card
 from segpipe.common.network_traits import Components, traits_of_network
 from segpipe.common.profile import Mark, Profile
 from segpipe.fetch.jpeg import MOST_SCANS, scans
-from segpipe.fetch.pictures import bands_in, decode_picture, stored_size
+from segpipe.fetch.pictures import bands_in, stored_size
 from segpipe.fetch.sample import BadSampleError, TooLargeError
 from segpipe.predict.images import Input
 from segpipe.preprocess.traits import traits_of
@@ -70,7 +70,7 @@ class Served:
         model cannot take.
         """
         self._check_size(upload, most_pixels)
-        decoded = decode_picture(upload.data, upload.name, self.input.bands)
+        decoded = self.input.decoded(upload.data, upload.name)
         self.input.target(decoded.size, upload.name)  # which raises where the file would fail
         pixels, invalid = decoded.pixels, decoded.invalid
         model_input = self._model_input(pixels, invalid, upload.name)

@@ -601,6 +601,37 @@ def test_pixels_without_data_count_neither_for_shares_nor_for_confidence(server)
     assert found["confidence"] == pytest.approx((3 + 0.6) / 4)
 
 
+class Failing(Recorder):
+    """Fails at its first picture."""
+
+    def predict(self, picture):
+        if len(self.names) == 1:
+            raise RuntimeError("/secret/path")
+        return super().predict(picture)
+
+
+def test_an_error_of_the_server_says_nothing_of_its_inside_and_the_next_picture_is_predicted():
+    with served.in_this_process(create_app(Failing(), Settings(model="a.onnx"))) as address:
+        failed, then = (asked(address, b"") for _ in range(2))
+    assert (failed.status_code, failed.headers["content-type"]) == (500, "application/json")
+    assert failed.json() == {"detail": "an error of the server; its log says more"}
+    assert then.status_code == 200
+
+
+def test_a_model_that_predicts_nan_is_told_and_the_next_picture_is_predicted():
+    def run(images):
+        confidence = images[..., 0] / np.float32(255)
+        return images[..., 1], np.where(confidence == 1, np.nan, confidence)
+
+    app = create_app(Served(served.card(), run), Settings(model="a.onnx"))
+    with served.in_this_process(app) as address:
+        failed, then = (asked(address, png([[colour]])) for colour in (RED, DARK_BLUE))
+    assert (failed.status_code, failed.json()) == (
+        500, {"detail": "a.png: the model predicts NaN or infinity"}
+    )  # fmt: skip
+    assert then.status_code == 200
+
+
 def test_a_request_holds_one_picture_at_a_time():
     recorder = Recorder()
     with served.in_this_process(create_app(recorder, Settings(model="a.onnx"))) as address:

@@ -89,6 +89,15 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.fixture
+def locked_disk(small_disk: Callable[[str], Path]) -> Path:
+    """A file system that not even root may write to; it holds the file `kept`."""
+    disk = small_disk("1m")
+    (disk / "kept").touch()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    return disk
+
+
+@pytest.fixture
 def segpipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:

@@ -208,12 +208,11 @@ def test_a_model_of_an_older_card_cannot_tell_and_says_that_it_must_be_trained_a
     assert "train it again" in complained
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_without_write_access_it_says_where_and_leaves_nothing(drift, photos, tmp_path):
-    (tmp_path / "locked").mkdir(mode=0o500)
-    code, _, complained = drift(photos, "--out", tmp_path / "locked/drift")
+def test_without_write_access_it_says_where_and_leaves_nothing(drift, photos, locked_disk):
+    code, _, complained = drift(photos, "--out", locked_disk / "drift")
     assert (code, complained.count("\n")) == (2, 1)
-    assert "locked" in complained
+    assert complained.startswith(f"error: {locked_disk}/") and "Read-only file system" in complained
+    assert [path.name for path in locked_disk.iterdir()] == ["kept"]
 
 
 def test_a_place_that_cannot_be_written_is_named(drift, photos, tmp_path):

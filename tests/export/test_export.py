@@ -242,6 +242,17 @@ def test_a_refused_export_is_not_there(fragile):
 
 
 @pytest.mark.slow
+def test_without_write_access_it_says_where_and_leaves_nothing(finished_project, tmp_path, locked_disk):
+    project = tmp_path / "project"
+    shutil.copytree(finished_project, project, symlinks=True)
+    result = export(project, "--to", "onnx", "-o", str(locked_disk / "pets/model.onnx"))
+    assert result.returncode == 1
+    assert re.fullmatch(rf"error: {locked_disk}/\S*: Read-only file system\n", error_line(result))
+    assert [path.name for path in locked_disk.iterdir()] == ["kept"]
+    assert not (project / "results/export").exists()
+
+
+@pytest.mark.slow
 def test_exports_are_a_stage_where_params_ask_for_them_with_the_same_bytes(exported, tmp_path):
     project = make_copy_without_exports(exported[0], tmp_path / "project")
     result = run(

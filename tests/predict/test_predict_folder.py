@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PETS, environment, make_project, run, run_stage, set_params
+from helpers import PETS, draw_photo, environment, make_project, run, run_stage, set_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -566,3 +566,11 @@ def test_a_predictor_needs_no_more_than_network_and_card():
     predictor = Predictor(network((32, 32)), card((32, 32)))
     assert predictor.batch_size == 32
     assert Predictor(network((512, 512)), card((512, 512))).batch_size == 2
+
+
+def test_without_write_access_it_says_where_and_leaves_nothing(predict, tmp_path, rng, locked_disk):
+    draw_photo(rng, 40, 30)[0].save(tmp_path / "a.png")
+    code, _, complained = predict(tmp_path / "a.png", "-o", locked_disk / "out")
+    assert (code, complained.count("\n")) == (1, 1)
+    assert complained.startswith(f"error: {locked_disk}/out") and "Read-only file system" in complained
+    assert [path.name for path in locked_disk.iterdir()] == ["kept"]

@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
@@ -494,14 +495,14 @@ def test_bodies_that_arrive_slowly_keep_nobody_out(model):
 
 
 def test_bodies_under_way_share_as_many_bytes_as_the_places_could_hold(model):
-    settings = Settings(model=model, workers=usable_cores(), queue=0, megabytes=0.1)  # one place
+    settings = Settings(model=model, workers=usable_cores(), queue=0, megabytes=1)  # one place
     with served.in_this_process(create_app(load(model), settings)) as address:
-        held = served.Held(address, bytes(90_000), ())
-        held.socket.sendall(held.body[:70_000])
-        until(429, address, bytes(40_000))
+        held = served.Held(address, bytes(900_000), ())
+        held.socket.sendall(held.body[:700_000])
+        until(429, address, bytes(400_000))
         assert asked(address, PICTURE).status_code == 200
         held.socket.close()
-        until(422, address, bytes(40_000))
+        until(422, address, bytes(400_000))
 
 
 def until(status, address, picture):
@@ -670,6 +671,18 @@ def test_a_large_file_waits_on_disk_until_it_is_read():
     with ThreadPoolExecutor(1) as other:
         in_memory, upload = other.submit(lambda: asyncio.run(received())).result()
     assert (in_memory, upload.name, upload.data) == (False, "a.png", body)
+
+
+def test_a_body_that_cannot_be_put_aside_is_told_and_the_server_lives(model, locked_disk, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(locked_disk))
+    with served.in_this_process(create_app(load(model), Settings(model=model))) as address:
+        failed, then = asked(address, bytes(2_000_000)), asked(address, PICTURE)
+    assert (failed.status_code, failed.json()["detail"]) == (
+        500,
+        "the server cannot keep the body (Read-only file system); whoever runs it must look at its "
+        "temporary folder",
+    )
+    assert then.status_code == 200
 
 
 def test_only_callers_with_the_token_get_through(strict):

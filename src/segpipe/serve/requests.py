@@ -152,8 +152,18 @@ async def uploads(request: Request, settings: Settings, room: Room) -> AsyncIter
     if (declared := request.headers.get("content-length", "")).isdigit():
         _check_bytes(int(declared), settings)
     with room.body() as take:
-        bounded = Request(request.scope, _bounded(request.receive, settings, take))
-        form = await _parsed(bounded, settings.pictures)
+        body = _Body(request.receive, settings, take)
+        try:
+            form = await _parsed(Request(request.scope, body.receive), settings.pictures)
+        except HTTPException:
+            await body.drop()
+            raise
+        except OSError as error:
+            await body.drop()
+            reason = f"the server cannot keep the body ({error.strerror or error})"
+            raise HTTPException(
+                500, f"{reason}; whoever runs it must look at its temporary folder"
+            ) from error
         try:
             files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
             if not files:
@@ -202,27 +212,42 @@ def read(file: UploadFile) -> Upload:
     return Upload(_short(file.filename), file.file.read())
 
 
-def _bounded(receive: Receive, settings: Settings, take: Callable[[int], None]) -> Receive:
-    """Return a `receive` that raises HTTPException 413 or 408 for a body too large or too slow.
+class _Body:
+    """Receives a body, and tells `take` of the bytes as they arrive.
 
-    `take` is told of the bytes as they arrive.
+    Raises HTTPException 413 or 408 where it is too large or too slow.
     """
-    end, received = time.monotonic() + settings.seconds, 0
 
-    async def bounded() -> Message:
-        nonlocal received
-        try:
-            message = await asyncio.wait_for(receive(), end - time.monotonic())
-        except asyncio.TimeoutError:
-            sentence = f"the body did not arrive within {settings.seconds:g} seconds"
-            raise HTTPException(408, sentence, {"Connection": "close"}) from None
-        count = len(message.get("body", b""))
-        received += count
-        _check_bytes(received, settings)
-        take(count)
+    def __init__(self, receive: Receive, settings: Settings, take: Callable[[int], None]) -> None:
+        self._receive, self._settings, self._take = receive, settings, take
+        self._end, self._received = time.monotonic() + settings.seconds, 0
+        self._has_more = True
+
+    async def receive(self) -> Message:
+        """Return the next part, as ASGI has it."""
+        message = await self._next()
+        self._take(len(message.get("body", b"")))
         return message
 
-    return bounded
+    async def drop(self) -> None:
+        """Receive the rest, within the same bounds.
+
+        A connection that is closed while a client still sends is reset, and the answer is lost.
+        """
+        with contextlib.suppress(HTTPException):
+            while self._has_more:
+                await self._next()
+
+    async def _next(self) -> Message:
+        try:
+            message = await asyncio.wait_for(self._receive(), self._end - time.monotonic())
+        except asyncio.TimeoutError:
+            sentence = f"the body did not arrive within {self._settings.seconds:g} seconds"
+            raise HTTPException(408, sentence, {"Connection": "close"}) from None
+        self._has_more = message.get("more_body", False)
+        self._received += len(message.get("body", b""))
+        _check_bytes(self._received, self._settings)
+        return message
 
 
 def _check_bytes(count: int, settings: Settings) -> None:

@@ -186,3 +186,13 @@ def owner(server: Server, held: Held) -> int | None:
             if any(one.raddr and one.raddr.port == held.port for one in worker.net_connections()):
                 return worker.pid
     return None
+
+
+def one_a_worker(server: Server, picture: bytes) -> dict[int, Held]:
+    """Hold a request in each of two workers; return them by the id of the worker."""
+    held: dict[int, Held] = {}
+    while len(held) < 2:
+        one = server.hold(picture)
+        if held.setdefault(owner(server, one), one) is not one:
+            one.socket.close()
+    return held

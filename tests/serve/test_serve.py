@@ -790,17 +790,52 @@ def test_ctrl_c_ends_it_cleanly(model):
 @pytest.mark.slow
 def test_a_killed_worker_takes_no_request_of_another_with_it(model, tmp_path):
     with served.serving(model, "--workers", "2", TMPDIR=str(tmp_path)) as server:
-        held: dict[int, served.Held] = {}
-        while len(held) < 2:
-            one = server.hold(PICTURE)
-            if held.setdefault(served.owner(server, one), one) is not one:
-                one.socket.close()
-        (killed, _), (_, other) = held.items()
-        served.psutil.Process(killed).kill()
+        (killed, _), (_, other) = served.one_a_worker(server, PICTURE).items()
+        psutil.Process(killed).kill()
         assert other.finish() == "HTTP/1.1 200 OK"
         assert server.predict(PICTURE).status_code == 200
         assert "segpipe_pictures_total 2.0" in server.get("/metrics").text.splitlines()
     assert left(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_under_load_a_killed_worker_fails_its_own_requests_alone_and_another_is_started(model):
+    ended = threading.Event()
+
+    def ask(address):
+        """Ask one after another; a connection that was lost is None."""
+        while not ended.is_set():
+            try:
+                yield asked(address, PICTURE).status_code
+            except requests.ConnectionError:
+                yield None
+
+    with served.serving(model, "--workers", "2") as server, ThreadPoolExecutor(8) as pool:
+        killed, kept = served.one_a_worker(server, PICTURE)
+        asking = [pool.submit(lambda: list(ask(server.address))) for _ in range(8)]
+        try:
+            time.sleep(1)
+            psutil.Process(killed).kill()
+            while not served.one_a_worker(server, PICTURE).keys() - {killed, kept, None}:
+                pass
+        finally:
+            ended.set()
+    for found in (one.result() for one in asking):
+        lost = found.count(None)
+        assert lost <= 1, "the one that was in the worker"
+        assert found.count(200) == len(found) - lost > 5
+
+
+@pytest.mark.slow
+def test_a_request_in_one_of_two_workers_is_answered_after_the_signal_to_stop(model):
+    with served.serving(model, "--workers", "2") as server:
+        (_, held), (other, idle) = served.one_a_worker(server, PICTURE).items()
+        idle.finish()
+        server.process.send_signal(signal.SIGTERM)
+        while psutil.pid_exists(other) and psutil.Process(other).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)  # the signal has come to the workers, and this one held nothing
+        assert held.finish() == "HTTP/1.1 200 OK"
+        assert server.process.wait(60) in (0, -signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import tensorflow as tf
 import yaml
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from helpers import as_shown, commit, error_line, make_project, run, set_params
+from PIL import Image, ImageOps
 
 from segpipe.common import records
 from segpipe.common.errors import UserError
@@ -241,13 +242,63 @@ def test_a_refused_export_is_not_there(fragile):
     assert list(fragile.glob("*app*")) == []
 
 
+FLIPPING = """
+import dataclasses
+import numpy as np
+from segpipe import cli
+from segpipe.export.runtimes import FORMATS
+
+def load(path, threads):
+    run = whole.load(path, threads)
+
+    def flipped(images):
+        mask, *others = run(images)
+        mask = np.array(mask)
+        mask.reshape(-1)[::100] = (mask.reshape(-1)[::100] + 1) % 3
+        return mask, *others
+
+    return flipped
+
+whole = FORMATS["onnx"].whole
+changed = dataclasses.replace(whole, load=load)
+FORMATS["onnx"] = dataclasses.replace(FORMATS["onnx"], whole=changed)
+cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_whole_predictor_that_gives_other_masks_is_refused_and_the_old_one_stays(
+    finished_project, tmp_path
+):
+    project = tmp_path / "project"
+    shutil.copytree(finished_project, project, symlinks=True)
+    set_params(project, {"export.max_drop": 1.0})
+    assert export(project, "--to", "onnx").returncode == 0
+    old = {path.name: path.read_bytes() for path in (project / "models/export/onnx").iterdir()}
+    findings = project / "results/export/onnx.json"
+    findings.unlink()
+    result = run(sys.executable, "-c", FLIPPING, "export", "--to", "onnx", cwd=project)
+    assert result.returncode == 1
+    share = re.match(
+        r"error: onnx: (98\.9\d+|99\.0\d+) % of the pixels have the class that `segpipe predict` gives "
+        r"them, where 99\.9 % are needed, and .* models/export/onnx/model\.onnx was not written; ",
+        error_line(result),
+    )
+    assert share, error_line(result)
+    assert {path.name: path.read_bytes() for path in (project / "models/export/onnx").iterdir()} == old
+    assert not findings.exists()
+
+
 @pytest.mark.slow
 def test_without_write_access_it_says_where_and_leaves_nothing(finished_project, tmp_path, locked_disk):
     project = tmp_path / "project"
     shutil.copytree(finished_project, project, symlinks=True)
     result = export(project, "--to", "onnx", "-o", str(locked_disk / "pets/model.onnx"))
     assert result.returncode == 1
-    assert re.fullmatch(rf"error: {locked_disk}/\S*: Read-only file system\n", error_line(result))
+    said = (
+        rf"error: {locked_disk}/\S*: Read-only file system; mend that and run the same command again\n"
+    )
+    assert re.fullmatch(said, error_line(result))
     assert [path.name for path in locked_disk.iterdir()] == ["kept"]
     assert not (project / "results/export").exists()
 
@@ -472,3 +523,21 @@ def test_on_photographs_int8_is_within_a_hundredth_and_whole_predictors_agree(
         assert found["images"] == 298
         assert found["agreement"] >= 0.999
         assert found["score_difference"] <= 0.0005
+    assert agreement_on_files(project, pet_dir) >= 0.999
+
+
+def agreement_on_files(project, pet_dir):
+    """The share of the test photographs' pixels that ONNX Runtime and predict of the file agree on.
+
+    The runtime gets the photographs decoded in full, predict may decode them smaller.
+    """
+    predictor = load_model(project / "models/model.keras")
+    session = onnxruntime.InferenceSession(project / FILES["onnx"])
+    pixels = same = 0
+    for line in (pet_dir / "annotations/test.txt").read_text().splitlines():
+        path = pet_dir / f"images/{line.split()[0]}.jpg"
+        image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+        (mask,) = session.run(["mask"], {"image": image[None]})
+        agrees = mask[0] == predictor.predict(path)
+        pixels, same = pixels + agrees.size, same + int(agrees.sum())
+    return same / pixels

@@ -11,6 +11,7 @@ from helpers import error_line, plain_params, run, set_params, some_quick
 from huggingface_hub import ModelCard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from whole_networks import SIZE, card, export, network, photo
 
 from segpipe.common.errors import UserError
@@ -149,6 +150,20 @@ def test_masks_and_confidences_are_those_of_predict_at_any_size(name, changes, r
         assert_same(name, mask, predictor.predict(image))
         expected = predictor.predict_probabilities(image).max(-1)
         np.testing.assert_allclose(confidence, expected, atol=0.05 if name == "tflite" else 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_confidences_are_those_of_logits_over_the_temperature(name, rng, tmp_path):
+    """Training divides the weights of the last layer by it."""
+    model, image = network(), photo(rng, *SIZE)
+    logits = 20 * model.predict_on_batch(image[None])[0].astype(float)  # far enough apart
+    for part in model.get_layer("logits").weights:
+        part.assign(part * 20 / 1.7)
+    _, (confidence,) = export(name, model, card(), tmp_path)(image[None])
+    by_temperature = [softmax(logits / one, axis=-1).max(-1) for one in (1.7, 1.0)]
+    np.testing.assert_allclose(confidence, by_temperature[0], atol=1e-4)
+    assert np.abs(by_temperature[0] - by_temperature[1]).mean() > 0.02
 
 
 @pytest.mark.slow

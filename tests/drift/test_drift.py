@@ -103,6 +103,15 @@ def test_a_changed_camera_is_named_by_the_trait_that_it_changed(drift, photos, c
     assert f"Pictures farthest by {trait}" in page
 
 
+def test_it_says_from_which_middle_to_which_a_trait_moved(drift, model, photos, tmp_path):
+    changed(photos, lambda picture: picture.point(lambda value: value // 2))
+    _, said, _ = drift(photos)
+    known = read_card(model)["profile"]["traits"]["brightness"]
+    now = pd.read_csv(tmp_path / "logs/drift.csv").brightness
+    assert f"\nbrightness: {np.median(known):.3g} to {now.median():.3g}, " in said
+    assert now.median() == pytest.approx(np.median(known) / 2, rel=0.15)
+
+
 def test_the_table_has_a_row_a_picture_the_farthest_first(drift, photos, tmp_path):
     Image.new("RGB", (80, 60), (255, 255, 255)).save(photos / "white.png")
     drift(photos)

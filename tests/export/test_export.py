@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import tensorflow as tf
 import yaml
@@ -20,7 +21,7 @@ from PIL import Image, ImageOps
 from segpipe.common import records
 from segpipe.common.errors import UserError
 from segpipe.common.modelfile import read_card
-from segpipe.export import ExportFormat
+from segpipe.export import ExportFormat, modelcard
 from segpipe.export.run import _published
 from segpipe.export.runtimes import FORMATS
 from segpipe.predict.predictor import load_model
@@ -362,6 +363,30 @@ def test_a_network_that_a_format_cannot_hold_is_refused_in_one_line(tmp_path, rn
     images = list(rng.integers(0, 256, (2, 32, 32, 3), np.uint8))
     with pytest.raises(UserError, match=message):
         FORMATS[name].write(network, {}, lambda: images, tmp_path / "model")
+
+
+class Scored:
+    """An evaluation of three classes and seven pictures."""
+
+    def per_class(self):
+        rows = {"class": ["pet", "sky", "border"], "iou": [0.8, np.nan, 0.4]}
+        return pd.DataFrame(rows | {"precision": [0.9, np.nan, 0.6], "recall": [0.85, np.nan, 0.5]})
+
+    def by_distance(self):
+        return pd.DataFrame({"distance": ["1"], "share": [1.0], "accuracy": [0.7]})
+
+    def per_image(self):
+        scores = [0.7, 0.2, 0.9, 0.4, 0.3, 0.6, 0.5]
+        return pd.DataFrame({"name": [*"abcdefg"], "mean_iou": scores})
+
+
+def test_the_card_names_the_worst_class_and_the_five_worst_pictures_first():
+    lines = [line.split(" | ")[0] for line in modelcard._failures(Scored()).splitlines()]
+    cells = [line.removeprefix("| ") for line in lines if line.startswith("| ")]
+    names = [
+        cell for cell in cells if cell not in ("class", "name", "distance", "1") and "-" not in cell
+    ]
+    assert names == ["border", "pet", "sky", *"bedgf"]
 
 
 def test_params_and_exports_know_the_same_formats():

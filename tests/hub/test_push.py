@@ -1,5 +1,6 @@
 """`segpipe push-hub` against a server that speaks the hub's protocol on this machine."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -114,7 +115,26 @@ def test_the_hub_gets_the_export_and_its_card_as_readme(hub, project):
     assert by_kind["lfsFile"]["oid"] == digest
     assert hub.stored == {digest: model}
     assert by_kind["file"]["path"] == "README.md"
+    assert base64.b64decode(by_kind["file"]["content"]).decode() == HEADER
     assert f"{hub.address}/{REPOSITORY}/commit/abc" in result.stdout
+
+
+def test_of_a_savedmodel_the_hub_gets_every_file_of_its_folder(hub, project):
+    folder = project / "models/export/savedmodel"
+    card = {"format": CARD_FORMAT, "segpipe": "0.6.0", "export": {"format": "savedmodel"}}
+    contents = {
+        "saved_model.pb": "graph", "variables/variables.index": "weights",
+        "assets.extra/segpipe.json": json.dumps(card), "MODEL_CARD.md": HEADER,
+    }  # fmt: skip
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    result = push(project, hub.address, REPOSITORY, "models/export/savedmodel")
+    assert result.returncode == 0, result.stderr
+    values = [entry["value"] for entry in hub.commits[0] if entry["key"] == "file"]
+    sent = {one["path"]: base64.b64decode(one["content"]).decode() for one in values}
+    contents["README.md"] = contents.pop("MODEL_CARD.md")
+    assert sent == contents
 
 
 def test_a_dry_run_prints_what_would_go_and_sends_nothing(hub, project):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import numpy as np
 import pytest
@@ -118,6 +119,27 @@ def test_a_narrow_window_needs_no_scrolling_aside_in_light_and_dark(visit, serve
     ground = visited.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(22, 24, 27)" if dark else "rgb(255, 255, 255)")
     assert visited.complaints == []
+
+
+def luminance(colour):
+    """WCAG's relative luminance of `rgb(r, g, b)`."""
+    channels = np.array([int(c) / 255 for c in re.findall(r"\d+", colour)[:3]])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_texts_and_buttons_stand_out_in_light_and_dark(visit, server, dark):
+    page = visit(server.get("/").url, dark=dark).page
+    choose(page)
+    style = "([selector, what]) => getComputedStyle(document.querySelector(selector))[what]"
+    body = page.evaluate(style, ["body", "backgroundColor"])
+    for selector in ("h1", ".soft", "#said", "caption", "th", "td", "#choose", "#download"):
+        colour, own = (page.evaluate(style, [selector, what]) for what in ("color", "backgroundColor"))
+        ground = body if own == "rgba(0, 0, 0, 0)" else own
+        darker, lighter = sorted(map(luminance, (colour, ground)))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, f"WCAG's contrast, of {selector}"
+    assert (luminance(body) < 0.1) == dark
 
 
 @pytest.mark.slow

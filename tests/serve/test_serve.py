@@ -685,6 +685,30 @@ def test_a_body_that_cannot_be_put_aside_is_told_and_the_server_lives(model, loc
     assert then.status_code == 200
 
 
+def test_it_listens_on_this_machine_alone(server):
+    found = psutil.Process(server.process.pid).net_connections()
+    assert [one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("host", "secret", "noted"), [("0.0.0.0", "", True), ("0.0.0.0", "x", False), ("::1", "", False)]
+)
+def test_a_server_that_is_open_to_the_network_without_a_token_says_so(
+    segpipe, monkeypatch, host, secret, noted
+):
+    monkeypatch.setenv("SEGPIPE_TOKEN", secret)
+    started = []
+
+    def run(settings, *where):
+        started.append(where)
+        raise SystemExit(0)  # as the command does not return once it has served
+
+    monkeypatch.setattr("segpipe.serve.run.run", run)
+    code, said, _ = segpipe("serve", "a.onnx", "--host", host)
+    note = "note: anybody who reaches 0.0.0.0 may use the model; set SEGPIPE_TOKEN to ask for a token\n"
+    assert (code, said, started) == (0, note if noted else "", [(host, 8000)])
+
+
 def test_only_callers_with_the_token_get_through(strict):
     nobody = {"Authorization": None}
     assert strict.get("/health", headers=nobody).status_code == 200

@@ -10,12 +10,13 @@ from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_image
 from segpipe.common.shrink import factor_for, mean_of, rarest_first, rarest_of, shrunk
-from segpipe.common.words import percent, score
+from segpipe.common.words import percent as breaking_percent
+from segpipe.common.words import score
 from segpipe.label.judges import Judge
 from segpipe.label.quality import SMALLEST, SURE, Judgement, Region
 from segpipe.label.suspects import Suspect, judged
 from segpipe.predict.images import Input
-from segpipe.report import grids
+from segpipe.report import grids, zoom
 from segpipe.report.pages import Block, Figure, Section, Table, write_page
 from segpipe.report.params import ReportParams
 
@@ -42,14 +43,16 @@ def write(
         "Overlap is the IoU of mask and prediction by that of the median picture, of the class where "
         "this is lowest. Quality is the soft minimum of the probabilities that the model gives to the "
         "labels (Lad and Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
-        f"{percent(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
+        f"{_percent(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
         "may be the one that is wrong: look at the picture.",
         overview,
     ]
     bands = judges[0].predictor.input.bands
     shown_as = caption(bands, shown(bands, params.bands)).strip()
     figures = _figures(suspects, judges, params)
-    doubted: list[Block] = [*filter(None, [shown_as]), *(figures[suspect.name] for suspect in suspects)]
+    doubted: list[Block] = [*filter(None, [shown_as])]
+    for suspect in suspects:
+        doubted += figures[suspect.name]
     sections = [
         Section("list", "Which masks may be wrong?", introduction),
         Section("pictures", "Pictures", doubted),
@@ -59,27 +62,31 @@ def write(
 
 def _figures(
     suspects: Sequence[Suspect], judges: Sequence[Judge], params: ReportParams
-) -> dict[str, Figure]:
+) -> dict[str, list[Figure]]:
     """Judge the suspects once more, and draw each; return the figures by name."""
     numbers = {suspect.name: number for number, suspect in enumerate(suspects, 1)}
-    figures: dict[str, Figure] = {}
+    figures: dict[str, list[Figure]] = {}
     for judge in judges:
         by_name = {suspect.name: suspect for suspect in suspects if suspect.name in judge.splits}
         for sample, judgement in judged(judge, by_name, "Drawing"):
             name = sample["name"].decode()
             image = _displayed(sample["image"], judge.predictor.input, params)
+            called = f"suspect-{numbers[name]}"
             drawing = _drawn(image, judgement, judge.predictor.classes)
             alt = f"Picture, mask and prediction of {name}"
-            figures[name] = Figure(
-                f"suspect-{numbers[name]}", alt, _caption(by_name[name]), drawing, wide=True
-            )
+            figures[name] = [Figure(called, alt, _caption(by_name[name]), drawing, wide=True)]
+            if regions := judgement.regions():
+                part, factor = _outlined(image, regions[0])
+                alt = f"The largest region of {name}, outlined on the picture"
+                words = _caption_of_region(by_name[name], factor)
+                figures[name].append(Figure(f"{called}-region", alt, words, zoom.alone(part)))
     return figures
 
 
 def _row(suspect: Suspect) -> list[str]:
-    sure = "–" if suspect.sureness is None else percent(suspect.sureness)
+    sure = "–" if suspect.sureness is None else _percent(suspect.sureness)
     classes = suspect.labelled or "–", suspect.predicted or "–"
-    share = percent(suspect.share)
+    share = _percent(suspect.share)
     overlap = [score(suspect.overlap), suspect.weakest, score(suspect.quality)]
     return [suspect.name, suspect.split, *overlap, *classes, share, sure]
 
@@ -92,12 +99,22 @@ def _caption(suspect: Suspect) -> str:
     if suspect.box is None or suspect.sureness is None:
         return f"{heading} No region of which the model is sure."
     top, left, height, width = suspect.box
-    sure, share = percent(suspect.sureness, 0), percent(suspect.share)
+    sure, share = _percent(suspect.sureness, 0), _percent(suspect.share)
     others = f", the largest of {suspect.regions}" if suspect.regions > 1 else ""
     return (
         f"{heading} The mask says {suspect.labelled}, the model {suspect.predicted} with {sure}, on "
         f"{share} of the picture (framed: {width} x {height} px from row {top}, column {left}{others})."
     )
+
+
+def _caption_of_region(suspect: Suspect, factor: int) -> str:
+    size = "pixel by pixel" if factor == 1 else f"1 pixel for {factor} x {factor}"
+    return f"The region in {suspect.name}, {_percent(suspect.share)} of the picture, {size}."
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    """Return a share in per cent that no line ends within."""
+    return breaking_percent(share, digits).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _displayed(data: bytes, seen: Input, params: ReportParams) -> np.ndarray:
@@ -106,7 +123,7 @@ def _displayed(data: bytes, seen: Input, params: ReportParams) -> np.ndarray:
 
 
 def _drawn(image: np.ndarray, judgement: Judgement, table: ClassTable) -> grids.Figure:
-    """Draw a suspect: picture, mask and prediction shrunk, and the largest region at full resolution."""
+    """Draw a suspect: picture, mask and prediction, shrunk; the largest region is framed."""
     regions = judgement.regions()
     factor = factor_for((image.shape[0], image.shape[1]))
     masks = rarest_of(
@@ -119,8 +136,6 @@ def _drawn(image: np.ndarray, judgement: Judgement, table: ClassTable) -> grids.
         "mask": shrunk(judgement.mask, factor, masks),
         "prediction": shrunk(judgement.best, factor, masks),
     }
-    if regions:
-        row["the region"] = _outlined(image, regions[0])
     return grids.sample_grid([row], table)
 
 
@@ -136,8 +151,11 @@ def _framed(picture: np.ndarray, region: Region, factor: int) -> np.ndarray:
     return framed
 
 
-def _outlined(image: np.ndarray, region: Region) -> np.ndarray:
-    """Cut a region and its surroundings out of a picture and outline it; shrink it where it is large."""
+def _outlined(image: np.ndarray, region: Region) -> tuple[np.ndarray, int]:
+    """Cut a region and its surroundings out of a picture and outline it; shrink it where it is large.
+
+    Return also by how much it was shrunk.
+    """
     rows, columns = (
         _widened(part, limit) for part, limit in zip(region.place, image.shape[:2], strict=True)
     )
@@ -148,7 +166,7 @@ def _outlined(image: np.ndarray, region: Region) -> np.ndarray:
     width = factor_for((inside.shape[0], inside.shape[1]))
     outline = ndimage.binary_dilation(inside, iterations=width) & ~inside
     part[outline] = grids.CRIMSON
-    return shrunk(part, width, mean_of(width))
+    return shrunk(part, width, mean_of(width)), width
 
 
 def _widened(part: slice, limit: int) -> slice:

@@ -154,7 +154,7 @@ def drawn(samples: Sequence[tuple[str, Zoomed]], headings: Sequence[str], table:
     Whole numbers of the figure's pixels show a pixel, so nothing is blurred.
     """
     lines, places, bottom = _laid_out(samples)
-    column = max(_enlarged(views)[1] for _, views, _ in places) + _GAP
+    column = max(_size(views)[1] for _, views, _ in places) + _GAP
     columns = max(len(headings), 3)  # so that a long label has its place
     shown = grids.present(table, [view for _, views, _ in places for view in views.values()])
     width, height = columns * column, bottom + _LINE * -(-len(shown) // columns) + _GAP
@@ -166,7 +166,7 @@ def drawn(samples: Sequence[tuple[str, Zoomed]], headings: Sequence[str], table:
         x = number * column
         figure.text(x / width, 1 - (_LINE + _ABOVE) / height, heading, va="top", weight="bold")
         for top, views, framed in places:
-            down, across = _enlarged(views)
+            down, across = _size(views)
             box = (x / width, 1 - (top + down) / height, across / width, down / height)
             view = views[heading]
             figure.add_axes(box, frameon=False, xticks=[], yticks=[]).imshow(
@@ -181,6 +181,17 @@ def drawn(samples: Sequence[tuple[str, Zoomed]], headings: Sequence[str], table:
     return figure
 
 
+@mpl.rc_context(grids.STYLE)
+def alone(picture: np.ndarray) -> Figure:
+    """Draw one picture, RGB uint8 [H, W, 3]; the page shows each pixel as a whole number of its own."""
+    times = _enlargement(picture.shape[:2])
+    height, width = (edge * times / grids.STYLE["figure.dpi"] for edge in picture.shape[:2])
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[])
+    axes.imshow(picture, aspect="auto", interpolation="nearest")
+    return figure
+
+
 def _laid_out(samples: Sequence[tuple[str, Zoomed]]) -> tuple[list[Line], list[Place], int]:
     """Return the lines of text, the rows of pictures, and where they end, in pixels from the top."""
     lines: list[Line] = []
@@ -190,11 +201,11 @@ def _laid_out(samples: Sequence[tuple[str, Zoomed]]) -> tuple[list[Line], list[P
         lines.append((y, label))
         y += _LINE if places else 2 * _LINE  # the headings stand below the first label
         places.append((y, sample.whole, None if sample.is_whole else sample))
-        y += _enlarged(sample.whole)[0]
+        y += _size(sample.whole)[0]
         if not sample.is_whole:
             lines.append((y, _label_of_window(sample)))
             places.append((y + _LINE, sample.window, None))
-            y += _LINE + _enlarged(sample.window)[0]
+            y += _LINE + _size(sample.window)[0]
         y += _PART
     return lines, places, y
 
@@ -207,11 +218,15 @@ def _label_of_window(sample: Zoomed) -> str:
     return f"the framed {size} from row {sample.top}, column {sample.left}: the most mistakes"
 
 
-def _enlarged(views: Views) -> tuple[int, int]:
+def _size(views: Views) -> tuple[int, int]:
     """Return the size at which a picture is drawn: small ones are enlarged by a whole number."""
     height, width = views["truth"].shape
-    times = max(LONGEST // max(height, width), 1)
+    times = _enlargement((height, width))
     return height * times, width * times
+
+
+def _enlargement(size: tuple[int, int]) -> int:
+    return max(LONGEST // max(size), 1)
 
 
 def _frame(axes: Axes, sample: Zoomed) -> None:

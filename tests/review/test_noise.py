@@ -113,6 +113,27 @@ def test_a_seed_that_was_trained_alone_has_no_scores_yet_and_trains_again(projec
     assert mean_iou == pytest.approx(statistics.stdev([0.1, 0.5]))
 
 
+@pytest.mark.slow
+def test_an_experiment_of_edited_code_is_named_and_its_seed_trains_again(project):
+    """It started from HEAD with the same params, and has a score of 0.9 where the seed has 0.5."""
+    stage, pipeline = project / "stage.py", project / "dvc.yaml"
+    pipeline.write_text(PIPELINE.replace("    params", "    deps: [stage.py]\n    params"))
+    assert run("dvc", "repro", cwd=project).returncode == 0
+    commit(project)
+    stage.write_text(stage.read_text().replace("0.5", "0.9"))
+    assert run("dvc", "exp", "run", "-n", "edited", "-S", "seed=1", cwd=project).returncode == 0
+    git(project, "checkout -q .")
+    done = run("segpipe", "noise", "--seeds", "2", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "1 experiments are left out, since they ran with other code or data than HEAD: edited\n"
+        "1 of 2 seeds have scores"
+    ) in done.stdout
+    assert ran(project) == [0, 1, 1]
+    mean_iou = written(project)["seeds"]["deviation"]["original.mean_iou"]
+    assert mean_iou == pytest.approx(statistics.stdev([0.1, 0.5]))
+
+
 def test_a_dirty_tree_is_refused_in_one_line(project):
     for number in range(7):
         (project / f"note {number}").touch()

@@ -1,4 +1,4 @@
-"""Name the files of a folder that changed since a stage ran.
+"""Hash files and folders at a commit, and name the files of a folder that changed since a stage ran.
 
 `dvc.lock` holds only the folder's hash. A commit at which DVC computes the same hash proves which files
 the stage ran with.
@@ -33,11 +33,31 @@ def changed_files(repo: Repo, folder: str, md5: str) -> list[str]:
     return []
 
 
+@functools.cache  # several experiments start from a commit
+def hashes(commit: str, paths: tuple[str, ...]) -> list[str | None]:
+    """Return DVC's hash of each file or folder at a commit; None where it has none.
+
+    Where the path was added with `dvc add`, that is the hash in its `.dvc` file.
+    """
+    with Repo(rev=commit) as past:
+        added = {out.fs_path: out.hash_info.value for out in past.index.outs if out.hash_info}
+        places = [past.fs.join(past.root_dir, path) for path in paths]
+        return [added.get(place) or _hash(past, place) for place in places]
+
+
+def _hash(repo: Any, place: str) -> str | None:
+    return _built(repo, place).hash_info.value if repo.fs.exists(place) else None
+
+
 def _files(repo: Any, folder: str) -> tuple[str, dict[str, str]]:
-    """Return DVC's hash of a folder, and the md5 of each file; `.dvcignore` applies."""
-    path = repo.fs.join(repo.root_dir, folder)
-    tree: Any = build(repo.cache.local, path, repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2]
+    """Return DVC's hash of a folder, and the md5 of each file."""
+    tree = _built(repo, repo.fs.join(repo.root_dir, folder))
     return tree.hash_info.value, {"/".join(key): md5.value for key, _, md5 in tree}
+
+
+def _built(repo: Any, place: str) -> Any:
+    """Return DVC's object of a file or folder; `.dvcignore` applies."""
+    return build(repo.cache.local, place, repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2]
 
 
 def _described(then: dict[str, str], now: dict[str, str]) -> list[str]:

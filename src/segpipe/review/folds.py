@@ -4,13 +4,16 @@ import json
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
 from dvc.scm import RevError
 
 from segpipe.common.errors import CannotTell, UserError
+from segpipe.common.words import few
 from segpipe.review import git
+from segpipe.review.folders import hashes
 from segpipe.review.revision import Revision
 
 FOLD, FOLDS = "data.fold", "data.folds"
@@ -52,7 +55,7 @@ class CrossValidation:
     scores: dict[int, dict[str, Any]]  # by fold
     revisions: dict[int, Revision]  # by fold
     repeated: dict[int, str]  # folds that ran several times, with the name of the newest, which counts
-    left_out: list[str]  # experiments that ran in part, and why they do not count
+    left_out: list[str]  # why experiments do not count: they ran in part, or with other code
 
     @property
     def missing(self) -> list[int]:
@@ -86,7 +89,7 @@ def cross_validations(rev: str = "HEAD") -> list[CrossValidation]:
     names = dict.fromkeys(name for params in params_of.values() for name in params)
     varied = [n for n in names if len({json.dumps(params.get(n)) for params in params_of.values()}) > 1]
     return [
-        _collected({name: params.get(name) for name in varied}, params[FOLDS], groups[key])
+        _collected(rev, {name: params.get(name) for name in varied}, params[FOLDS], groups[key])
         for key, params in params_of.items()
     ]
 
@@ -103,7 +106,40 @@ def experiments_of(rev: str) -> list[tuple[str, Revision]]:
     return [(name, Revision(sha)) for name, sha in experiments]
 
 
-def ran_in_part(name: str, revision: Revision) -> str:
+def with_own_scores(
+    rev: str, runs: list[tuple[str, Revision]]
+) -> tuple[list[tuple[str, Revision]], list[str]]:
+    """Return the experiments that ran as a whole with the code of the commit that they started from.
+
+    Return also why the others do not count.
+    """
+    complete, left_out = list[tuple[str, Revision]](), list[str]()
+    for name, revision in runs:
+        if why := _ran_in_part(name, revision):
+            left_out.append(why)
+        else:
+            complete.append((name, revision))
+    others = [name for name, revision in complete if not _has_code_of(rev, revision)]
+    if others:
+        left_out.append(
+            f"{len(others)} experiments are left out, since they ran with other code or data than "
+            f"{rev}: {few(others)}"
+        )
+    return [run for run in complete if run[0] not in others], left_out
+
+
+def _has_code_of(rev: str, revision: Revision) -> bool:
+    """Return whether an experiment ran with the code of a commit: both can have the same params."""
+    code = {path: md5 for path, md5 in revision.code().items() if _is_inside(path)}
+    return not code or hashes(str(git.commit_of(rev)), (*code,)) == [*code.values()]
+
+
+def _is_inside(path: str) -> bool:
+    """Return whether a path lies in the repository: a commit says nothing of others."""
+    return not (Path(path).is_absolute() or path.startswith(".."))
+
+
+def _ran_in_part(name: str, revision: Revision) -> str:
     """Return why an experiment's scores are not its own; empty if they are."""
     if not (stage := revision.left_behind()):
         return ""
@@ -113,15 +149,14 @@ def ran_in_part(name: str, revision: Revision) -> str:
     )
 
 
-def _collected(differs: dict[str, Any], folds: int, runs: list[tuple[str, Revision]]) -> CrossValidation:
+def _collected(
+    rev: str, differs: dict[str, Any], folds: int, runs: list[tuple[str, Revision]]
+) -> CrossValidation:
     scores: dict[int, dict[str, Any]] = {}
     revisions: dict[int, Revision] = {}
     repeated: dict[int, str] = {}
-    left_out: list[str] = []
-    for name, revision in runs:
-        if why := ran_in_part(name, revision):
-            left_out.append(why)
-            continue
+    own_runs, left_out = with_own_scores(rev, runs)
+    for name, revision in own_runs:
         fold, own = revision.params()[FOLD], revision.scores()
         if own and fold in scores:
             repeated[fold] = name

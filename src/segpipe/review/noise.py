@@ -13,7 +13,7 @@ from segpipe.common.errors import UserError, brief
 from segpipe.report.baseline import read_baseline, write_seeds
 from segpipe.report.changes import is_number
 from segpipe.review import git
-from segpipe.review.folds import experiments_of, ran_in_part
+from segpipe.review.folds import experiments_of, with_own_scores
 from segpipe.review.freshness import freshness
 from segpipe.review.paired import BASELINE, recipe_hash
 from segpipe.review.revision import Revision
@@ -66,17 +66,18 @@ def _scores(params: dict[str, Any]) -> tuple[dict[int, dict[str, Any]], list[str
 
     Also return why other such experiments do not count.
     """
-    scores_of, left_out = {}, []
+    scores_of = dict[int, dict[str, Any]]()
     if not freshness().stale:  # DVC refuses an experiment that changes nothing
         scores_of[params["seed"]] = Revision("HEAD").scores()
-    for name, revision in experiments_of("HEAD"):
-        own = revision.params()
-        if own | {"seed": None} != params | {"seed": None}:
-            continue
-        if why := ran_in_part(name, revision):
-            left_out.append(why)
-        elif scores := revision.scores():
-            scores_of[own["seed"]] = scores
+    same_params = [
+        (name, revision)
+        for name, revision in experiments_of("HEAD")
+        if revision.params() | {"seed": None} == params | {"seed": None}
+    ]
+    runs, left_out = with_own_scores("HEAD", same_params)
+    for _, revision in runs:
+        if scores := revision.scores():
+            scores_of[revision.params()["seed"]] = scores
     return scores_of, left_out
 
 

@@ -107,9 +107,14 @@ class Revision:
 
     def locked(self, path: Path) -> str | None:
         """Return the hash that `dvc.lock` has of a file or folder; None if it has none."""
-        stages = (yaml.safe_load(self.text("dvc.lock") or "") or {}).get("stages", {}).values()
-        files = (file for stage in stages for file in (*stage.get("outs", []), *stage.get("deps", [])))
+        files = (*self._locked("outs"), *self._locked("deps"))
         return next((file.get("md5") for file in files if file["path"] == path.as_posix()), None)
+
+    def code(self) -> dict[str, str | None]:
+        """Return the hash by path, as `dvc.lock` has it, of what the stages read and none writes."""
+        written = {file["path"] for file in self._locked("outs")}
+        read = {file["path"]: file.get("md5") for file in self._locked("deps")}
+        return {path: md5 for path, md5 in read.items() if path not in written}
 
     def left_behind(self) -> str | None:
         """Return a stage that the scores depend on and that ran with other params or data; else None.
@@ -156,6 +161,11 @@ class Revision:
         except yaml.YAMLError as error:
             raise CannotTell(f"params.yaml of {self.label}: not YAML ({brief(error)})") from None
         return flat(content) if isinstance(content, dict) else {}
+
+    def _locked(self, kind: str) -> list[dict[str, Any]]:
+        """Return the entries of `dvc.lock` for the `outs` or the `deps` of all stages."""
+        stages = (yaml.safe_load(self.text("dvc.lock") or "") or {}).get("stages", {}).values()
+        return [file for stage in stages for file in stage.get(kind, [])]
 
     def _mend(self) -> str:
         return "`dvc repro` writes it anew" if self.commit is None else "fix it there first"

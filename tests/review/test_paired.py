@@ -9,9 +9,10 @@ from helpers import commit, git, make_repository
 
 from segpipe.common.errors import CannotTell, UserError
 from segpipe.evaluate.counts import Counts, encode, from_levels, levels
+from segpipe.fetch import tally
 from segpipe.review.chance import Difference, Verdict
 from segpipe.review.paired import Verdicts, paired_test, recipe_hash
-from segpipe.review.revision import COUNTS, Revision
+from segpipe.review.revision import COUNTS, MASK_TALLY, Revision
 
 CLASSES = ["cat", "rest"]
 IOU = "original.mean_iou"
@@ -125,16 +126,41 @@ def test_the_same_model_has_no_chance_of_seeds(project, verdict_on):
     assert found.notes == ["both sides have the same model, so that seeds play no part"]
 
 
-def test_only_images_with_the_same_name_and_mask_are_compared(verdict_on):
+def test_only_images_with_the_same_name_and_pixels_of_each_class_are_compared(verdict_on):
     before = counts([300, 310, 320, 330], list("abcd"))
     here = counts([330, 320, 310, 50], list("dcbe"))
     here.pixels[0, 1] = [500, 500]  # another mask of d
     found = verdict_on(before, here)
     assert found.notes[0] == (
-        "both sides share 2 test images with equal masks (the base has 4, this has 4; the masks of 1 "
-        "differ); only these are compared"
+        "both sides share 2 test images with equal pixel counts (the base has 4, this has 4; the pixel "
+        "counts of 1 differ); only these are compared"
     )
     assert found.verdicts[IOU].word == "no difference to be seen", "b and c are as before"
+
+
+def test_a_mask_that_moved_inside_its_picture_is_another_mask(project, verdict_on):
+    """The base has the digests a0 to a3; here the mask of `c` has another one, and as many pixels."""
+    before = counts([300, 310, 320, 330], list("abcd"))
+    here = counts([300, 310, 50, 330], list("abcd"))
+
+    def write_digests(**others):
+        digests = {"a": "a0", "b": "a1", "c": "a2", "d": "a3", "train": "a4"} | others
+        (project / MASK_TALLY).parent.mkdir(parents=True, exist_ok=True)
+        (project / MASK_TALLY).write_text(tally.encode(tally.Tally(digests)))
+
+    write_digests()
+    verdict_on(before, here)
+    write_digests(c="b2")
+    found = paired_test([IOU], Revision("HEAD"), Revision())
+    assert found.notes[0] == (
+        "both sides share 3 test images with equal masks (the base has 4, this has 4; the masks of 1 "
+        "differ); only these are compared"
+    )
+    assert found.verdicts[IOU].difference.before == found.verdicts[IOU].difference.after
+    write_digests()
+    assert paired_test([IOU], Revision("HEAD"), Revision()).notes == [NO_SEEDS]
+    (project / MASK_TALLY).write_text("damaged")
+    assert paired_test([IOU], Revision("HEAD"), Revision()).notes == [NO_SEEDS]
 
 
 def test_rounded_counts_are_of_the_same_masks(verdict_on):
@@ -193,8 +219,8 @@ def test_images_without_a_pixel_that_counts_are_not_compared(verdict_on):
         side.pixels[2:] = 0  # ignored as a whole
     found = verdict_on(before, here, "original.pixel_accuracy")
     assert found.notes[0] == (
-        "both sides share 2 test images with equal masks (the base has 4, this has 4; the masks of 0 "
-        "differ; 2 have no pixel that counts); only these are compared"
+        "both sides share 2 test images with equal pixel counts (the base has 4, this has 4; the pixel "
+        "counts of 0 differ; 2 have no pixel that counts); only these are compared"
     )
     assert found.verdicts["original.pixel_accuracy"].difference.freedom == 1
     for side in (before, here):

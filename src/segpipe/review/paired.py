@@ -72,7 +72,8 @@ def paired_test(names: Sequence[str], before: Revision, here: Revision) -> Verdi
     Raises CannotTell where a revision has no counts, or they are of other classes or share no images.
     """
     known = [_known(revision) for revision in (before, here)]
-    classes, images, pixels, notes = _shared(*known)
+    digests = [_digests(revision) for revision in (before, here)]
+    classes, images, pixels, notes = _shared(known[0], known[1], digests[0], digests[1])
     present = [name for name in names if _present(pixels, classes, name)]
     doubts = [
         f"no test image that both sides share gives a score to {label(name)}"
@@ -120,8 +121,23 @@ def _known(revision: Revision) -> Counts:
     return counts
 
 
-def _shared(before: Counts, here: Counts) -> tuple[list[str], list[str], np.ndarray, list[str]]:
-    """Return classes, images, counts of both sides, int64 [2, images, 3, classes], and notes."""
+def _digests(revision: Revision) -> dict[str, str]:
+    """Return the digest of each mask by its image's name; of none where no file tells it."""
+    try:
+        masks = revision.masks()
+    except CannotTell:  # `segpipe check` says so
+        masks = None
+    return masks.digests if masks else {}
+
+
+def _shared(
+    before: Counts, here: Counts, digests_before: Mapping[str, str], digests_here: Mapping[str, str]
+) -> tuple[list[str], list[str], np.ndarray, list[str]]:
+    """Return classes, images, counts of both sides, int64 [2, images, 3, classes], and notes.
+
+    Masks are compared by their pixels of each class, and by digests where both sides have them: a mask
+    that moved inside its picture has the same pixels of each class.
+    """
     if {*before.classes} != {*here.classes}:
         raise CannotTell(
             f"the base scores the classes {', '.join(before.classes)}, this one "
@@ -139,13 +155,17 @@ def _shared(before: Counts, here: Counts) -> tuple[list[str], list[str], np.ndar
     truths = pixels[:, :, 1]
     rounding = (2.0**-before.bits + 2.0**-here.bits) * truths.max(0)
     same = (np.abs(truths[1] - truths[0]) <= rounding).all(-1)
+    known = [name in digests_before and name in digests_here for name in common]
+    moved = [digests_before.get(name) != digests_here.get(name) for name in common]
+    same &= ~(np.array(known, bool) & np.array(moved, bool))
+    compared_by = "masks" if all(known) else "pixel counts"
     is_scored = same & truths.any((0, 2))
     images = [name for name, scored in zip(common, is_scored, strict=True) if scored]
     empty = np.count_nonzero(same & ~is_scored)
     shared = (
-        f"both sides share {len(images)} test images with equal masks (the base has "
-        f"{len(before.images)}, this has {len(here.images)}; the masks of {np.count_nonzero(~same)} "
-        f"differ{f'; {empty} have no pixel that counts' if empty else ''})"
+        f"both sides share {len(images)} test images with equal {compared_by} (the base has "
+        f"{len(before.images)}, this has {len(here.images)}; the {compared_by} of "
+        f"{np.count_nonzero(~same)} differ{f'; {empty} have no pixel that counts' if empty else ''})"
     )
     if len(images) < 2:
         raise CannotTell(f"too few test images to compare: {shared}")

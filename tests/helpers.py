@@ -222,6 +222,24 @@ def start(project: Path, *command: str, epoch: int = 2, **extra: str) -> subproc
     return process
 
 
+def interrupt_once(ready: Path, project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Start a command, and press Ctrl-C once there is a path; return what it printed."""
+    process = subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not ready.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    printed, complained = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(command, process.returncode, printed, complained)
+
+
 def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
     """End a command and all that it started; what it printed."""
     os.killpg(process.pid, how)

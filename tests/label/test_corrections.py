@@ -3,6 +3,7 @@
 import errno
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import ExifTags, Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
-from segpipe.label.corrections import correct
+from segpipe.label.corrections import SCRATCH, correct
 from segpipe.predict.labels import labels_in
 
 TABLE = ClassTable(
@@ -389,6 +390,58 @@ def test_a_class_of_labels_alone_has_no_value_in_masks_and_is_refused(mine, tmp_
     assert (stored(mine, NAMES[1]) == ground).all()
     take(mine, "coco", with_border("rest"))
     assert (with_border("rest").to_indices(stored(mine, NAMES[1])) == new).all()
+
+
+def test_ctrl_c_before_the_last_new_mask_is_written_changes_none(project, command, mine):
+    before = stored(mine)
+    export(project / "export", mine / "images", "coco", {NAMES[n]: corrected(n) for n in (1, 2, 3)})
+    with pytest.MonkeyPatch.context() as patch:
+        press_ctrl_c_at(patch, "write_bytes", 3)
+        code, printed = command("export")
+    assert (code, printed.count("Traceback")) == (130, 0)
+    assert all((mask == before[name]).all() for name, mask in stored(mine).items())
+    assert not (mine / SCRATCH).exists()
+    code, printed = command("export")
+    assert code == 0, printed
+    assert "6 masks, 3 changed" in printed
+
+
+def test_ctrl_c_after_the_first_mask_is_replaced_waits_for_the_last(mine, tmp_path):
+    export(tmp_path / "export", mine / "images", "coco", {NAMES[n]: corrected(n) for n in (1, 2, 3)})
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        press_ctrl_c_at(patch, "replace", 2)
+        take(mine, "coco")
+    assert str(take(mine, "coco")) == "6 masks, none changed"
+    assert not (mine / SCRATCH).exists()
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_error_says_how_to_take_it_back(project, command, mine):
+    """Right between two masks."""
+    export(project / "export", mine / "images", "coco", {NAMES[1]: corrected(1)})
+    (mine / SCRATCH).mkdir()
+    (mine / SCRATCH / "1").touch()
+    (mine / f"masks/{NAMES[2]}.png").unlink()
+    Image.fromarray(mask_of(3)).save(mine / f"masks/{NAMES[2]}.png")
+    code, printed = command("export")
+    assert (code, "`dvc checkout data/mine` takes it back" in printed) == (1, True), printed
+    checkout = ["dvc", "checkout", "--force", "data/mine"]
+    subprocess.run(checkout, cwd=project, check=True, env=environment(), stdin=subprocess.DEVNULL)
+    code, printed = command("export")
+    assert code == 0, printed
+
+
+def press_ctrl_c_at(patch, name, number):
+    """Press Ctrl-C right before the call of a number of a method of paths."""
+    calls, method = [], getattr(Path, name)
+
+    def pressed(path, *arguments):
+        calls.append(path)
+        if len(calls) == number:
+            signal.raise_signal(signal.SIGINT)
+        return method(path, *arguments)
+
+    patch.setattr(Path, name, pressed)
 
 
 def test_labels_in_a_tools_own_files_are_not_rewritten(mine, tmp_path):

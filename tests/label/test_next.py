@@ -1,5 +1,6 @@
 """`segpipe next`: uncertain pictures come first, near-equal ones once, labelled ones never."""
 
+import errno
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import PETS, ROOT, set_params
+from helpers import PETS, ROOT, interrupt_once, run, set_params
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,6 +21,7 @@ from segpipe.evaluate.masks import log_softmax
 from segpipe.fetch import layouts
 from segpipe.fetch.raw import write_raw
 from segpipe.fetch.sample import Encoded, Sample
+from segpipe.label import next as next_
 from segpipe.label import uncertainty
 from segpipe.label.choice import chosen
 from segpipe.predict.inputs import Source
@@ -201,6 +203,33 @@ def test_labelled_pictures_are_left_out_whatever_their_name_and_format(project, 
     code, said = command("pool", "-o", "more")
     assert (code, said.count("\n") and not (project / "more").exists()) == (1, True)
     assert "error: data/raw has all of these 2 pictures, with their labels" in said
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_pictures_are_written_leaves_nothing_and_the_same_command_works(project):
+    save(project / "pool", **{f"p{n}": noisy(GREY, n) for n in range(100)})
+    wanted = ["segpipe", "next", "pool", "-n", "100", "-o", "chosen", "--labels", "coco"]
+    stopped = interrupt_once(project / ".chosen.partial", project, *wanted)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+    assert sorted(path.name for path in project.iterdir()) == ["models", "params.yaml", "pool"]
+    assert run(*wanted, cwd=project).returncode == 0
+
+
+def test_a_table_that_cannot_be_written_leaves_no_folder_that_the_same_command_would_refuse(
+    project, command, monkeypatch
+):
+    save(project / "pool", a=noisy(GREY, 0), b=noisy(RED, 1))
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(next_, "write_text", full)
+        code, printed = command("pool", "-o", "chosen")
+    assert (code, "chosen.csv: No space left on device; make room" in printed) == (1, True)
+    assert not (project / "chosen").exists()
+    assert command("pool", "-o", "chosen")[0] == 0
 
 
 def test_predictions_of_the_chosen_pictures_go_out_as_labels(project, command):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from helpers import PETS, ROOT, commit, make_repository, set_params
+from helpers import PETS, ROOT, commit, interrupt_once, make_repository, set_params
 
 from segpipe.common.codec import encode_png
 from segpipe.common.files import sha256
@@ -222,6 +222,17 @@ def test_a_table_of_something_else_is_not_overwritten_and_one_of_suspects_is(pro
     (project / "mine.csv").unlink()
     assert suspects("--out", "mine")[0] == suspects("--out", "mine")[0] == 0
     assert "all are in mine.csv" in (project / "mine/suspects.md").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_page_is_drawn_leaves_nothing_and_the_same_command_works(project, suspects):
+    write_data(project, wrong={f"test-{n}" for n in range(30)}, pictures=30)
+    write_model(project)
+    stopped = interrupt_once(project / "results/.suspects.partial", project, "segpipe", "suspects")
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+    assert [*(project / "results").iterdir()] == []
+    assert suspects()[0] == 0
 
 
 STAGE = """

@@ -4,7 +4,7 @@ import json
 import statistics
 
 import pytest
-from helpers import commit, error_line, git, make_toy_project, run
+from helpers import commit, error_line, git, interrupt_once, make_toy_project, run
 
 from segpipe.review.paired import recipe_hash
 from segpipe.review.revision import Revision
@@ -158,3 +158,23 @@ def test_a_revision_reads_words_as_the_pipeline_does(monkeypatch):
     """Others take `off` for a boolean."""
     monkeypatch.setattr(Revision, "text", lambda self, path: "train: {class_weights: {off: 2.0}}")
     assert Revision().params() == {"train.class_weights.off": 2.0}
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_experiments_running_and_the_same_command_follows_them(project):
+    """Each seed waits for a file that the test writes once Ctrl-C was pressed."""
+    go_on = project.parent / "go-on"
+    waits = f"import time\nwhile not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.05)\nscore ="
+    stage = project / "stage.py"
+    stage.write_text(stage.read_text().replace("score =", waits, 1))
+    commit(project)
+    stopped = interrupt_once(project.parent / "ran", project, "segpipe", "noise", "--seeds", "2")
+    assert stopped.returncode == 130, stopped.stderr
+    assert "Ctrl-C leaves them running" in stopped.stdout
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+    assert "seeds" not in written(project)
+    go_on.touch()
+    done = run("segpipe", "noise", "--seeds", "2", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(ran(project)) == [0, 1], "none trains twice"
+    assert written(project)["seeds"]["number"] == 2

@@ -6,7 +6,9 @@ import heapq
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +54,43 @@ def replaces(path: Path) -> Iterator[Path]:
             aside.replace(path)
         _remove(aside)
         _remove(temporary)
+
+
+def replace_together(contents: Mapping[Path, bytes], scratch: Path) -> None:
+    """Replace files by new contents: an error or Ctrl-C changes all of them or none.
+
+    All contents are written to the folder `scratch`, which must lie on the disk of the files. Then the
+    files are replaced by renaming, which takes no time; a kill right there leaves some replaced.
+    """
+    _remove(scratch)  # left behind by a killed process
+    scratch.mkdir(parents=True)
+    try:
+        for number, content in enumerate(contents.values()):
+            (scratch / str(number)).write_bytes(content)
+            _sync(scratch / str(number))
+        with _uninterrupted():
+            for number, path in enumerate(contents):
+                (scratch / str(number)).replace(path)
+        for folder in {path.parent for path in contents}:
+            _sync(folder)
+    finally:
+        _remove(scratch)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python interrupts the main thread alone
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 def write_text(path: Path, text: str) -> None:

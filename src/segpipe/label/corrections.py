@@ -4,7 +4,6 @@ Only the pixels whose class changed get another value; all others keep theirs, a
 which nothing changed.
 """
 
-import contextlib
 import io
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -23,7 +22,7 @@ from segpipe.common.classes import IGNORE, REST, ClassTable, SegmentationClass, 
 from segpipe.common.codec import decode_png
 from segpipe.common.duplicates import NEAR, hash_distance
 from segpipe.common.errors import UserError
-from segpipe.common.files import replaces
+from segpipe.common.files import replace_together
 from segpipe.common.parallel import in_order, usable_cores
 from segpipe.common.words import listed, width_by_height
 from segpipe.fetch import layouts, views
@@ -38,6 +37,9 @@ from segpipe.survey.candidates import layouts_in
 
 MASKS_ALONE = "masks alone"
 """The layout of a folder of masks whose pictures are those of the folder to correct."""
+
+SCRATCH = ".corrections.partial"
+"""Where the new masks are written, in the folder to correct; gone at the end."""
 
 Pair = tuple[Sample, Sample | None]  # a sample of the folder, and its correction
 
@@ -101,7 +103,7 @@ class Corrected:
 def correct(
     folder: Path, layout: str, new: Path, new_layout: str, table: ClassTable, bands: Bands
 ) -> Corrected:
-    """Replace the masks in `folder` by those of the same names in `new`; all of them or none.
+    """Replace the masks in `folder` by those of the same names in `new`; all, or none if it is stopped.
 
     Raises:
         UserError: `folder` holds no masks in files; labels cannot be read, name one picture twice, are
@@ -132,11 +134,8 @@ def correct(
             f"{new}: none of its {len(corrections)} pictures is in {folder}, such as {min(corrections)}"
         )
     compared, damaged = _compare_all(pairs, table, bands)
-    with contextlib.ExitStack() as all_or_none:
-        for mask in compared:
-            if mask.content:  # DVC may have linked the file to its cache
-                partial = all_or_none.enter_context(replaces(folder / mask.sample.mask))
-                partial.write_bytes(mask.content)
+    contents = {folder / mask.sample.mask: mask.content for mask in compared if mask.content}
+    replace_together(contents, folder / SCRATCH)  # not written in place: DVC may link to its cache
     return Corrected(
         _tally((mask.sample, mask.before) for mask in compared),
         _tally((mask.sample, mask.after) for mask in compared),

@@ -1,5 +1,6 @@
 """The command `next`: chooses pictures of a pool, and copies them for the annotators."""
 
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,11 @@ def to_label(
     ranked = rank(predictor, named, count, kind)
     unwritten, of_tool = _write(ranked.sources, predictor, labels, out)
     table = out.with_name(f"{out.name}.csv")
-    write_text(table, ranked.table.to_csv(index=False))
+    try:
+        write_text(table, ranked.table.to_csv(index=False))
+    except BaseException:  # Ctrl-C too: the same command would refuse the folder
+        shutil.rmtree(out)
+        raise
     if len(ranked.sources) < count:
         messages.append(
             f"note: {count} are wanted, and only {len(ranked.sources)} are left: all are taken"

@@ -28,6 +28,6 @@ def require_tracked(folder: Path) -> Path:
     if changed:
         raise UserError(
             f"{added[0]} changed since it was added to DVC, so that masks would be lost; "
-            f"`dvc add {added[0]}` first"
+            f"`dvc add {added[0]}` keeps the change, `dvc checkout {added[0]}` takes it back"
         )
     return added[0]

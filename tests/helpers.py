@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -223,21 +224,21 @@ def start(project: Path, *command: str, epoch: int = 2, **extra: str) -> subproc
 
 
 def interrupt_once(ready: Path, project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Start a command, and press Ctrl-C once there is a path; return what it printed."""
-    process = subprocess.Popen(
-        command,
-        cwd=project,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not ready.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    printed, complained = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(command, process.returncode, printed, complained)
+    """Start a command, and press Ctrl-C once there is a path; return what it printed.
+
+    It prints to files: what it leaves running would keep a pipe open.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            command, cwd=project, env=environment(), stdout=out, stderr=err, start_new_session=True
+        )
+        while not ready.exists():
+            assert process.poll() is None, command
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        code = process.wait(timeout=120)
+        printed, complained = (stream.seek(0) or stream.read() for stream in (out, err))
+    return subprocess.CompletedProcess(command, code, printed, complained)
 
 
 def end(process: subprocess.Popen[str], how: signal.Signals) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PETS, ROOT, environment, git, set_params
+from helpers import PETS, ROOT, commit, environment, git, make_project, run, run_stage, set_params
 from PIL import ExifTags, Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
@@ -429,6 +429,28 @@ def test_after_a_kill_the_error_says_how_to_take_it_back(project, command, mine)
     subprocess.run(checkout, cwd=project, check=True, env=environment(), stdin=subprocess.DEVNULL)
     code, printed = command("export")
     assert code == 0, printed
+
+
+@pytest.mark.slow
+def test_the_comment_on_a_pull_request_says_how_masks_were_corrected(mine, tmp_path):
+    """Corrected, added to DVC, fetched and committed; nothing is trained."""
+    project = make_project(tmp_path / "project")
+    shutil.move(mine, project / "data/mine")
+    rows = TABLE.to_json()
+    data = {"data.source": "folder", "data.folder.path": "data/mine", "data.folder.layout": "pairs"}
+    set_params(project, data | {"data.classes": rows["classes"], "data.ignore": rows["ignore"]})
+    assert run("dvc", "add", "-q", "data/mine", cwd=project).returncode == 0
+    assert (fetched := run_stage("fetch", project)).returncode == 0, fetched.stderr
+    commit(project)
+    git(project, "branch base")
+    export(project / "logs/new", project / "data/mine/images", "coco", {NAMES[1]: corrected(1)})
+    assert (done := run("segpipe", "corrections", "logs/new", cwd=project)).returncode == 0, done.stderr
+    assert run("dvc", "add", "-q", "data/mine", cwd=project).returncode == 0
+    assert run_stage("fetch", project).returncode == 0
+    commit(project)
+    comment = run("segpipe", "check", "--markdown", "--base", "base", cwd=project).stdout
+    line = next(line for line in comment.splitlines() if "labels" in line)
+    assert line.replace("\\", "") == "- labels: 6 masks, 1 changed: pet +8.3 %, background -1.3 %"
 
 
 def press_ctrl_c_at(patch, name, number):

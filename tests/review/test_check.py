@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -561,6 +562,24 @@ def test_a_base_without_counts_gets_no_green_light_and_a_failing_gate_still_fail
     gated(pull_request, {"metric": "original.mean_iou", "min": 0.99, "worse": "significant"})
     code, answer = check(pull_request)
     assert (code, answer["gates"][0]["holds"]) == (1, False)
+
+
+def test_two_test_splits_that_share_no_image_get_no_green_light(check, pull_request):
+    git(pull_request, "checkout -q origin/main")
+    path = pull_request / COUNTS
+    counts = decode(path.read_text())
+    path.write_text(encode(replace(counts, images=[f"other {name}" for name in counts.images])))
+    commit(pull_request)
+    git(pull_request, "update-ref refs/remotes/origin/main HEAD")
+    git(pull_request, "checkout -q change")
+    gated(pull_request, {"metric": "original.mean_iou", "worse": "significant"})
+    code, answer = check(pull_request)
+    assert (code, answer["gates"][0]["holds"], len(answer["doubts"])) == (2, None, 1)
+    assert answer["doubts"][0].startswith("too few test images to compare: both sides share 0 test")
+    shown = run("segpipe", "check", "--markdown", cwd=pull_request)
+    assert shown.returncode == 2
+    assert shown.stdout.startswith("## ❓ segpipe check: cannot tell\n")
+    assert "| worse significant | " in shown.stdout and shown.stdout.count(" | ❓ |") == 1
 
 
 def test_a_damaged_tally_of_masks_at_the_base_hides_no_failing_gate(check, pull_request):

@@ -169,9 +169,8 @@ def test_ctrl_c_leaves_the_experiments_running_and_the_same_command_follows_them
     stage.write_text(stage.read_text().replace("score =", waits, 1))
     commit(project)
     stopped = interrupt_once(project.parent / "ran", project, "segpipe", "noise", "--seeds", "2")
-    assert stopped.returncode == 130, stopped.stderr
+    assert error_line(stopped).startswith("error: no scores of seed 0, 1 yet: `dvc queue status` shows")
     assert "Ctrl-C leaves them running" in stopped.stdout
-    assert "Traceback" not in stopped.stderr + stopped.stdout
     assert "seeds" not in written(project)
     go_on.touch()
     done = run("segpipe", "noise", "--seeds", "2", cwd=project)

@@ -3,7 +3,7 @@
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,14 @@ def measure(number: int) -> dict[str, float]:
     read_baseline(Path(BASELINE))  # raises now if it is damaged, not after hours of training
     params = Revision("HEAD").params()
     wanted = range(params["seed"], params["seed"] + number)
+    queued = _in_queue()  # before the scores are read: one that ends in between is in both
     known, left_out = _scores(params)
     for why in left_out:
         print(why)
     missing = [seed for seed in wanted if seed not in known]
     print(f"{number - len(missing)} of {number} seeds have scores", flush=True)
     if missing:
-        _run(missing)
+        _run(missing, {entry.name for entry in queued})
         known, _ = _scores(params)
     if left := [str(seed) for seed in wanted if seed not in known]:
         raise UserError(
@@ -81,11 +82,9 @@ def _scores(params: dict[str, Any]) -> tuple[dict[int, dict[str, Any]], list[str
     return scores_of, left_out
 
 
-def _run(seeds: Iterable[int]) -> None:
+def _run(seeds: Iterable[int], queued: Collection[str]) -> None:
     """Queue the seeds that are not queued yet, and follow all of them until they end, or Ctrl-C."""
     names = {f"noise-{str(git.commit_of('HEAD'))[:9]}-{seed}": seed for seed in seeds}
-    experiments = Repo().experiments
-    queued = {entry.name for entry in _entries(experiments)}
     for name in (name for name in names if name not in queued):  # they run in the order of the queue
         command = [sys.executable, "-m", "dvc", "exp", "run", "--quiet", "--queue", "--name", name]
         done = subprocess.run(
@@ -93,13 +92,17 @@ def _run(seeds: Iterable[int]) -> None:
         )
         if done.returncode:
             raise UserError(f"DVC cannot queue {name}: {brief(done.stderr)}")
-    entries = [entry for entry in _entries(experiments) if entry.name in names]
+    entries = [entry for entry in _in_queue() if entry.name in names]
+    if not entries:
+        return  # they ended in the meantime
     listed = ", ".join(f"{names[entry.name]} ({entry.name})" for entry in entries)
     print(f"training with seed {listed}, one after the other; Ctrl-C leaves them running", flush=True)
-    experiments.reproduce_celery(entries, jobs=1)
+    Repo().experiments.reproduce_celery(entries, jobs=1)
 
 
-def _entries(experiments: Any) -> list[Any]:
+def _in_queue() -> list[Any]:
     """Return the experiments that run or wait, in the order of their names."""
-    queue = experiments.celery_queue
-    return sorted([*queue.iter_active(), *queue.iter_queued()], key=lambda entry: entry.name or "")
+    queue = Repo().experiments.celery_queue
+    waiting = [*queue.iter_queued()]  # first: one that begins meanwhile is in both
+    by_revision = {entry.stash_rev: entry for entry in (*waiting, *queue.iter_active())}
+    return sorted(by_revision.values(), key=lambda entry: entry.name or "")

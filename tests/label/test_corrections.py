@@ -438,6 +438,7 @@ def test_the_comment_on_a_pull_request_says_how_masks_were_corrected(mine, tmp_p
     shutil.move(mine, project / "data/mine")
     rows = TABLE.to_json()
     data = {"data.source": "folder", "data.folder.path": "data/mine", "data.folder.layout": "pairs"}
+    data["data.folder.test_share"] = 0.5
     set_params(project, data | {"data.classes": rows["classes"], "data.ignore": rows["ignore"]})
     assert run("dvc", "add", "-q", "data/mine", cwd=project).returncode == 0
     assert (fetched := run_stage("fetch", project)).returncode == 0, fetched.stderr

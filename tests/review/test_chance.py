@@ -6,7 +6,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from segpipe.review.chance import LEVEL, POWER, Difference, Spread, Verdict, compared, holm, losses
+from segpipe.evaluate import metrics
+from segpipe.review.chance import (
+    LEVEL,
+    POWER,
+    Difference,
+    Spread,
+    Verdict,
+    compared,
+    holm,
+    losses,
+    picked,
+)
 
 PIXELS = 1000
 
@@ -66,6 +77,42 @@ def of_rare(before, after, name):
 def test_a_class_in_few_images_is_rarely_called_different_where_models_are_equal(images, name, rng):
     verdicts = [of_rare(*with_a_rare_class(images, rng), name) for _ in range(60)]
     assert sum(verdict.word != "no difference to be seen" for verdict in verdicts) <= 6
+
+
+CLASSES = ["wide", "narrow", "thin"]
+GATED = ["mean_iou", *(f"iou.{name}" for name in CLASSES)]
+SEEDS = 3
+
+
+def trained(hard, rng, models):
+    """Counts of models of one recipe, int64 [models, images, 3, 3]; their seeds move each class.
+
+    Every model finds the same images hard. A pixel that is missed goes to the next class.
+    """
+    truth = np.array([600, 300, 100])
+    of_seed = rng.normal(0, 0.01, (models, 1, 3))
+    wrong = (hard + of_seed + rng.normal(0, 0.02, (models, *hard.shape))).clip(0, 1)
+    missed = (wrong * truth).round().astype(np.int64)
+    counts = np.broadcast_to(truth, missed.shape)
+    return np.stack([counts - missed, counts, counts - missed + np.roll(missed, 1, -1)], 2)
+
+
+def spreads_of(counts):
+    scores = metrics.scores(counts.sum(1))
+    deviations = {name: picked(scores, name, CLASSES).std(ddof=1) for name in GATED}
+    return {name: Spread(deviation, SEEDS) for name, deviation in deviations.items()}
+
+
+def test_of_gates_on_all_scores_any_fails_in_at_most_5_percent_of_equal_pairs(rng):
+    """Each pair has images of its own, and a spread that three more seeds have measured."""
+    pairs, failed = 300, 0
+    for _ in range(pairs):
+        hard = rng.normal(0.2, 0.05, (30, 3))
+        before, after, *seeds = trained(hard, rng, 2 + SEEDS)
+        verdicts = compared(before, after, CLASSES, GATED, spreads_of(np.stack(seeds)))
+        failed += any(verdict.word == "worse" for verdict in verdicts.values())
+    assert failed <= stats.binom.isf(1e-3, pairs, LEVEL), "28: more are chance in one test of 1000"
+    assert failed > 0
 
 
 def test_one_image_with_a_class_can_show_nothing_of_others(rng):

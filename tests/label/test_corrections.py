@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
-from segpipe.label.corrections import SCRATCH, correct
+from segpipe.label.corrections import MASKS_ALONE, SCRATCH, correct
 from segpipe.predict.labels import labels_in
 
 TABLE = ClassTable(
@@ -316,6 +316,14 @@ def test_two_exports_that_name_one_picture_are_refused(mine, tmp_path):
         tmp_path / "export/b", mine / "images", "cvat", {NAMES[1]: corrected(2), NAMES[2]: corrected(2)}
     )
     refused(mine, "cvat", f"{NAMES[1]}: 2 labels of one picture (a/annotations.xml")
+
+
+def test_two_masks_of_one_name_in_a_folder_of_masks_alone_are_refused(mine, tmp_path):
+    for folder in ("ann", "ben"):
+        (tmp_path / "export" / folder).mkdir(parents=True)
+        Image.fromarray(mask_of(2)).save(tmp_path / f"export/{folder}/shot 1.png")
+    found = "shot 1: 2 labels of one picture (ann/shot 1.png and ben/shot 1.png); expected one of them"
+    refused(mine, MASKS_ALONE, found)
 
 
 def test_labels_of_another_picture_size_or_class_are_refused_and_all_masks_stay(mine, tmp_path):

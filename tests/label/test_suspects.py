@@ -119,7 +119,10 @@ def test_a_wrong_mask_comes_first_with_its_region_and_those_of_training_are_not_
     write_model(project, how)
     code, printed = suspects("-n", "3")
     assert code == 0, printed
-    assert f"{4 + len(validation)} masks of test and val judged" in printed
+    assert (
+        f"{4 + len(validation)} masks of test and val judged; the model learned those of training, so "
+        "that it cannot judge them: `segpipe suspects --folds` can, after a cross-validation\n"
+    ) in printed
     rows = pd.read_csv("results/suspects.csv")
     assert sorted(rows.name) == sorted([f"test-{n}" for n in range(4)] + validation)
     assert set(rows.name[:2]) == {"test-1", validation[0]}

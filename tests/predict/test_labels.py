@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import ExifTags, Image
+from scipy import ndimage
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.codec import decode_png
@@ -212,16 +213,32 @@ def test_a_stroke_has_the_bits_that_label_studio_expects():
     assert label_studio.packed(mask) == int(bits, 2).to_bytes(len(bits) // 8, "big")
 
 
-def test_polygons_leave_the_border_by_a_pixel_at_most(rng):
+def distances_to(polygon, points):
+    """The distance of each point to the nearest edge of a closed polygon."""
+    ends = np.concatenate([polygon, polygon[:1]]).astype(float)
+    along = np.diff(ends, axis=0)
+    lengths = np.maximum((along**2).sum(1), 1e-12)
+    shares = ((points[:, None] - ends[:-1]) * along).sum(2) / lengths
+    nearest = ends[:-1] + shares.clip(0, 1)[..., None] * along
+    return np.linalg.norm(nearest - points[:, None], axis=2).min(1)
+
+
+def test_polygons_leave_the_border_by_a_pixel_at_most():
     disc = np.hypot(*np.mgrid[-60:61, -60:61]) < 55
     border = outlines.border(disc)
     (kept,) = outlines.simplified([border], 1.0)
     assert len(kept) < len(border) / 8
-    ends = np.concatenate([kept, kept[:1]]).astype(float)
-    for point in border:
-        along = np.diff(ends, axis=0)
-        share = (((point - ends[:-1]) * along).sum(1) / (along**2).sum(1)).clip(0, 1)
-        assert np.hypot(*(ends[:-1] + share[:, None] * along - point).T).min() <= 1 + 1e-9
+    assert distances_to(kept, border).max() <= 1 + 1e-9
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.45, 0.6, 0.8]), st.sampled_from([0, 1, 3]))
+@settings(max_examples=40)
+def test_polygons_of_ragged_parts_leave_the_border_by_a_pixel_at_most(seed, share, smooth):
+    """Noise, raw and smoothed: spirals, lines of one pixel and parts that touch by a corner."""
+    noise = ndimage.uniform_filter(np.random.default_rng(seed).random((24, 32)), 2 * smooth + 1)
+    parts, _ = ndimage.label(noise < np.quantile(noise, share), np.ones((3, 3)))
+    border = outlines.border(parts == np.bincount(parts[parts > 0]).argmax())
+    assert distances_to(outlines.simplified(border, 1.0), border).max() <= 1 + 1e-9
 
 
 def test_lines_that_are_simplified_together_keep_the_points_that_each_keeps_alone():

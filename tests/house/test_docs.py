@@ -62,6 +62,8 @@ def test_the_commands_run(clone, block):
         env=environment(PYTEST_ADDOPTS="-k version_is_shown"),
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
+    if "segpipe corrections" in block:
+        assert re.search(r"masks, \d+ changed: ", result.stdout), "the masks are others than before"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -10,8 +10,7 @@ from segpipe.common.bands import caption, displayed, shown
 from segpipe.common.classes import ClassTable
 from segpipe.common.codec import decode_image
 from segpipe.common.shrink import factor_for, mean_of, rarest_first, rarest_of, shrunk
-from segpipe.common.words import percent as breaking_percent
-from segpipe.common.words import score
+from segpipe.common.words import percent, score
 from segpipe.label.judges import Judge
 from segpipe.label.quality import SMALLEST, SURE, Judgement, Region
 from segpipe.label.suspects import Suspect, judged
@@ -43,7 +42,7 @@ def write(
         "Overlap is the IoU of mask and prediction by that of the median picture, of the class where "
         "this is lowest. Quality is the soft minimum of the probabilities that the model gives to the "
         "labels (Lad and Mueller 2023), from 0 to 1. A region is outlined where the model is at least "
-        f"{_percent(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
+        f"{_unbroken(SURE, 0)} sure of another class, on {SMALLEST} connected pixels or more. The model "
         "may be the one that is wrong: look at the picture.",
         overview,
     ]
@@ -84,9 +83,9 @@ def _figures(
 
 
 def _row(suspect: Suspect) -> list[str]:
-    sure = "–" if suspect.sureness is None else _percent(suspect.sureness)
+    sure = "–" if suspect.sureness is None else _unbroken(suspect.sureness)
     classes = suspect.labelled or "–", suspect.predicted or "–"
-    share = _percent(suspect.share)
+    share = _unbroken(suspect.share)
     overlap = [score(suspect.overlap), suspect.weakest, score(suspect.quality)]
     return [suspect.name, suspect.split, *overlap, *classes, share, sure]
 
@@ -99,7 +98,7 @@ def _caption(suspect: Suspect) -> str:
     if suspect.box is None or suspect.sureness is None:
         return f"{heading} No region of which the model is sure."
     top, left, height, width = suspect.box
-    sure, share = _percent(suspect.sureness, 0), _percent(suspect.share)
+    sure, share = _unbroken(suspect.sureness, 0), _unbroken(suspect.share)
     others = f", the largest of {suspect.regions}" if suspect.regions > 1 else ""
     return (
         f"{heading} The mask says {suspect.labelled}, the model {suspect.predicted} with {sure}, on "
@@ -109,12 +108,12 @@ def _caption(suspect: Suspect) -> str:
 
 def _caption_of_region(suspect: Suspect, factor: int) -> str:
     size = "pixel by pixel" if factor == 1 else f"1 pixel for {factor} x {factor}"
-    return f"The region in {suspect.name}, {_percent(suspect.share)} of the picture, {size}."
+    return f"The region in {suspect.name}, {_unbroken(suspect.share)} of the picture, {size}."
 
 
-def _percent(share: float, digits: int = 1) -> str:
+def _unbroken(share: float, digits: int = 1) -> str:
     """Return a share in per cent that no line ends within."""
-    return breaking_percent(share, digits).replace(" ", "\N{NO-BREAK SPACE}")
+    return percent(share, digits).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _displayed(data: bytes, seen: Input, params: ReportParams) -> np.ndarray:

@@ -350,7 +350,7 @@ def test_a_mask_that_cannot_be_written_leaves_all_masks_as_they_were(mine, tmp_p
     write = Path.write_bytes
 
     def full(path, data):
-        if NAMES[2] in path.name:
+        if path == mine / SCRATCH / "2":
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(path, data)
 

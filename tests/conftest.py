@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,18 +56,25 @@ def _from_environment(name: str) -> Path:
     return Path(os.environ[name])
 
 
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Path]:
+    """A folder for Ray: a socket's path has 107 letters at most, and pytest-xdist's have more."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(short_folder: Path) -> Iterator[Cluster]:
     """Two hosts of Ray on loopback."""
-    made = Cluster(tmp_path_factory.mktemp("ray"))
+    made = Cluster(Path(tempfile.mkdtemp(dir=short_folder)))
     yield made
     made.end()
 
 
 @pytest.fixture
-def wired(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
+def wired(cluster: Cluster, short_folder: Path) -> Iterator[Wired]:
     """Two more, with a cable between them that can be pulled out."""
-    made = Wired(tmp_path_factory.mktemp("ray"))
+    made = Wired(Path(tempfile.mkdtemp(dir=short_folder)))
     made.jax = cluster.jax
     yield made
     made.end()

@@ -37,13 +37,13 @@ print(sorted(node["NodeManagerAddress"] for node in ray.nodes()))
 
 
 @pytest.mark.slow
-def test_slurms_script_starts_ray_on_all_hosts_runs_the_command_and_ends_ray(tmp_path):
+def test_slurms_script_starts_ray_on_all_hosts_runs_the_command_and_ends_ray(tmp_path, short_folder):
     commands = tmp_path / "bin"
     commands.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
-    folder = Path("/tmp", f"segpipe-slurm-{os.getpid()}")  # a socket's path may have 107 letters
+    folder = short_folder / "slurm"
     variables = {
         "SLURM_JOB_NODELIST": "nodes", "SLURM_JOB_ID": str(os.getpid()), "FOLDER": str(folder),
     }  # fmt: skip

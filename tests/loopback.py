@@ -34,8 +34,12 @@ class Cluster:
         self.folder, self.hosts = folder, {}
         port = self.address.rpartition(":")[2]
         head = ("--head", "--port", port, "--include-dashboard=false", "--temp-dir", str(folder))
-        self.start(self.first, *head)
-        self.start(self.other)
+        try:
+            self.start(self.first, *head)
+            self.start(self.other)
+        except BaseException:
+            self.end()
+            raise
 
     def end(self) -> None:
         """End both hosts."""

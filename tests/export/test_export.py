@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 import yaml
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from helpers import as_shown, commit, error_line, make_project, run, set_params
+from helpers import as_shown, commit, error_line, run, set_params
 from PIL import Image, ImageOps
 
 from segpipe.common import records
@@ -514,28 +514,9 @@ def test_a_model_of_other_classes_is_not_exported(project):
 
 @pytest.mark.slow
 def test_on_photographs_int8_is_within_a_hundredth_and_whole_predictors_agree(
-    pet_dir, encoder_weights, tmp_path
+    pet_dir, photographs_project
 ):
-    project = make_project(
-        tmp_path / "project",
-        **{
-            "data.source": "folder",
-            "data.folder.path": str(pet_dir),
-            "data.folder.layout": "oxford",
-            "data.image_size": 128,
-            "model.encoder.weights": str(encoder_weights),
-            "model.encoder.alpha": 1.0,
-            "model.encoder.layers": [
-                "block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu",
-                "block_13_expand_relu", "block_16_project",
-            ],
-            "model.decoder.filters": [512, 256, 128, 64],
-            "train.batch_size": 16,
-            "train.learning_rate": 0.001,
-            "train.epochs": 3,
-        },
-    )  # fmt: skip
-    assert run("dvc", "repro", "train", cwd=project).returncode == 0
+    project = photographs_project
     assert export(project, "--to", "tflite-int8").returncode == 0, "within export.max_drop = 0.01"
     found = json.loads((project / "results/export/tflite-int8.json").read_text())["tflite-int8"]
     assert found["keras"]["mean_iou"] > 0.6, "trained enough for the comparison to say something"

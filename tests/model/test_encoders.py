@@ -101,7 +101,9 @@ THEIRS = {
     "mobilenet_v2": applications.mobilenet_v2.preprocess_input,
     "resnet50_v2": applications.resnet_v2.preprocess_input,
     "densenet121": applications.densenet.preprocess_input,
-    "efficientnet_lite0": lambda pixels: (pixels - 127) / 128,  # its authors'; Keras does not have it
+    # Its authors' scaling, and that of the next; Keras has neither network.
+    "efficientnet_lite0": lambda pixels: (pixels - 127) / 128,
+    "mit_b0": lambda pixels: (pixels / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225),
 }
 """For the others `preprocess_input` does nothing: Keras scales in the network's first layers."""
 

@@ -129,9 +129,13 @@ def with_own_scores(
 
 
 def _has_code_of(rev: str, revision: Revision) -> bool:
-    """Return whether an experiment ran with the code of a commit: both can have the same params."""
+    """Return whether an experiment ran with the code of a commit: both can have the same params.
+
+    A commit says nothing of paths that it does not hold, such as data that neither Git nor DVC keeps.
+    """
     code = {path: md5 for path, md5 in revision.code().items() if _is_inside(path)}
-    return not code or hashes(str(git.commit_of(rev)), (*code,)) == [*code.values()]
+    known = hashes(str(git.commit_of(rev)), (*code,)) if code else []
+    return all(md5 in (None, own) for md5, own in zip(known, code.values(), strict=True))
 
 
 def _is_inside(path: str) -> bool:

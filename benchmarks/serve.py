@@ -92,7 +92,8 @@ def serving(environment: dict[str, str]) -> Iterator[tuple[int, psutil.Process]]
     """Run a server; yield its port and process once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = ["-m", "uvicorn", "--factory", "_served:app", "--port", str(port), "--no-access-log"]
+    command = ["-m", "uvicorn", "--factory", "_served:app", "--port", str(port), "--no-access-log",
+               "--http", "segpipe.serve.connection:BoundedConnection"]  # fmt: skip
     server = subprocess.Popen(
         [sys.executable, *command, "--log-level", "warning"], env=environment, cwd=HERE
     )

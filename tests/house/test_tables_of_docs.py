@@ -10,6 +10,7 @@ from helpers import ROOT
 sys.path.insert(0, str(ROOT / "experiments"))
 
 import drift
+import latency
 
 
 def table_of(page, name):
@@ -21,6 +22,10 @@ def table_of(page, name):
 def test_the_table_of_drift_is_that_of_its_results():
     results = pd.read_csv(drift.RESULTS).fillna({"first": ""})
     assert table_of("drift", "drift") == drift.table(results).strip()
+
+
+def test_the_table_of_latencies_is_that_of_its_results():
+    assert table_of("export", "latency") == latency.table(pd.read_csv(latency.RESULTS)).strip()
 
 
 def test_the_speed_of_serve_is_that_of_its_benchmark():

@@ -11,6 +11,8 @@ sys.path.insert(0, str(ROOT / "experiments"))
 
 import drift
 import latency
+import next as labelled_next
+import planted
 
 
 def table_of(page, name):
@@ -40,3 +42,13 @@ def test_the_speed_of_serve_is_that_of_its_benchmark():
         clients, *values = map(int, cells)
         what = "requests/s", "ms, 99th percentile", "ms of the processor a picture"
         assert values == [round(found[f"{one}, {name}, {clients} clients"]) for one in what]
+
+
+def test_the_table_of_planted_masks_is_that_of_its_results():
+    rows = pd.read_csv(planted.RESULTS, keep_default_na=False)
+    assert table_of("labels", "planted") == planted.recalls(rows).strip()
+
+
+def test_the_table_of_what_to_label_next_is_that_of_its_results(monkeypatch):
+    monkeypatch.setattr(labelled_next, "draw", lambda rows, ways: None)
+    assert table_of("labels", "next") == labelled_next.shown(labelled_next.results()).strip()

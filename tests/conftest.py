@@ -18,6 +18,7 @@ from helpers import commit, draw_photo, git, make_project, run, set_params
 from loopback import Cluster, Wired
 
 from segpipe import cli
+from segpipe.common import errors
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -25,6 +26,15 @@ hypothesis.settings.load_profile("untimed")
 
 # In the background of a script it is ignored, by every process that a test starts too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def uninterrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command in this process remembers Ctrl-C, and would end the next test that trains."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(errors, "_interrupted", False)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -238,7 +238,8 @@ def test_polygons_of_ragged_parts_leave_the_border_by_a_pixel_at_most(seed, shar
     noise = ndimage.uniform_filter(np.random.default_rng(seed).random((24, 32)), 2 * smooth + 1)
     parts, _ = ndimage.label(noise < np.quantile(noise, share), np.ones((3, 3)))
     border = outlines.border(parts == np.bincount(parts[parts > 0]).argmax())
-    assert distances_to(outlines.simplified(border, 1.0), border).max() <= 1 + 1e-9
+    (kept,) = outlines.simplified([border], 1.0)
+    assert distances_to(kept, border).max() <= 1 + 1e-9
 
 
 def test_lines_that_are_simplified_together_keep_the_points_that_each_keeps_alone():

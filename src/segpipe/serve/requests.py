@@ -78,7 +78,7 @@ class Room:
     """
 
     def __init__(self, most: int) -> None:
-        self._free = most
+        self.free = most
 
     @contextlib.contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
@@ -90,15 +90,15 @@ class Room:
 
         def take(count: int) -> None:
             nonlocal taken
-            if count > self._free:
+            if count > self.free:
                 raise _full()
-            self._free -= count
+            self.free -= count
             taken += count
 
         try:
             yield take
         finally:
-            self._free += taken
+            self.free += taken
 
 
 def _full() -> HTTPException:

@@ -99,8 +99,8 @@ def test_a_list_in_utf_16_is_read_and_one_in_another_encoding_is_named(pairs):
 
 def test_a_layout_is_a_module_with_the_two_functions_and_its_name_in_the_table():
     others = {
-        "__init__", "brush", "coco_objects", "lists", "looks", "matching", "partners", "polygons",
-        "regions", "streams", "texts", "unmatched", "versions", "yolosplits", "yolotexts",
+        "__init__", "brush", "coco_objects", "coco_pictures", "lists", "looks", "matching", "partners",
+        "polygons", "regions", "streams", "texts", "unmatched", "versions", "yolosplits", "yolotexts",
     }  # fmt: skip
     folder = ROOT / "src/segpipe/fetch/layouts"
     assert {path.stem for path in folder.glob("*.py")} - others == {*layouts.LAYOUTS}

@@ -7,14 +7,12 @@ Objects lie over crowd regions, which are ignored, and small objects over large 
 """
 
 import functools
-import os
 import posixpath
-import unicodedata
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +23,11 @@ from segpipe.common.errors import UserError
 from segpipe.common.fields import first_error
 from segpipe.fetch.layouts import matching, polygons, streams, texts
 from segpipe.fetch.layouts.coco_objects import Annotated, box_of, is_empty
+from segpipe.fetch.layouts.coco_pictures import Named, located, unnamed
 from segpipe.fetch.sample import Note, Problem, Samples, Split
 
 _KEYS = ("images", "annotations", "categories")
 _MOST = 600  # MB of a file: its annotations stay in memory as text, 1.4 bytes a byte
-
-Named = defaultdict[Path, set[str]]  # by folder, the pictures there that a JSON file names
-Located = tuple[str, list[Path]]  # the end of a path that there is below the folder, and its files
 
 
 class Picture(pydantic.BaseModel):
@@ -83,7 +79,7 @@ def samples(root: Path, table: ClassTable) -> Samples:
     if moved:
         found = f"{len(moved)} pictures are found by the end of the path in the JSON file"
         yield Note(f"{found}, as {moved[0]}: look at one, if that is no path of another machine")
-    yield from _unnamed(root, named)
+    yield from unnamed(root, named)
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -304,13 +300,12 @@ def _contents(
                file.parent / "images", root / "data", file.parent / "data"]  # fmt: skip
     yield from (("", problem) for problem in dataset.problems)
     ids, stems = set[str](), dict[str, str]()
-    for picture, (name, images) in zip(dataset.pictures, _located(dataset, folders), strict=True):
+    paths = [texts.local(picture.file_name) for picture in dataset.pictures]
+    for picture, (name, images) in zip(dataset.pictures, located(paths, folders), strict=True):
         stem, number = posixpath.splitext(name)[0], str(picture.id)
         where = f"{called} (image {number})"
-        image, is_moved = (
-            images[0] if images else None,
-            name != texts.local(picture.file_name).as_posix(),
-        )
+        image = images[0] if images else None
+        is_moved = name != texts.local(picture.file_name).as_posix()
         twice = is_moved and any(path.name in named[path.parent] for path in images)
         for path in images:
             named[path.parent].add(path.name)
@@ -338,57 +333,3 @@ def _contents(
         ids.add(number)
         stems.setdefault(stem, name)
         yield stem, item
-
-
-def _located(dataset: Dataset, folders: list[Path]) -> list[Located]:
-    """Return the end of each picture's path that there is below `folders`, and the files that have it.
-
-    The first folder counts that has the whole path. Another machine's path is found by its longest end,
-    unless that is the whole path of another picture.
-    """
-    names = [texts.local(picture.file_name) for picture in dataset.pictures]
-    whole = [_whole(name, folders) for name in names]
-    taken = {path for path in whole if path}
-    return [
-        (name.as_posix(), [path]) if path else _by_end(name, folders, taken)
-        for name, path in zip(names, whole, strict=True)
-    ]
-
-
-def _whole(name: PurePosixPath, folders: list[Path]) -> Path | None:
-    if name.is_absolute():  # a sample must not be called by it, or splits would differ by machine
-        return None
-    return next((path for folder in folders if (path := _existing(folder, str(name)))), None)
-
-
-def _by_end(name: PurePosixPath, folders: list[Path], taken: set[Path]) -> Located:
-    for n in range(1, len(name.parts)):
-        end = "/".join(name.parts[n:])
-        paths = [path for folder in folders if (path := _existing(folder, end))]
-        if found := {path.resolve(): path for path in paths if path not in taken}:
-            return end, [*found.values()]
-    outside = _existing(Path(), name.as_posix()) if name.is_absolute() else None
-    return name.as_posix(), [outside] if outside else []
-
-
-def _existing(folder: Path, name: str) -> Path | None:
-    """Return a file whose name the disk may hold in another Unicode form, as macOS writes it."""
-    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
-    return next((path for form in forms if os.path.isfile(path := folder / form)), None)  # noqa: PTH113
-
-
-def _unnamed(root: Path, named: Named) -> Iterator[Note]:
-    """Count pictures that no JSON file names; folders without a named one may be no part of the set."""
-    root, folders = root.resolve(), Named(set)
-    for folder, names in named.items():  # of which two may be one, by a link
-        folders[folder.resolve()].update(map(matching.normal, names))
-    rest = [
-        folder / name
-        for folder, names in folders.items()
-        for name in os.listdir(folder)  # noqa: PTH208 (100,000 pictures need no paths)
-        if matching.normal(name) not in names and matching.is_image(Path(name))
-    ]
-    if rest:
-        first = min(rest)
-        shown = matching.relative(root, first) if first.is_relative_to(root) else first
-        yield Note(f"{len(rest)} pictures are in no JSON file that is read and left out, as {shown}")

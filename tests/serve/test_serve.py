@@ -38,7 +38,7 @@ from segpipe.common.parallel import usable_cores
 from segpipe.common.profile import Mark, Profile, reference
 from segpipe.fetch.jpeg import scans
 from segpipe.fetch.sample import BadSampleError
-from segpipe.serve import answers, app
+from segpipe.serve import answers
 from segpipe.serve.app import create_app
 from segpipe.serve.callers import refusal
 from segpipe.serve.model import Picture, Prediction, Served, load
@@ -496,7 +496,8 @@ def test_bodies_that_arrive_slowly_keep_nobody_out(model):
 
 def test_bodies_under_way_share_as_many_bytes_as_the_places_could_hold(model, monkeypatch):
     rooms = []
-    monkeypatch.setattr(app, "Room", lambda most: rooms.append(Room(most)) or rooms[0])
+    kept = "segpipe.serve.app.Room"
+    monkeypatch.setattr(kept, lambda most: rooms.append(Room(most)) or rooms[0])
     settings = Settings(model=model, workers=usable_cores(), queue=0, megabytes=1)  # one place
     with served.in_this_process(create_app(load(model), settings)) as address:
         held = served.Held(address, bytes(900_000), ())

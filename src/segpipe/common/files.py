@@ -56,6 +56,11 @@ def replaces(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def target_of(folder: Path) -> Path:
+    """Return a folder, or where a link leads that stands in its place: `replaces` would end the link."""
+    return folder.resolve() if folder.is_symlink() else folder
+
+
 def replace_together(contents: Mapping[Path, bytes], scratch: Path) -> None:
     """Replace files by new contents: an error or Ctrl-C changes all of them or none.
 

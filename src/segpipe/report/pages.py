@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
 from segpipe.common.errors import UserError
-from segpipe.common.files import replaces, write_text
+from segpipe.common.files import replaces, target_of, write_text
 from segpipe.common.markdown import escaped
 from segpipe.common.words import score
 from segpipe.report import grids
@@ -71,7 +71,7 @@ def write_page(title: str, sections: Sequence[Section], folder: Path, markdown: 
 
     A link to a folder stays, and its target is replaced.
     """
-    with replaces(folder.resolve() if folder.is_symlink() else folder) as partial:
+    with replaces(target_of(folder)) as partial:
         (partial / "figures").mkdir(parents=True)
         pictures = {figure.name: _save(figure, partial / "figures") for figure in _figures(sections)}
         context = {"title": title, "sections": sections, "figures": pictures}

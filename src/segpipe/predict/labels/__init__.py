@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from segpipe.common.errors import UserError
-from segpipe.common.files import replaces
+from segpipe.common.files import replaces, target_of
 
 if TYPE_CHECKING:
     from segpipe.common.classes import ClassTable
@@ -27,7 +27,7 @@ def labels_in(folder: Path, tool: LabelFormat | None, table: "ClassTable") -> It
     None writes the pictures alone. A link to a folder stays, and its target is written.
     """
     module = import_module(f"{__name__}.{tool.replace('-', '_') if tool else 'tool'}")
-    with replaces(folder.resolve() if folder.is_symlink() else folder) as partial:
+    with replaces(target_of(folder)) as partial:
         labels = (module.Labels if tool else module.Tool)(partial, table)
         try:
             yield labels

@@ -21,6 +21,8 @@ from markdown_it import MarkdownIt
 from own_folders import FOLDERS
 
 from segpipe.cli import app
+from segpipe.model.decoders import DECODERS
+from segpipe.model.encoders import ENCODERS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = ("# Needs a network.", "# Needs a GPU.")
@@ -81,6 +83,12 @@ def test_every_block_says_its_language_and_can_be_parsed(page):
 def test_the_readme_links_every_page():
     readme = PAGES[0].read_text()
     assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in readme] == []
+
+
+def test_the_readme_counts_the_encoders_and_decoders_that_there_are():
+    counts = {5: "five", 13: "thirteen"}
+    said = f"there are {counts[len(ENCODERS)]} encoders and {counts[len(DECODERS)]} decoders"
+    assert said in PAGES[0].read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

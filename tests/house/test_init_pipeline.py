@@ -93,6 +93,8 @@ def test_a_missing_model_is_named_by_the_stage_and_by_dvc(project):
 
 
 def test_git_takes_no_model_into_the_repository_until_dvc_has_it(project):
+    (project / "data/init/pets").mkdir()
+    shutil.copy(project / "data/init/before.keras", project / "data/init/pets/before.keras")
     commit(project)
     listed = run("git", "ls-files", "data/init", cwd=project).stdout
     assert listed == "data/init/none\n"

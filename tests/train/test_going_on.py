@@ -178,3 +178,22 @@ def test_random_weights_are_not_frozen(arrays, init, capsys):
     assert "before.keras has none for up_1_" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "starting from" in capsys.readouterr().out
+
+
+def test_a_frozen_encoder_needs_all_its_weights_whatever_freezes_it(arrays, tmp_path):
+    """The model was pretrained, so that auto freezes the encoder. It lacks the last three blocks."""
+    before, params = with_changes(levels=3), with_changes(levels=4)
+    pretrained = Backbone("mobilenet_v2", 0.35, tmp_path / "imagenet.h5")
+    identity = identity_of(arrays, before, pretrained, tmp_path)
+    network = loop.build_model(FRESH, before.model, manifest_of(arrays), 0)
+    save_model(network, tmp_path / "m.keras", provenance.card(identity, manifest_of(arrays), {}, 1.0))
+    backbone = Backbone("mobilenet_v2", 0.35, None, init=open_init("m.keras", tmp_path))
+    with pytest.raises(UserError) as caught:
+        prepared(arrays, params, backbone)
+    message = str(caught.value)
+    assert message.startswith("the frozen encoder would keep random weights, because ")
+    assert "m.keras has none for encoder/block_13_depthwise, " in message
+    assert message.endswith("; set model.encoder.trainable to true")
+    encoder = params.model.encoder.model_copy(update={"trainable": True})
+    model = params.model.model_copy(update={"encoder": encoder})
+    prepared(arrays, params.model_copy(update={"model": model}), backbone)

@@ -115,10 +115,13 @@ def prepare(
     start = warm_start.take(network, backbone.init, manifest, model) if backbone.init else None
     if start:
         print(start.describe(), flush=True)
-        if random := _frozen_at_random(start.others, params.freeze, bool(backbone.weights)):
+        part, what, mend = params.freeze, f"train.freeze = {params.freeze}", "train.freeze to none"
+        if part == "none" and not network.get_layer("encoder").trainable:
+            part, what, mend = "encoder", "the frozen encoder", "model.encoder.trainable to true"
+        if random := _frozen_at_random(start.others, part, bool(backbone.weights)):
             raise UserError(
-                f"train.freeze = {params.freeze} would keep random weights, because {start.init.path} "
-                f"has none for {few(random, 6)}; set it to none"
+                f"{what} would keep random weights, because {start.init.path} has none for "
+                f"{few(random, 6)}; set {mend}"
             )
     freeze(network, params.freeze)
     return start

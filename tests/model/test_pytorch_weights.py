@@ -73,6 +73,16 @@ def test_features_are_those_that_timm_computes_with_these_weights(name, give):
     np.testing.assert_allclose(found[0, 0, 1, :5], corner, rtol=1e-3, atol=1e-4)
 
 
+def test_weights_of_16_bits_are_computed_with_in_32(give):
+    """BatchNorm's scale makes up for another epsilon."""
+    half = {name: array.astype(np.float16) for name, array in GIVEN["mobilenet_v2"].items()}
+    found, expected = (
+        features(give("mobilenet_v2", {n: a.astype(kind) for n, a in half.items()}), PICTURE[None])
+        for kind in (np.float16, np.float32)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_checkpoint_may_hold_a_classifier_and_counters_and_the_first_is_said(give, capsys):
     extra = {
         "classifier.weight": np.zeros((5, 1280), np.float32),

@@ -88,7 +88,7 @@ def _take(left: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.
         raise ValueError(f"{name} is missing")
     if left[name].shape != shape:
         raise ValueError(f"{name} has the shape {left[name].shape}, expected {shape}")
-    return left.pop(name)
+    return left.pop(name).astype(np.float32)  # 16 bits would round what is computed with them
 
 
 def _kernel(layer: Any, name: str, left: dict[str, np.ndarray]) -> np.ndarray:

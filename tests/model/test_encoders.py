@@ -1,6 +1,7 @@
 """Every encoder: layers and strides, what it is fed, what stays frozen, weights from files, training."""
 
 import functools
+import re
 
 import keras
 import numpy as np
@@ -207,6 +208,41 @@ def test_weights_of_a_sister_are_refused_in_one_line(suffix, tmp_path):
     sister.save_weights(path) if suffix == ".weights.h5" else sister.save(path)
     with pytest.raises(UserError, match=r"do not fit efficientnet_v2_b0") as caught:
         fetch_from(path, "efficientnet_v2_b0", tmp_path / "encoder")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_width_are_refused_with_both_shapes(tmp_path):
+    """Not as those of another Keras, of which Keras warns first."""
+    backbone("mobilenet_v2", SIZE, 0.35).save_weights(tmp_path / "given.weights.h5")
+    with pytest.raises(UserError, match=r"do not fit mobilenet_v2 with alpha 1\.0") as caught:
+        fetch_from(tmp_path / "given.weights.h5", "mobilenet_v2", tmp_path / "encoder")
+    message = str(caught.value)
+    assert re.search(r"variable\.shape=\(.*\), Received: value\.shape=\(", message)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused_with_the_layer(number, tmp_path):
+    """Training would end in a loss of NaN, and tell to lower the learning rate."""
+    network = backbone("mobilenet_v2", SIZE)
+    kernel = network.get_layer("block_3_project").kernel
+    kernel.assign(np.full(kernel.shape, number))
+    network.save_weights(tmp_path / "given.weights.h5")
+    with pytest.raises(UserError) as caught:
+        fetch_from(tmp_path / "given.weights.h5", "mobilenet_v2", tmp_path / "encoder")
+    assert str(caught.value) == (
+        f"{tmp_path}/given.weights.h5: block_3_project/kernel holds NaN or infinity; fetch it anew"
+    )
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_a_file_of_hdf5_whose_directory_is_damaged_is_refused_in_one_line(tmp_path):
+    """Names of groups lie in a heap, which begins with HEAP; HDF5 then raises a RuntimeError."""
+    path = tmp_path / "given.weights.h5"
+    backbone("mobilenet_v2", SIZE).save_weights(path)
+    path.write_bytes(path.read_bytes().replace(b"HEAP", b"HEAT"))
+    with pytest.raises(UserError, match=r"do not fit mobilenet_v2") as caught:
+        fetch_from(path, "mobilenet_v2", tmp_path / "encoder")
     assert "\n" not in str(caught.value)
 
 

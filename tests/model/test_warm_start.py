@@ -339,3 +339,25 @@ def test_a_flipped_bit_in_the_weights_is_refused(init, tmp_path):
     with pytest.raises(UserError, match=r"given\.keras: cannot be read by Keras") as caught:
         started(open_init("given.keras", tmp_path), ROAD)
     one_line(caught)
+
+
+def test_a_changed_bit_in_the_archives_directory_makes_no_other_error_than_one_line(init, tmp_path):
+    """A member's version, flags and kind of compression; the length of the name before its content."""
+    content = init.path.read_bytes()
+    with zipfile.ZipFile(init.path) as archive:
+        members, place, places = archive.infolist(), archive.start_dir, []
+    for member in members:
+        places += [place + 6, place + 8, place + 10, member.header_offset + 26]
+        place += 46 + len(member.filename)
+    told = 0
+    for place in places:
+        for bit in (1, 8, 0x40):
+            changed = bytearray(content)
+            changed[place] ^= bit
+            init.path.write_bytes(changed)
+            try:
+                started(open_init("given.keras", tmp_path), ROAD)
+            except UserError as error:
+                assert "\n" not in str(error)
+                told += 1
+    assert told > len(places)

@@ -7,6 +7,7 @@ the export's runtime.
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ CARD_FORMAT = 4  # raised when an older segpipe would misread the card, or misus
 _WITHOUT_TILES, _WITHOUT_BANDS = 3, 2  # the formats before; networks of 2 see RGB of 8 bits
 _READ = (_WITHOUT_BANDS, _WITHOUT_TILES, CARD_FORMAT)
 SAVED_MODEL_CARD = Path("assets.extra", CARD)  # `assets.extra` is for files that the graph does not read
+UNREADABLE = (
+    OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""The errors of an archive or a file of HDF5 that is another one or damaged, depending on the byte."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
 
 
@@ -33,7 +38,7 @@ def read_card(path: Path) -> dict[str, Any]:
         saved_by, format_ = card["segpipe"], card.get("format", 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro train` writes {MODEL}") from None
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not a model that segpipe saved ({brief(error)})") from None
     if format_ not in _READ:
         raise UserError(

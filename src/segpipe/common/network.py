@@ -9,6 +9,7 @@ import keras
 from segpipe.common import __version__
 from segpipe.common.bands import numbers
 from segpipe.common.errors import UserError, brief
+from segpipe.common.modelfile import UNREADABLE
 from segpipe.common.records import read_bands
 
 
@@ -25,7 +26,7 @@ def load_network(path: Path, card: dict[str, Any]) -> keras.Model:
     try:
         model = keras.models.load_model(path, compile=False)
         actual = (model.name, model.inputs[0].dtype, model.input_shape, model.output_shape)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, AttributeError) as error:
         raise UserError(
             f"{path}: cannot be read by Keras {keras.__version__} and segpipe {__version__} "
             f"({brief(error)}); it was saved by Keras {card['libraries']['keras']} and segpipe "

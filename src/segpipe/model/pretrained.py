@@ -13,6 +13,7 @@ import numpy as np
 
 from segpipe.common.errors import UserError, brief
 from segpipe.common.files import read_json, replaces, sha256, write_json
+from segpipe.common.modelfile import UNREADABLE
 from segpipe.model.backbone import backbone, for_channels
 from segpipe.model.encoders import ENCODERS, input_channels
 from segpipe.model.params import EncoderParams, ModelParams
@@ -130,12 +131,17 @@ def _load(params: EncoderParams) -> keras.Model:
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # Keras only warns of weights without a layer
+                # Layers that do not fit raise an error later, which names one; this warning does not.
+                warnings.filterwarnings("ignore", "Skipping nested container")
                 network.load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
+    except (*UNREADABLE, UserWarning) as error:
         raise UserError(
             f"{path}: these weights do not fit {params.name} with alpha {params.alpha} and without "
             f"its top ({brief(error)})"
         ) from None
+    for weight in network.weights:
+        if not np.isfinite(weight.numpy()).all():
+            raise UserError(f"{path}: {weight.path} holds NaN or infinity; fetch it anew")
     return network
 
 

@@ -66,6 +66,13 @@ TINY = TUTORIAL | {
 """Params with which every stage takes seconds."""
 
 
+FAMILIES = (
+    "mobilenet_v2", "mobilenet_v3_small", "efficientnet_lite0", "efficientnet_v2_b0", "resnet50_v2",
+    "densenet121", "convnext_tiny", "mit_b0",
+)  # fmt: skip
+"""An encoder of each family: the others are these with more or wider layers, and take minutes more."""
+
+
 def some_quick(names: Iterable[str], *quick: str) -> list:
     """Return parameters for `parametrize`: all names, those that are not `quick` marked slow."""
     return [pytest.param(n, marks=() if n in quick else pytest.mark.slow, id=n) for n in names]

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers import decoder, plain_params
+from helpers import FAMILIES, decoder, plain_params, some_quick
 from keras import ops
 from PIL import Image
 
@@ -19,11 +19,8 @@ from segpipe.plan import cost
 from segpipe.train.saving import save_model
 
 SIZE = (64, 96)
-BY_FAMILY = [
-    pytest.param(name, marks=() if name == "mobilenet_v2" else pytest.mark.slow, id=name)
-    for name in ENCODERS
-]
-BY_CHANNEL = {"densenet121", "convnext_tiny", "mit_b0", *(f"efficientnet_v2_b{n}" for n in range(4))}
+BY_FAMILY = some_quick(FAMILIES, "mobilenet_v2")
+BY_CHANNEL = {"densenet121", "convnext_tiny", "mit_b0", "efficientnet_v2_b0"}
 """Encoders that scale red, green and blue differently."""
 
 

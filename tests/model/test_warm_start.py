@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers import decoder, plain_params, some_quick
+from helpers import FAMILIES, decoder, plain_params, some_quick
 
 from segpipe.common.classes import ClassTable, SegmentationClass
 from segpipe.common.errors import UserError
@@ -16,7 +16,7 @@ from segpipe.common.modelfile import CARD_FORMAT
 from segpipe.common.records import Manifest
 from segpipe.model.backbone import for_channels
 from segpipe.model.decoders import DECODERS
-from segpipe.model.encoders import ENCODERS, Scaling
+from segpipe.model.encoders import Scaling
 from segpipe.model.params import ModelParams
 from segpipe.model.pretrained import Backbone
 from segpipe.model.unet import assemble, unet
@@ -264,10 +264,10 @@ def test_lines_name_some_layers_and_count_the_rest(init):
     assert many.describe().splitlines()[0].endswith("layer_4, layer_5 and 3 more")
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "mobilenet_v2" else pytest.param(n, marks=pytest.mark.slow) for n in ENCODERS]
-)
-def test_every_encoder_is_taken_whole_and_its_first_kernel_is_made_for_four_bands(name, tmp_path):
+@pytest.mark.parametrize("name", some_quick(FAMILIES, "mobilenet_v2"))
+def test_every_family_of_encoders_is_taken_whole_and_its_first_kernel_is_made_for_four_bands(
+    name, tmp_path
+):
     content = plain_params().model.encoder.model_dump()
     content |= {"name": name, "alpha": 1.0, "weights": "none", "layers": "default"}
     decoding = decoder("light", [8, 8, 8, 8])

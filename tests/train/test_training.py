@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT, plain_params, run
+from helpers import ROOT, plain_params, run, some_quick
 
 from segpipe.common import errors
 from segpipe.common.classes import ClassTable, SegmentationClass
@@ -233,7 +233,7 @@ def test_weight_decay_follows_the_learning_rate_of_its_layer():
     assert left == pytest.approx({"decoder": 0.95, "coarse": 0.975, "fine": 0.9875})
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", some_quick(ENCODERS, "mobilenet_v2", "convnext_tiny", "mit_b0"))
 def test_every_variable_of_an_encoder_lies_at_one_of_its_resolutions(name):
     encoder = tap(backbone(name, (64, 64)), ENCODERS[name].layers)
     found = depths(encoder)

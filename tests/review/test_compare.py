@@ -5,12 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import git, run, set_params
+from helpers import PETS, git, plain_params, run, set_params
 
 from segpipe.common.classes import IGNORE
+from segpipe.common.codec import encode_png
+from segpipe.common.records import Manifest
+from segpipe.common.tfrecord import write_shards
+from segpipe.preprocess.record_maker import resize_sample
 from segpipe.report import grids
 from segpipe.report.changes import Change
-from segpipe.review import figures
+from segpipe.review import compare, figures
 
 
 @pytest.fixture
@@ -74,6 +78,32 @@ def test_predictions_of_another_size_are_compared_at_the_later_ones(tmp_path, ch
     assert result.returncode == 0, result.stderr
     assert "| data.image\\_size | 32 | 64 |" in (project / "logs/compare/compare.md").read_text()
     assert "Share of these images" in (project / "logs/compare/compare.md").read_text()
+
+
+def predicted_right(folder, resize):
+    """Records of a picture with a pet on its left, and predictions that are its truth."""
+    mask = np.ones((64, 32), np.uint8)
+    mask[:, :8] = 0
+    raw = {"name": b"a", "image": encode_png(np.dstack([mask] * 3)), "mask": encode_png(mask)}
+    record = resize_sample(raw, (32, 32), resize, with_original=True)
+    seen = np.frombuffer(record["mask"], np.uint8).reshape(32, 32)
+    prediction = {"name": b"a", "mask": encode_png(np.where(seen == IGNORE, 2, seen).astype(np.uint8))}
+    shards = write_shards(folder, "test", [record], 1)
+    (folder / "predictions").mkdir()
+    write_shards(folder / "predictions", "test", [prediction], 1)
+    manifest = Manifest(folder, "a test", (32, 32), resize, PETS, {"test": {"shards": shards}}, [])
+    return manifest, folder / "predictions"
+
+
+@pytest.mark.parametrize("resizes", [("stretch", "pad"), ("pad", "stretch")])
+def test_the_same_part_of_a_picture_is_compared_where_one_side_was_padded(tmp_path, resizes):
+    sides = []
+    for resize in resizes:
+        (tmp_path / resize).mkdir()
+        sides.append(predicted_right(tmp_path / resize, resize))
+    pictures = [compare._read(*side, {"a": (64, 32)}, plain_params().report) for side in sides]
+    _, shares = compare._judged(*pictures, PETS, "")
+    assert shares.rows == [["a", "0.0 %", "0.0 %"]]
 
 
 def test_an_unknown_revision_ends_in_one_line(pull_request):

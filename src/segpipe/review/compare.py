@@ -4,6 +4,7 @@ import hashlib
 import io
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from segpipe.common.records import Manifest, read, read_manifest
 from segpipe.common.shrink import LONGEST
 from segpipe.common.words import percent, score
 from segpipe.params.load import load_params
+from segpipe.preprocess.resize import content_box
 from segpipe.report import grids
 from segpipe.report.changes import MISSING, Change, changes
 from segpipe.report.pages import Block, Figure, Section, Table, require_own, write_page
@@ -32,6 +34,13 @@ RECORDS, PREDICTIONS = "data/records", "results/evaluate/predictions"
 IOU = "original.iou."
 
 Sides = dict[str, Revision]  # the revisions, `before` and `after`
+
+
+class Original(NamedTuple):
+    """The true mask of a test image, at original size."""
+
+    size: tuple[int, int]  # height and width
+    digest: str
 
 
 def compare(before: str, after: str | None, folder: Path) -> list[str]:
@@ -128,7 +137,8 @@ def _samples(sides: Sides, missing: list[str]) -> list[Block]:
         common = read_names(before[1]) & read_names(after[1])
         names = {*first_by_hash(common, params.samples)}
         was, now = (_originals(manifest, names) for manifest, _ in (before, after))
-        same = {name for name in names if was[name] == now[name]}  # not another of the same name
+        # Not another of the same name.
+        same = {name: now[name].size for name in names if was[name] == now[name]}
         if not same:
             return ["No test image is in both: the data differs."]
         earlier, later = (_read(*side, same, params) for side in (before, after))
@@ -138,22 +148,29 @@ def _samples(sides: Sides, missing: list[str]) -> list[Block]:
     return _judged(earlier, later, after[0].classes, note)
 
 
-def _read(manifest: Manifest, predictions: Path, names: set[str], params: ReportParams) -> Pictures:
-    read = read_wholes if manifest.tiles else read_pictures
-    return read(manifest, predictions, names, shown(manifest.bands, params.bands))
+def _read(
+    manifest: Manifest, predictions: Path, sizes: dict[str, tuple[int, int]], params: ReportParams
+) -> Pictures:
+    """Read test images, given with their original sizes, without padding, which a side may lack."""
+    bands = shown(manifest.bands, params.bands)
+    if manifest.tiles:
+        return read_wholes(manifest, predictions, sizes.keys(), bands)
+    pictures = read_pictures(manifest, predictions, {*sizes}, bands)
+    for name, views in pictures.items():
+        box = content_box(sizes[name], manifest.size, manifest.resize)
+        pictures[name] = {view: pixels[box.within] for view, pixels in views.items()}
+    return pictures
 
 
-def _originals(manifest: Manifest, names: set[str]) -> dict[str, str]:
-    """Return a hash of the true masks of some test images, at original size."""
+def _originals(manifest: Manifest, names: set[str]) -> dict[str, Original]:
     digests = {name: hashlib.sha256() for name in names}
+    sizes = dict[str, tuple[int, int]]()
     for sample in read(manifest, "test"):
         if (name := sample["name"]) in names:
             mask = sample["original_mask"]  # for tiles, some rows of it
-            size = sample.get("original", mask.shape)
-            if not sample.get("top"):
-                digests[name].update(repr(size).encode())
+            sizes[name] = sample.get("original", mask.shape)
             digests[name].update(mask.tobytes())
-    return {name: digest.hexdigest() for name, digest in digests.items()}
+    return {name: Original(sizes[name], digest.hexdigest()) for name, digest in digests.items()}
 
 
 def _judged(earlier: Pictures, later: Pictures, table: ClassTable, note: str) -> list[Block]:

@@ -34,7 +34,7 @@ def counts_table(matrices, names):
     }
 
 
-def make_results(table, names, baseline=None):
+def make_results(table, names, baseline=None, samples=0):
     """Results on images of those names, 32 px, all with the same counts."""
     matrix = np.zeros((len(table), len(table)), int)
     matrix[:2, :2] = [[50, 15], [10, 85]]
@@ -57,7 +57,7 @@ def make_results(table, names, baseline=None):
     )  # fmt: skip
     params = {
         "model": {"encoder": {"name": "mobilenet_v2", "layers": ["a", "b"]}},
-        "train": {"epochs": 2},
+        "train": {"epochs": 2, "samples": samples},
     }
     return Results(
         params, history, {"stopped_by": "max_minutes", "best_epoch": 2}, scores, per_image,
@@ -74,7 +74,7 @@ def make_results(table, names, baseline=None):
     )  # fmt: skip
 
 
-def write(folder, table=PETS, baseline=None, names=("photo 1", "photo 2", ODD), ignored=0.25):
+def write(folder, table=PETS, baseline=None, names=("photo 1", "photo 2", ODD), ignored=0.25, samples=0):
     """Write a report on images of those names, by default three, one of which has an odd one."""
     names = [*names]
     split = {"samples": 3, "class_shares": dict.fromkeys(table.names, 0.25), "ignored_share": ignored}
@@ -86,7 +86,8 @@ def write(folder, table=PETS, baseline=None, names=("photo 1", "photo 2", ODD), 
     mask = np.resize(np.arange(len(table), dtype=np.uint8), (32, 32))
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     pictures = {name: {"image": noise, "truth": mask, "prediction": mask.T} for name in names}
-    write_report(make_results(table, names, baseline), manifest, pictures, names, names[1:], folder)
+    results = make_results(table, names, baseline, samples)
+    write_report(results, manifest, pictures, names, names[1:], folder)
     return folder
 
 
@@ -243,6 +244,12 @@ def test_where_pixels_are_ignored_the_report_says_that_their_boundaries_do_not_c
     said = "Boundaries with ignored pixels do not count"
     assert said in (report / "report.md").read_text()
     assert said not in (write(tmp_path / "report", ignored=0.0) / "report.md").read_text()
+
+
+def test_the_report_says_on_how_many_samples_the_network_was_trained(report, tmp_path):
+    assert "trained on 3 images of 32 x 32 px" in (report / "report.md").read_text()
+    some = (write(tmp_path / "some", samples=2) / "report.md").read_text()
+    assert "trained on 2 of 3 images of 32 x 32 px" in some
 
 
 def test_without_a_baseline_the_report_says_how_to_make_one(report):

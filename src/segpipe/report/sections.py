@@ -35,12 +35,13 @@ def sections(
 
 
 def _trained_on(results: Results, manifest: Manifest) -> list[Block]:
+    train = results.params["train"]
     epochs, stopped_by = len(results.history), results.summary["stopped_by"]
     ended = "" if stopped_by == "epochs" else f" (ended by train.{stopped_by})"
     left_out = [sample["problem"] for sample in manifest.left_out]
     return [
         f"A network on {results.params['model']['encoder']['name']}, trained on "
-        f"{_seen_as(manifest)} for {epochs} epoch{'s' if epochs > 1 else ''}"
+        f"{_seen_as(manifest, train['samples'])} for {epochs} epoch{'s' if epochs > 1 else ''}"
         f"{ended}; best on {manifest.pictures('val')} validation images in epoch "
         f"{results.summary['best_epoch']}; scored on {results.scores['images']} test images.",
         f"Source: {manifest.source}.{_seen(manifest)}",
@@ -56,9 +57,13 @@ def _cut(manifest: Manifest) -> list[Block]:
     return ["Notes on the tiles:", [*manifest.cut]] if manifest.cut else []
 
 
-def _seen_as(manifest: Manifest) -> str:
-    """Return how many training images there are, and at which size the network sees them."""
-    count, size = manifest.count("train"), extent(manifest.size)
+def _seen_as(manifest: Manifest, samples: int) -> str:
+    """Return how many training images there are, and at which size the network sees them.
+
+    `samples` is `train.samples`: 0 for all.
+    """
+    size = extent(manifest.size)
+    count = f"{samples} of {manifest.count('train')}" if samples else f"{manifest.count('train')}"
     if not manifest.tiles:
         return f"{count} images of {size}"
     return (

@@ -108,6 +108,8 @@ def test_an_export_is_proven_on_tiles_and_says_how_it_is_to_be_fed(tile_project,
     assert (card["resize"], card["tiles"]) == ("tiles", {"scale": 0.8})
     edges = card["export"]["input"]["shape"][1:3]
     assert edges == (["any", "any"] if name == "onnx" else [32, 32])
+    for_people = (project / "models/export" / name / "MODEL_CARD.md").read_text()
+    assert "the network sees them in tiles of 32 x 32 px at scale 0.8 (`tiles`)" in for_people
 
 
 def test_revisions_of_other_tiles_and_without_tiles_are_compared(tile_project, tmp_path):

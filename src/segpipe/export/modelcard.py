@@ -102,11 +102,13 @@ def _interface(card: dict[str, Any]) -> str:
 
 def _data(card: dict[str, Any], manifest: Manifest) -> str:
     rows = [(split, manifest.pictures(split)) for split in ("train", "val", "test")]
-    seen = in_words(manifest.bands, manifest.intensity)
+    seen, size = in_words(manifest.bands, manifest.intensity), f"at {extent(manifest.size)}"
+    if manifest.tiles:
+        size = f"in tiles of {extent(manifest.size)} at scale {manifest.tiles.scale:g}"
     return "\n\n".join(
         [
-            f"Source: {escaped(manifest.source)}. Pictures: {escaped(seen)}; the network sees them at "
-            f"{extent(manifest.size)} (`{manifest.resize}`). It knows no others.",
+            f"Source: {escaped(manifest.source)}. Pictures: {escaped(seen)}; the network sees them "
+            f"{size} (`{manifest.resize}`). It knows no others.",
             table(["split", "pictures"], rows),
             f"Left out: {len(manifest.left_out)}. Near duplicates across splits: "
             f"{len(manifest.near_duplicates)}. Validation: {escaped(manifest.validation)}.",

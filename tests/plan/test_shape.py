@@ -32,8 +32,13 @@ def test_pictures_are_stretched_to_the_smallest_size_that_keeps_the_thinnest_cla
     assert of({"lesion": 8.0}, (900, 600)) == Input("stretch", (384, 256))
 
 
-def test_small_pictures_are_stretched_to_no_more_than_their_own_resolution():
-    assert of({"wire": 1.0}, (190, 190)) == Input("stretch", (192, 192))
+def test_small_pictures_are_stretched_to_about_their_own_resolution_but_to_128_px_at_least():
+    small = propose({"wire": 1.0}, (190, 190), DEFAULT)
+    assert small.input == Input("stretch", (192, 192))
+    assert small.size == "1.01 times the pictures' own resolution"
+    smaller = propose({"wire": 1.0}, (64, 80), Input("tiles", (32, 32)))
+    assert smaller.input == Input("stretch", (128, 128))
+    assert smaller.size == "1.6 times the pictures' own resolution"
 
 
 def test_only_lines_below_2_px_are_enlarged():

@@ -5,6 +5,7 @@ import pytest
 from helpers import PETS
 from PIL import Image
 
+from segpipe.common.classes import ClassTable
 from segpipe.common.codec import encode_png
 from segpipe.common.errors import UserError
 from segpipe.common.files import name_hash
@@ -109,6 +110,32 @@ def test_pieces_are_counted_by_the_sizes_of_all_pictures_and_not_of_the_first(
 
 def test_without_data_raw_the_line_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(UserError, match="no pictures yet; `dvc repro fetch` writes them"):
+        sample_pictures(tmp_path / "raw", SplitRule(0.3), NAMES)
+
+
+@pytest.mark.parametrize(("share", "empty"), [(0.001, "val"), (0.999, "train")])
+def test_a_split_that_preprocess_would_find_empty_is_named_in_its_words(raw, tmp_path, share, empty):
+    rule = SplitRule(share)
+    with pytest.raises(UserError) as planned:
+        sample_pictures(raw, rule, NAMES)
+    with pytest.raises(UserError) as written:
+        write_records(raw, PETS, RecordFormat((32, 32), "stretch"), rule, 1, tmp_path / "records", 1)
+    assert str(planned.value) == str(written.value)
+    assert str(planned.value).startswith(f"the {empty} split is empty: data.validation_share = {share}")
+
+
+def test_pictures_without_a_pixel_that_counts_are_refused(tmp_path):
+    def unlabelled(number, split):
+        image, mask = (np.zeros((40, 40, *bands), np.uint8) for bands in ((3,), ()))
+        content = Encoded(encode_png(image + number), encode_png(mask))
+        return Sample(f"p{number}", split, "p", "p", content)
+
+    ignoring = ClassTable(PETS.classes, ignore=(0,))
+    samples = [unlabelled(n, split) for n, split in enumerate(("test", "train", "train", "val"))]
+    write_raw("a test", samples, ignoring, False, 100, tmp_path / "raw", 1)
+    with pytest.raises(
+        UserError, match="no pixel of the 2 training pictures that were looked at counts"
+    ):
         sample_pictures(tmp_path / "raw", SplitRule(0.3), NAMES)
 
 

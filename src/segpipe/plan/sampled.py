@@ -52,16 +52,20 @@ def sample_pictures(raw: Path, rule: SplitRule, names: Sequence[str]) -> Sampled
     """Read about 200 training pictures, chosen by hash, and measure their objects.
 
     `names` are the classes by index. Raises UserError where fetch has written none, or wrote them for
-    other classes.
+    other classes; where training or validation is empty; or where no pixel that is read counts.
     """
     if not (raw / SUMMARY).is_file():
         raise UserError(f"{raw}: no pictures yet; `dvc repro fetch` writes them, then plan again")
     summary = read_json(raw / SUMMARY, "fetch")
     assignment = rule.assign(read_index(raw))
+    counts = Counter(assignment.splits.values())
+    splits: tuple[Split, ...] = ("train", "val")
+    for split in splits:
+        if not counts[split]:
+            raise UserError(rule.why_empty(split, assignment))
     training = {name for name, split in assignment.splits.items() if split == "train"}
     shards = [raw / shard["file"] for shard in summary["splits"]["train"]["shards"]]
-    if not (samples := sorted(_chosen(shards, training), key=_hash)):
-        raise UserError(f"{raw}: no training picture; lower data.validation_share, or add pictures")
+    samples = sorted(_chosen(shards, training), key=_hash)
     thickness = Thickness()
     sizes = list[Size]()
     for sample in track(samples, "Measuring objects"):
@@ -73,8 +77,12 @@ def sample_pictures(raw: Path, rule: SplitRule, names: Sequence[str]) -> Sampled
             f"{raw} holds class number {highest}, but data.classes has {len(names)}: the params have "
             "changed since; `dvc repro fetch` writes it anew"
         )
+    if not thickness.pixels:
+        raise UserError(
+            f"no pixel of the {len(samples)} training pictures that were looked at counts: their masks "
+            "hold ignored values alone; label some of them, or change data.ignore"
+        )
     depths = tuple(summary["splits"]["train"]["depths"])
-    counts = Counter(assignment.splits.values())
     return SampledPictures(
         samples, sizes, {names[n]: t for n, t in thickness.by_class().items()}, thickness.pixels,
         dict(counts), Levels(len(numbers(summary["bands"])), None, depths), {*depths} != {"uint8"},

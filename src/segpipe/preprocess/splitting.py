@@ -65,6 +65,16 @@ class SplitRule:
         how = f"{how} of the training split, by hash of the {by}"
         return Assignment(index, splits, how, False, tuple(near), tuple(left_out))
 
+    def why_empty(self, split: str, assignment: "Assignment") -> str:
+        """Say why a split has no sample, and what to do."""
+        total = sum(name != "test" for name in assignment.splits.values())
+        dropped = len(assignment.left_out)
+        more = f" ({dropped} near duplicates are left out)" if dropped else ""
+        return (
+            f"the {split} split is empty: {self.params_in_words} of {total} training samples{more}, "
+            "by hash of the name or group; change it or add samples"
+        )
+
     def _deal_fold(self, training: Sequence[Entry]) -> set[str]:
         """Return the names of the samples in the fold.
 

@@ -114,12 +114,7 @@ def _why_empty(
         notes = "; ".join(_tiling_notes(cutter, table))
         mend = "raise data.tiles.keep_empty, or add labelled pictures"
         return f"no training piece is left: {notes}; {mend}"
-    total, dropped = sum(name != "test" for name in assignment.splits.values()), len(assignment.left_out)
-    more = f" ({dropped} near duplicates are left out)" if dropped else ""
-    return (
-        f"the {split} split is empty: {rule.params_in_words} of {total} training samples{more}, "
-        "by hash of the name or group; change it or add samples"
-    )
+    return rule.why_empty(split, assignment)
 
 
 def _require_labels(splits: dict[str, dict]) -> None:

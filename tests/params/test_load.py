@@ -57,6 +57,8 @@ def test_params_cannot_be_changed_once_read():
         ("data__tiles__margin", -0.1, "data.tiles.margin = -0.1: input should be greater than or equal"),
         ("data__tiles__margin", 1.5, "data.tiles.margin = 1.5: input should be less than or equal to 1"),
         ("data__tiles__keep_empty", 2, "data.tiles.keep_empty = 2: input should be less than or equal"),
+        ("data__tiles__keep_empty", True, "data.tiles.keep_empty = True: input should be a valid numb"),
+        ("data__tiles__scale", "1", "data.tiles.scale = '1': input should be a valid number"),
         ("data__tiles", "all", "data.tiles = 'all': a section, with the keys scale, margin, keep_empty"),
         ("data__ignore", [256], "data.ignore.0 = 256: a mask value is a number 0 to 255, a colour"),
         ("data__ignore", ["#ff"], "data.ignore.0 = '#ff': a mask value is a number 0 to 255, a colour"),

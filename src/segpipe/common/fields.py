@@ -6,13 +6,14 @@ import pydantic
 from pydantic import Field
 
 Integer = Annotated[int, Field(strict=True)]  # not true, not "3"
+Number = Annotated[float, Field(strict=True)]  # an integer too, but not true
 Count = Annotated[Integer, Field(ge=1)]
 CountOrZero = Annotated[Integer, Field(ge=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-ShareOrZero = Annotated[float, Field(ge=0, lt=1)]
-Part = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
-Factor = Annotated[float, Field(ge=0.1, le=10)]
+Share = Annotated[Number, Field(gt=0, lt=1)]
+ShareOrZero = Annotated[Number, Field(ge=0, lt=1)]
+Part = Annotated[Number, Field(ge=0, le=1)]
+Weight = Annotated[Number, Field(ge=0)]
+Factor = Annotated[Number, Field(ge=0.1, le=10)]
 Name = Annotated[str, Field(min_length=1)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from segpipe.common.errors import UserError
-from segpipe.common.fields import Count, Section
+from segpipe.common.fields import Count, Number, Section
 
 _MULTIPLE = 32  # the encoders' largest stride; edges are multiples of it
 
@@ -15,7 +15,7 @@ class TtaParams(Section):
     """Test-time augmentation: the mean probability of several views of each image."""
 
     flip: bool  # the mirror image too
-    scales: Annotated[tuple[Annotated[float, Field(ge=0.25, le=4)], ...], Field(min_length=1)]
+    scales: Annotated[tuple[Annotated[Number, Field(ge=0.25, le=4)], ...], Field(min_length=1)]
 
 
 class EvaluateParams(Section):

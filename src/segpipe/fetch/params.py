@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator
 from segpipe.common.bands import Bands
 from segpipe.common.classes import REST, MaskValue, class_table, is_colour, is_label
 from segpipe.common.duplicates import OnNear
-from segpipe.common.fields import Count, CountOrZero, Integer, Name, Section, Share
+from segpipe.common.fields import Count, CountOrZero, Integer, Name, Number, Section, Share
 from segpipe.common.parallel import Workers
 from segpipe.common.words import did_you_mean
 from segpipe.fetch.groups import Group, group_param
@@ -107,7 +107,7 @@ class FetchParams(Section):
     classes: Annotated[tuple[ClassParams, ...], Field(min_length=2, max_length=255)]
     ignore: tuple[MaskValueParam, ...]  # that count in neither loss nor score
     workers: Workers  # that check and resize samples; `preprocess` reads it too
-    shard_mb: Annotated[float, Field(gt=0)]  # size from which a new shard begins, 10^6 bytes
+    shard_mb: Annotated[Number, Field(gt=0)]  # size from which a new shard begins, 10^6 bytes
 
     @property
     def source_name(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field, PlainValidator
 
-from segpipe.common.fields import Count, Name, Section
+from segpipe.common.fields import Count, Name, Number, Section
 from segpipe.common.words import did_you_mean
 from segpipe.model.encoders import ENCODERS, doublings
 
@@ -44,7 +44,7 @@ class EncoderParams(Section):
 
     name: Annotated[str, PlainValidator(_encoder)]  # a row of `encoders.ENCODERS`
     weights: Name  # imagenet: downloaded | none: random | path of a weights file
-    alpha: Annotated[float, Field(gt=0, le=2)]  # width multiplier of a MobileNet; the others have 1.0
+    alpha: Annotated[Number, Field(gt=0, le=2)]  # width multiplier of a MobileNet; the others have 1.0
     layers: Annotated[Literal["default"] | tuple[str, ...], PlainValidator(_layers)]  # feed the decoder
     trainable: Literal["auto", True, False]  # auto: frozen with pretrained weights, else trained
 
@@ -65,7 +65,7 @@ class DecoderParams(Section):
     name: Literal["pix2pix", "unet", "light", "fpn", "aspp"]
     filters: Annotated[tuple[Count, ...], Field(min_length=1)]  # channels by doubling, coarsest first
     normalization: Literal["batch", "group"]  # group: does not depend on the batch
-    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]  # of its moving statistics
+    batch_norm_momentum: Annotated[Number, Field(gt=0, lt=1)]  # of its moving statistics
 
     @pydantic.field_validator("filters")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from segpipe.common.bands import numbers
 from segpipe.common.errors import ParamsError, UserError
-from segpipe.common.fields import Integer, Name, Section, Weight
+from segpipe.common.fields import Integer, Name, Number, Section, Weight
 from segpipe.common.words import did_you_mean
 from segpipe.evaluate.params import EvaluateParams, sizes
 from segpipe.export.params import ExportParams
@@ -49,8 +49,8 @@ class GateParams(Section):
     """The limits that a metric must keep before a change is merged (`segpipe check`)."""
 
     metric: Name
-    min: float | None = None
-    max: float | None = None
+    min: Number | None = None
+    max: Number | None = None
     max_drop: Weight | None = None
     worse: Literal["significant"] | None = None
 

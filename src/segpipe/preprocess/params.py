@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from segpipe.common.fields import Count, CountOrZero, Part, Section, Share
+from segpipe.common.fields import Count, CountOrZero, Number, Part, Section, Share
 from segpipe.common.records import Resize
 
 Range = tuple[float, float]  # of values in the pictures: low becomes 0, high 255
@@ -48,7 +48,7 @@ def _range(pair: Any) -> Range:
 class TilesParams(Section):
     """How pictures are cut into tiles of the network's size."""
 
-    scale: Annotated[float, Field(ge=0.1, le=2)]  # of the picture's own resolution
+    scale: Annotated[Number, Field(ge=0.1, le=2)]  # of the picture's own resolution
     margin: Part  # round a training piece, as a share of the network's edge
     keep_empty: Part  # share of the training pieces without an object that are kept
 

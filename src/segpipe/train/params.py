@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import AfterValidator, Field, PlainValidator
 
-from segpipe.common.fields import Count, CountOrZero, Factor, Integer, Part, Section, ShareOrZero, Weight
+from segpipe.common.fields import (
+    Count,
+    CountOrZero,
+    Factor,
+    Integer,
+    Number,
+    Part,
+    Section,
+    ShareOrZero,
+    Weight,
+)
 from segpipe.model.params import Freeze
 
 WEIGHTINGS = ("none", "balanced", "median_frequency")
@@ -73,12 +83,12 @@ class AugmentParams(Section):
 
     flip: bool  # mirror half of them
     scale: Factors  # zoom, least and most; then cropped, or placed on black, at random
-    aspect: Annotated[float, Field(ge=1, le=4)]  # width to height may change by this factor
-    rotation: Annotated[float, Field(ge=0, le=180)]  # degrees, to either side
+    aspect: Annotated[Number, Field(ge=1, le=4)]  # width to height may change by this factor
+    rotation: Annotated[Number, Field(ge=0, le=180)]  # degrees, to either side
     brightness: Part  # share, to either side: 0.2 is 0.8 to 1.2 times
     contrast: Part  # the same, about the image's mean
     saturation: Part  # the same, about each pixel's grey
-    hue: Annotated[float, Field(ge=0, le=0.5)]  # share of the colour circle, to either side
+    hue: Annotated[Number, Field(ge=0, le=0.5)]  # share of the colour circle, to either side
 
     @property
     def moves(self) -> bool:
@@ -112,7 +122,7 @@ class FineTuningParams(Section):
     """A second phase, which also trains a frozen encoder, with a new schedule."""
 
     epochs: CountOrZero  # how many more; 0: off
-    learning_rate: Annotated[float, Field(gt=0, le=10)]  # of the decoder too
+    learning_rate: Annotated[Number, Field(gt=0, le=10)]  # of the decoder too
 
 
 class EarlyStoppingParams(Section):
@@ -131,10 +141,10 @@ class TrainParams(Section):
     steps_per_epoch: CountOrZero  # batches an epoch; 0: one pass over the training split
     batch_size: Count  # images a step; the last, smaller batch of a pass is left out
     optimizer: Literal["adam", "adamw", "sgd"]  # adam and adamw are the same here | sgd: Nesterov, 0.9
-    learning_rate: Annotated[float, Field(gt=0, le=10)]  # after the warm-up
+    learning_rate: Annotated[Number, Field(gt=0, le=10)]  # after the warm-up
     schedule: Literal["constant", "cosine"]  # cosine: down to 0 at the last step
     warmup_epochs: CountOrZero  # epochs in which the learning rate rises from 0
-    layer_decay: Annotated[float, Field(gt=0, le=1)]  # of the encoder's rate, by resolution; 1: off
+    layer_decay: Annotated[Number, Field(gt=0, le=1)]  # of the encoder's rate, by resolution; 1: off
     weight_decay: ShareOrZero  # decoupled, of kernels only; 0: off
     clip_norm: Weight  # largest norm of all gradients together; 0: off
     ema: ShareOrZero  # momentum of the weights' moving average, validated and saved; 0: off

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segpipe.common.codec import encode_png
 from segpipe.common.files import write_json
-from segpipe.common.modelfile import read_card
+from segpipe.common.modelfile import CARD_FORMAT, read_card
 from segpipe.common.records import MANIFEST
 from segpipe.common.tfrecord import write_shards
 
@@ -73,7 +73,8 @@ def bands_of(project):
 
 def test_the_card_says_which_bands_the_network_sees_and_their_ranges(project):
     card, bands = read_card(project / "models/model.keras"), bands_of(project)
-    assert (card["format"], card["bands"], card["intensity"]) == (3, bands, [[0, 1000]] * len(bands))
+    found = (card["format"], card["bands"], card["intensity"])
+    assert found == (CARD_FORMAT, bands, [[0, 1000]] * len(bands))
 
 
 def test_the_report_shows_the_bands_that_params_name_and_says_so(project):

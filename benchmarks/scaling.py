@@ -26,6 +26,7 @@ from _networks import of_recipe
 from table import put, row_of
 
 from segpipe.common.nested import changed
+from segpipe.model.encoders import doublings
 from segpipe.params.load import Params
 
 PAGE = _bench.ROOT / "docs/cluster.md"
@@ -66,8 +67,14 @@ def main() -> None:
 
 def of_encoder(name: str) -> Params:
     """Return the params of `quick` with another encoder."""
-    values = {"model.encoder.name": name, "model.encoder.layers": "default"}
-    return Params.model_validate(changed(of_recipe("quick").model_dump(), values))
+    quick = of_recipe("quick")
+    values = {
+        "model.encoder.name": name,
+        "model.encoder.alpha": 1.0,
+        "model.encoder.layers": "default",
+        "model.decoder.filters": quick.model.decoder.filters[:1] * doublings(name, "default"),
+    }
+    return Params.model_validate(changed(quick.model_dump(), values))
 
 
 def gradients(params: Params) -> int:

@@ -26,20 +26,22 @@ ray_on() {   # NUMBER ARGUMENTS...: start Ray on a host; it runs until this scri
     --num-cpus="${SLURM_CPUS_PER_TASK:-1}" ${SLURM_GPUS_ON_NODE:+--num-gpus="$SLURM_GPUS_ON_NODE"} "${@:2}" &
 }
 
+wait_for() {   # NUMBER: wait until so many hosts have joined, two minutes at most
+  local found=0
+  for _ in {1..60}; do
+    found=$(python -c 'import ray; ray.init(log_to_driver=False); print(len(ray.nodes()))' 2>/dev/null || echo 0)
+    [ "$found" -lt "$1" ] || return 0
+    sleep 2
+  done
+  echo "error: $found of ${#hosts[@]} hosts have joined Ray at $RAY_ADDRESS; see above what ray start says" >&2
+  exit 1
+}
+
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 ray_on 0 --head --port="${RAY_ADDRESS##*:}" --include-dashboard=false
+wait_for 1   # a host that asks before the first one is ready gives up
 for number in "${!hosts[@]}"; do
   [ "$number" = 0 ] || ray_on "$number" --address="$RAY_ADDRESS"
 done
-
-joined=0
-for _ in {1..60}; do
-  joined=$(python -c 'import ray; ray.init(log_to_driver=False); print(len(ray.nodes()))' 2>/dev/null || echo 0)
-  [ "$joined" -lt "${#hosts[@]}" ] || break
-  sleep 2
-done
-if [ "$joined" -lt "${#hosts[@]}" ]; then
-  echo "error: $joined of ${#hosts[@]} hosts have joined Ray at $RAY_ADDRESS; see above what ray start says" >&2
-  exit 1
-fi
+wait_for "${#hosts[@]}"
 "$@"

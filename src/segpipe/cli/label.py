@@ -9,6 +9,7 @@ import typer
 from segpipe.cli.predictors import open_predictor
 from segpipe.common.modelfile import MODEL
 from segpipe.common.quiet import quiet
+from segpipe.common.words import few, listed
 from segpipe.predict.labels import LabelFormat, require_free
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def suspects(
         ranked, empty = find(chosen)
         sentences = [_judged(chosen, len(ranked), folds)]
         if empty:
-            sentences.append(
-                f"{len(empty)} masks are ignored as a whole, and left out: {', '.join(empty[:5])}"
-            )
+            sentences.append(f"left out, since their masks are ignored as a whole: {few(empty)}")
         page.write(ranked[:count], sentences, chosen, params.report, out)
     write_text(every, table(ranked).to_csv(index=False))
     for sentence in sentences:
@@ -137,7 +136,6 @@ def corrections(
 
 def _print_corrected(done: "Corrected", folder: Path) -> None:
     from segpipe.cli import tables
-    from segpipe.common.words import listed
 
     rows = tables.table("", "class", "pixels before", "gained", "lost", "after")
     for name in dict.fromkeys([*done.before.pixels, *done.after.pixels]):

@@ -42,6 +42,7 @@ COMMITTED = flat(recipes.committed(ROOT / "params.yaml"), recipes.KEYS)
 TUTORIAL = {
     **{key: value for key, value in COMMITTED.items() if key in recipes.KEYS},
     **recipes.settings("tutorial", ROOT / "experiments"),
+    "model.encoder.layers": "default",  # which the recipe's filters fit, and perhaps not a project's own
 }
 """All params of the plainest recipe, so that tests do not depend on what params.yaml holds just now."""
 

@@ -37,7 +37,6 @@ KEPT, PAGE = FOLDER / "gate_losses", ROOT / "docs/pull-requests.md"
 RECIPE, SCORE, SEEDS = "quick", "mean_iou", range(3)
 STEPS = {"15 % fewer steps": 51, "30 % fewer steps": 42, "half of the steps": 30}
 """Steps an epoch, of the recipe's 60."""
-BLURRED = "training masks blurred by 1 px"
 
 
 @exits_cleanly
@@ -46,7 +45,7 @@ def main() -> None:
     pets = photographs()
     changes: dict[str, dict[str, Any]] = {RECIPE: {}}
     changes |= {what: {"train.steps_per_epoch": steps} for what, steps in STEPS.items()}
-    changes[BLURRED] = {"data.folder.path": str(SCRATCH / "blurred")}
+    changes["training masks blurred by 1 px"] = {"data.folder.path": str(SCRATCH / "blurred")}
     with lock():
         copy_code()
         blur(pets, SCRATCH / "blurred")

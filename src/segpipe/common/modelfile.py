@@ -24,7 +24,7 @@ SAVED_MODEL_CARD = Path("assets.extra", CARD)  # `assets.extra` is for files tha
 UNREADABLE = (
     OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""The errors of an archive or a file of HDF5 that is another one or damaged, depending on the byte."""
+"""What readers of zip archives and HDF5 raise at a file of another kind, or at one that is damaged."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can hold
 
 

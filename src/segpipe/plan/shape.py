@@ -79,9 +79,8 @@ def propose(thickness: Mapping[str, float], picture: Size, now: Input) -> Propos
         if max(chosen.size) > _LONGEST:
             break
         if thin * factor >= WANTED or factor >= 1:
-            why = "the smallest that keeps it"
-            if factor >= 1:
-                why = f"{factor:.3g} times the pictures' own resolution"
+            enlarged = f"{factor:.3g} times the pictures' own resolution"
+            why = enlarged if factor >= 1 else "the smallest that keeps it"
             return Proposal(chosen, described(chosen), why)
     tiles, why = _tiles(thickness, picture, thin)
     largest = Input("stretch", _with_aspect(_EDGES[-1], picture)).factor(picture)

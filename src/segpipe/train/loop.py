@@ -115,16 +115,23 @@ def prepare(
     start = warm_start.take(network, backbone.init, manifest, model) if backbone.init else None
     if start:
         print(start.describe(), flush=True)
-        part, what, mend = params.freeze, f"train.freeze = {params.freeze}", "train.freeze to none"
-        if part == "none" and not network.get_layer("encoder").trainable:
-            part, what, mend = "encoder", "the frozen encoder", "model.encoder.trainable to true"
-        if random := _frozen_at_random(start.others, part, bool(backbone.weights)):
-            raise UserError(
-                f"{what} would keep random weights, because {start.init.path} has none for "
-                f"{few(random, 6)}; set {mend}"
-            )
+        _require_trained(network, start, params.freeze, bool(backbone.weights))
     freeze(network, params.freeze)
     return start
+
+
+def _require_trained(
+    network: keras.Model, start: WarmStart, part: Freeze, has_encoder_weights: bool
+) -> None:
+    """Raise a UserError where `train.freeze` or `model.encoder.trainable` would keep random weights."""
+    what, mend = f"train.freeze = {part}", "train.freeze to none"
+    if part == "none" and not network.get_layer("encoder").trainable:
+        part, what, mend = "encoder", "the frozen encoder", "model.encoder.trainable to true"
+    if random := _frozen_at_random(start.others, part, has_encoder_weights):
+        raise UserError(
+            f"{what} would keep random weights, because {start.init.path} has none for "
+            f"{few(random, 6)}; set {mend}"
+        )
 
 
 def _frozen_at_random(others: list[str], part: Freeze, has_weights: bool) -> list[str]:

@@ -108,6 +108,12 @@ def test_a_stage_without_a_network_starts_without_tensorflow(stage):
     assert run(sys.executable, "-c", code, cwd=ROOT).stdout == "False\n"
 
 
+def test_a_check_starts_without_what_draws():
+    """Matplotlib and scipy.stats took three of its six seconds."""
+    code = "import sys, segpipe.review.check; print({'matplotlib', 'scipy.stats'} & {*sys.modules})"
+    assert run(sys.executable, "-c", code, cwd=ROOT).stdout == "set()\n"
+
+
 def test_the_command_line_starts_without_anything_heavy():
     heavy = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "pydantic", "dvc"}
     code = f"import sys, segpipe.cli; print(sorted({heavy} & {{*sys.modules}}))"

@@ -18,8 +18,9 @@ from segpipe.evaluate import metrics
 from segpipe.evaluate.metrics import summarise
 from segpipe.report import grids, plots
 from segpipe.report.build import write_report, write_samples
-from segpipe.report.pages import TEMPLATES, Section, render, write_page
+from segpipe.report.pages import TEMPLATES, Section, write_page
 from segpipe.report.read import Results
+from segpipe.report.render import render
 
 ODD = '<script>alert("1")</script> | $x$ *ü*'
 

@@ -6,16 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-import jinja2
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
 from segpipe.common.errors import UserError
 from segpipe.common.files import replaces, target_of, write_text
-from segpipe.common.markdown import escaped
-from segpipe.common.words import score
 from segpipe.report import grids
-from segpipe.report.words import signed, yaml_line
+from segpipe.report.render import render
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -96,23 +93,6 @@ def require_own_table(table: Path, begins: tuple[bytes, ...], content: str) -> N
             f"{table} is no table of {content}, and would be overwritten; choose another --out, or "
             "remove that file"
         )
-
-
-def render(template: Path, context: dict[str, Any]) -> str:
-    """Fill a template. HTML escapes every value, Markdown those that pass the filter `md`.
-
-    Raises jinja2.UndefinedError where the context lacks a name of the template.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent),
-        autoescape=jinja2.select_autoescape(),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"score": score, "signed": signed, "yaml": yaml_line, "md": escaped}
-    return environment.get_template(template.name).render(context)
 
 
 def _figures(blocks: Iterable[Block]) -> Iterator[Figure]:

@@ -11,7 +11,7 @@ from segpipe.common.errors import CannotTell, UserError, brief
 from segpipe.fetch import tally
 from segpipe.params.load import GateParams, load_params
 from segpipe.report.changes import Change, changes, is_number
-from segpipe.report.pages import render
+from segpipe.report.render import render
 from segpipe.review import TEMPLATES, git
 from segpipe.review.freshness import Freshness, freshness
 from segpipe.review.gates import GateResult, judge

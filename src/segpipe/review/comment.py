@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from segpipe.report.pages import render
+from segpipe.report.render import render
 from segpipe.review import TEMPLATES, git
 from segpipe.review.revision import SAMPLES, Revision
 

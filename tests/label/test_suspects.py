@@ -2,16 +2,15 @@
 
 import json
 import subprocess
-from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from drawn_colours import SIZE, Drawn
 from helpers import PETS, ROOT, commit, interrupt_once, make_repository, set_params
 
-from segpipe.common.codec import encode_png
 from segpipe.common.files import sha256
 from segpipe.common.index import read_index
 from segpipe.common.modelfile import CARD_FORMAT
@@ -23,26 +22,6 @@ from segpipe.preprocess.record_maker import RecordFormat
 from segpipe.preprocess.splitting import SplitRule
 from segpipe.preprocess.write import write_records
 from segpipe.train.saving import save_model
-
-SIZE = (48, 64)
-COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-"""A pet is red, the background green, a border blue."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture in the colours of its classes, and a mask that is right, or wrong in a rectangle."""
-
-    left: int  # of the pet
-    wrong: bool
-
-    def read(self):
-        mask = np.ones(SIZE, np.uint8)
-        mask[10:40, self.left : self.left + 20] = 0
-        picture = COLOURS[mask]
-        if self.wrong:
-            mask[20:30, 44:60] = 0
-        return encode_png(picture), encode_png(mask + 1)
 
 
 def of_colours(*classes):
@@ -121,7 +100,7 @@ def test_a_wrong_mask_comes_first_with_its_region_and_those_of_training_are_not_
     assert code == 0, printed
     assert (
         f"{4 + len(validation)} masks of test and val judged; the model learned those of training, so "
-        "that it cannot judge them: `segpipe suspects --folds` can, after a cross-validation\n"
+        "that it cannot judge them; after a cross-validation, segpipe suspects --folds can\n"
     ) in printed
     rows = pd.read_csv("results/suspects.csv")
     assert sorted(rows.name) == sorted([f"test-{n}" for n in range(4)] + validation)

@@ -61,7 +61,7 @@ def _judged(judges: list["Judge"], count: int, folds: bool) -> str:
     splits = sorted({split for judge in judges for split in judge.splits.values()})
     return (
         f"{count} masks of {' and '.join(splits)} judged; the model learned those of training, so that "
-        "it cannot judge them: `segpipe suspects --folds` can, after a cross-validation"
+        "it cannot judge them; after a cross-validation, segpipe suspects --folds can"
     )
 
 

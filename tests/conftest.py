@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
 import hypothesis
 import numpy as np
 import playwright.sync_api
@@ -148,24 +149,43 @@ def pairs(tmp_path: Path, rng: np.random.Generator) -> Path:
 @pytest.fixture(scope="session")
 def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the whole pipeline ran on tiny drawings; do not change it, copy it."""
-    project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    result = run("dvc", "repro", cwd=project)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return project
+
+    def make(path: Path) -> None:
+        _repro(make_project(path))
+
+    return _own_copy("finished", make, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def changed_project(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`main` holds the finished project, `change` a second epoch, each with results; copy it."""
-    project = tmp_path_factory.mktemp("changed") / "project"
-    shutil.copytree(finished_project, project, symlinks=True)
-    commit(project)
-    git(project, "switch -q -c change")
-    set_params(project, {"train.epochs": 2})
+
+    def make(path: Path) -> None:
+        shutil.copytree(finished_project, path, symlinks=True)
+        commit(path)
+        git(path, "switch -q -c change")
+        set_params(path, {"train.epochs": 2})
+        _repro(path)
+        commit(path)
+
+    return _own_copy("changed", make, tmp_path_factory)
+
+
+def _own_copy(name: str, make: Callable[[Path], None], factory: pytest.TempPathFactory) -> Path:
+    """Make a project in the first process of pytest-xdist that needs it; return a copy for this one."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = shared / f"made-{name}"
+    with filelock.FileLock(f"{made}.lock"):
+        if not made.exists():
+            make(partial := Path(tempfile.mkdtemp(dir=shared)) / "project")
+            partial.rename(made)
+        return shutil.copytree(made, base / f"{name}/project", symlinks=True)
+
+
+def _repro(project: Path) -> None:
     result = run("dvc", "repro", cwd=project)
     assert result.returncode == 0, result.stdout + result.stderr
-    commit(project)
-    return project
 
 
 @pytest.fixture

@@ -65,6 +65,7 @@ def test_a_dashboard_is_refused(monkeypatch):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_refused_after_ten_seconds(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()

@@ -188,7 +188,7 @@ def build(encoder, decoder, size, classes=5):
     ("encoder", "decoder"),
     [
         ("mobilenet_v2", "fpn"),
-        ("mobilenet_v3_small", "light"),  # squeezes and excites
+        pytest.param("mobilenet_v3_small", "light", marks=pytest.mark.slow),  # squeezes and excites
         *(pytest.param("mobilenet_v2", name, marks=pytest.mark.slow) for name in OTHERS),
         # The same, by another layer; and networks in networks.
         pytest.param("efficientnet_v2_b0", "light", marks=pytest.mark.slow),

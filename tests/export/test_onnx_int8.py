@@ -84,6 +84,7 @@ def test_scales_are_learned_from_pictures_of_16_bits_too(rng, tmp_path):
     assert (mask == Predictor(model, of).predict(pictures[0])).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_tiles_are_refused_in_one_line_since_they_run_in_a_loop(rng, tmp_path):
     of = card(resize="tiles", tiles={"scale": 1.0})
     with pytest.raises(

@@ -79,6 +79,7 @@ def test_the_models_content_decides_whether_train_runs_again_and_nothing_before_
     assert repro(project)[0] == []
 
 
+@pytest.mark.slow
 def test_a_missing_model_is_named_by_the_stage_and_by_dvc(project):
     (project / "data/init/before.keras").unlink()
     model = (project / "models/model.keras").read_bytes()

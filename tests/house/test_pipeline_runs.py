@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import yaml
-from helpers import ROOT, commit, git, make_project, run, set_params, with_venv
+from helpers import ROOT, commit, git, make_project, run, set_params, some_quick, with_venv
 
 ALL = ["fetch", "fetch_encoder", "preprocess", "train", "evaluate", "report"]
 
@@ -167,7 +167,7 @@ def test_what_python_and_editors_leave_beside_the_code_reruns_nothing(project):
     assert repro(project)[0] == "train", "it is noticed beside them"
 
 
-@pytest.mark.parametrize("change", ["add", "change", "remove"])
+@pytest.mark.parametrize("change", some_quick(["add", "change", "remove"], "change"))
 def test_a_change_in_the_users_folder_reruns_fetch(pairs, tmp_path, change):
     project = make_project(
         tmp_path / "project", **{"data.source": "folder", "data.folder.path": str(pairs)}

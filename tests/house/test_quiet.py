@@ -45,10 +45,7 @@ def start_with(package, code, command, project, tmp_path):
     return run(*command, cwd=project, PYTHONPATH=path)
 
 
-@pytest.mark.parametrize(
-    "command",
-    some_slow(NEED_KERAS + OTHERS, "stages/train.py", "stages/evaluate.py", "predict", "model"),
-)
+@pytest.mark.parametrize("command", some_slow(NEED_KERAS + OTHERS, "stages/train.py", "predict"))
 def test_a_command_that_succeeds_prints_nothing_on_standard_error(command, finished_project, tmp_path):
     project = shutil.copytree(finished_project, tmp_path / "project", symlinks=True)
     result = run(*command, cwd=project)
@@ -86,6 +83,7 @@ def test_ctrl_c_during_an_import_shows_its_one_line_alone(command, finished_proj
     assert [line[:18] for line in result.stderr.splitlines()] == lines
 
 
+@pytest.mark.slow
 def test_tensorflow_datasets_starts_as_quietly(finished_project, tmp_path):
     """Its source asks for TensorFlow, which it would itself import at the first sample."""
     code = (

@@ -32,6 +32,7 @@ def test_a_pull_from_an_s3_bucket_spares_every_stage_and_the_demo_leaves_no_trac
     assert git(project, "status --porcelain") == ""
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_an_error_where_a_stage_runs_after_the_pull(
     finished_project, tmp_path, monkeypatch
 ):

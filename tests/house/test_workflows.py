@@ -114,6 +114,7 @@ def test_a_base_that_was_not_fetched_blocks_and_is_commented(merged):
     assert "git fetch --depth 1 origin \\+nowhere:refs/remotes/origin/nowhere" in comment
 
 
+@pytest.mark.slow
 def test_pictures_of_the_comment_are_those_of_the_commits_that_last(merged):
     """A test merge is short-lived on GitHub; its parents stay."""
     git(merged, "remote set-url origin https://example.org/owner/name.git")

@@ -182,7 +182,7 @@ def test_batch_norm_is_frozen_in_models_within_the_encoder_too():
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
-@pytest.mark.parametrize("name", some_quick(FAMILIES, "mobilenet_v3_small", "convnext_tiny"))
+@pytest.mark.parametrize("name", some_quick(FAMILIES, "mobilenet_v3_small"))
 def test_weights_come_from_a_file_of_keras_own_network(name, suffix, tmp_path):
     """As `save_weights` writes it today, and in the format of the files that Keras downloads."""
     theirs = theirs_of(name)
@@ -255,6 +255,7 @@ def test_a_file_of_hdf5_whose_directory_is_damaged_is_refused_in_one_line(tmp_pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_without_a_network_the_error_names_the_file_that_keras_wanted(tmp_path):
     changes = {"model.encoder.name": "densenet121", "model.encoder.alpha": 1.0}
     defaults = {"model.encoder.layers": "default", "model.decoder.filters": [8, 8, 8, 8]}
@@ -303,13 +304,8 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "drawn_by"),
-    [
-        pytest.param(*pair, marks=() if pair == ("mobilenet_v3_small", "fpn") else pytest.mark.slow)
-        for pair in PAIRS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "drawn_by"), PAIRS)
 def test_every_family_of_encoders_and_every_decoder_trains_and_is_saved_whole(
     name, drawn_by, rng, tmp_path
 ):

@@ -166,6 +166,7 @@ def test_imagenet_weights_that_keras_lacks_are_refused_with_how_to_get_them(tmp_
     assert not (tmp_path / "encoder").exists()
 
 
+@pytest.mark.slow
 def test_with_three_bands_more_the_features_of_a_grey_picture_stay(give, rng):
     """The scaling that the first convolution takes on is that of each band's colour."""
     backbone = give("mobilenet_v2", GIVEN["mobilenet_v2"])

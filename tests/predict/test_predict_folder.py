@@ -504,6 +504,7 @@ def test_scales_that_cannot_be_meant_are_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_files(model, tmp_path, rng):
     predictor = load_model(model)
     Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "picture.jpg")
@@ -525,7 +526,7 @@ def test_memory_does_not_grow_with_the_number_of_files(model, tmp_path, rng):
     assert many < 1.25 * few, "no picture, no row"
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_run_that_is_ended_leaves_whole_files_and_the_next_one_writes_the_rest(
     model, photos, tmp_path, predict, ending
 ):

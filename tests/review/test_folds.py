@@ -136,6 +136,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_an_experiment_that_ran_in_part_does_not_count_and_is_named(tmp_path):
     """Fold 1 was trained alone, so its scores are the commit's; fold 2 lacks the report alone."""
     project = make_toy_project(tmp_path, STAGE, IN_TWO, **{"data.folds": 3, "train.epochs": 1})

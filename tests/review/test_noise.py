@@ -95,6 +95,7 @@ def test_what_failed_is_said_and_the_same_command_trains_the_rest_alone(project)
     assert sorted(ran(project)) == [0, 1, 1, 2, 3], "three have scores already"
 
 
+@pytest.mark.slow
 def test_a_seed_that_was_trained_alone_has_no_scores_yet_and_trains_again(project):
     """Its experiment has the scores of the commit, whose seed is another."""
     alone = "  alone:\n    cmd: touch model\n    params: [seed]\n    outs: [model]\n"

@@ -198,6 +198,7 @@ def test_the_saved_models_logits_are_those_of_training_divided_and_their_masks_t
     assert (logits.argmax(-1) == raw.argmax(-1)).all()
 
 
+@pytest.mark.slow
 def test_a_model_trained_in_16_bits_is_calibrated_too(arrays, tmp_path):  # noqa: F811
     with computing_in("bfloat16") as params:
         _, model, summary = saved(arrays, tmp_path, params)
@@ -206,6 +207,7 @@ def test_a_model_trained_in_16_bits_is_calibrated_too(arrays, tmp_path):  # noqa
     assert again.val_nll_before == pytest.approx(found["val_nll"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_run_resumed_after_its_last_epoch_is_not_calibrated_twice(arrays, tmp_path):  # noqa: F811
     params = with_changes(epochs=6, learning_rate=0.01)
     _, _, summary = saved(arrays, tmp_path, params, "one")

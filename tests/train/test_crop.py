@@ -124,6 +124,7 @@ for one, other in zip(whole[5:], rest, strict=True):
 """
 
 
+@pytest.mark.slow
 def test_on_jax_crops_are_resumed_and_stay_within_their_pieces():
     result = run(sys.executable, "-c", JAX, cwd=ROOT, KERAS_BACKEND="jax")
     assert result.returncode == 0, result.stderr

@@ -349,6 +349,7 @@ runpy.run_path("stages/train.py", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_without_a_cluster_without_ray_and_without_jax_several_hosts_are_an_error(project):
     found = [
         error_line(run_stage("train", project, RAY_ADDRESS="127.0.0.2:1")),

@@ -137,6 +137,7 @@ def test_validation_batches_from_the_shards_are_those_from_memory_to_the_bit(man
     assert_equal_batches(*(ENGINE.validation_batches(of, 4) for of in both(manifest, "val")), 2)
 
 
+@pytest.mark.slow
 def test_on_jax_batches_from_the_shards_are_those_from_memory_to_the_bit(manifest):
     pytest.importorskip("jax", reason="JAX is not installed: it needs Python 3.11")
     done = run(

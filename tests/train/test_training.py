@@ -95,6 +95,7 @@ def test_history_has_a_row_an_epoch_and_the_contracts_columns(arrays, tmp_path):
     assert all(0 <= row[column] <= 1 for row in rows for column in HISTORY if "iou" in column)
 
 
+@pytest.mark.slow
 def test_an_epoch_may_have_any_number_of_steps(arrays, tmp_path):
     """The optimizer counts them; a pass over the 12 samples would be 3."""
     _, progress = train(arrays, tmp_path, with_changes(epochs=2, steps_per_epoch=4))
@@ -351,6 +352,7 @@ def test_a_loss_that_is_no_number_in_the_first_epoch_leaves_no_model(arrays, tmp
     assert not (tmp_path / "run/best.keras").exists()
 
 
+@pytest.mark.slow
 def test_previews_are_drawn_before_training_and_after_every_nth_epoch(arrays, tmp_path):
     drawn = []
     params = with_changes(epochs=5, previews={"samples": 2, "every": 2})
@@ -487,7 +489,10 @@ def test_16_bits_with_a_scaled_loss_resume_where_they_were(arrays, tmp_path):
     assert not list((tmp_path / "stopped/run").glob("*.unreadable"))
 
 
-@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small", "efficientnet_v2_b0", "mit_b0"])
+@pytest.mark.parametrize(
+    "name",
+    some_quick(["convnext_tiny", "mobilenet_v3_small", "efficientnet_v2_b0", "mit_b0"], "convnext_tiny"),
+)
 def test_any_encoder_is_saved_to_compute_in_32_bits(name):
     with computing_in("bfloat16"):
         model = backbone(name, (32, 32))

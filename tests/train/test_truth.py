@@ -156,6 +156,7 @@ def test_where_there_is_no_terminal_each_epoch_is_a_line_and_changed_params_are_
     assert json.loads((project / "logs/train.json").read_text())["git"]["dirty"] is True
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_with_loss_score_speed_and_time(project):
     set_params(project, {"train.epochs": 3})
     terminal, stage_end = pty.openpty()

@@ -109,7 +109,7 @@ def test_a_stage_without_a_network_starts_without_tensorflow(stage):
 
 
 def test_a_check_starts_without_what_draws():
-    """Matplotlib and scipy.stats took three of its six seconds."""
+    """Matplotlib and scipy.stats took a third of its time."""
     code = "import sys, segpipe.review.check; print({'matplotlib', 'scipy.stats'} & {*sys.modules})"
     assert run(sys.executable, "-c", code, cwd=ROOT).stdout == "set()\n"
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # scipy.stats takes two seconds
+from scipy.special import stdtr, stdtrit  # scipy.stats takes a second or two
 
 from segpipe.evaluate import metrics
 

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -222,6 +223,7 @@ def test_experiments_go_on_when_their_runner_was_killed(tmp_path, bare, how):
         )
         while not any(found.epoch >= epochs for found in unfinished()):
             assert process.poll() is None
+            time.sleep(0.05)
         return process
 
     process = begun(2)
